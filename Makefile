@@ -1,0 +1,30 @@
+# The one entry to everything. Each target works from a fresh clone: it installs what it needs first.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# Node >= 22.19 comes from the dev dependencies (node-linux-*) where the machine has none: npm puts it on the PATH.
+MODULES := node_modules/.package-lock.json
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+
+$(MODULES): package.json package-lock.json .npmrc
+	@npm ci --no-progress --loglevel=error
+	@touch $@
+
+.PHONY: build
+build: $(MODULES) ## dist/dcred.js, one bundled file for Node >= 22.19, with its source map
+	@npm run --silent build
+
+.PHONY: test
+test: $(MODULES) ## every test that this machine can run; says which it cannot and why
+	@npm run --silent test
+
+.PHONY: lint
+lint: $(MODULES) ## format, lint, types, unused code
+	@npm run --silent lint
+
+.PHONY: format
+format: $(MODULES) ## rewrite the sources in the project's format
+	@npm run --silent format

@@ -1,0 +1,2 @@
+/** Entry point: picks the command. */
+export {};
