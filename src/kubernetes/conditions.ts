@@ -1,0 +1,33 @@
+/** Conditions, as `metav1.Condition` and its helpers have them. */
+
+import type { Condition } from './objects.ts';
+
+export type ConditionUpdate = Omit<Condition, 'lastTransitionTime'>;
+
+/** RFC 3339 in whole seconds, as metav1.Time is written. */
+export function toKubernetesTime(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
+}
+
+/**
+ * The conditions with `next` set: the very same array when it says nothing new, so that callers can compare by identity and
+ * write nothing. `lastTransitionTime` moves only when the status does.
+ * @param now milliseconds since the epoch
+ */
+export function setCondition(
+  conditions: readonly Condition[],
+  next: ConditionUpdate,
+  now: number,
+): readonly Condition[] {
+  const index = conditions.findIndex((condition) => condition.type === next.type);
+  const current = conditions[index];
+  if (current === undefined) return [...conditions, { ...next, lastTransitionTime: toKubernetesTime(now) }];
+  const unchanged =
+    current.status === next.status &&
+    current.reason === next.reason &&
+    current.message === next.message &&
+    current.observedGeneration === next.observedGeneration;
+  if (unchanged) return conditions;
+  const lastTransitionTime = current.status === next.status ? current.lastTransitionTime : toKubernetesTime(now);
+  return conditions.with(index, { ...next, lastTransitionTime });
+}

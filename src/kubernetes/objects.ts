@@ -1,0 +1,77 @@
+/** The shapes that every Kubernetes object shares, as its JSON has them. Only what this engine's users need is named. */
+
+export interface OwnerReference {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly controller?: boolean;
+  readonly blockOwnerDeletion?: boolean;
+}
+
+export interface ManagedFieldsEntry {
+  readonly manager?: string;
+  readonly operation?: 'Apply' | 'Update';
+  readonly apiVersion?: string;
+  readonly time?: string;
+  readonly subresource?: string;
+  readonly fieldsType?: string;
+  readonly fieldsV1?: unknown;
+}
+
+export interface ObjectMeta {
+  readonly name?: string;
+  readonly generateName?: string;
+  readonly namespace?: string;
+  readonly uid?: string;
+  readonly resourceVersion?: string;
+  readonly generation?: number;
+  /** RFC 3339. */
+  readonly creationTimestamp?: string | null;
+  readonly deletionTimestamp?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly ownerReferences?: readonly OwnerReference[];
+  readonly finalizers?: readonly string[];
+  readonly managedFields?: readonly ManagedFieldsEntry[];
+}
+
+/** An object with the fields of its own kind: `KubernetesObject<{ readonly data: ... }>`. */
+export type KubernetesObject<Fields extends object = object> = {
+  /** Absent in the items of a list. */
+  readonly apiVersion?: string;
+  readonly kind?: string;
+  readonly metadata: ObjectMeta;
+} & Fields;
+
+/** What the API server answers when only the metadata was asked for. */
+export type PartialObjectMetadata = KubernetesObject;
+
+export interface ListMeta {
+  readonly resourceVersion?: string;
+  readonly continue?: string;
+  readonly remainingItemCount?: number;
+}
+
+export interface ObjectList<T> {
+  readonly metadata: ListMeta;
+  readonly items: readonly T[];
+}
+
+/** An entry of `status.conditions` (meta/v1 Condition). */
+export interface Condition {
+  readonly type: string;
+  readonly status: 'True' | 'False' | 'Unknown';
+  /** CamelCase, one word for machines. */
+  readonly reason: string;
+  /** A sentence for people. */
+  readonly message: string;
+  /** RFC 3339, seconds. */
+  readonly lastTransitionTime: string;
+  readonly observedGeneration?: number;
+}
+
+export type WatchEvent<T> =
+  | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: T }
+  /** Only `metadata.resourceVersion` (and annotations) are filled in. */
+  | { readonly type: 'BOOKMARK'; readonly object: PartialObjectMetadata };
