@@ -1,0 +1,41 @@
+/** Writes what is generated and committed. `--check` writes nothing and fails when something is stale. */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { crdYaml } from '../src/api/crd-yaml.ts';
+
+const ROOT = join(import.meta.dirname, '..');
+
+interface Generated {
+  readonly path: string;
+  readonly content: string;
+}
+
+export async function generated(): Promise<readonly Generated[]> {
+  const crd = crdYaml();
+  return [{ path: 'crds/dcred.dev_delegatedcredentials.yaml', content: crd }];
+}
+
+/** The files that are not what they would be if generated now. */
+export async function stale(): Promise<readonly Generated[]> {
+  const outcome: Generated[] = [];
+  for (const file of await generated()) {
+    const present = await readFile(join(ROOT, file.path), 'utf8').catch(() => undefined);
+    if (present !== file.content) outcome.push(file);
+  }
+  return outcome;
+}
+
+async function main(check: boolean): Promise<void> {
+  for (const { path, content } of await stale()) {
+    if (check) {
+      process.stderr.write(`${path} is stale: run "npm run generate"\n`);
+      process.exitCode = 1;
+      continue;
+    }
+    await mkdir(dirname(join(ROOT, path)), { recursive: true });
+    await writeFile(join(ROOT, path), content);
+    process.stdout.write(`wrote ${path}\n`);
+  }
+}
+
+if (import.meta.main) await main(process.argv.includes('--check'));

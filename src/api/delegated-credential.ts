@@ -1,0 +1,280 @@
+/**
+ * The DelegatedCredential resource. This zod schema is the one source of truth: the TypeScript types, the validation at run
+ * time and the CRD (`crd.ts`) all come from it.
+ *
+ * Rules that a user can break are CEL rules, each beside the field that it guards, because a CEL rule carries its own message.
+ * Bounds on sizes are there for CEL's cost budget as much as for sanity. The two rules that the schedule relies on are stated
+ * once more for the run time (`refine`, which the CRD leaves out): an object may have come past an older CRD.
+ */
+import { z } from 'zod';
+
+export const API_GROUP = 'dcred.dev';
+export const API_VERSION = 'v1alpha1';
+export const KIND = 'DelegatedCredential';
+
+/** Leaves room for `<name>-<pod name>` and for the volume name `dcred-<name>` (63 characters at most, no dots). */
+const MAX_NAME_LENGTH = 40;
+const MIN_LIFETIME_SECONDS = 60;
+/** RFC 9345 section 4.1.3 caps what remains at seven days; one hour is left for clocks that disagree. */
+const MAX_LIFETIME_SECONDS = 601_200;
+const DEFAULT_LIFETIME_SECONDS = 172_800;
+
+const LIFETIME_MESSAGE = `lifetimeSeconds must be from ${MIN_LIFETIME_SECONDS} to ${MAX_LIFETIME_SECONDS} (seven days less an hour for clocks that disagree); ${DEFAULT_LIFETIME_SECONDS} is two days`;
+const RENEW_MESSAGE =
+  'renewBeforeSeconds must be less than lifetimeSeconds; leave it out to re-issue at half of the life';
+
+const MAX_ENTRIES = 32;
+const MAX_KEY_LENGTH = 317; // a DNS name of 253, a slash, a name of 63
+const MAX_LABEL_VALUE_LENGTH = 63;
+const MAX_ANNOTATION_VALUE_LENGTH = 4096;
+
+const DNS_SUBDOMAIN = '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$';
+const DNS_LABEL = '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$';
+const QUALIFIED_KEY = '^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$';
+const LABEL_VALUE = '^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$';
+
+/** A CEL rule of the CRD and what the user reads when it fails. */
+interface CelRule {
+  readonly rule: string;
+  readonly message: string;
+}
+
+/** Adds CEL rules to the CRD's schema of this field. */
+function cel(...rules: readonly CelRule[]): { 'x-kubernetes-validations': readonly CelRule[] } {
+  return { 'x-kubernetes-validations': rules };
+}
+
+const OWN_KEYS_MESSAGE =
+  'dcred.dev/* and app.kubernetes.io/managed-by are set by dcred itself: remove them from secretTemplate';
+const KEY_MESSAGE =
+  'every key must be a qualified name such as "team" or "example.com/team" (letters, digits, "-", "_", "."; at most 63 characters after the slash)';
+
+const noOwnKeys: CelRule = {
+  rule: "self.all(key, !key.startsWith('dcred.dev/') && key != 'app.kubernetes.io/managed-by')",
+  message: OWN_KEYS_MESSAGE,
+};
+const qualifiedKeys: CelRule = { rule: `self.all(key, key.matches('${QUALIFIED_KEY}'))`, message: KEY_MESSAGE };
+const labelValues: CelRule = {
+  rule: `self.all(key, size(self[key]) <= ${MAX_LABEL_VALUE_LENGTH} && self[key].matches('${LABEL_VALUE}'))`,
+  message: `every label value must have at most ${MAX_LABEL_VALUE_LENGTH} letters, digits, "-", "_" or ".", and begin and end with a letter or digit`,
+};
+
+const secretName = z
+  .string()
+  .min(1)
+  .max(253)
+  .meta(
+    cel({
+      rule: `self.matches('${DNS_SUBDOMAIN}')`,
+      message: 'must be the name of a Secret: lower-case letters, digits, "-" and ".", such as web-tls',
+    }),
+  );
+
+const namespaceName = z
+  .string()
+  .min(1)
+  .max(63)
+  .meta(
+    cel({
+      rule: `self.matches('${DNS_LABEL}')`,
+      message: 'must be the name of a namespace: lower-case letters, digits and "-", such as edge',
+    }),
+  );
+
+const certificateRef = z
+  .object({
+    name: secretName.describe(
+      'Name of the Secret with tls.crt (the leaf first, then its chain) and tls.key. The leaf must carry the DelegationUsage extension of RFC 9345.',
+    ),
+    namespace: namespaceName
+      .optional()
+      .describe('Namespace of that Secret. Omitted: the namespace of this resource. Another one must have granted it.'),
+  })
+  .describe('The delegation certificate and its key.');
+
+/** The longest map a selector or template may hold; bounded for CEL's cost budget. */
+const stringMap = (maxValue: number) => z.record(z.string().max(MAX_KEY_LENGTH), z.string().max(maxValue));
+
+const labelSelectorRequirement = z
+  .object({
+    key: z.string().min(1).max(MAX_KEY_LENGTH).describe('The label that is looked at.'),
+    operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']).describe('How the label is compared with values.'),
+    values: z
+      .array(z.string().max(MAX_LABEL_VALUE_LENGTH))
+      .max(MAX_ENTRIES)
+      .optional()
+      .describe('What In and NotIn compare with. Exists and DoesNotExist take none.')
+      .meta({ 'x-kubernetes-list-type': 'atomic' }),
+  })
+  .meta(
+    cel(
+      {
+        rule: "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
+        message: 'In and NotIn need at least one entry in values; to ask only whether the label is there, use Exists',
+      },
+      {
+        rule: "!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || size(self.values) == 0",
+        message: 'Exists and DoesNotExist take no values; to compare with values, use In or NotIn',
+      },
+      {
+        rule: `self.key.matches('${QUALIFIED_KEY}')`,
+        message: 'key must be a label key such as app or example.com/team',
+      },
+    ),
+  );
+
+const podSelector = z
+  .object({
+    matchLabels: stringMap(MAX_LABEL_VALUE_LENGTH)
+      .optional()
+      .describe('Labels that a pod must have, all of them.')
+      .meta({ maxProperties: MAX_ENTRIES, ...cel(qualifiedKeys, labelValues) }),
+    matchExpressions: z
+      .array(labelSelectorRequirement)
+      .max(MAX_ENTRIES)
+      .optional()
+      .describe('Further requirements, all of which must hold.')
+      .meta({ 'x-kubernetes-list-type': 'atomic' }),
+  })
+  .describe(
+    'Which pods of this namespace get a credential. Omitted: the pods labelled dcred.dev/inject=<name of this resource>. Empty: every pod of the namespace.',
+  )
+  .meta({ 'x-kubernetes-map-type': 'atomic' });
+
+const secretTemplate = z
+  .object({
+    labels: stringMap(MAX_LABEL_VALUE_LENGTH)
+      .optional()
+      .describe('Further labels of every issued Secret.')
+      .meta({ maxProperties: MAX_ENTRIES, ...cel(qualifiedKeys, labelValues, noOwnKeys) }),
+    annotations: stringMap(MAX_ANNOTATION_VALUE_LENGTH)
+      .optional()
+      .describe('Further annotations of every issued Secret.')
+      .meta({ maxProperties: MAX_ENTRIES, ...cel(qualifiedKeys, noOwnKeys) }),
+  })
+  .describe('Metadata added to every issued Secret.');
+
+export const specSchema = z
+  .object({
+    certificateRef,
+    podSelector: podSelector.optional(),
+    usage: z
+      .enum(['Server', 'Client'])
+      .default('Server')
+      .describe('Whether the pod proves itself as a TLS server or as a TLS client. It is part of what is signed.'),
+    keyAlgorithm: z
+      .enum(['ECDSAP256', 'ECDSAP384', 'ECDSAP521', 'Ed25519'])
+      .default('ECDSAP256')
+      .describe(
+        'Algorithm of the pod keys. Firefox falls back to the ordinary certificate for Ed25519; Fizz reads P-256 only.',
+      ),
+    lifetimeSeconds: z
+      .int32()
+      .refine((seconds) => seconds >= MIN_LIFETIME_SECONDS && seconds <= MAX_LIFETIME_SECONDS, LIFETIME_MESSAGE)
+      .default(DEFAULT_LIFETIME_SECONDS)
+      .describe('How long a credential lives, in seconds, unless the certificate ends first.')
+      .meta(
+        cel({
+          rule: `self >= ${MIN_LIFETIME_SECONDS} && self <= ${MAX_LIFETIME_SECONDS}`,
+          message: LIFETIME_MESSAGE,
+        }),
+      ),
+    renewBeforeSeconds: z
+      .int32()
+      .optional()
+      .describe('How long before its end a credential is re-issued, in seconds. Omitted: half of its life.')
+      .meta(
+        cel({
+          rule: 'self >= 1',
+          message: 'renewBeforeSeconds must be at least 1; leave it out to re-issue at half of the life',
+        }),
+      ),
+    secretTemplate: secretTemplate.optional(),
+    suspend: z.boolean().default(false).describe('true: nothing is issued, re-issued or deleted for this resource.'),
+  })
+  .refine(({ renewBeforeSeconds, lifetimeSeconds }) => (renewBeforeSeconds ?? 0) < lifetimeSeconds, RENEW_MESSAGE)
+  .describe('What to issue, and to which pods.')
+  .meta(
+    cel({
+      rule: '!has(self.renewBeforeSeconds) || self.renewBeforeSeconds < self.lifetimeSeconds',
+      message: RENEW_MESSAGE,
+    }),
+  );
+
+const time = (description: string) => z.iso.datetime().optional().describe(description);
+const count = (description: string) => z.int32().optional().describe(description);
+
+const conditionSchema = z.object({
+  type: z.string().min(1).max(316).describe('What the condition speaks of; Ready is the summary.'),
+  status: z.enum(['True', 'False', 'Unknown']).describe('Whether it holds.'),
+  reason: z.string().min(1).max(1024).describe('One word for programs.'),
+  message: z.string().max(32768).describe('A sentence for people: what is so, and what to do.'),
+  observedGeneration: z.int().optional().describe('The generation of the resource that this speaks of.'),
+  lastTransitionTime: z.iso.datetime().describe('When status last changed.'),
+});
+
+const certificateStatus = z
+  .object({
+    sha256: z.string().optional().describe('SHA-256 of the leaf, lower-case hex.'),
+    subject: z.string().optional().describe("The leaf's subject."),
+    dnsNames: z
+      .array(z.string())
+      .optional()
+      .describe("The leaf's DNS names.")
+      .meta({ 'x-kubernetes-list-type': 'atomic' }),
+    notAfter: time('When the leaf ends. No credential outlives it.'),
+    keyAlgorithm: z.string().optional().describe("The algorithm of the leaf's key."),
+  })
+  .describe('The delegation certificate that credentials are issued from.');
+
+const podsStatus = z
+  .object({
+    selected: count('Pods that are selected.'),
+    issued: count('Of these, pods that hold a credential that is valid now.'),
+    failed: count('Of these, pods that cannot be served; their Events say why.'),
+  })
+  .describe('How many pods are selected and served.');
+
+export const statusSchema = z
+  .object({
+    observedGeneration: z.int().optional().describe('The generation that this status speaks of.'),
+    conditions: z
+      .array(conditionSchema)
+      .optional()
+      .describe('The state in detail; Ready is the summary.')
+      .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['type'] }),
+    certificate: certificateStatus.optional(),
+    pods: podsStatus.optional(),
+    earliestExpiryTime: time('When the first of the issued credentials expires.'),
+    nextRenewalTime: time('When the next credential is due to be re-issued.'),
+  })
+  .describe('What dcred has done; written by the operator.');
+
+export type DelegatedCredentialSpec = Readonly<z.output<typeof specSchema>>;
+export type DelegatedCredentialStatus = Readonly<z.output<typeof statusSchema>>;
+export type PodSelector = NonNullable<DelegatedCredentialSpec['podSelector']>;
+
+/** The rules on the resource as a whole. */
+export const RESOURCE_RULES: readonly CelRule[] = [
+  {
+    rule: `size(self.metadata.name) <= ${MAX_NAME_LENGTH}`,
+    message: `the name of a DelegatedCredential must have at most ${MAX_NAME_LENGTH} characters, so that names of Secrets and volumes can be made from it`,
+  },
+  {
+    rule: "!self.metadata.name.contains('.')",
+    message: 'the name of a DelegatedCredential must not have a ".", because a volume is named after it; use "-"',
+  },
+];
+
+/** The object as the API server serves it; `spec` is parsed, so that defaults hold even where the API server set none. */
+export interface DelegatedCredential {
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace: string;
+    readonly uid: string;
+    readonly generation: number;
+    readonly resourceVersion: string;
+  };
+  readonly spec: DelegatedCredentialSpec;
+  readonly status: DelegatedCredentialStatus;
+}

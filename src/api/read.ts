@@ -1,0 +1,46 @@
+/** From what the API server serves to a DelegatedCredential that the operator can rely on. */
+import { z } from 'zod';
+import {
+  type DelegatedCredential,
+  type DelegatedCredentialStatus,
+  specSchema,
+  statusSchema,
+} from './delegated-credential.ts';
+
+/** A resource whose spec the schema refuses. It has a name, so that somebody can be told. */
+export interface UnreadableResource {
+  readonly metadata: DelegatedCredential['metadata'];
+  readonly status: DelegatedCredentialStatus;
+  /** What is wrong, in one line, with the path of every field. */
+  readonly problem: string;
+}
+
+const metadataSchema = z.object({
+  name: z.string(),
+  namespace: z.string(),
+  uid: z.string(),
+  generation: z.int().default(0),
+  resourceVersion: z.string(),
+});
+
+/**
+ * Reads one object. The API server has validated it against the CRD, but the CRD may be an older one, or a patched one: an
+ * object that does not fit is returned as unreadable, never thrown, so that the others are served.
+ * Throws only when there is no metadata to speak of, which no API server sends.
+ */
+export function readDelegatedCredential(raw: unknown): DelegatedCredential | UnreadableResource {
+  const { metadata } = z.object({ metadata: metadataSchema }).parse(raw);
+  const { spec: rawSpec, status: rawStatus } = raw as { readonly spec?: unknown; readonly status?: unknown };
+  const status = statusSchema.safeParse(rawStatus ?? {}).data ?? {};
+  const spec = specSchema.safeParse(rawSpec);
+  if (spec.success) return { metadata, spec: spec.data, status };
+  return { metadata, status, problem: describe(spec.error) };
+}
+
+export function isReadable(resource: DelegatedCredential | UnreadableResource): resource is DelegatedCredential {
+  return 'spec' in resource;
+}
+
+function describe(error: z.ZodError): string {
+  return error.issues.map((issue) => `${['spec', ...issue.path].join('.')}: ${issue.message}`).join('; ');
+}
