@@ -1,0 +1,57 @@
+import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from 'node:crypto';
+import { promisify } from 'node:util';
+import { CredentialKeyError } from './errors.ts';
+import { KEY_ALGORITHMS, type KeyAlgorithm, schemeByKeyAlgorithm, schemeByKeyType } from './scheme.ts';
+
+/** The short-lived key that a credential is made for: the pod's. */
+export interface CredentialKey {
+  readonly algorithm: KeyAlgorithm;
+  readonly privateKey: KeyObject;
+  /** The public half, DER. */
+  readonly subjectPublicKeyInfo: Uint8Array;
+  /** The private half, PEM `PRIVATE KEY`. A method, so that no logger or assertion prints it by accident. */
+  pkcs8Pem(): string;
+}
+
+const generateKeyPairAsync = promisify(generateKeyPair);
+
+/** A fresh key from the system's randomness. About 25 us of a thread of the pool for P-256. */
+export async function generateCredentialKey(algorithm: KeyAlgorithm): Promise<CredentialKey> {
+  const { keyType, namedCurve } = schemeByKeyAlgorithm(algorithm);
+  const options = namedCurve === undefined ? {} : { namedCurve };
+  const { privateKey } = await generateKeyPairAsync(keyType as 'ec', options as { namedCurve: string });
+  return credentialKey(privateKey, algorithm);
+}
+
+/** Reads a private key, PEM, PKCS#8 or SEC1. Throws CredentialKeyError. */
+export function credentialKeyFromPem(pem: string): CredentialKey {
+  const privateKey = parsePrivateKey(pem);
+  const { asymmetricKeyType, asymmetricKeyDetails } = privateKey;
+  const scheme = schemeByKeyType(asymmetricKeyType, asymmetricKeyDetails?.namedCurve);
+  if (scheme === undefined) {
+    const kind = [asymmetricKeyType, asymmetricKeyDetails?.namedCurve].filter((part) => part !== undefined).join(' ');
+    throw new CredentialKeyError(
+      'KeyUnsupported',
+      `a credential key is one of ${KEY_ALGORITHMS.join(', ')}; this one is of kind ${kind}`,
+    );
+  }
+  return credentialKey(privateKey, scheme.keyAlgorithm);
+}
+
+function credentialKey(privateKey: KeyObject, algorithm: KeyAlgorithm): CredentialKey {
+  return {
+    algorithm,
+    privateKey,
+    subjectPublicKeyInfo: Uint8Array.from(createPublicKey(privateKey).export({ type: 'spki', format: 'der' })),
+    pkcs8Pem: () => privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  };
+}
+
+function parsePrivateKey(pem: string): KeyObject {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    // The cause is dropped: OpenSSL's errors have been known to quote what they read.
+    throw new CredentialKeyError('KeyInvalid', 'not an unencrypted private key in PEM (PKCS#8 or SEC1)');
+  }
+}

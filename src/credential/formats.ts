@@ -1,0 +1,113 @@
+import { MalformedCredentialError } from './errors.ts';
+import { type PemBlock, PemError, readPem, writePem } from './pem.ts';
+import type { Usage } from './scheme.ts';
+import { MAX_CREDENTIAL_BYTES } from './wire.ts';
+
+const PEM_LABEL = 'DELEGATED CREDENTIAL';
+const FIZZ_LABEL = {
+  Server: { credential: 'SERVER DELEGATED CREDENTIAL', key: 'SERVER DC PRIVATE KEY' },
+  Client: { credential: 'CLIENT DELEGATED CREDENTIAL', key: 'CLIENT DC PRIVATE KEY' },
+} as const satisfies Record<Usage, unknown>;
+
+/** Tongsuo's format: lower-case hex on one line. It accepts exactly one newline at the end. */
+export function toHex(bytes: Uint8Array): string {
+  return `${Buffer.from(bytes).toString('hex')}\n`;
+}
+
+/** tlslite-ng's format. */
+export function toPem(bytes: Uint8Array): string {
+  return writePem(PEM_LABEL, bytes);
+}
+
+export interface FizzParts {
+  readonly bytes: Uint8Array;
+  readonly usage: Usage;
+  /** The credential key, PEM `PRIVATE KEY`; Fizz takes P-256 only. */
+  readonly keyPem: string;
+  /** The leaf, then its chain. */
+  readonly chainPem: string;
+}
+
+/**
+ * Fizz's combined file. Its reader cuts the credential out between the two labels and decodes it strictly, so the base64
+ * stands on one line, unlike PEM's.
+ */
+export function toFizz({ bytes, chainPem, keyPem, usage }: FizzParts): string {
+  const label = FIZZ_LABEL[usage];
+  const [key] = readPem(keyPem);
+  if (key?.label !== 'PRIVATE KEY') throw new TypeError('expected a key in PKCS#8 PEM');
+  const certificates = readPem(chainPem).filter((block) => block.label === 'CERTIFICATE');
+  return [
+    `-----BEGIN ${label.credential}-----\n${Buffer.from(bytes).toString('base64')}\n-----END ${label.credential}-----\n`,
+    writePem(label.key, key.der),
+    ...certificates.map((block) => writePem('CERTIFICATE', block.der)),
+  ].join('');
+}
+
+export type CredentialFormat = 'raw' | 'hex' | 'pem' | 'fizz';
+
+/** What a file with a credential holds. */
+export interface CredentialFile {
+  readonly format: CredentialFormat;
+  /** struct DelegatedCredential, not yet decoded. */
+  readonly bytes: Uint8Array;
+  /** Known only for Fizz's file: no other format says. */
+  readonly usage?: Usage;
+  /** The first certificate of Fizz's file. */
+  readonly leafPem?: string;
+  /** Whether a private key stands in the file. The key itself is not passed on. */
+  readonly holdsPrivateKey: boolean;
+}
+
+/**
+ * Tells the contract's formats apart and takes the credential out. What is neither PEM nor hex is taken as raw.
+ * Throws MalformedCredentialError `NotACredentialFile` for PEM without a credential, `TooLong` for what cannot be one.
+ */
+export function readCredentialFile(data: Uint8Array): CredentialFile {
+  // Raw credentials never look like text: valid_time's first byte would have to be a printable character, 33 years.
+  const text = Buffer.from(data).toString('latin1');
+  if (text.includes('-----BEGIN ')) return readPemFile(text);
+  const hex = text.trim();
+  if (hex !== '' && /^[0-9a-fA-F]+$/.test(hex)) return readHexFile(hex);
+  if (data.length > MAX_CREDENTIAL_BYTES) {
+    throw new MalformedCredentialError(
+      'TooLong',
+      `a credential is at most ${MAX_CREDENTIAL_BYTES} bytes; got ${data.length}`,
+    );
+  }
+  return { format: 'raw', bytes: Uint8Array.from(data), holdsPrivateKey: false };
+}
+
+function readHexFile(hex: string): CredentialFile {
+  if (hex.length % 2 !== 0) {
+    throw new MalformedCredentialError('NotACredentialFile', `an odd number of hex digits (${hex.length})`);
+  }
+  return { format: 'hex', bytes: Uint8Array.from(Buffer.from(hex, 'hex')), holdsPrivateKey: false };
+}
+
+function readPemFile(text: string): CredentialFile {
+  const blocks = readBlocks(text);
+  const holdsPrivateKey = blocks.some((block) => block.label.endsWith('PRIVATE KEY'));
+  for (const usage of ['Server', 'Client'] as const) {
+    const found = blocks.find((block) => block.label === FIZZ_LABEL[usage].credential);
+    if (found === undefined) continue;
+    const leaf = blocks.find((block) => block.label === 'CERTIFICATE');
+    const leafPem = leaf === undefined ? {} : { leafPem: `${leaf.text}\n` };
+    return { format: 'fizz', bytes: found.der, usage, ...leafPem, holdsPrivateKey };
+  }
+  const found = blocks.find((block) => block.label === PEM_LABEL);
+  if (found !== undefined) return { format: 'pem', bytes: found.der, holdsPrivateKey };
+  throw new MalformedCredentialError(
+    'NotACredentialFile',
+    `no delegated credential among the PEM blocks: found ${blocks.map((block) => block.label).join(', ') || 'none'}`,
+  );
+}
+
+function readBlocks(text: string): readonly PemBlock[] {
+  try {
+    return readPem(text);
+  } catch (error) {
+    if (!(error instanceof PemError)) throw error;
+    throw new MalformedCredentialError('NotACredentialFile', error.message, { cause: error });
+  }
+}

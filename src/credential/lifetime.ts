@@ -1,0 +1,47 @@
+import type { Certificate } from './certificate.ts';
+import { judgeValidity } from './delegation-certificate.ts';
+import { CertificateError } from './errors.ts';
+import { formatTime } from './time.ts';
+
+/** The most that may remain of a credential's life, ever (RFC 9345 section 4.1.3). */
+export const MAX_VALIDITY_SECONDS = 604_800;
+/** A peer whose clock is behind sees a longer remaining life; this much of it is allowed for. */
+export const CLOCK_SKEW_SECONDS = 3_600;
+export const MAX_LIFETIME_SECONDS = MAX_VALIDITY_SECONDS - CLOCK_SKEW_SECONDS;
+/** Shorter than this, a credential would be gone before a pod could load it. */
+export const MIN_LIFETIME_SECONDS = 60;
+
+export interface ExpiryRequest {
+  readonly certificate: Pick<Certificate, 'subject' | 'notBefore' | 'notAfter'>;
+  readonly lifetimeSeconds: number;
+  /** Seconds since the epoch. */
+  readonly now: number;
+}
+
+/**
+ * When a credential issued now ends, in seconds since the epoch: after its lifetime, or one second before the certificate's
+ * notAfter where that is earlier. A credential ends strictly before its certificate, so that no peer ever sees one without
+ * the other.
+ * Throws CertificateError (`CertificateInvalid`) when the certificate leaves less than MIN_LIFETIME_SECONDS, and RangeError for
+ * a lifetime outside MIN_LIFETIME_SECONDS..MAX_LIFETIME_SECONDS.
+ */
+export function expiryFor({ certificate, lifetimeSeconds, now }: ExpiryRequest): number {
+  if (
+    !Number.isInteger(lifetimeSeconds) ||
+    lifetimeSeconds < MIN_LIFETIME_SECONDS ||
+    lifetimeSeconds > MAX_LIFETIME_SECONDS
+  ) {
+    throw new RangeError(
+      `a credential's lifetime is ${MIN_LIFETIME_SECONDS} to ${MAX_LIFETIME_SECONDS} seconds; got ${lifetimeSeconds}`,
+    );
+  }
+  const invalid = judgeValidity(certificate, now);
+  if (invalid !== undefined) throw invalid;
+  const expiry = Math.min(now + lifetimeSeconds, certificate.notAfter - 1);
+  if (expiry - now >= MIN_LIFETIME_SECONDS) return expiry;
+  throw new CertificateError(
+    'CertificateInvalid',
+    `the certificate "${certificate.subject}" expires at ${formatTime(certificate.notAfter)}, too soon for a credential of at ` +
+      `least ${MIN_LIFETIME_SECONDS} seconds: renew it`,
+  );
+}

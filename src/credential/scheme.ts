@@ -1,0 +1,115 @@
+/** What a credential stands for: it is part of what is signed (RFC 9345 section 4). */
+export type Usage = 'Server' | 'Client';
+export const USAGES = ['Server', 'Client'] as const satisfies readonly Usage[];
+
+export type KeyAlgorithm = 'ECDSAP256' | 'ECDSAP384' | 'ECDSAP521' | 'Ed25519';
+
+/** One row of the TLS SignatureScheme registry (RFC 8446 section 4.2.3), and all that dcred needs to use it. */
+export interface SignatureScheme {
+  /** The registry's name. */
+  readonly name: string;
+  /** The registry's value, a u16. */
+  readonly code: number;
+  /** TLS 1.3 binds each of these schemes to one kind of key, so the two name each other. */
+  readonly keyAlgorithm: KeyAlgorithm;
+  /** For node:crypto; null where the algorithm does its own hashing. */
+  readonly hash: 'sha256' | 'sha384' | 'sha512' | null;
+  /** node:crypto's name for the kind of key. */
+  readonly keyType: 'ec' | 'ed25519';
+  /** node:crypto's name for the curve; undefined where the kind of key has only one. */
+  readonly namedCurve: string | undefined;
+  /**
+   * How the DER of every such SubjectPublicKeyInfo begins: the AlgorithmIdentifier, the BIT STRING's header and, for EC, the
+   * 0x04 of an uncompressed point. With the length it identifies the kind of key without a parser.
+   */
+  readonly spkiPrefix: Uint8Array;
+  /** Bytes in such a SubjectPublicKeyInfo. */
+  readonly spkiLength: number;
+  /** Whether a leaf with such a key may sign credentials. Browsers refuse all but ECDSA. */
+  readonly delegates: boolean;
+}
+
+/** A new algorithm is a new row here, and nothing else. */
+export const SIGNATURE_SCHEMES: readonly SignatureScheme[] = [
+  {
+    name: 'ecdsa_secp256r1_sha256',
+    code: 0x0403,
+    keyAlgorithm: 'ECDSAP256',
+    hash: 'sha256',
+    keyType: 'ec',
+    namedCurve: 'prime256v1',
+    spkiPrefix: hex('3059301306072a8648ce3d020106082a8648ce3d03010703420004'),
+    spkiLength: 91,
+    delegates: true,
+  },
+  {
+    name: 'ecdsa_secp384r1_sha384',
+    code: 0x0503,
+    keyAlgorithm: 'ECDSAP384',
+    hash: 'sha384',
+    keyType: 'ec',
+    namedCurve: 'secp384r1',
+    spkiPrefix: hex('3076301006072a8648ce3d020106052b8104002203620004'),
+    spkiLength: 120,
+    delegates: true,
+  },
+  {
+    name: 'ecdsa_secp521r1_sha512',
+    code: 0x0603,
+    keyAlgorithm: 'ECDSAP521',
+    hash: 'sha512',
+    keyType: 'ec',
+    namedCurve: 'secp521r1',
+    spkiPrefix: hex('30819b301006072a8648ce3d020106052b810400230381860004'),
+    spkiLength: 158,
+    delegates: true,
+  },
+  {
+    name: 'ed25519',
+    code: 0x0807,
+    keyAlgorithm: 'Ed25519',
+    hash: null,
+    keyType: 'ed25519',
+    namedCurve: undefined,
+    spkiPrefix: hex('302a300506032b6570032100'),
+    spkiLength: 44,
+    delegates: false,
+  },
+];
+
+export const KEY_ALGORITHMS: readonly KeyAlgorithm[] = SIGNATURE_SCHEMES.map((scheme) => scheme.keyAlgorithm);
+
+const byCode = new Map(SIGNATURE_SCHEMES.map((scheme) => [scheme.code, scheme]));
+const byKeyAlgorithm = new Map(SIGNATURE_SCHEMES.map((scheme) => [scheme.keyAlgorithm, scheme]));
+
+/** The scheme with this registry value, or undefined where dcred has none. */
+export function schemeByCode(code: number): SignatureScheme | undefined {
+  return byCode.get(code);
+}
+
+/** The one scheme that a key of this kind signs with. */
+export function schemeByKeyAlgorithm(algorithm: KeyAlgorithm): SignatureScheme {
+  const scheme = byKeyAlgorithm.get(algorithm);
+  if (scheme === undefined) throw new TypeError(`no signature scheme for the key algorithm "${algorithm}"`);
+  return scheme;
+}
+
+/** The scheme whose keys look like this SubjectPublicKeyInfo (DER), or undefined. Does not check that the point is on its curve. */
+export function schemeBySubjectPublicKeyInfo(spki: Uint8Array): SignatureScheme | undefined {
+  return SIGNATURE_SCHEMES.find(
+    ({ spkiLength, spkiPrefix }) =>
+      spki.length === spkiLength && spkiPrefix.every((byte, position) => spki[position] === byte),
+  );
+}
+
+/** The scheme for node:crypto's description of a key, or undefined. */
+export function schemeByKeyType(
+  keyType: string | undefined,
+  namedCurve: string | undefined,
+): SignatureScheme | undefined {
+  return SIGNATURE_SCHEMES.find((scheme) => scheme.keyType === keyType && scheme.namedCurve === namedCurve);
+}
+
+function hex(text: string): Uint8Array {
+  return Uint8Array.from(Buffer.from(text, 'hex'));
+}

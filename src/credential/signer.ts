@@ -1,0 +1,90 @@
+import { createPrivateKey, type KeyObject, randomBytes, sign } from 'node:crypto';
+import type { Certificate } from './certificate.ts';
+import { CertificateError } from './errors.ts';
+import { type SignatureScheme, schemeByKeyType } from './scheme.ts';
+import { verifyWithNode } from './signature.ts';
+
+/**
+ * The delegation key, wherever it lives: a file today, a KMS or a PKCS#11 token tomorrow. `sign` may be slow, rate-limited or
+ * fail; callers retry. Nothing here gives the key away.
+ */
+export interface Signer {
+  readonly scheme: SignatureScheme;
+  /** Signs `message` by `scheme`: the scheme's hash included; ECDSA signatures as DER. */
+  sign(message: Uint8Array, options: { readonly signal?: AbortSignal }): Promise<Uint8Array>;
+}
+
+/**
+ * A signer for an unencrypted private key in PEM (SEC1 or PKCS#8).
+ * Throws CertificateError `CertificateInvalid` or `CertificateKeyUnsupported`, never with a byte of the key.
+ */
+export function signerFromPem(pem: string): Signer {
+  const key = parseDelegationKey(pem);
+  const { asymmetricKeyType, asymmetricKeyDetails } = key;
+  const namedCurve = asymmetricKeyDetails?.namedCurve;
+  const scheme = schemeByKeyType(asymmetricKeyType, namedCurve);
+  if (scheme?.delegates !== true) {
+    const kind = [asymmetricKeyType, namedCurve].filter((part) => part !== undefined).join(' ');
+    throw new CertificateError(
+      'CertificateKeyUnsupported',
+      `the certificate's private key is of kind ${kind}; Firefox refuses credentials signed with anything but ECDSA P-256, P-384 ` +
+        'or P-521: use a certificate with an ECDSA P-256 key',
+    );
+  }
+  return {
+    scheme,
+    async sign(message, { signal }) {
+      signal?.throwIfAborted();
+      return Uint8Array.from(sign(scheme.hash, message, { key, dsaEncoding: 'der' }));
+    },
+  };
+}
+
+/**
+ * Proves that the signer holds the certificate's key, by a signature: the only way that also works for a key in a vault.
+ * The probe can be mistaken for nothing else: it is random, and does not begin as a credential's or a handshake's input does.
+ * Throws CertificateError `CertificateInvalid`.
+ */
+export async function assertSignerMatches(
+  signer: Signer,
+  certificate: Pick<Certificate, 'keyAlgorithm' | 'publicKey' | 'subject'>,
+  options: { readonly signal?: AbortSignal } = {},
+): Promise<void> {
+  const mismatch = (why: string) =>
+    new CertificateError(
+      'CertificateInvalid',
+      `the private key does not belong to the certificate "${certificate.subject}" (${why}): put the key and the certificate ` +
+        'that were made together side by side (tls.key and tls.crt)',
+    );
+  const { keyAlgorithm } = signer.scheme;
+  if (keyAlgorithm !== certificate.keyAlgorithm) {
+    throw mismatch(`the key is ${keyAlgorithm}, the certificate's is ${certificate.keyAlgorithm ?? 'of another kind'}`);
+  }
+  const message = Buffer.concat([Buffer.from('dcred: does this key belong to this certificate?\0'), randomBytes(32)]);
+  const signature = await signer.sign(message, options);
+  if (verifyWithNode({ scheme: signer.scheme, publicKey: certificate.publicKey, message, signature })) return;
+  throw mismatch('it is another key of the same kind');
+}
+
+function parseDelegationKey(pem: string): KeyObject {
+  if (pem.trim() === '') {
+    throw new CertificateError('CertificateInvalid', "the certificate's private key is empty: expected PEM (tls.key)");
+  }
+  if (/-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED/.test(pem)) {
+    throw new CertificateError(
+      'CertificateInvalid',
+      "the certificate's private key is encrypted, and there is no one to ask for its passphrase: store it unencrypted " +
+        '(openssl pkey -in KEY -out tls.key)',
+    );
+  }
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    // The cause is dropped: OpenSSL's errors may quote what they read.
+    throw new CertificateError(
+      'CertificateInvalid',
+      'the certificate\'s private key cannot be read: expected an unencrypted EC key in PEM ("-----BEGIN PRIVATE KEY-----" or ' +
+        '"-----BEGIN EC PRIVATE KEY-----")',
+    );
+  }
+}
