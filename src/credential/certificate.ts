@@ -1,5 +1,5 @@
 import { createHash, type KeyObject, X509Certificate } from 'node:crypto';
-import { DerError, expectTag, readElement, readElements, readObjectIdentifier, TAG } from './der.ts';
+import { type DerElement, DerError, expectTag, readElement, readElements, readObjectIdentifier, TAG } from './der.ts';
 import { CertificateError } from './errors.ts';
 import { PemError, readPem } from './pem.ts';
 import { type KeyAlgorithm, schemeByKeyType } from './scheme.ts';
@@ -7,6 +7,7 @@ import { type KeyAlgorithm, schemeByKeyType } from './scheme.ts';
 export const DELEGATION_USAGE_OID = '1.3.6.1.4.1.44363.44';
 const KEY_USAGE_OID = '2.5.29.15';
 const SUBJECT_ALT_NAME_OID = '2.5.29.17';
+const BASIC_CONSTRAINTS_OID = '2.5.29.19';
 
 /** What stands in the certificate; whether that is good enough is judged elsewhere. */
 export interface Certificate {
@@ -105,7 +106,7 @@ export function readCertificate(
     publicKey,
     keyAlgorithm: schemeByKeyType(keyType, details?.namedCurve)?.keyAlgorithm,
     keyDescription: describeKey(keyType, details?.namedCurve, details?.modulusLength),
-    authority: x509.ca,
+    authority: readAuthority(extensions.get(BASIC_CONSTRAINTS_OID)),
     digitalSignature: readDigitalSignature(extensions.get(KEY_USAGE_OID)),
     delegationUsage: readDelegationUsage(extensions.get(DELEGATION_USAGE_OID)),
     chainPem,
@@ -170,6 +171,12 @@ function readExtensions(der: Uint8Array, where: string): ReadonlyMap<string, Ext
   }
 }
 
+/** What the extension says, unlike X509Certificate's `ca`, which is false for a CA whose KeyUsage lacks keyCertSign. */
+function readAuthority(extension: Extension | undefined): boolean {
+  const [first] = elementsOrNone(extension?.value);
+  return first?.tag === TAG.boolean && first.content[0] !== 0;
+}
+
 /** RFC 9345 section 4.2 asks for the bit itself: a certificate without KeyUsage does not have it. */
 function readDigitalSignature(extension: Extension | undefined): boolean {
   // BIT STRING: a count of unused bits, then the bits; digitalSignature is the first (RFC 5280 section 4.2.1.3).
@@ -184,12 +191,17 @@ function readDelegationUsage(extension: Extension | undefined): Certificate['del
 }
 
 function readDnsNames(extension: Extension | undefined): readonly string[] {
-  const names = elementOrUndefined(extension?.value, TAG.sequence);
-  if (names === undefined) return [];
+  return elementsOrNone(extension?.value)
+    .filter(({ tag }) => tag === TAG.dnsName)
+    .map(({ content }) => Buffer.from(content).toString('latin1'));
+}
+
+/** The elements of the SEQUENCE that is an extension's value; none where it is something else. */
+function elementsOrNone(value: Uint8Array | undefined): readonly DerElement[] {
+  const content = elementOrUndefined(value, TAG.sequence);
+  if (content === undefined) return [];
   try {
-    return readElements(names)
-      .filter(({ tag }) => tag === TAG.dnsName)
-      .map(({ content }) => Buffer.from(content).toString('latin1'));
+    return readElements(content);
   } catch (error) {
     if (error instanceof DerError) return [];
     throw error;

@@ -1,0 +1,116 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** Certificates and checks by the OpenSSL command line: a stranger to the code under test. */
+
+export type KeyKind = 'P-256' | 'P-384' | 'P-521' | 'secp256k1' | 'RSA' | 'Ed25519';
+
+const KEY_OPTIONS: Readonly<Record<KeyKind, readonly string[]>> = {
+  'P-256': ['ec', '-pkeyopt', 'ec_paramgen_curve:P-256'],
+  'P-384': ['ec', '-pkeyopt', 'ec_paramgen_curve:P-384'],
+  'P-521': ['ec', '-pkeyopt', 'ec_paramgen_curve:P-521'],
+  secp256k1: ['ec', '-pkeyopt', 'ec_paramgen_curve:secp256k1'],
+  RSA: ['rsa:2048'],
+  Ed25519: ['ed25519'],
+};
+
+export interface LeafOptions {
+  readonly key?: KeyKind;
+  /** As OpenSSL writes it; null leaves the extension out. */
+  readonly delegationUsage?: string | null;
+  readonly keyUsage?: string | null;
+  readonly basicConstraints?: string;
+  readonly days?: number;
+  readonly subject?: string;
+  /** More lines for `-addext`. */
+  readonly extensions?: readonly string[];
+}
+
+export interface Leaf {
+  readonly certificatePem: string;
+  /** PKCS#8. */
+  readonly keyPem: string;
+}
+
+/** A self-signed end-entity certificate, good for delegation unless told otherwise. */
+export function leaf({
+  basicConstraints = 'critical,CA:FALSE',
+  days = 90,
+  delegationUsage = 'ASN1:NULL',
+  extensions = [],
+  key = 'P-256',
+  keyUsage = 'critical,digitalSignature',
+  subject = '/CN=web.example',
+}: LeafOptions = {}): Leaf {
+  const wanted = [
+    `basicConstraints=${basicConstraints}`,
+    'subjectAltName=DNS:web.example,DNS:*.web.example,IP:127.0.0.1',
+    ...(delegationUsage === null ? [] : [`1.3.6.1.4.1.44363.44=${delegationUsage}`]),
+    ...(keyUsage === null ? [] : [`keyUsage=${keyUsage}`]),
+    ...extensions,
+  ];
+  return inDirectory((directory) => {
+    const certificate = join(directory, 'leaf.crt');
+    const keyFile = join(directory, 'leaf.key');
+    openssl(
+      'req',
+      '-x509',
+      '-nodes',
+      '-newkey',
+      ...KEY_OPTIONS[key],
+      '-keyout',
+      keyFile,
+      '-out',
+      certificate,
+      '-subj',
+      subject,
+      '-days',
+      String(days),
+      ...wanted.flatMap((extension) => ['-addext', extension]),
+    );
+    return { certificatePem: readFileSync(certificate, 'utf8'), keyPem: readFileSync(keyFile, 'utf8') };
+  });
+}
+
+/** Runs `openssl` with `input` on its standard input and gives what it prints. */
+export function convert(input: string | Uint8Array, ...args: readonly string[]): string {
+  return execFileSync('openssl', args, { input, encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'] });
+}
+
+/** Whether `openssl dgst` (or `pkeyutl` for a scheme without a hash) accepts a signature. */
+export function acceptsSignature(claim: {
+  readonly hash: string;
+  readonly publicKeyPem: string;
+  readonly message: Uint8Array;
+  readonly signature: Uint8Array;
+}): boolean {
+  return inDirectory((directory) => {
+    const write = (name: string, content: string | Uint8Array) => {
+      writeFileSync(join(directory, name), content);
+      return join(directory, name);
+    };
+    const key = write('key.pem', claim.publicKeyPem);
+    const signature = write('signature', claim.signature);
+    try {
+      openssl('dgst', `-${claim.hash}`, '-verify', key, '-signature', signature, write('message', claim.message));
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function openssl(...args: readonly string[]): void {
+  execFileSync('openssl', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+function inDirectory<T>(work: (directory: string) => T): T {
+  const directory = mkdtempSync(join(tmpdir(), 'dcred-openssl-'));
+  try {
+    return work(directory);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}

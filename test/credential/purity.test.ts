@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+
+const folder = new URL('../../src/credential/', import.meta.url);
+const sources = readdirSync(folder).map((name) => ({ name, text: readFileSync(new URL(name, folder), 'utf8') }));
+
+test('src/credential imports nothing of ours, and of Node only crypto and util', () => {
+  for (const { name, text } of sources) {
+    for (const [, specifier = ''] of text.matchAll(/\bfrom '([^']+)'/g)) {
+      assert.match(
+        specifier,
+        /^(\.\/[a-z-]+\.ts|node:(crypto|util)|@noble\/curves\/.+)$/,
+        `${name} imports ${specifier}`,
+      );
+    }
+  }
+});
+
+test('src/credential has no clock, no I/O and no environment', () => {
+  for (const { name, text } of sources) {
+    assert.doesNotMatch(text, /\bDate\.now\b|\bnew Date\(\)|\bprocess\.|\bimport\(|\bsetTimeout\b|\bfetch\b/, name);
+  }
+});
+
+test('only noble.ts loads @noble/curves, so that the operator need not', () => {
+  const loading = sources.filter(({ text }) => text.includes('@noble/')).map(({ name }) => name);
+  assert.deepEqual(loading, ['noble.ts']);
+});
