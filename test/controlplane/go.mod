@@ -1,4 +1,4 @@
-// The binaries of the test cluster, pinned. Nothing here is part of dcred: `test/controlplane/build.ts` builds them once
+// The binaries of the test cluster, pinned. Nothing here is part of dcred: `binaries.ts` builds them once
 // into the user's cache folder.
 module dcred.dev/test/controlplane
 

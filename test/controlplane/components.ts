@@ -1,0 +1,124 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Authority, createSigningKey, ownAddresses } from './certificates.ts';
+
+/** Written once for each control plane; the components' command lines name them. */
+export interface Files {
+  readonly etcdSocket: string;
+  readonly authority: string;
+  readonly serverCertificate: string;
+  readonly serverKey: string;
+  readonly adminCertificate: string;
+  readonly adminKey: string;
+  readonly serviceAccountKey: string;
+}
+
+/** The first address of the service range, at which pods find the API server. */
+const SERVICE_RANGE = '10.0.0.0/24';
+const API_SERVICE_ADDRESS = '10.0.0.1';
+
+export async function writeFiles(directory: string, authority: Authority): Promise<Files> {
+  const files: Files = {
+    etcdSocket: join(directory, 'etcd.sock'),
+    authority: join(directory, 'ca.crt'),
+    serverCertificate: join(directory, 'apiserver.crt'),
+    serverKey: join(directory, 'apiserver.key'),
+    adminCertificate: join(directory, 'admin.crt'),
+    adminKey: join(directory, 'admin.key'),
+    serviceAccountKey: join(directory, 'service-account.key'),
+  };
+  const [server, admin] = await Promise.all([
+    authority.issueServer([
+      'localhost',
+      'kubernetes',
+      'kubernetes.default',
+      'kubernetes.default.svc',
+      'kubernetes.default.svc.cluster.local',
+      '127.0.0.1',
+      API_SERVICE_ADDRESS,
+      ...ownAddresses(),
+    ]),
+    authority.issueClient('admin', ['system:masters']),
+  ]);
+  const contents = [
+    [files.authority, authority.certificate],
+    [files.serverCertificate, server.certificate],
+    [files.serverKey, server.key],
+    [files.adminCertificate, admin.certificate],
+    [files.adminKey, admin.key],
+    [files.serviceAccountKey, createSigningKey()],
+  ] as const;
+  await Promise.all(contents.map(([path, text]) => writeFile(path, text, { mode: 0o600 })));
+  return files;
+}
+
+/** A Unix socket instead of ports: nothing to pick, nothing to clash. The data is thrown away, so it need not be synced. */
+export function etcdArguments(directory: string, files: Files): readonly string[] {
+  const url = `unix://${files.etcdSocket}`;
+  const peer = 'http://localhost:2380';
+  return [
+    '--name=test',
+    `--data-dir=${join(directory, 'etcd')}`,
+    `--listen-client-urls=${url}`,
+    `--advertise-client-urls=${url}`,
+    `--listen-peer-urls=unix://${join(directory, 'peer.sock')}`,
+    // A single member never dials its peers; the two only have to agree.
+    `--initial-advertise-peer-urls=${peer}`,
+    `--initial-cluster=test=${peer}`,
+    '--unsafe-no-fsync',
+    `--quota-backend-bytes=${512 * 1024 * 1024}`,
+    '--log-level=warn',
+  ];
+}
+
+export function apiServerArguments(
+  files: Files,
+  options: {
+    readonly port: number;
+    readonly bindAddress: string;
+    /** Without it nothing makes a namespace's default service account, and no pod could be created. */
+    readonly hasControllerManager: boolean;
+  },
+): readonly string[] {
+  const { port, bindAddress, hasControllerManager } = options;
+  const isLocal = bindAddress.startsWith('127.');
+  return [
+    `--etcd-servers=unix://${files.etcdSocket}`,
+    `--secure-port=${port}`,
+    `--bind-address=${bindAddress}`,
+    // The API server refuses a loopback address as its Service's endpoint: then there is no endpoint.
+    ...(isLocal
+      ? [`--advertise-address=${bindAddress}`, '--endpoint-reconciler-type=none']
+      : [`--advertise-address=${bindAddress === '0.0.0.0' ? (ownAddresses()[0] ?? '127.0.0.1') : bindAddress}`]),
+    `--tls-cert-file=${files.serverCertificate}`,
+    `--tls-private-key-file=${files.serverKey}`,
+    `--client-ca-file=${files.authority}`,
+    `--kubelet-client-certificate=${files.adminCertificate}`,
+    `--kubelet-client-key=${files.adminKey}`,
+    '--kubelet-preferred-address-types=InternalIP',
+    '--service-account-issuer=https://kubernetes.default.svc',
+    `--service-account-key-file=${files.serviceAccountKey}`,
+    `--service-account-signing-key-file=${files.serviceAccountKey}`,
+    '--authorization-mode=Node,RBAC',
+    '--enable-admission-plugins=NodeRestriction',
+    ...(hasControllerManager ? [] : ['--disable-admission-plugins=ServiceAccount']),
+    `--service-cluster-ip-range=${SERVICE_RANGE}`,
+    '--allow-privileged',
+    // An orderly stop would otherwise wait a minute for clients that hold a watch.
+    '--shutdown-watch-termination-grace-period=500ms',
+  ];
+}
+
+export function controllerManagerArguments(files: Files, kubeconfig: string): readonly string[] {
+  return [
+    `--kubeconfig=${kubeconfig}`,
+    '--leader-elect=false',
+    '--secure-port=0',
+    `--root-ca-file=${files.authority}`,
+    `--service-account-private-key-file=${files.serviceAccountKey}`,
+  ];
+}
+
+export function schedulerArguments(kubeconfig: string): readonly string[] {
+  return [`--kubeconfig=${kubeconfig}`, '--leader-elect=false', '--secure-port=0'];
+}

@@ -1,0 +1,123 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, rmSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { endChild } from '../support/processes.ts';
+
+/**
+ * Everything that a test starts must go when the test goes, also when it is killed with SIGKILL and can do nothing
+ * itself. So a small shell, the guardian, holds the other end of a pipe from the test process, in a session of its own
+ * (Ctrl-C does not reach it). When the pipe closes, for whatever reason, it ends the processes and removes the folder.
+ * An orderly stop closes the pipe too: there is one way out, and every test takes it.
+ *
+ *     test process --- pipe ---> guardian --- end of file: kill pids/*, rm -r folder
+ *          `--- starts components; each writes pids/<its id> and only then becomes the component
+ *
+ * A component registers itself before `exec`, and the guardian renames `pids` before it reads it. So whenever the test
+ * dies, a component is either in the list, or finds no place to register and ends: none can be overlooked.
+ */
+const GUARDIAN = `
+trap '' INT TERM HUP
+while read -r _; do :; done
+mv "$1/pids" "$1/ending"
+for file in "$1/ending/"*; do
+  if [ -e "$file" ]; then kill -KILL "\${file##*/}" 2>/dev/null; fi
+done
+tries=0
+while [ -e "$1" ] && [ "$tries" -lt 100 ]; do
+  rm -rf "$1" 2>/dev/null || sleep 0.05
+  tries=$((tries + 1))
+done
+`;
+
+const REGISTER = `: >"$1/pids/$$" || exit 125
+shift
+exec "$@"
+`;
+
+export interface ComponentOptions {
+  /** Also the name of its log: `<folder>/<name>.log`. */
+  readonly name: string;
+  readonly binary: string;
+  readonly args: readonly string[];
+}
+
+/** A folder, and processes that work in it; both go with the process that made them. */
+export class Guardian {
+  readonly directory: string;
+  readonly #shell: ChildProcess;
+
+  static async start(): Promise<Guardian> {
+    const directory = await mkdtemp(join(tmpdir(), 'dcred-controlplane-'));
+    await mkdir(join(directory, 'pids'));
+    return new Guardian(directory);
+  }
+
+  private constructor(directory: string) {
+    this.directory = directory;
+    this.#shell = spawn('sh', ['-c', GUARDIAN, 'dcred-test-guardian', directory], {
+      stdio: ['pipe', 'ignore', 'ignore'],
+      detached: true,
+    });
+    // Nothing here keeps a test alive that has forgotten to stop its control plane.
+    this.#shell.unref();
+    (this.#shell.stdin as { unref?: () => void } | null)?.unref?.();
+  }
+
+  /** Starts a process under the guardian's eye. Its output goes to its log. */
+  startComponent({ name, binary, args }: ComponentOptions): Component {
+    const logPath = join(this.directory, `${name}.log`);
+    const log = openSync(logPath, 'a');
+    const child = spawn('sh', ['-c', REGISTER, name, this.directory, binary, ...args], {
+      stdio: ['ignore', log, log],
+      detached: true,
+      cwd: this.directory,
+    });
+    closeSync(log);
+    child.unref();
+    // An id may be given to another process once its owner is gone: then the guardian must not know it any more.
+    child.once('exit', () => rmSync(join(this.directory, 'pids', String(child.pid)), { force: true }));
+    return new Component(name, child, logPath);
+  }
+
+  /** Ends every process and removes the folder; resolves when that is done. May be called again. */
+  async stop(): Promise<void> {
+    if (this.#shell.exitCode !== null || this.#shell.signalCode !== null) return;
+    const gone = once(this.#shell, 'exit');
+    this.#shell.ref();
+    this.#shell.stdin?.end();
+    await gone;
+  }
+}
+
+export class Component {
+  readonly name: string;
+  readonly logPath: string;
+  readonly #child: ChildProcess;
+
+  constructor(name: string, child: ChildProcess, logPath: string) {
+    this.name = name;
+    this.#child = child;
+    this.logPath = logPath;
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  get hasExited(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    await endChild(this.#child, { signal });
+  }
+
+  /** The last lines of its log, for an error message. */
+  async logTail(lines = 25): Promise<string> {
+    const log = await readFile(this.logPath, 'utf8').catch(() => '');
+    return log.trimEnd().split('\n').slice(-lines).join('\n');
+  }
+}

@@ -1,0 +1,27 @@
+import { randomInt } from 'node:crypto';
+import { createServer } from 'node:net';
+
+/**
+ * Below Linux's range for outgoing connections (32768-60999), so that no client socket of the machine can take a port
+ * between the moment it is found free and the moment a server binds it, or while that server is being restarted.
+ */
+const FIRST = 20_000;
+const LAST = 32_000;
+const ATTEMPTS = 100;
+
+/** A TCP port that nobody listens on at `host`. Another process may still be quicker: retry when the bind fails. */
+export async function freePort(host = '127.0.0.1'): Promise<number> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    const port = randomInt(FIRST, LAST);
+    if (await isFree(port, host)) return port;
+  }
+  throw new Error(`no free TCP port at ${host} between ${FIRST} and ${LAST} in ${ATTEMPTS} attempts`);
+}
+
+function isFree(port: number, host: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen({ port, host, exclusive: true }, () => server.close(() => resolve(true)));
+  });
+}
