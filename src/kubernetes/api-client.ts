@@ -1,139 +1,281 @@
-import type { Clock } from './clock.ts';
+/**
+ * The API server's verbs over one pool of HTTP/1.1 connections. Every call ends in its answer, an ApiError, or its signal's
+ * reason; what is retried, and why so little of what writes, is in retry-policy.ts.
+ */
+
+import { ApiError } from './api-error.ts';
+import type {
+  ApiClientOptions,
+  ApplyOptions,
+  CallOptions,
+  CreateOptions,
+  DeleteOptions,
+  ListSelection,
+  ObjectReference,
+  ReadOptions,
+  WatchOptions,
+  WatchSelection,
+  WritableObject,
+  WriteOptions,
+} from './api-types.ts';
+import { delay } from './clock.ts';
 import type { Connection } from './connection.ts';
-import type { KubernetesObject, ObjectList, ObjectMeta, WatchEvent } from './objects.ts';
-import type { ResourceType } from './resource-type.ts';
+import { Deadline } from './deadline.ts';
+import { type ApiRequest, exchange, failure } from './exchange.ts';
+import type { KubernetesObject, ObjectList, WatchEvent } from './objects.ts';
+import { apiVersionOf, type ResourcePathParts, type ResourceType, resourcePath } from './resource-type.ts';
+import { type Repeatability, retryDelay } from './retry-policy.ts';
+import { invalidResponseError } from './status-error.ts';
+import { Transport } from './transport.ts';
+import { watchStream } from './watch-stream.ts';
 
-export interface ApiCall {
-  readonly verb: 'get' | 'list' | 'watch' | 'create' | 'update' | 'apply' | 'patch' | 'delete';
-  /** The plural, with the subresource: `pods`, `leases`, `delegatedcredentials/status`. */
-  readonly resource: string;
-  /** HTTP status; 0 when no answer came. */
-  readonly status: number;
-  readonly seconds: number;
-}
+const JSON_TYPE = 'application/json';
+const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
+const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
 
-export interface ApiClientOptions {
-  readonly userAgent: string;
-  /** Who owns the fields that this client applies and patches. */
-  readonly fieldManager: string;
-  readonly clock: Clock;
-  /** In [0, 1). */
-  readonly random: () => number;
-  readonly connections?: number;
-  readonly timeoutMs?: number;
-  readonly maxAttempts?: number;
-  readonly observe?: (call: ApiCall) => void;
-}
-
-export interface ObjectReference {
-  readonly namespace?: string | undefined;
-  readonly name: string;
-}
-
-export interface CallOptions {
-  readonly signal: AbortSignal;
-}
-
-/** `metadataOnly`: the answer carries the metadata and nothing else (T is then PartialObjectMetadata). */
-export interface ReadOptions extends CallOptions {
-  readonly metadataOnly?: boolean;
-}
-
-export interface WriteOptions extends ReadOptions {
-  readonly subresource?: string;
-}
-
-export interface CreateOptions extends WriteOptions {
-  /** The object whose subresource is created. */
-  readonly name?: string;
-}
-
-export interface ApplyOptions extends WriteOptions {
-  /** Take over fields that another manager owns. */
-  readonly force?: boolean;
-}
-
-export interface DeleteOptions extends CallOptions {
-  readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
-  readonly propagationPolicy?: 'Orphan' | 'Background' | 'Foreground';
-}
-
-export interface Selection {
-  /** Omitted: all namespaces. */
-  readonly namespace?: string | undefined;
-  readonly labelSelector?: string | undefined;
-  readonly fieldSelector?: string | undefined;
-  readonly resourceVersion?: string | undefined;
-  readonly metadataOnly?: boolean | undefined;
-}
-
-export interface ListSelection extends Selection {
-  readonly limit?: number;
-  readonly continue?: string;
-  readonly resourceVersionMatch?: 'Exact' | 'NotOlderThan';
-}
-
-export interface WatchSelection extends Selection {
-  readonly sendInitialEvents?: boolean;
-  readonly timeoutSeconds?: number;
-}
-
-/** What may be written; apiVersion and kind are filled in from the type. */
-export interface WritableObject {
-  readonly apiVersion?: string;
-  readonly kind?: string;
-  readonly metadata: ObjectMeta;
-}
+const DEFAULT_CONNECTIONS = 32;
+const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_MAX_ATTEMPTS = 5;
+const DEFAULT_QUIET_MS = 150_000;
 
 export class ApiClient {
-  constructor(_connection: Connection, _options: ApiClientOptions) {}
+  readonly #transport: Transport;
+  readonly #options: ApiClientOptions;
+  readonly #timeoutMs: number;
 
-  get<T = KubernetesObject>(_type: ResourceType, _ref: ObjectReference, _options: ReadOptions): Promise<T> {
-    throw new Error('not yet');
+  constructor(connection: Connection, options: ApiClientOptions) {
+    this.#options = options;
+    this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    this.#transport = new Transport(connection, options.connections ?? DEFAULT_CONNECTIONS);
   }
 
-  list<T = KubernetesObject>(
-    _type: ResourceType,
-    _selection: ListSelection,
-    _options: CallOptions,
+  get<T = KubernetesObject>(type: ResourceType, ref: ObjectReference, options: ReadOptions): Promise<T> {
+    const request = this.#request('get', 'GET', type, ref, { accept: options.metadataOnly ? METADATA : JSON_TYPE });
+    return this.#call<T>(request, 'repeatable', options);
+  }
+
+  /** One page. With `metadataOnly`, T is PartialObjectMetadata. Items carry no apiVersion and kind. */
+  async list<T = KubernetesObject>(
+    type: ResourceType,
+    selection: ListSelection,
+    options: CallOptions,
   ): Promise<ObjectList<T>> {
-    throw new Error('not yet');
+    const { namespace, metadataOnly, ...query } = selection;
+    const accept = metadataOnly ? METADATA_LIST : JSON_TYPE;
+    const request = this.#request('list', 'GET', type, { namespace }, { accept, query });
+    const list = await this.#call<ObjectList<T> & { readonly items: readonly T[] | null }>(
+      request,
+      'repeatable',
+      options,
+    );
+    return { metadata: list.metadata, items: list.items ?? [] };
   }
 
-  create<T = KubernetesObject>(_type: ResourceType, _object: WritableObject, _options: CreateOptions): Promise<T> {
-    throw new Error('not yet');
+  /** Never repeated once it may have reached the server: a create that timed out may have happened. */
+  create<T = KubernetesObject>(type: ResourceType, object: WritableObject, options: CreateOptions): Promise<T> {
+    const { subresource, name } = options;
+    const { namespace } = object.metadata;
+    if (type.namespaced && namespace === undefined) {
+      throw new TypeError(`expected metadata.namespace in a new ${type.kind}, found none`);
+    }
+    const request = this.#request(
+      'create',
+      'POST',
+      type,
+      { namespace, name, subresource },
+      {
+        ...this.#write(type, object, JSON_TYPE, options),
+      },
+    );
+    return this.#call<T>(request, 'once', options);
   }
 
-  replace<T = KubernetesObject>(_type: ResourceType, _object: WritableObject, _options: WriteOptions): Promise<T> {
-    throw new Error('not yet');
+  /** With metadata.resourceVersion: only over that very version, else Conflict. */
+  replace<T = KubernetesObject>(type: ResourceType, object: WritableObject, options: WriteOptions): Promise<T> {
+    const request = this.#request('update', 'PUT', type, targetOf(type, object, options), {
+      ...this.#write(type, object, JSON_TYPE, options),
+    });
+    return this.#call<T>(request, 'once', options);
   }
 
-  apply<T = KubernetesObject>(_type: ResourceType, _object: WritableObject, _options: ApplyOptions): Promise<T> {
-    throw new Error('not yet');
+  /** Server-side apply: the object holds the fields that this manager wants to own, and no others. */
+  apply<T = KubernetesObject>(type: ResourceType, object: WritableObject, options: ApplyOptions): Promise<T> {
+    const request = this.#request('apply', 'PATCH', type, targetOf(type, object, options), {
+      ...this.#write(type, object, 'application/apply-patch+yaml', options, { force: options.force }),
+    });
+    return this.#call<T>(request, object.metadata.resourceVersion === undefined ? 'repeatable' : 'once', options);
   }
 
+  /** JSON merge patch (RFC 7386): null deletes, lists are replaced whole. */
   mergePatch<T = KubernetesObject>(
-    _type: ResourceType,
-    _ref: ObjectReference,
-    _patch: object,
-    _options: WriteOptions,
+    type: ResourceType,
+    ref: ObjectReference,
+    patch: object,
+    options: WriteOptions,
   ): Promise<T> {
-    throw new Error('not yet');
+    const { subresource } = options;
+    const request = this.#request(
+      'patch',
+      'PATCH',
+      type,
+      { ...ref, subresource },
+      {
+        query: { fieldManager: this.#options.fieldManager },
+        accept: options.metadataOnly ? METADATA : JSON_TYPE,
+        contentType: 'application/merge-patch+json',
+        body: JSON.stringify(patch),
+      },
+    );
+    return this.#call<T>(request, holdsVersion(patch) ? 'once' : 'repeatable', options);
   }
 
-  delete(_type: ResourceType, _ref: ObjectReference, _options: DeleteOptions): Promise<void> {
-    throw new Error('not yet');
+  /** With a UID: repeated where no answer came, so that NotFound may mean that an earlier try did it. */
+  async delete(type: ResourceType, ref: ObjectReference, options: DeleteOptions): Promise<void> {
+    const { preconditions, propagationPolicy } = options;
+    const request = this.#request('delete', 'DELETE', type, ref, {
+      contentType: JSON_TYPE,
+      body: JSON.stringify({ apiVersion: 'v1', kind: 'DeleteOptions', preconditions, propagationPolicy }),
+    });
+    // Without a UID, a second try might hit the object that has taken the first one's place.
+    await this.#call(request, preconditions?.uid === undefined ? 'once' : 'repeatable', options);
   }
 
+  /** Bookmarks are asked for. Ends when the server ends it; throws as calls do, and is never retried here. */
   watch<T = KubernetesObject>(
-    _type: ResourceType,
-    _selection: WatchSelection,
-    _options: CallOptions,
+    type: ResourceType,
+    selection: WatchSelection,
+    options: WatchOptions,
   ): AsyncIterable<WatchEvent<T>> {
-    throw new Error('not yet');
+    const { namespace, metadataOnly, sendInitialEvents, ...query } = selection;
+    const request = this.#request(
+      'watch',
+      'GET',
+      type,
+      { namespace },
+      {
+        accept: metadataOnly ? METADATA : JSON_TYPE,
+        query: {
+          ...query,
+          watch: true,
+          allowWatchBookmarks: true,
+          ...(sendInitialEvents && { sendInitialEvents, resourceVersionMatch: 'NotOlderThan' }),
+        },
+      },
+    );
+    const { clock } = this.#options;
+    const started = clock.monotonic();
+    return watchStream<T>(this.#context(), request, {
+      signal: options.signal,
+      clock,
+      timeoutMs: this.#timeoutMs,
+      quietMs: options.quietMs ?? DEFAULT_QUIET_MS,
+      observe: (status) => this.#observe(request, status, started),
+    });
   }
 
+  /** Ends what is still under way. */
   close(): Promise<void> {
-    throw new Error('not yet');
+    return this.#transport.close();
   }
+
+  #write(
+    type: ResourceType,
+    object: WritableObject,
+    contentType: string,
+    options: WriteOptions,
+    query: ApiRequest['query'] = {},
+  ): Partial<ApiRequest> {
+    return {
+      query: { ...query, fieldManager: this.#options.fieldManager },
+      accept: options.metadataOnly ? METADATA : JSON_TYPE,
+      contentType,
+      body: JSON.stringify({ apiVersion: apiVersionOf(type), kind: type.kind, ...object }),
+    };
+  }
+
+  #request(
+    verb: ApiRequest['verb'],
+    method: ApiRequest['method'],
+    type: ResourceType,
+    target: ResourcePathParts,
+    parts: Partial<ApiRequest>,
+  ): ApiRequest {
+    const resource = target.subresource === undefined ? type.plural : `${type.plural}/${target.subresource}`;
+    const name = [target.namespace, target.name].filter((part) => part !== undefined).join('/');
+    return {
+      verb,
+      method,
+      resource,
+      what: `${verb} ${resource}${name === '' ? '' : ` ${name}`}`,
+      path: resourcePath(type, target),
+      query: {},
+      accept: JSON_TYPE,
+      ...parts,
+    };
+  }
+
+  async #call<T>(request: ApiRequest, repeatability: Repeatability, { signal }: CallOptions): Promise<T> {
+    const { clock, random, maxAttempts = DEFAULT_MAX_ATTEMPTS } = this.#options;
+    for (let attempt = 1; ; attempt++) {
+      signal.throwIfAborted();
+      const started = clock.monotonic();
+      try {
+        return await this.#attempt<T>(request, signal);
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error;
+        this.#observe(request, error.status, started);
+        const ms = attempt < maxAttempts ? retryDelay(error, repeatability, attempt, random()) : undefined;
+        if (ms === undefined) throw error;
+        await delay(clock, ms, signal);
+      }
+    }
+  }
+
+  async #attempt<T>(request: ApiRequest, signal: AbortSignal): Promise<T> {
+    const { clock } = this.#options;
+    const started = clock.monotonic();
+    using deadline = new Deadline(signal, clock, this.#timeoutMs);
+    const response = await exchange(this.#context(), request, 'calls', deadline, this.#timeoutMs);
+    let text: string;
+    try {
+      text = await response.body.text();
+    } catch (error) {
+      throw failure(request, error, deadline, this.#timeoutMs);
+    }
+    const answer = parseObject<T>(request.what, text);
+    this.#observe(request, response.statusCode, started);
+    return answer;
+  }
+
+  #context() {
+    const { userAgent, clock } = this.#options;
+    return { transport: this.#transport, userAgent, now: () => clock.now() };
+  }
+
+  #observe({ verb, resource }: ApiRequest, status: number, started: number): void {
+    const seconds = (this.#options.clock.monotonic() - started) / 1000;
+    this.#options.observe?.({ verb, resource, status, seconds });
+  }
+}
+
+function targetOf(type: ResourceType, { metadata }: WritableObject, { subresource }: WriteOptions): ResourcePathParts {
+  if (metadata.name === undefined) throw new TypeError(`expected metadata.name in a ${type.kind} to write, found none`);
+  return { namespace: metadata.namespace, name: metadata.name, subresource };
+}
+
+function holdsVersion(patch: object): boolean {
+  const metadata: unknown = 'metadata' in patch ? patch.metadata : undefined;
+  return typeof metadata === 'object' && metadata !== null && 'resourceVersion' in metadata;
+}
+
+function parseObject<T>(what: string, text: string): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw invalidResponseError(what, `${text.length} characters of something else`);
+  }
+  if (typeof value !== 'object' || value === null) throw invalidResponseError(what, typeof value);
+  // Boundary of trust: the API server keeps its own schema; whoever needs more certainty parses T.
+  return value as T;
 }

@@ -1,13 +1,9 @@
 /** Conditions, as `metav1.Condition` and its helpers have them. */
 
+import { toKubernetesTime } from './kubernetes-time.ts';
 import type { Condition } from './objects.ts';
 
 export type ConditionUpdate = Omit<Condition, 'lastTransitionTime'>;
-
-/** RFC 3339 in whole seconds, as metav1.Time is written. */
-export function toKubernetesTime(ms: number): string {
-  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
-}
 
 /**
  * The conditions with `next` set: the very same array when it says nothing new, so that callers can compare by identity and

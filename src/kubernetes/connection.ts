@@ -1,12 +1,21 @@
 /** Where the API server is, and how to prove who we are. */
 
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { delimiter, join } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
+import { inClusterConnection, SERVICE_ACCOUNT_FOLDER } from './in-cluster.ts';
+import { kubeconfigConnection } from './kubeconfig.ts';
+
+export type ConnectionTls = Readonly<
+  Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'rejectUnauthorized' | 'servername'>
+>;
 
 export interface ConnectionCredentials {
   /** Sent with every request: Authorization, Impersonate-User. */
   readonly headers: Readonly<Record<string, string>>;
   /** Client certificate and trust, for new connections. */
-  readonly tls: Readonly<Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'rejectUnauthorized' | 'servername'>>;
+  readonly tls: ConnectionTls;
 }
 
 export interface Connection {
@@ -14,8 +23,12 @@ export interface Connection {
   readonly server: string;
   /** The service account's or the context's; `default` otherwise. */
   readonly defaultNamespace: string;
-  /** The current credentials: cheap to call for every request. `refresh` forgets what is cached (after a 401). */
-  credentials(options?: { readonly refresh?: boolean }): Promise<ConnectionCredentials>;
+  /**
+   * The current credentials: cheap enough to ask for every request. With `rejected`, the ones that the server answered 401 to,
+   * they are loaded anew, unless that has happened already.
+   * @throws ConnectionError
+   */
+  credentials(rejected?: ConnectionCredentials): Promise<ConnectionCredentials>;
 }
 
 export interface LoadConnectionOptions {
@@ -24,8 +37,21 @@ export interface LoadConnectionOptions {
   /** One of its contexts instead of the current one. */
   readonly context?: string | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Where a pod's service account is mounted. */
+  readonly serviceAccountFolder?: string;
 }
 
-export function loadConnection(_options: LoadConnectionOptions): Promise<Connection> {
-  throw new Error('not yet');
+/**
+ * Finds the API server as controller-runtime does: the kubeconfig that was named, those in KUBECONFIG, the service account of
+ * the pod that this runs in, `~/.kube/config`.
+ * @throws ConnectionError when there is none of these, or what there is cannot be used
+ */
+export async function loadConnection(options: LoadConnectionOptions): Promise<Connection> {
+  const { kubeconfig, context, env, serviceAccountFolder = SERVICE_ACCOUNT_FOLDER } = options;
+  if (kubeconfig !== undefined) return kubeconfigConnection([kubeconfig], context);
+  const fromEnv = (env['KUBECONFIG'] ?? '').split(delimiter).filter((file) => file !== '' && existsSync(file));
+  if (fromEnv.length > 0) return kubeconfigConnection(fromEnv, context);
+  const inCluster = env['KUBERNETES_SERVICE_HOST'] !== undefined && existsSync(join(serviceAccountFolder, 'token'));
+  if (inCluster && context === undefined) return inClusterConnection({ env, folder: serviceAccountFolder });
+  return kubeconfigConnection([join(env['HOME'] ?? homedir(), '.kube', 'config')], context);
 }

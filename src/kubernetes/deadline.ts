@@ -1,0 +1,55 @@
+/** A signal that aborts when its parent does, or when a time has passed, and tells which it was. */
+
+import type { Clock, TimerHandle } from './clock.ts';
+
+export class Deadline implements Disposable {
+  readonly #controller = new AbortController();
+  readonly #parent: AbortSignal;
+  readonly #clock: Clock;
+  #timer: TimerHandle | undefined;
+  #expired = false;
+
+  constructor(parent: AbortSignal, clock: Clock, ms: number) {
+    this.#parent = parent;
+    this.#clock = clock;
+    if (parent.aborted) {
+      this.#controller.abort(parent.reason);
+      return;
+    }
+    parent.addEventListener('abort', this.#onAbort, { once: true });
+    this.extend(ms);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** The time passed; false when it was the parent that aborted. */
+  get expired(): boolean {
+    return this.#expired;
+  }
+
+  /** Starts the time anew. */
+  extend(ms: number): void {
+    this.#timer?.cancel();
+    if (this.signal.aborted) return;
+    this.#timer = this.#clock.setTimeout(() => {
+      this.#expired = true;
+      this.#controller.abort();
+    }, ms);
+  }
+
+  /** Stops the time until it is extended again. */
+  hold(): void {
+    this.#timer?.cancel();
+  }
+
+  [Symbol.dispose](): void {
+    this.#timer?.cancel();
+    this.#parent.removeEventListener('abort', this.#onAbort);
+  }
+
+  readonly #onAbort = (): void => {
+    this.#controller.abort(this.#parent.reason);
+  };
+}
