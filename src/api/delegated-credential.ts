@@ -7,6 +7,8 @@
  * once more for the run time (`refine`, which the CRD leaves out): an object may have come past an older CRD.
  */
 import { z } from 'zod';
+import { MAX_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
+import { KEY_ALGORITHMS, USAGES } from '../credential/scheme.ts';
 
 export const API_GROUP = 'dcred.dev';
 export const API_VERSION = 'v1alpha1';
@@ -14,9 +16,6 @@ export const KIND = 'DelegatedCredential';
 
 /** Leaves room for `<name>-<pod name>` and for the volume name `dcred-<name>` (63 characters at most, no dots). */
 const MAX_NAME_LENGTH = 40;
-const MIN_LIFETIME_SECONDS = 60;
-/** RFC 9345 section 4.1.3 caps what remains at seven days; one hour is left for clocks that disagree. */
-const MAX_LIFETIME_SECONDS = 601_200;
 const DEFAULT_LIFETIME_SECONDS = 172_800;
 
 const LIFETIME_MESSAGE = `lifetimeSeconds must be from ${MIN_LIFETIME_SECONDS} to ${MAX_LIFETIME_SECONDS} (seven days less an hour for clocks that disagree); ${DEFAULT_LIFETIME_SECONDS} is two days`;
@@ -159,11 +158,11 @@ export const specSchema = z
     certificateRef,
     podSelector: podSelector.optional(),
     usage: z
-      .enum(['Server', 'Client'])
+      .enum(USAGES)
       .default('Server')
       .describe('Whether the pod proves itself as a TLS server or as a TLS client. It is part of what is signed.'),
     keyAlgorithm: z
-      .enum(['ECDSAP256', 'ECDSAP384', 'ECDSAP521', 'Ed25519'])
+      .enum(KEY_ALGORITHMS)
       .default('ECDSAP256')
       .describe(
         'Algorithm of the pod keys. Firefox falls back to the ordinary certificate for Ed25519; Fizz reads P-256 only.',
@@ -230,7 +229,7 @@ const certificateStatus = z
 const podsStatus = z
   .object({
     selected: count('Pods that are selected.'),
-    issued: count('Of these, pods that hold a credential that is valid now.'),
+    issued: count('Of these, pods that hold a valid credential of the current certificate.'),
     failed: count('Of these, pods that cannot be served; their Events say why.'),
   })
   .describe('How many pods are selected and served.');

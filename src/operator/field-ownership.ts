@@ -1,0 +1,83 @@
+/**
+ * Who wrote which field of an issued Secret, from `metadata.managedFields`.
+ *
+ * Issued Secrets are watched as metadata only, so their data never comes back. Yet an edit by another hand must be noticed, also
+ * one made while the operator was down. The API server keeps the answer: whoever changes or removes a field takes it from our
+ * field manager. So a Secret is intact as long as we own every field that we wrote, and nobody else owns any of its data.
+ */
+import type { ManagedFieldsEntry } from '../kubernetes/objects.ts';
+
+/** fieldsV1: `f:name` for a field, `k:{...}` for an item of a list. */
+type Fields = Readonly<Record<string, unknown>>;
+
+export interface ExpectedFields {
+  readonly data: readonly string[];
+  readonly labels: readonly string[];
+  readonly annotations: readonly string[];
+  readonly ownerUid: string;
+}
+
+export interface Ownership {
+  /** Whether `manager` owns every expected field, and nobody else any data. */
+  readonly intact: boolean;
+  /** Keys of labels and annotations that `manager` owns. */
+  readonly labels: ReadonlySet<string>;
+  readonly annotations: ReadonlySet<string>;
+}
+
+/**
+ * An API server that keeps no managedFields at all leaves nothing to judge by: such a Secret counts as intact, since the
+ * opposite would re-issue it without end.
+ */
+export function fieldOwnership(
+  entries: readonly ManagedFieldsEntry[] | undefined,
+  manager: string,
+  expected: ExpectedFields,
+): Ownership {
+  if (entries === undefined || entries.length === 0) {
+    return { intact: true, labels: new Set(expected.labels), annotations: new Set(expected.annotations) };
+  }
+  const ours = entries.filter((entry) => entry.manager === manager).map(fieldsOf);
+  const others = entries.filter((entry) => entry.manager !== manager).map(fieldsOf);
+  const data = ownedKeys(ours, 'data');
+  const labels = ownedKeys(ours, 'metadata', 'labels');
+  const annotations = ownedKeys(ours, 'metadata', 'annotations');
+  const owners = ownedOwnerUids(ours);
+  const intact =
+    expected.data.every((key) => data.has(key)) &&
+    expected.labels.every((key) => labels.has(key)) &&
+    expected.annotations.every((key) => annotations.has(key)) &&
+    owners.has(expected.ownerUid) &&
+    ownedKeys(others, 'data').size === 0;
+  return { intact, labels, annotations };
+}
+
+function fieldsOf(entry: ManagedFieldsEntry): Fields {
+  return asFields(entry.fieldsV1);
+}
+
+function ownedKeys(sets: readonly Fields[], ...path: readonly string[]): ReadonlySet<string> {
+  const keys = new Set<string>();
+  for (const set of sets) {
+    const fields = path.reduce((at, name) => asFields(at[`f:${name}`]), set);
+    for (const field of Object.keys(fields)) if (field.startsWith('f:')) keys.add(field.slice(2));
+  }
+  return keys;
+}
+
+/** Owner references are a list keyed by uid: `k:{"uid":"..."}`. */
+function ownedOwnerUids(sets: readonly Fields[]): ReadonlySet<string> {
+  const uids = new Set<string>();
+  for (const set of sets) {
+    const items = asFields(asFields(set['f:metadata'])['f:ownerReferences']);
+    for (const item of Object.keys(items)) {
+      const uid = /^k:\{"uid":"([^"]+)"\}$/.exec(item)?.[1];
+      if (uid !== undefined) uids.add(uid);
+    }
+  }
+  return uids;
+}
+
+function asFields(value: unknown): Fields {
+  return typeof value === 'object' && value !== null ? (value as Fields) : {};
+}

@@ -1,0 +1,80 @@
+/** A small HTTP server for probes and metrics. */
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** What a path answers. */
+export type Answer = () => Promise<{ readonly status: number; readonly type: string; readonly body: string }>;
+
+export interface HttpServer {
+  /** What it really listens on; port 0 asks for a free one. */
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+export class AddressError extends Error {
+  readonly code = 'BAD_ADDRESS';
+  override readonly name = 'AddressError';
+}
+
+const TEXT = 'text/plain; charset=utf-8';
+
+/** `:8080`, `127.0.0.1:8080`, `[::1]:8080`; `0` is off. Throws AddressError. */
+export function parseAddress(text: string): { readonly host: string | undefined; readonly port: number } | undefined {
+  if (text === '0') return undefined;
+  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) {
+    throw new AddressError(`expected an address such as ":8080" or "127.0.0.1:8080", or 0 for none; got "${text}"`);
+  }
+  const host = match[1] ?? match[2];
+  return { host: host === '' ? undefined : host, port };
+}
+
+/** Serves GET of exactly these paths. Rejects when the address cannot be bound. */
+export async function serveHttp(
+  address: { readonly host: string | undefined; readonly port: number },
+  routes: Readonly<Record<string, Answer>>,
+): Promise<HttpServer> {
+  const server = createServer((request, response) => {
+    const route = new URL(request.url ?? '/', 'http://localhost').pathname;
+    const answer = Object.hasOwn(routes, route) ? routes[route] : undefined;
+    if (answer === undefined || (request.method !== 'GET' && request.method !== 'HEAD')) {
+      response.writeHead(answer === undefined ? 404 : 405, { 'content-type': TEXT }).end();
+      return;
+    }
+    answer().then(
+      ({ body, status, type }) => response.writeHead(status, { 'content-type': type }).end(body),
+      () => response.writeHead(500, { 'content-type': TEXT }).end('failed\n'),
+    );
+  });
+  await listen(server, address);
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function listen(
+  server: Server,
+  { host, port }: { readonly host: string | undefined; readonly port: number },
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+/** A probe: 200 `ok`, or 503 with what is missing. */
+export function probe(problem: () => string | undefined): Answer {
+  return async () => {
+    const found = problem();
+    return { status: found === undefined ? 200 : 503, type: TEXT, body: `${found ?? 'ok'}\n` };
+  };
+}

@@ -1,0 +1,140 @@
+/**
+ * What the operator keeps of an issued Secret, read from its metadata alone: the data (a private key) never comes back from the
+ * API server.
+ */
+import { KEY_ALGORITHMS, type KeyAlgorithm, USAGES, type Usage } from '../credential/scheme.ts';
+import type { KubernetesObject, ObjectMeta } from '../kubernetes/objects.ts';
+import { fieldOwnership, type Ownership } from './field-ownership.ts';
+import { ANNOTATIONS, FIELD_MANAGER, formatPodKey, MANAGED_BY, MANAGED_BY_LABEL, RESOURCE_LABEL } from './names.ts';
+
+type Entries = Readonly<Record<string, string>>;
+
+/** What its annotations say of the credential. Times in seconds since the epoch. */
+export interface CredentialFacts {
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+  readonly renewAt: number;
+  readonly certificateSha256: string;
+  readonly usage: Usage;
+  readonly keyAlgorithm: KeyAlgorithm;
+}
+
+/** Labels and annotations other than those of the contract. */
+export interface ExtraMetadata {
+  readonly labels: Entries;
+  readonly annotations: Entries;
+}
+
+export interface IssuedSecret {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly resourceVersion: string;
+  /** The DelegatedCredential that it was issued for. */
+  readonly resource: string;
+  /** The pod that owns it. */
+  readonly podName: string;
+  readonly podUid: string;
+  /** Undefined where the annotations do not say it all: then somebody else was at them. */
+  readonly facts: CredentialFacts | undefined;
+  /** Nobody else changed what we wrote. */
+  readonly intact: boolean;
+  /** What `secretTemplate` put there. */
+  readonly template: ExtraMetadata;
+  /** What others put there; it is kept through every re-issue. */
+  readonly foreign: ExtraMetadata;
+}
+
+/** What every issued Secret holds; Fizz reads P-256 keys only. */
+export function dataKeys(keyAlgorithm: KeyAlgorithm): readonly string[] {
+  const keys = ['tls.crt', 'dc.key', 'dc.bin', 'dc.hex', 'dc.pem'];
+  return keyAlgorithm === 'ECDSAP256' ? [...keys, 'fizz.pem'] : keys;
+}
+
+const OWN_LABELS: readonly string[] = [MANAGED_BY_LABEL, RESOURCE_LABEL];
+const OWN_ANNOTATIONS: readonly string[] = Object.values(ANNOTATIONS);
+/** kubectl puts the whole object there, private key and all; it must not outlive a re-issue. */
+const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+
+const NO_ENTRIES: Entries = Object.freeze({});
+const NO_EXTRAS: ExtraMetadata = Object.freeze({ labels: NO_ENTRIES, annotations: NO_ENTRIES });
+
+/**
+ * Undefined for a Secret that is not ours: without our labels, or without an owner that is a pod. Such a one is never written
+ * or deleted, whatever it is called.
+ */
+export function readIssuedSecret({ metadata }: KubernetesObject): IssuedSecret | undefined {
+  const { labels = NO_ENTRIES, annotations = NO_ENTRIES, ownerReferences = [] } = metadata;
+  const resource = labels[RESOURCE_LABEL];
+  const owner = ownerReferences.find(({ kind, apiVersion }) => kind === 'Pod' && apiVersion === 'v1');
+  if (labels[MANAGED_BY_LABEL] !== MANAGED_BY || resource === undefined || owner === undefined) return undefined;
+  const facts = readFacts(annotations);
+  const ownership = fieldOwnership(metadata.managedFields, FIELD_MANAGER, {
+    data: dataKeys(facts?.keyAlgorithm ?? 'ECDSAP256'),
+    labels: OWN_LABELS,
+    annotations: OWN_ANNOTATIONS,
+    ownerUid: owner.uid,
+  });
+  return {
+    ...identity(metadata),
+    resource,
+    podName: owner.name,
+    podUid: owner.uid,
+    facts,
+    intact: facts !== undefined && ownership.intact && annotations[ANNOTATIONS.podUid] === owner.uid,
+    template: extras(labels, annotations, (kind, key) => owns(ownership, kind, key)),
+    foreign: extras(labels, annotations, (kind, key) => !owns(ownership, kind, key)),
+  };
+}
+
+function identity({ namespace = '', name = '', uid = '', resourceVersion = '' }: ObjectMeta) {
+  return { namespace, name, uid, resourceVersion };
+}
+
+function owns(ownership: Ownership, kind: 'labels' | 'annotations', key: string): boolean {
+  return ownership[kind].has(key);
+}
+
+function extras(
+  labels: Entries,
+  annotations: Entries,
+  wanted: (kind: 'labels' | 'annotations', key: string) => boolean,
+): ExtraMetadata {
+  const chosen = {
+    labels: pick(labels, (key) => !OWN_LABELS.includes(key) && wanted('labels', key)),
+    annotations: pick(
+      annotations,
+      (key) => !OWN_ANNOTATIONS.includes(key) && key !== LAST_APPLIED && wanted('annotations', key),
+    ),
+  };
+  return chosen.labels === NO_ENTRIES && chosen.annotations === NO_ENTRIES ? NO_EXTRAS : chosen;
+}
+
+/** Most Secrets have nothing extra, and there are many Secrets: those share one empty object. */
+function pick(entries: Entries, wanted: (key: string) => boolean): Entries {
+  const chosen = Object.entries(entries).filter(([key]) => wanted(key));
+  return chosen.length === 0 ? NO_ENTRIES : Object.fromEntries(chosen);
+}
+
+function readFacts(annotations: Entries): CredentialFacts | undefined {
+  const issuedAt = readTime(annotations[ANNOTATIONS.issuedAt]);
+  const expiresAt = readTime(annotations[ANNOTATIONS.expiresAt]);
+  const renewAt = readTime(annotations[ANNOTATIONS.renewAt]);
+  const certificateSha256 = annotations[ANNOTATIONS.certificateSha256];
+  const usage = USAGES.find((one) => one === annotations[ANNOTATIONS.usage]);
+  const keyAlgorithm = KEY_ALGORITHMS.find((one) => one === annotations[ANNOTATIONS.keyAlgorithm]);
+  if (issuedAt === undefined || expiresAt === undefined || renewAt === undefined) return undefined;
+  if (certificateSha256 === undefined || usage === undefined || keyAlgorithm === undefined) return undefined;
+  return { issuedAt, expiresAt, renewAt, certificateSha256, usage, keyAlgorithm };
+}
+
+/** RFC 3339 to seconds since the epoch. */
+function readTime(text: string | undefined): number | undefined {
+  const milliseconds = Date.parse(text ?? '');
+  return Number.isNaN(milliseconds) ? undefined : Math.floor(milliseconds / 1000);
+}
+
+/** The (resource, pod) that it was issued for. */
+export function podKeyOf({ namespace, resource, podName }: IssuedSecret): string {
+  return formatPodKey({ namespace, resource, pod: podName });
+}

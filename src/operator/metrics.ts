@@ -1,0 +1,170 @@
+/** Prometheus metrics. Every series that can be known beforehand starts at 0, so that rates and alerts work from the first scrape. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { ApiCall } from '../kubernetes/api-types.ts';
+import type { ReflectorEvent } from '../kubernetes/reflector.ts';
+import type { WorkQueue, WorkQueueEvent } from '../kubernetes/work-queue.ts';
+import type { ReconcileObservation } from '../kubernetes/workers.ts';
+import type { PodFailureReason } from './apply.ts';
+import { DELETE_REASONS, type DeleteReason, ISSUE_REASONS, type IssueReason } from './plan.ts';
+import type { PodTally } from './status.ts';
+
+const FAILURES: readonly PodFailureReason[] = ['SecretNameInvalid', 'SecretNameTaken', 'SecretRefused'];
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+export interface ResourceFacts {
+  readonly namespace: string;
+  readonly name: string;
+  readonly ready: boolean;
+  readonly pods: PodTally;
+  /** Seconds since the epoch. */
+  readonly certificateNotAfter: number | undefined;
+}
+
+export class OperatorMetrics {
+  readonly registry = new Registry();
+  readonly #issued = this.#counter('dcred_credentials_issued_total', 'Credentials issued, by reason.', ['reason']);
+  readonly #deleted = this.#counter('dcred_secrets_deleted_total', 'Issued Secrets deleted, by reason.', ['reason']);
+  readonly #failed = this.#counter('dcred_pod_failures_total', 'Attempts to serve a pod that failed, by reason.', [
+    'reason',
+  ]);
+  readonly #issueSeconds = this.#histogram(
+    'dcred_issue_duration_seconds',
+    'From making the key to the Secret being written.',
+    [],
+  );
+  readonly #ready = this.#gauge('dcred_ready', '1 when the DelegatedCredential is Ready.', ['namespace', 'name']);
+  readonly #pods = this.#gauge('dcred_pods', 'Pods of a DelegatedCredential: selected, issued, failed.', [
+    'namespace',
+    'name',
+    'state',
+  ]);
+  readonly #expiry = this.#gauge(
+    'dcred_earliest_expiry_timestamp_seconds',
+    'When the first of the issued credentials expires.',
+    ['namespace', 'name'],
+  );
+  readonly #renewal = this.#gauge(
+    'dcred_next_renewal_timestamp_seconds',
+    'When the next credential is due to be re-issued.',
+    ['namespace', 'name'],
+  );
+  readonly #notAfter = this.#gauge(
+    'dcred_certificate_not_after_timestamp_seconds',
+    'When the delegation certificate ends.',
+    ['namespace', 'name'],
+  );
+  readonly #leader = this.#gauge('dcred_leader', '1 while this process holds the lease, or runs without one.', []);
+  readonly #apiSeconds = this.#histogram(
+    'dcred_api_request_duration_seconds',
+    'Requests to the API server; status 0: no answer.',
+    ['verb', 'resource', 'status'],
+  );
+  readonly #reflector = this.#counter(
+    'dcred_watch_events_total',
+    'Life of the watches: list, watch, relist, failure, handler-error.',
+    ['resource', 'event'],
+  );
+  readonly #queue = this.#counter('dcred_workqueue_events_total', 'Keys added, taken, done and retried.', [
+    'queue',
+    'event',
+  ]);
+  readonly #queueWait = this.#histogram('dcred_workqueue_wait_seconds', 'How long a key waits for a worker.', [
+    'queue',
+  ]);
+  readonly #reconcile = this.#histogram('dcred_reconcile_duration_seconds', 'How long one key is worked on.', [
+    'queue',
+    'outcome',
+  ]);
+
+  constructor(version: string) {
+    for (const reason of ISSUE_REASONS) this.#issued.inc({ reason }, 0);
+    for (const reason of DELETE_REASONS) this.#deleted.inc({ reason }, 0);
+    for (const reason of FAILURES) this.#failed.inc({ reason }, 0);
+    this.#leader.set(0);
+    this.#gauge('dcred_build_info', 'Always 1; the version is in the label.', ['version']).set({ version }, 1);
+  }
+
+  /** What Node itself has to tell: memory, CPU, the event loop. Starts observers, so not for every test. */
+  collectProcessMetrics(): void {
+    collectDefaultMetrics({ register: this.registry });
+  }
+
+  issued(reason: IssueReason, seconds: number): void {
+    this.#issued.inc({ reason });
+    this.#issueSeconds.observe(seconds);
+  }
+
+  deleted(reason: DeleteReason): void {
+    this.#deleted.inc({ reason });
+  }
+
+  failed(reason: PodFailureReason): void {
+    this.#failed.inc({ reason });
+  }
+
+  leading(isLeader: boolean): void {
+    this.#leader.set(isLeader ? 1 : 0);
+  }
+
+  resource({ certificateNotAfter, name, namespace, pods, ready }: ResourceFacts): void {
+    const labels = { namespace, name };
+    this.#ready.set(labels, ready ? 1 : 0);
+    for (const state of ['selected', 'issued', 'failed'] as const) this.#pods.set({ ...labels, state }, pods[state]);
+    setOrRemove(this.#expiry, labels, pods.earliestExpiry);
+    setOrRemove(this.#renewal, labels, pods.nextRenewal);
+    setOrRemove(this.#notAfter, labels, certificateNotAfter);
+  }
+
+  resourceGone(namespace: string, name: string): void {
+    const labels = { namespace, name };
+    for (const gauge of [this.#ready, this.#expiry, this.#renewal, this.#notAfter]) gauge.remove(labels);
+    for (const state of ['selected', 'issued', 'failed']) this.#pods.remove({ ...labels, state });
+  }
+
+  apiCall({ resource, seconds, status, verb }: ApiCall): void {
+    this.#apiSeconds.observe({ verb, resource, status: String(status) }, seconds);
+  }
+
+  reflectorEvent(resource: string, { kind }: ReflectorEvent): void {
+    this.#reflector.inc({ resource, event: kind });
+  }
+
+  queueEvent(queue: string, { kind, seconds }: WorkQueueEvent): void {
+    this.#queue.inc({ queue, event: kind });
+    if (kind === 'take' && seconds !== undefined) this.#queueWait.observe({ queue }, seconds);
+  }
+
+  /** The depth is read when it is asked for. */
+  watchQueue(name: string, queue: WorkQueue): void {
+    const gauge: Gauge = new Gauge({
+      name: `dcred_${name}_queue_depth`,
+      help: `Keys of the ${name} queue that are ready and wait for a worker.`,
+      registers: [this.registry],
+      collect: () => gauge.set(queue.length),
+    });
+  }
+
+  reconciled(queue: string, { outcome, seconds }: ReconcileObservation): void {
+    this.#reconcile.observe({ queue, outcome }, seconds);
+  }
+
+  #counter<L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> {
+    return new Counter({ name, help, labelNames, registers: [this.registry] });
+  }
+
+  #gauge<L extends string>(name: string, help: string, labelNames: readonly L[]): Gauge<L> {
+    return new Gauge({ name, help, labelNames, registers: [this.registry] });
+  }
+
+  #histogram<L extends string>(name: string, help: string, labelNames: readonly L[]): Histogram<L> {
+    return new Histogram({ name, help, labelNames, buckets: SECONDS, registers: [this.registry] });
+  }
+}
+
+function setOrRemove<L extends string>(gauge: Gauge<L>, labels: Record<L, string>, value: number | undefined): void {
+  if (value === undefined) {
+    gauge.remove(labels);
+    return;
+  }
+  gauge.set(labels, value);
+}

@@ -1,0 +1,78 @@
+/** The names that other people's manifests rely on: labels, annotations, the issued Secret's name. See the contract. */
+import { createHash } from 'node:crypto';
+
+export const CONTROLLER_NAME = 'dcred.dev/operator';
+/** Our name in managedFields. It is how an edit by another hand is told from our own, so it never changes. */
+export const FIELD_MANAGER = 'dcred';
+
+export const SECRET_TYPE = 'dcred.dev/delegated-credential';
+
+export const MANAGED_BY_LABEL = 'app.kubernetes.io/managed-by';
+export const MANAGED_BY = 'dcred';
+export const RESOURCE_LABEL = 'dcred.dev/delegated-credential';
+
+export const ANNOTATIONS = {
+  podName: 'dcred.dev/pod-name',
+  podUid: 'dcred.dev/pod-uid',
+  issuedAt: 'dcred.dev/issued-at',
+  expiresAt: 'dcred.dev/expires-at',
+  renewAt: 'dcred.dev/renew-at',
+  certificateSha256: 'dcred.dev/certificate-sha256',
+  usage: 'dcred.dev/usage',
+  keyAlgorithm: 'dcred.dev/key-algorithm',
+} as const;
+
+/** On the pod: the name of the Secret that it mounts for one resource. Injection writes it. */
+const SECRET_NAME_ANNOTATION_PREFIX = 'secret.dcred.dev/';
+
+export function secretNameAnnotation(resource: string): string {
+  return `${SECRET_NAME_ANNOTATION_PREFIX}${resource}`;
+}
+
+const MAX_SECRET_NAME_LENGTH = 253;
+const HASH_LENGTH = 10;
+const DNS_SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+
+export function isSecretName(name: string): boolean {
+  return name.length <= MAX_SECRET_NAME_LENGTH && DNS_SUBDOMAIN.test(name);
+}
+
+/** `<resource>-<pod>`; a name that is too long ends in a hash of the whole, so that two of them stay two. */
+export function defaultSecretName(resource: string, pod: string): string {
+  const name = `${resource}-${pod}`;
+  if (name.length <= MAX_SECRET_NAME_LENGTH) return name;
+  const hash = createHash('sha256').update(name).digest('hex').slice(0, HASH_LENGTH);
+  const kept = name.slice(0, MAX_SECRET_NAME_LENGTH - HASH_LENGTH - 1).replace(/[^a-z0-9]+$/, '');
+  return `${kept}-${hash}`;
+}
+
+/** One (resource, pod): what the pod queue carries. */
+export interface PodKey {
+  readonly namespace: string;
+  readonly resource: string;
+  readonly pod: string;
+}
+
+/** None of the three parts can hold a slash. */
+export function formatPodKey({ namespace, resource, pod }: PodKey): string {
+  return `${namespace}/${resource}/${pod}`;
+}
+
+export function parsePodKey(key: string): PodKey {
+  const [namespace = '', resource = '', pod = ''] = key.split('/');
+  return { namespace, resource, pod };
+}
+
+export interface ObjectKey {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export function formatObjectKey({ namespace, name }: ObjectKey): string {
+  return `${namespace}/${name}`;
+}
+
+export function parseObjectKey(key: string): ObjectKey {
+  const [namespace = '', name = ''] = key.split('/');
+  return { namespace, name };
+}

@@ -1,0 +1,206 @@
+/**
+ * The operator, wired together.
+ *
+ *   start -> watch (every replica keeps its caches warm) -> lead (one at a time: certificates, workers) -> drain -> end
+ *
+ * What a change of the cluster means is decided in one place, below: which keys are to be looked at.
+ */
+import { generateCredentialKey } from '../credential/credential-key.ts';
+import type { ApiClient } from '../kubernetes/api-client.ts';
+import type { Clock } from '../kubernetes/clock.ts';
+import { EventRecorder } from '../kubernetes/event-recorder.ts';
+import type { LeaderElector } from '../kubernetes/leader-election.ts';
+import type { Logger } from '../kubernetes/log.ts';
+import type { Change } from '../kubernetes/reflector.ts';
+import { WorkQueue } from '../kubernetes/work-queue.ts';
+import { runWorkers } from '../kubernetes/workers.ts';
+import { Applier } from './apply.ts';
+import { type CachedSecret, Caches, type Resource } from './caches.ts';
+import { CertificateWatcher } from './certificate-watcher.ts';
+import { podKeyOf } from './issued-secret.ts';
+import type { GenerateKey } from './issuer.ts';
+import { Membership } from './membership.ts';
+import type { OperatorMetrics } from './metrics.ts';
+import { CONTROLLER_NAME, formatObjectKey, formatPodKey } from './names.ts';
+import { type Pod, samePod } from './pod.ts';
+import { PodController } from './pod-controller.ts';
+import { Reporter } from './reporter.ts';
+import { ResourceController } from './resource-controller.ts';
+
+export interface OperatorOptions {
+  readonly client: ApiClient;
+  /** Empty: every namespace. */
+  readonly namespaces: readonly string[];
+  readonly workers: number;
+  /** Undefined: leads at once, alone. */
+  readonly elector: LeaderElector | undefined;
+  readonly metrics: OperatorMetrics;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  /** Who reports Events: the pod's or the host's name. */
+  readonly instance: string;
+  /** Where Events about nothing in particular go. */
+  readonly namespace: string;
+  readonly generateKey?: GenerateKey;
+}
+
+const RESOURCE_WORKERS = 2;
+const FLUSH_MS = 2_000;
+
+export class Operator {
+  readonly #options: OperatorOptions;
+  readonly #membership = new Membership();
+  readonly #podQueue: WorkQueue;
+  readonly #resourceQueue: WorkQueue;
+  readonly #caches: Caches;
+
+  constructor(options: OperatorOptions) {
+    this.#options = options;
+    const { clock, metrics, namespaces, random } = options;
+    const queue = (name: string) =>
+      new WorkQueue({ clock, random, observe: (event) => metrics.queueEvent(name, event) });
+    this.#podQueue = queue('pod');
+    this.#resourceQueue = queue('resource');
+    metrics.watchQueue('pod', this.#podQueue);
+    metrics.watchQueue('resource', this.#resourceQueue);
+    this.#caches = new Caches({
+      namespaces,
+      engine: (kind) => this.#engine(kind),
+      onResource: (change) => this.#resourceChanged(change),
+      onPod: (change) => this.#podChanged(change),
+      onSecret: (change) => this.#secretChanged(change),
+    });
+  }
+
+  /** Whether every cache has been filled once. */
+  get hasSynced(): boolean {
+    return this.#caches.hasSynced;
+  }
+
+  async synced(): Promise<void> {
+    await this.#caches.synced();
+  }
+
+  /** Runs until the signal, and then until what was begun is done. `lost`: the lease was lost, and the process must end. */
+  async run(signal: AbortSignal): Promise<'released' | 'lost'> {
+    const { elector } = this.#options;
+    const watching = new AbortController();
+    const watches = this.#caches.run(watching.signal);
+    try {
+      if (elector !== undefined) return await elector.run({ signal, lead: (leading) => this.#lead(leading) });
+      await this.#lead(signal);
+      return 'released';
+    } finally {
+      watching.abort();
+      await watches;
+    }
+  }
+
+  async #lead(signal: AbortSignal): Promise<void> {
+    const { client, clock, instance, log, metrics, namespace, workers } = this.#options;
+    await Promise.race([this.#caches.synced(), aborted(signal)]);
+    if (signal.aborted) return;
+    log.info({}, 'leading');
+    metrics.leading(true);
+    const events = new EventRecorder({ client, controller: CONTROLLER_NAME, instance, namespace, clock, log });
+    const reporter = new Reporter({ events, metrics, log });
+    // Workers finish what they have begun: their requests end by themselves, not by this signal.
+    const working = new AbortController();
+    const controllers = this.#controllers(reporter, working.signal);
+    const drained = [
+      this.#work('pod', this.#podQueue, workers, controllers.pods, working.signal),
+      this.#work('resource', this.#resourceQueue, RESOURCE_WORKERS, controllers.resources, working.signal),
+    ];
+    await aborted(signal);
+    log.info({}, 'draining');
+    this.#podQueue.shutDown();
+    this.#resourceQueue.shutDown();
+    await Promise.all(drained);
+    working.abort();
+    await controllers.certificates.ended();
+    await events.flush(AbortSignal.timeout(FLUSH_MS));
+    metrics.leading(false);
+  }
+
+  #controllers(reporter: Reporter, signal: AbortSignal) {
+    const { client, clock, generateKey = generateCredentialKey, log, metrics } = this.#options;
+    const certificates = new CertificateWatcher({
+      engine: this.#engine('certificates'),
+      log,
+      onChange: (key) => this.#resourceQueue.add(key),
+      signal,
+    });
+    const shared = { caches: this.#caches, membership: this.#membership, clock, reporter };
+    const pods: PodController = new PodController({
+      ...shared,
+      applier: new Applier({ client, generateKey, reporter, clock }),
+      certificateOf: (resource) => resources.certificateOf(resource),
+      onOutcome: (namespace, name) => resources.touch(formatObjectKey({ namespace, name })),
+    });
+    const resources = new ResourceController({
+      ...shared,
+      client,
+      certificates,
+      pods,
+      podQueue: this.#podQueue,
+      resourceQueue: this.#resourceQueue,
+      metrics,
+    });
+    return { certificates, pods, resources };
+  }
+
+  #work(
+    name: string,
+    queue: WorkQueue,
+    workers: number,
+    controller: Pick<PodController, 'reconcile'>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { log, metrics } = this.#options;
+    return runWorkers({
+      queue,
+      workers,
+      reconcile: (key, stop) => controller.reconcile(key, stop),
+      signal,
+      log: log.child({ queue: name }),
+      observe: (observation) => metrics.reconciled(name, observation),
+    });
+  }
+
+  #engine(kind: string) {
+    const { client, clock, log, metrics, random } = this.#options;
+    return {
+      client,
+      clock,
+      random,
+      log: log.child({ watch: kind }),
+      observe: (event: Parameters<OperatorMetrics['reflectorEvent']>[1]) => metrics.reflectorEvent(kind, event),
+    };
+  }
+
+  #resourceChanged({ current, previous }: Change<Resource>): void {
+    const changed = current ?? previous;
+    if (changed !== undefined) this.#resourceQueue.add(formatObjectKey(changed));
+  }
+
+  #podChanged({ current, previous }: Change<Pod>): void {
+    if (current !== undefined && previous !== undefined && samePod(current, previous)) return;
+    const pod = current ?? previous;
+    if (pod === undefined) return;
+    const resources = current === undefined ? this.#membership.removePod(pod) : this.#membership.setPod(current);
+    const { namespace } = pod;
+    for (const resource of resources) this.#podQueue.add(formatPodKey({ namespace, resource, pod: pod.name }));
+  }
+
+  #secretChanged({ current, previous }: Change<CachedSecret>): void {
+    for (const issued of [previous?.issued, current?.issued]) {
+      if (issued !== undefined) this.#podQueue.add(podKeyOf(issued));
+    }
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}

@@ -1,0 +1,168 @@
+/**
+ * What is to be done for one (resource, pod). A pure function of what was observed and the time: no I/O, no clock.
+ *
+ * The reason of a step is the word that the Event, the metric and the log carry.
+ */
+import type { DelegatedCredentialSpec } from '../api/delegated-credential.ts';
+import { CLOCK_SKEW_SECONDS } from '../credential/lifetime.ts';
+import type { CredentialFacts, ExtraMetadata, IssuedSecret } from './issued-secret.ts';
+import { sameEntries } from './pod.ts';
+import { renewalTime } from './schedule.ts';
+
+/** Why a credential is issued, in the order in which the policies are asked. */
+export const ISSUE_REASONS = [
+  'Missing',
+  'Modified',
+  'CertificateChanged',
+  'SpecChanged',
+  'LifetimeExceeded',
+  'RenewalDue',
+] as const;
+export type IssueReason = (typeof ISSUE_REASONS)[number];
+
+/** Why a Secret is deleted. */
+export const DELETE_REASONS = ['ResourceGone', 'PodGone', 'NotSelected', 'PodReplaced', 'Renamed'] as const;
+export type DeleteReason = (typeof DELETE_REASONS)[number];
+
+/** Why a selected pod cannot be served. */
+export const FAILURE_REASONS = ['SecretNameInvalid', 'SecretNameTaken'] as const;
+export type FailureReason = (typeof FAILURE_REASONS)[number];
+
+/** All times in seconds since the epoch. */
+export interface Observed {
+  readonly now: number;
+  /** Undefined: the resource is gone. */
+  readonly spec: DelegatedCredentialSpec | undefined;
+  /** Undefined: the pod is gone, or has ended. `selected`: by the resource. */
+  readonly pod: { readonly uid: string; readonly terminating: boolean; readonly selected: boolean } | undefined;
+  /** What the pod's Secret is to be called; undefined where its annotation holds no valid name. */
+  readonly secretName: string | undefined;
+  /** Every Secret issued for this (resource, pod), whatever its name. */
+  readonly secrets: readonly IssuedSecret[];
+  /** A Secret of that name which was issued for another (resource, pod). */
+  readonly nameHolder: IssuedSecret | undefined;
+  /** The certificate, where it can be used now. No credential of it ends after `latestExpiry`. */
+  readonly certificate: { readonly sha256: string; readonly latestExpiry: number } | undefined;
+}
+
+export type Step =
+  | { readonly kind: 'issue'; readonly reason: IssueReason; readonly name: string; readonly replaces?: IssuedSecret }
+  | { readonly kind: 'delete'; readonly reason: DeleteReason; readonly secret: IssuedSecret }
+  /** Labels and annotations only: the credential stays. */
+  | { readonly kind: 'annotate'; readonly secret: IssuedSecret; readonly renewAt: number };
+
+export interface Plan {
+  /** To be carried out in this order. */
+  readonly steps: readonly Step[];
+  /** Look again then, in seconds since the epoch. */
+  readonly wakeAt?: number;
+  /** The pod cannot be served, for this reason. */
+  readonly failure?: FailureReason;
+}
+
+const NOTHING: Plan = Object.freeze({ steps: [] });
+
+export function plan(observed: Observed): Plan {
+  const { spec, pod, secrets, secretName, nameHolder, certificate } = observed;
+  if (spec?.suspend === true) return NOTHING;
+  if (spec === undefined) return { steps: deletions(secrets, 'ResourceGone') };
+  if (pod === undefined) return { steps: deletions(secrets, 'PodGone') };
+  if (!pod.selected) return { steps: deletions(secrets, 'NotSelected') };
+
+  // A pod of the same name, as a StatefulSet makes it: what its predecessor had is void, and in the way.
+  const replaced = secrets.filter((secret) => secret.podUid !== pod.uid);
+  const own = secrets.filter((secret) => secret.podUid === pod.uid);
+  const cleared = deletions(replaced, 'PodReplaced');
+
+  if (secretName === undefined) return { steps: cleared, failure: 'SecretNameInvalid' };
+  if (nameHolder !== undefined) return { steps: cleared, failure: 'SecretNameTaken' };
+
+  const current = own.find((secret) => secret.name === secretName);
+  const renamed = own.filter((secret) => secret.name !== secretName);
+  // Without a certificate nothing can be issued, and what is there is better than nothing.
+  if (certificate === undefined) return { steps: cleared };
+  if (current === undefined) {
+    // A pod on its way out keeps what it has and gets nothing new.
+    if (pod.terminating) return { steps: cleared };
+    const issue: Step = { kind: 'issue', reason: 'Missing', name: secretName };
+    return { steps: [...cleared, issue, ...deletions(renamed, 'Renamed')] };
+  }
+
+  const verdict = judge(current, spec, certificate, observed.now);
+  const leftovers = [...cleared, ...deletions(renamed, 'Renamed')];
+  if (verdict.reason !== undefined) {
+    const issue: Step = { kind: 'issue', reason: verdict.reason, name: secretName, replaces: current };
+    return { steps: [...leftovers, issue] };
+  }
+  const { renewAt } = verdict;
+  const wake = renewAt === undefined ? {} : { wakeAt: renewAt };
+  if (!metadataDiffers(current, spec, renewAt)) return { steps: leftovers, ...wake };
+  const annotate: Step = { kind: 'annotate', secret: current, renewAt: renewAt ?? current.facts?.renewAt ?? 0 };
+  return { steps: [...leftovers, annotate], ...wake };
+}
+
+function deletions(secrets: readonly IssuedSecret[], reason: DeleteReason): readonly Step[] {
+  return secrets.map((secret) => ({ kind: 'delete', reason, secret }));
+}
+
+interface Verdict {
+  /** Undefined: the credential is good. */
+  readonly reason?: IssueReason;
+  /** When a good one is to be re-issued; undefined where that would gain nothing. */
+  readonly renewAt?: number;
+}
+
+/** The ladder of policies; the first that holds gives the reason. */
+function judge(
+  { facts, intact, podUid }: IssuedSecret,
+  spec: DelegatedCredentialSpec,
+  certificate: NonNullable<Observed['certificate']>,
+  now: number,
+): Verdict {
+  if (!intact || facts === undefined) return { reason: 'Modified' };
+  if (facts.certificateSha256 !== certificate.sha256) return { reason: 'CertificateChanged' };
+  if (facts.usage !== spec.usage || facts.keyAlgorithm !== spec.keyAlgorithm) return { reason: 'SpecChanged' };
+  if (facts.expiresAt - now > spec.lifetimeSeconds + clockSlack(spec.lifetimeSeconds)) {
+    return { reason: 'LifetimeExceeded' };
+  }
+  const renewAt = nextRenewal(facts, podUid, spec, certificate.latestExpiry);
+  if (renewAt === undefined) return {};
+  return now >= renewAt ? { reason: 'RenewalDue' } : { renewAt };
+}
+
+/**
+ * When a good credential is re-issued (seconds since the epoch). Undefined where its certificate ends it: a new one would end
+ * at the same moment.
+ */
+export function nextRenewal(
+  facts: CredentialFacts,
+  podUid: string,
+  spec: DelegatedCredentialSpec,
+  latestExpiry: number,
+): number | undefined {
+  if (facts.expiresAt >= latestExpiry) return undefined;
+  return renewalTime({ ...facts, ...spec, podUid });
+}
+
+/**
+ * More life than was configured means that the lifetime was shortened, or that the clock went back. Two operators' clocks may
+ * differ a little, which is neither. With the longest lifetime this still stays within seven days (RFC 9345 section 4.1.3).
+ */
+function clockSlack(lifetimeSeconds: number): number {
+  return Math.min(CLOCK_SKEW_SECONDS, Math.max(30, lifetimeSeconds * 0.05));
+}
+
+function metadataDiffers(
+  { facts, template }: IssuedSecret,
+  spec: DelegatedCredentialSpec,
+  renewAt: number | undefined,
+): boolean {
+  if (renewAt !== undefined && renewAt !== facts?.renewAt) return true;
+  const wanted = wantedMetadata(spec);
+  return !sameEntries(template.labels, wanted.labels) || !sameEntries(template.annotations, wanted.annotations);
+}
+
+/** What `secretTemplate` asks for. */
+export function wantedMetadata({ secretTemplate }: DelegatedCredentialSpec): ExtraMetadata {
+  return { labels: secretTemplate?.labels ?? {}, annotations: secretTemplate?.annotations ?? {} };
+}

@@ -1,0 +1,209 @@
+/**
+ * One (resource, pod): observe, plan, apply.
+ *
+ * Everything is level-based: a key says where to look, never what happened. The caches may be behind; every write therefore
+ * names the state that it was planned on (POST for a new Secret, a resourceVersion for every other), so that the API server
+ * refuses what was planned on old knowledge.
+ */
+
+import type { DelegatedCredential } from '../api/delegated-credential.ts';
+import { selects } from '../api/pod-selector.ts';
+import { isReadable } from '../api/read.ts';
+import type { Clock } from '../kubernetes/clock.ts';
+import type { Outcome } from '../kubernetes/workers.ts';
+import { type Applied, type Applier, PodFailure, StaleCacheError } from './apply.ts';
+import type { Caches } from './caches.ts';
+import { type CertificateState, latestExpiry, stateAt } from './certificate-state.ts';
+import type { IssuedSecret } from './issued-secret.ts';
+import {
+  defaultSecretName,
+  formatPodKey,
+  isSecretName,
+  type PodKey,
+  parsePodKey,
+  secretNameAnnotation,
+} from './names.ts';
+import { type Observed, type Plan, plan } from './plan.ts';
+import type { Pod } from './pod.ts';
+import type { Reporter } from './reporter.ts';
+import { RestorationGuard } from './restoration-guard.ts';
+import { maxRetryDelayMs } from './schedule.ts';
+
+/** A write that the caches have not shown after this long is looked at again. */
+const CACHE_PATIENCE_MS = 5_000;
+
+export interface PodControllerOptions {
+  readonly caches: Caches;
+  readonly certificateOf: (resource: DelegatedCredential) => CertificateState;
+  readonly applier: Applier;
+  readonly reporter: Reporter;
+  readonly clock: Clock;
+  /** The count of served pods of this resource may be another one now. */
+  readonly onOutcome: (namespace: string, resource: string) => void;
+}
+
+interface Situation {
+  readonly key: PodKey;
+  readonly resource: DelegatedCredential | undefined;
+  readonly pod: Pod | undefined;
+  readonly certificate: CertificateState | undefined;
+  readonly observed: Observed;
+}
+
+export class PodController {
+  readonly #options: PodControllerOptions;
+  /** Our own writes that the caches have yet to show: planning before that would do them again. */
+  readonly #unseen = new Map<string, string>();
+  readonly #failures = new Map<string, PodFailure>();
+  readonly #restorations = new RestorationGuard();
+
+  constructor(options: PodControllerOptions) {
+    this.#options = options;
+  }
+
+  /** Why this pod cannot be served, where that is so. */
+  failureOf(key: string): PodFailure | undefined {
+    return this.#failures.get(key);
+  }
+
+  /** Never throws: every failure becomes a retry. */
+  async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
+    const { clock, onOutcome } = this.#options;
+    const { namespace, resource } = parsePodKey(key);
+    if (this.#isBehind(key, namespace)) return { kind: 'at', timeMs: clock.now() + CACHE_PATIENCE_MS };
+    const situation = this.#observe(key);
+    if (situation === undefined) return { kind: 'done' };
+    try {
+      const outcome = await this.#carryOut(key, situation, signal);
+      return outcome;
+    } finally {
+      onOutcome(namespace, resource);
+    }
+  }
+
+  #isBehind(key: string, namespace: string): boolean {
+    const written = this.#unseen.get(key);
+    if (written === undefined) return false;
+    if (!this.#options.caches.secrets.isAtLeast(namespace, written)) return true;
+    this.#unseen.delete(key);
+    return false;
+  }
+
+  /** Undefined for a resource that cannot be read: nothing is done for it, and nothing undone. */
+  #observe(key: string): Situation | undefined {
+    const { caches, certificateOf, clock } = this.#options;
+    const podKey = parsePodKey(key);
+    const { namespace, resource: resourceName, pod: podName } = podKey;
+    const resource = caches.resources.get(namespace, resourceName)?.value;
+    if (resource !== undefined && !isReadable(resource)) return undefined;
+    const pod = caches.pods.get(namespace, podName);
+    const secrets = issuedSecrets(caches.secrets.byIndex(namespace, 'podKey', key));
+    const now = Math.floor(clock.now() / 1000);
+    const certificate = resource === undefined ? undefined : stateAt(certificateOf(resource), now);
+    const secretName = pod === undefined ? undefined : chosenSecretName(resourceName, pod);
+    return {
+      key: podKey,
+      resource,
+      pod,
+      certificate,
+      observed: {
+        now,
+        spec: resource?.spec,
+        pod: pod && {
+          ...pod,
+          selected: resource !== undefined && selects(resourceName, resource.spec.podSelector, pod),
+        },
+        secretName,
+        secrets,
+        nameHolder: secretName === undefined ? undefined : this.#nameHolder(key, namespace, secretName),
+        certificate:
+          certificate?.kind === 'usable'
+            ? { sha256: certificate.certificate.sha256, latestExpiry: latestExpiry(certificate.certificate) }
+            : undefined,
+      },
+    };
+  }
+
+  /** A Secret of that name which is another (resource, pod)'s. */
+  #nameHolder(key: string, namespace: string, name: string): IssuedSecret | undefined {
+    const holder = this.#options.caches.secrets.get(namespace, name)?.issued;
+    if (holder === undefined) return undefined;
+    const holderKey = formatPodKey({ namespace, resource: holder.resource, pod: holder.podName });
+    return holderKey === key ? undefined : holder;
+  }
+
+  async #carryOut(key: string, situation: Situation, signal: AbortSignal): Promise<Outcome> {
+    const { applier, clock } = this.#options;
+    const decided = plan(situation.observed);
+    if (decided.steps.some((step) => step.kind === 'issue' && step.reason === 'Modified')) {
+      const allowedAt = this.#restorations.allowedAt(key, clock.now());
+      if (allowedAt > clock.now()) return { kind: 'at', timeMs: allowedAt };
+      this.#restorations.restored(key, clock.now());
+    }
+    try {
+      for (const step of decided.steps) {
+        this.#note(key, await applier.apply(step, situation, signal));
+      }
+      return this.#settle(key, situation, decided);
+    } catch (error) {
+      if (error instanceof StaleCacheError) {
+        if (error.resourceVersion !== undefined) this.#unseen.set(key, error.resourceVersion);
+        return { kind: 'at', timeMs: clock.now() + (error.resourceVersion === undefined ? 1000 : CACHE_PATIENCE_MS) };
+      }
+      if (error instanceof PodFailure) this.#fail(key, situation, error);
+      return { kind: 'retry', error, ...retryBound(situation) };
+    }
+  }
+
+  #note(key: string, applied: Applied): void {
+    if (applied.resourceVersion !== undefined) this.#unseen.set(key, applied.resourceVersion);
+  }
+
+  #settle(key: string, situation: Situation, decided: Plan): Outcome {
+    if (decided.failure !== undefined) {
+      const failure = describeFailure(decided.failure, situation);
+      this.#fail(key, situation, failure);
+      return { kind: 'retry', error: failure, ...retryBound(situation) };
+    }
+    this.#failures.delete(key);
+    if (decided.wakeAt === undefined) return { kind: 'done' };
+    return { kind: 'at', timeMs: decided.wakeAt * 1000 };
+  }
+
+  #fail(key: string, { pod, resource }: Situation, failure: PodFailure): void {
+    this.#failures.set(key, failure);
+    if (pod !== undefined && resource !== undefined) this.#options.reporter.podFailed(pod, resource, failure);
+  }
+}
+
+function issuedSecrets(cached: Iterable<{ readonly issued: IssuedSecret | undefined }>): readonly IssuedSecret[] {
+  return [...cached].flatMap(({ issued }) => (issued === undefined ? [] : [issued]));
+}
+
+/** Undefined where the pod's annotation holds no valid name. */
+function chosenSecretName(resource: string, pod: Pod): string | undefined {
+  const annotated = Object.hasOwn(pod.secretNames, resource) ? pod.secretNames[resource] : undefined;
+  if (annotated === undefined) return defaultSecretName(resource, pod.name);
+  return isSecretName(annotated) ? annotated : undefined;
+}
+
+function describeFailure(reason: NonNullable<Plan['failure']>, { key, observed, pod }: Situation): PodFailure {
+  if (reason === 'SecretNameInvalid') {
+    const annotation = secretNameAnnotation(key.resource);
+    return new PodFailure(
+      reason,
+      `annotation ${annotation} holds no valid Secret name: use lower-case letters, digits, "-" and "." (at most 253), or ` +
+        `remove it, and the name is "${defaultSecretName(key.resource, pod?.name ?? key.pod)}"`,
+    );
+  }
+  const holder = observed.nameHolder;
+  return new PodFailure(
+    reason,
+    `Secret "${holder?.name ?? ''}" was issued for pod "${holder?.podName ?? ''}" and DelegatedCredential ` +
+      `"${holder?.resource ?? ''}": give this pod another name, or another Secret name in annotation ${secretNameAnnotation(key.resource)}`,
+  );
+}
+
+function retryBound({ resource }: Situation): { maxDelayMs?: number } {
+  return resource === undefined ? {} : { maxDelayMs: maxRetryDelayMs(resource.spec.lifetimeSeconds) };
+}

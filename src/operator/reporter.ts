@@ -1,0 +1,105 @@
+/** What the operator tells people: an Event, a metric and a log line, with the same word in each. Identifiers only, no content. */
+import { API_GROUP, API_VERSION, type DelegatedCredential, KIND } from '../api/delegated-credential.ts';
+import type { EventRecorder, EventSubject } from '../kubernetes/event-recorder.ts';
+import type { Logger } from '../kubernetes/log.ts';
+import type { PodFailure } from './apply.ts';
+import type { IssuedSecret } from './issued-secret.ts';
+import type { OperatorMetrics } from './metrics.ts';
+import type { DeleteReason, IssueReason } from './plan.ts';
+import type { Pod } from './pod.ts';
+import type { ReadyReason } from './status.ts';
+
+export interface ReporterOptions {
+  readonly events: Pick<EventRecorder, 'record'>;
+  readonly metrics: OperatorMetrics;
+  readonly log: Logger;
+}
+
+type Metadata = DelegatedCredential['metadata'];
+
+export class Reporter {
+  readonly #options: ReporterOptions;
+
+  constructor(options: ReporterOptions) {
+    this.#options = options;
+  }
+
+  issued({ metadata }: DelegatedCredential, pod: Pod, reason: IssueReason, seconds: number): void {
+    const { events, log, metrics } = this.#options;
+    metrics.issued(reason, seconds);
+    log.info({ namespace: pod.namespace, resource: metadata.name, pod: pod.name, reason }, 'issued a credential');
+    events.record({
+      regarding: resourceSubject(metadata),
+      related: podSubject(pod),
+      type: 'Normal',
+      reason,
+      action: 'Issue',
+      note: `issued a credential to pod "${pod.name}"`,
+    });
+  }
+
+  deleted({ name, namespace, podName, resource }: IssuedSecret, reason: DeleteReason): void {
+    this.#options.metrics.deleted(reason);
+    this.#options.log.info({ namespace, resource, pod: podName, secret: name, reason }, 'deleted a Secret');
+  }
+
+  podFailed(pod: Pod, { metadata }: DelegatedCredential, failure: PodFailure): void {
+    const { events, log, metrics } = this.#options;
+    metrics.failed(failure.code);
+    log.warn(
+      {
+        namespace: pod.namespace,
+        resource: metadata.name,
+        pod: pod.name,
+        reason: failure.code,
+        detail: failure.message,
+      },
+      'a pod cannot be served',
+    );
+    events.record({
+      regarding: podSubject(pod),
+      related: resourceSubject(metadata),
+      type: 'Warning',
+      reason: failure.code,
+      action: 'Issue',
+      note: `DelegatedCredential "${metadata.name}": ${failure.message}`,
+    });
+  }
+
+  /** The Ready condition has another reason than before. */
+  readyChanged(
+    metadata: Metadata,
+    ready: { readonly reason: ReadyReason; readonly ok: boolean; readonly message: string },
+  ): void {
+    const { events, log } = this.#options;
+    const { name, namespace } = metadata;
+    log.info({ namespace, resource: name, reason: ready.reason, detail: ready.message }, 'readiness changed');
+    if (ready.ok || !NOTEWORTHY.has(ready.reason)) return;
+    events.record({
+      regarding: resourceSubject(metadata),
+      type: 'Warning',
+      reason: ready.reason,
+      action: 'Reconcile',
+      note: ready.message,
+    });
+  }
+}
+
+/** What a person has to do something about; Issuing and Suspended pass or are wanted. */
+const NOTEWORTHY: ReadonlySet<ReadyReason> = new Set([
+  'CertificateNotFound',
+  'CertificateNotPermitted',
+  'CertificateInvalid',
+  'CertificateCannotDelegate',
+  'CertificateKeyUnsupported',
+  'SpecInvalid',
+  'PodsFailed',
+]);
+
+function resourceSubject({ name, namespace, uid }: Metadata): EventSubject {
+  return { apiVersion: `${API_GROUP}/${API_VERSION}`, kind: KIND, namespace, name, uid };
+}
+
+function podSubject({ name, namespace, uid }: Pod): EventSubject {
+  return { apiVersion: 'v1', kind: 'Pod', namespace, name, uid };
+}

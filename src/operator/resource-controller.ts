@@ -1,0 +1,241 @@
+/**
+ * One DelegatedCredential: which certificate it stands on, which pods it concerns, what its status says.
+ *
+ *   resource, certificate or pods change -> reconcile -> fan out (only when what concerns every pod has changed)
+ *                                                     -> status (at most once a second)
+ */
+import { isDeepStrictEqual } from 'node:util';
+import type { DelegatedCredential, DelegatedCredentialStatus } from '../api/delegated-credential.ts';
+import { isReadable, type UnreadableResource } from '../api/read.ts';
+import type { ApiClient } from '../kubernetes/api-client.ts';
+import { isApiError } from '../kubernetes/api-error.ts';
+import type { Clock } from '../kubernetes/clock.ts';
+import type { WorkQueue } from '../kubernetes/work-queue.ts';
+import type { Outcome } from '../kubernetes/workers.ts';
+import { type Caches, DELEGATED_CREDENTIALS } from './caches.ts';
+import { type CertificateState, nextStateChange, refused, stateAt } from './certificate-state.ts';
+import type { CertificateWatcher } from './certificate-watcher.ts';
+import { fanOut } from './fan-out.ts';
+import type { Membership } from './membership.ts';
+import type { OperatorMetrics } from './metrics.ts';
+import { parseObjectKey } from './names.ts';
+import type { PodController } from './pod-controller.ts';
+import type { Reporter } from './reporter.ts';
+import { type ReadyReason, resourceStatus, unreadableStatus } from './status.ts';
+import { tallyPods } from './tally.ts';
+
+const STATUS_INTERVAL_MS = 1_000;
+const STATUS_RETRY_MS = 30_000;
+
+export interface ResourceControllerOptions {
+  readonly client: ApiClient;
+  readonly caches: Caches;
+  readonly membership: Membership;
+  readonly certificates: CertificateWatcher;
+  readonly pods: Pick<PodController, 'failureOf'>;
+  readonly podQueue: WorkQueue;
+  readonly resourceQueue: WorkQueue;
+  readonly reporter: Reporter;
+  readonly metrics: OperatorMetrics;
+  readonly clock: Clock;
+}
+
+/** What is remembered of a resource between two looks at it. */
+interface Memory {
+  /** A resource made anew under the same name is another one. */
+  readonly uid: string;
+  selector: unknown;
+  /** What concerned every pod when they were last asked to look; fan out when it differs. */
+  fannedOut: string;
+  /** What was last written: the cache may be behind it. */
+  status: DelegatedCredentialStatus;
+  statusWrittenMs: number;
+  /** When its pods were last counted, which costs a pass over all of them. */
+  countedMs: number;
+}
+
+export class ResourceController {
+  readonly #options: ResourceControllerOptions;
+  readonly #memories = new Map<string, Memory>();
+
+  constructor(options: ResourceControllerOptions) {
+    this.#options = options;
+  }
+
+  /** Something that the status shows may have changed: look again, at most once a second. */
+  touch(key: string): void {
+    const { clock, resourceQueue } = this.#options;
+    const counted = this.#memories.get(key)?.countedMs ?? 0;
+    resourceQueue.addAt(key, Math.max(clock.now(), counted + STATUS_INTERVAL_MS));
+  }
+
+  /** The certificate of a resource, as far as it may be used. */
+  certificateOf({ metadata, spec }: DelegatedCredential): CertificateState {
+    const { name, namespace = metadata.namespace } = spec.certificateRef;
+    if (namespace === metadata.namespace) return this.#options.certificates.state({ namespace, name });
+    return refused(
+      'CertificateNotPermitted',
+      `spec.certificateRef names a Secret in namespace "${namespace}", which has not granted it to namespace ` +
+        `"${metadata.namespace}": put the certificate into a Secret of this namespace and leave certificateRef.namespace out`,
+    );
+  }
+
+  async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
+    const { caches, clock } = this.#options;
+    const { namespace, name } = parseObjectKey(key);
+    const resource = caches.resources.get(namespace, name)?.value;
+    if (resource === undefined) return this.#forget(key);
+    const memory = this.#remember(key, resource);
+    if (!isReadable(resource)) return await this.#reportUnreadable(key, resource, memory, signal);
+
+    this.#follow(key, resource, memory);
+    const now = Math.floor(clock.now() / 1000);
+    const certificate = stateAt(this.certificateOf(resource), now);
+    this.#fanOutOnce(key, resource, certificate, memory);
+
+    memory.countedMs = clock.now();
+    const tally = tallyPods({ ...this.#options, resource, certificate, now });
+    const status = resourceStatus({
+      spec: resource.spec,
+      generation: resource.metadata.generation,
+      previous: memory.status,
+      certificate,
+      pods: tally,
+      now,
+    });
+    const certificateNotAfter = certificate.kind === 'usable' ? certificate.certificate.notAfter : undefined;
+    const ready = status.conditions?.some(({ type, status: holds }) => type === 'Ready' && holds === 'True') ?? false;
+    this.#options.metrics.resource({ namespace, name, ready, pods: tally, certificateNotAfter });
+
+    const wait = await this.#writeStatus(resource, status, memory, signal);
+    if (wait !== undefined) return wait;
+    const change = nextStateChange(this.certificateOf(resource), now);
+    const moments = [change, tally.earliestExpiry].filter((moment) => moment !== undefined && moment > now);
+    if (moments.length === 0) return { kind: 'done' };
+    return { kind: 'at', timeMs: Math.min(...(moments as number[])) * 1000 };
+  }
+
+  #remember(key: string, { metadata, status }: DelegatedCredential | UnreadableResource): Memory {
+    const known = this.#memories.get(key);
+    if (known?.uid === metadata.uid) return known;
+    const memory: Memory = {
+      uid: metadata.uid,
+      selector: NEVER,
+      fannedOut: '',
+      status,
+      statusWrittenMs: 0,
+      countedMs: 0,
+    };
+    this.#memories.set(key, memory);
+    return memory;
+  }
+
+  /** The resource is gone: its Secrets go, each by its own key. */
+  #forget(key: string): Outcome {
+    const { caches, certificates, membership, metrics, podQueue } = this.#options;
+    const { namespace, name } = parseObjectKey(key);
+    this.#memories.delete(key);
+    certificates.refer(key, undefined);
+    fanOut({ caches, membership, podQueue, namespace, name });
+    membership.removeResource(namespace, name);
+    metrics.resourceGone(namespace, name);
+    return { kind: 'done' };
+  }
+
+  /** Keeps the certificate watched and the pods known. */
+  #follow(key: string, { metadata, spec }: DelegatedCredential, memory: Memory): void {
+    const { caches, certificates, membership } = this.#options;
+    const { namespace, name } = metadata;
+    const referred = spec.certificateRef.namespace ?? namespace;
+    // A Secret that may not be used is not read either.
+    certificates.refer(key, referred === namespace ? { namespace, name: spec.certificateRef.name } : undefined);
+    if (isDeepStrictEqual(memory.selector, spec.podSelector)) return;
+    // Pods of the old selector are asked too: they may have Secrets to lose. Their keys come from those Secrets.
+    membership.setResource(namespace, name, spec.podSelector, caches.pods.byIndex(namespace, 'namespace', namespace));
+    memory.selector = spec.podSelector;
+  }
+
+  #fanOutOnce(key: string, resource: DelegatedCredential, certificate: CertificateState, memory: Memory): void {
+    const { caches, membership, podQueue } = this.#options;
+    // Soon it will be known, and the pods are asked once.
+    if (certificate.kind === 'pending') return;
+    const usable = certificate.kind === 'usable' ? certificate.certificate.sha256 : certificate.kind;
+    const fingerprint = `${resource.metadata.generation} ${usable}`;
+    if (memory.fannedOut === fingerprint) return;
+    memory.fannedOut = fingerprint;
+    fanOut({ caches, membership, podQueue, ...parseObjectKey(key) });
+  }
+
+  async #reportUnreadable(
+    key: string,
+    resource: UnreadableResource,
+    memory: Memory,
+    signal: AbortSignal,
+  ): Promise<Outcome> {
+    const now = Math.floor(this.#options.clock.now() / 1000);
+    const { metadata, problem } = resource;
+    memory.fannedOut = `${key} unreadable`;
+    const status = unreadableStatus(problem, metadata.generation, memory.status, now);
+    return (await this.#writeStatus(resource, status, memory, signal)) ?? { kind: 'done' };
+  }
+
+  /** Writes what differs; an outcome when it has to wait or to be tried again. */
+  async #writeStatus(
+    { metadata }: Pick<DelegatedCredential, 'metadata'>,
+    status: DelegatedCredentialStatus,
+    memory: Memory,
+    signal: AbortSignal,
+  ): Promise<Outcome | undefined> {
+    if (isDeepStrictEqual(plain(status), plain(memory.status))) return undefined;
+    const { client, clock } = this.#options;
+    const { name, namespace, uid } = metadata;
+    const allowedMs = memory.statusWrittenMs + STATUS_INTERVAL_MS;
+    if (clock.now() < allowedMs && clock.now() >= memory.statusWrittenMs) return { kind: 'at', timeMs: allowedMs };
+    try {
+      // The uid makes the API server refuse a resource that was made anew under the same name.
+      const patch = { metadata: { uid }, status: replacing(status) };
+      await client.mergePatch(DELEGATED_CREDENTIALS, { namespace, name }, patch, {
+        signal,
+        subresource: 'status',
+        metadataOnly: true,
+      });
+    } catch (error) {
+      if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) return { kind: 'done' };
+      return { kind: 'retry', error, maxDelayMs: STATUS_RETRY_MS };
+    }
+    this.#announce(metadata, memory.status, status);
+    memory.status = status;
+    memory.statusWrittenMs = clock.now();
+    return undefined;
+  }
+
+  #announce(
+    metadata: DelegatedCredential['metadata'],
+    before: DelegatedCredentialStatus,
+    after: DelegatedCredentialStatus,
+  ): void {
+    const was = readyOf(before);
+    const is = readyOf(after);
+    if (is === undefined || was?.reason === is.reason) return;
+    const reason = is.reason as ReadyReason;
+    this.#options.reporter.readyChanged(metadata, { reason, ok: is.status === 'True', message: is.message });
+  }
+}
+
+/** Differs from every selector, undefined included. */
+const NEVER = Symbol('no selector yet');
+
+/** Optional fields that are absent must be removed, which a merge patch does by null. */
+const OPTIONAL = ['certificate', 'pods', 'earliestExpiryTime', 'nextRenewalTime'] as const;
+
+function replacing(status: DelegatedCredentialStatus): object {
+  return { ...Object.fromEntries(OPTIONAL.map((field) => [field, null])), ...status };
+}
+
+function plain(status: DelegatedCredentialStatus): unknown {
+  return JSON.parse(JSON.stringify(status));
+}
+
+function readyOf({ conditions }: DelegatedCredentialStatus) {
+  return conditions?.find(({ type }) => type === 'Ready');
+}

@@ -1,0 +1,83 @@
+/** The issued Secret, whole: all of it goes out in one write, so that no reader ever sees a mixed pair. */
+import type { CredentialKey } from '../credential/credential-key.ts';
+import type { DelegationCertificate } from '../credential/delegation-certificate.ts';
+import { toFizz, toHex, toPem } from '../credential/formats.ts';
+import type { IssuedCredential } from '../credential/issue.ts';
+import { formatTime } from '../credential/time.ts';
+import type { KubernetesObject } from '../kubernetes/objects.ts';
+import type { ExtraMetadata, IssuedSecret } from './issued-secret.ts';
+import { ANNOTATIONS, MANAGED_BY, MANAGED_BY_LABEL, RESOURCE_LABEL, SECRET_TYPE } from './names.ts';
+
+export interface SecretContent {
+  readonly namespace: string;
+  readonly name: string;
+  readonly resource: string;
+  readonly pod: { readonly name: string; readonly uid: string };
+  readonly certificate: DelegationCertificate;
+  readonly key: CredentialKey;
+  readonly credential: IssuedCredential;
+  /** Seconds since the epoch. */
+  readonly renewAt: number;
+  readonly template: ExtraMetadata;
+  /** The Secret that this one replaces: only as long as it is at that resourceVersion. */
+  readonly replaces?: IssuedSecret | undefined;
+}
+
+export type SecretManifest = KubernetesObject<{
+  readonly type: string;
+  readonly data: Readonly<Record<string, string>>;
+}>;
+
+export function secretManifest(content: SecretContent): SecretManifest {
+  const { certificate, credential, namespace, name, pod, replaces, resource, template } = content;
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: {
+      name,
+      namespace,
+      ...(replaces === undefined ? {} : { uid: replaces.uid, resourceVersion: replaces.resourceVersion }),
+      labels: {
+        ...replaces?.foreign.labels,
+        ...template.labels,
+        [MANAGED_BY_LABEL]: MANAGED_BY,
+        [RESOURCE_LABEL]: resource,
+      },
+      annotations: {
+        ...replaces?.foreign.annotations,
+        ...template.annotations,
+        [ANNOTATIONS.podName]: pod.name,
+        [ANNOTATIONS.podUid]: pod.uid,
+        [ANNOTATIONS.issuedAt]: formatTime(credential.issuedAt),
+        [ANNOTATIONS.expiresAt]: formatTime(credential.expiresAt),
+        [ANNOTATIONS.renewAt]: formatTime(content.renewAt),
+        [ANNOTATIONS.certificateSha256]: certificate.sha256,
+        [ANNOTATIONS.usage]: credential.usage,
+        [ANNOTATIONS.keyAlgorithm]: credential.keyAlgorithm,
+      },
+      ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', name: pod.name, uid: pod.uid }],
+    },
+    type: SECRET_TYPE,
+    data: secretData(content),
+  };
+}
+
+function secretData({ certificate, credential, key }: SecretContent): Readonly<Record<string, string>> {
+  const { bytes, keyAlgorithm, usage } = credential;
+  const keyPem = key.pkcs8Pem();
+  const files: Record<string, string | Uint8Array> = {
+    'tls.crt': certificate.chainPem,
+    'dc.key': keyPem,
+    'dc.bin': bytes,
+    'dc.hex': toHex(bytes),
+    'dc.pem': toPem(bytes),
+  };
+  if (keyAlgorithm === 'ECDSAP256') {
+    files['fizz.pem'] = toFizz({ bytes, usage, keyPem, chainPem: certificate.chainPem });
+  }
+  return Object.fromEntries(Object.entries(files).map(([name, content]) => [name, base64(content)]));
+}
+
+function base64(content: string | Uint8Array): string {
+  return Buffer.from(content as Uint8Array).toString('base64');
+}

@@ -1,0 +1,80 @@
+/** Counts the pods of one resource. One pass over its pods, at most once a second. */
+import type { DelegatedCredential } from '../api/delegated-credential.ts';
+import type { Caches } from './caches.ts';
+import { type CertificateState, latestExpiry } from './certificate-state.ts';
+import type { IssuedSecret } from './issued-secret.ts';
+import type { Membership } from './membership.ts';
+import { formatPodKey } from './names.ts';
+import { nextRenewal } from './plan.ts';
+import type { PodController } from './pod-controller.ts';
+import type { PodTally } from './status.ts';
+
+export interface TallyInput {
+  readonly caches: Caches;
+  readonly membership: Membership;
+  readonly pods: Pick<PodController, 'failureOf'>;
+  readonly resource: DelegatedCredential;
+  readonly certificate: CertificateState;
+  /** Seconds since the epoch. */
+  readonly now: number;
+}
+
+const FAILURES_KEPT = 3;
+
+export function tallyPods({ caches, certificate, membership, now, pods, resource }: TallyInput): PodTally {
+  const { name, namespace } = resource.metadata;
+  const failures: { pod: string; message: string }[] = [];
+  let [selected, issued, failed] = [0, 0, 0];
+  let earliestExpiry = Number.POSITIVE_INFINITY;
+  let earliestRenewal = Number.POSITIVE_INFINITY;
+  // Nothing is re-issued while there is nothing to issue from.
+  const certificateEnd = certificate.kind === 'usable' ? latestExpiry(certificate.certificate) : undefined;
+  for (const podName of membership.podsOf(namespace, name)) {
+    const pod = caches.pods.get(namespace, podName);
+    if (pod === undefined || pod.terminating) continue;
+    selected += 1;
+    const key = formatPodKey({ namespace, resource: name, pod: podName });
+    const failure = pods.failureOf(key);
+    if (failure !== undefined) {
+      failed += 1;
+      if (failures.length < FAILURES_KEPT) failures.push({ pod: podName, message: failure.message });
+      continue;
+    }
+    const facts = validFacts(caches.secrets.byIndex(namespace, 'podKey', key), pod.uid, certificate, now);
+    if (facts === undefined) continue;
+    issued += 1;
+    earliestExpiry = Math.min(earliestExpiry, facts.expiresAt);
+    const renewal =
+      certificateEnd === undefined ? undefined : nextRenewal(facts, pod.uid, resource.spec, certificateEnd);
+    earliestRenewal = Math.min(earliestRenewal, renewal ?? Number.POSITIVE_INFINITY);
+  }
+  return {
+    selected,
+    issued,
+    failed,
+    failures,
+    earliestExpiry: finite(earliestExpiry),
+    nextRenewal: finite(earliestRenewal),
+  };
+}
+
+/** Of the Secret that serves this pod now: of the current certificate, as far as that is known, and not expired. */
+function validFacts(
+  secrets: Iterable<{ readonly issued: IssuedSecret | undefined }>,
+  podUid: string,
+  certificate: CertificateState,
+  now: number,
+): IssuedSecret['facts'] {
+  for (const { issued } of secrets) {
+    if (issued === undefined || !issued.intact || issued.podUid !== podUid) continue;
+    const { facts } = issued;
+    if (facts === undefined || facts.expiresAt <= now) continue;
+    if (certificate.kind === 'usable' && facts.certificateSha256 !== certificate.certificate.sha256) continue;
+    return facts;
+  }
+  return undefined;
+}
+
+function finite(value: number): number | undefined {
+  return Number.isFinite(value) ? value : undefined;
+}
