@@ -1,0 +1,176 @@
+import { createHash } from 'node:crypto';
+import { type Certificate, readCertificate, readCertificateChain } from '../credential/certificate.ts';
+import { credentialKeyFromPem } from '../credential/credential-key.ts';
+import { judgeDelegation, judgeValidity } from '../credential/delegation-certificate.ts';
+import { CertificateError, CredentialKeyError, MalformedCredentialError } from '../credential/errors.ts';
+import { type CredentialFile, type CredentialFormat, readCredentialFile } from '../credential/formats.ts';
+import { schemeByCode, schemeBySubjectPublicKeyInfo, type Usage } from '../credential/scheme.ts';
+import { formatTime } from '../credential/time.ts';
+import { verifyCredential } from '../credential/verify.ts';
+import { decodeDelegatedCredential } from '../credential/wire.ts';
+import type { SecretManifest } from './manifest.ts';
+
+/** What `dcred inspect` finds; printed as text, or as it is with `-o json`. Holds nothing secret. */
+export type Inspection = CredentialInspection | CertificateInspection | SecretInspection;
+
+export interface CredentialInspection {
+  readonly kind: 'DelegatedCredential';
+  readonly format: CredentialFormat;
+  readonly bytes: number;
+  /** Only Fizz's file says. */
+  readonly usage?: Usage;
+  /** Seconds after the certificate's notBefore. */
+  readonly validTime: number;
+  /** RFC 3339; known only beside the certificate. */
+  readonly expiresAt?: string;
+  readonly keyAlgorithm: string;
+  /** Of the SubjectPublicKeyInfo, hex. */
+  readonly publicKeySha256: string;
+  readonly dcCertVerifyAlgorithm: string;
+  readonly algorithm: string;
+  readonly holdsPrivateKey: boolean;
+  readonly certificate?: CertificateInspection;
+}
+
+export interface CertificateInspection {
+  readonly kind: 'Certificate';
+  readonly subject: string;
+  readonly dnsNames: readonly string[];
+  readonly sha256: string;
+  readonly notBefore: string;
+  readonly notAfter: string;
+  readonly key: string;
+  readonly authority: boolean;
+  readonly canDelegate: boolean;
+  /** Why it cannot, or is not valid now. */
+  readonly problems: readonly Problem[];
+}
+
+export interface SecretInspection {
+  readonly kind: 'Secret';
+  readonly namespace?: string;
+  readonly name: string;
+  readonly type: string;
+  /** Those of dcred. */
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly keys: readonly string[];
+  readonly certificate?: CertificateInspection;
+  readonly credential?: CredentialInspection;
+  /** Whether key, credential and certificate belong together and are good now; absent without a credential. */
+  readonly verified?: boolean;
+  readonly problems: readonly Problem[];
+}
+
+export interface Problem {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Throws MalformedCredentialError. */
+export function inspectCredential(file: CredentialFile, now: number, leaf?: Certificate): CredentialInspection {
+  const credential = decodeDelegatedCredential(file.bytes);
+  const beside = leaf ?? (file.leafPem === undefined ? undefined : readCertificateChain(file.leafPem)[0]);
+  const spki = credential.subjectPublicKeyInfo;
+  return {
+    kind: 'DelegatedCredential',
+    format: file.format,
+    bytes: file.bytes.length,
+    ...(file.usage === undefined ? {} : { usage: file.usage }),
+    validTime: credential.validTime,
+    ...(beside === undefined ? {} : { expiresAt: formatTime(beside.notBefore + credential.validTime) }),
+    keyAlgorithm: schemeBySubjectPublicKeyInfo(spki)?.keyAlgorithm ?? 'unknown',
+    publicKeySha256: createHash('sha256').update(spki).digest('hex'),
+    dcCertVerifyAlgorithm: schemeName(credential.dcCertVerifyAlgorithm),
+    algorithm: schemeName(credential.algorithm),
+    holdsPrivateKey: file.holdsPrivateKey,
+    ...(beside === undefined || leaf !== undefined ? {} : { certificate: inspectCertificate(beside, now) }),
+  };
+}
+
+export function inspectCertificate(certificate: Certificate, now: number): CertificateInspection {
+  const refusal = judgeDelegation(certificate);
+  const problems = [refusal, judgeValidity(certificate, now)].filter((problem) => problem !== undefined);
+  return {
+    kind: 'Certificate',
+    subject: certificate.subject,
+    dnsNames: certificate.dnsNames,
+    sha256: certificate.sha256,
+    notBefore: formatTime(certificate.notBefore),
+    notAfter: formatTime(certificate.notAfter),
+    key: certificate.keyAlgorithm ?? certificate.keyDescription,
+    authority: certificate.authority,
+    canDelegate: refusal === undefined,
+    problems: problems.map(toProblem),
+  };
+}
+
+/** DER, as `openssl x509 -outform DER` writes it; undefined for anything else. */
+export function inspectDer(der: Uint8Array, now: number): CertificateInspection | undefined {
+  try {
+    return inspectCertificate(readCertificate(der, { chainPem: '', leafPem: '', where: 'the file' }), now);
+  } catch (error) {
+    if (error instanceof CertificateError) return undefined;
+    throw error;
+  }
+}
+
+/** Never throws for what stands in the Secret: it becomes a problem. */
+export function inspectSecret(secret: SecretManifest, now: number): SecretInspection {
+  const problems: Problem[] = [];
+  const attempt = <T>(key: string, work: (content: Uint8Array) => T): T | undefined => {
+    const content = secret.data.get(key);
+    if (content === undefined) return undefined;
+    try {
+      return work(content);
+    } catch (error) {
+      if (!isOurs(error)) throw error;
+      problems.push({ code: error.code, message: `${key}: ${error.message}` });
+      return undefined;
+    }
+  };
+  const leaf = attempt('tls.crt', (content) => readCertificateChain(Buffer.from(content).toString('utf8'))[0]);
+  const credential = attempt('dc.bin', (bytes) => inspectCredential(readCredentialFile(bytes), now, leaf));
+  const publicKey = attempt('dc.key', (content) =>
+    credentialKeyFromPem(Buffer.from(content).toString('utf8')),
+  )?.subjectPublicKeyInfo;
+  const bytes = secret.data.get('dc.bin');
+  const usage: Usage = secret.annotations['dcred.dev/usage'] === 'Client' ? 'Client' : 'Server';
+  if (bytes !== undefined && publicKey === undefined && !secret.data.has('dc.key')) {
+    problems.push({ code: 'KeyMissing', message: 'the Secret has a credential and no dc.key' });
+  }
+  const result =
+    leaf === undefined || bytes === undefined || credential === undefined || publicKey === undefined
+      ? undefined
+      : verifyCredential({ bytes, certificate: leaf, usage, now, publicKey });
+  if (result?.ok === false) problems.push({ code: result.code, message: result.message });
+  return {
+    kind: 'Secret',
+    ...(secret.namespace === undefined ? {} : { namespace: secret.namespace }),
+    name: secret.name,
+    type: secret.type,
+    annotations: Object.fromEntries(Object.entries(secret.annotations).filter(([key]) => key.startsWith('dcred.dev/'))),
+    keys: [...secret.data.keys()],
+    ...(leaf === undefined ? {} : { certificate: inspectCertificate(leaf, now) }),
+    ...(credential === undefined ? {} : { credential }),
+    ...(bytes === undefined ? {} : { verified: result?.ok === true }),
+    problems,
+  };
+}
+
+function isOurs(error: unknown): error is CertificateError | CredentialKeyError | MalformedCredentialError {
+  return (
+    error instanceof CertificateError ||
+    error instanceof CredentialKeyError ||
+    error instanceof MalformedCredentialError
+  );
+}
+
+function toProblem({ code, message }: CertificateError): Problem {
+  return { code, message };
+}
+
+function schemeName(code: number): string {
+  const value = `0x${code.toString(16).padStart(4, '0')}`;
+  const scheme = schemeByCode(code);
+  return scheme === undefined ? value : `${scheme.name} (${value})`;
+}

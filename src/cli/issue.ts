@@ -1,0 +1,144 @@
+import { generateCredentialKey } from '../credential/credential-key.ts';
+import { type DelegationCertificate, readDelegationCertificate } from '../credential/delegation-certificate.ts';
+import {
+  CREDENTIAL_FILE_NAMES,
+  type CredentialFileName,
+  credentialFiles,
+  SECRET_FILE_NAMES,
+} from '../credential/files.ts';
+import { type IssuedCredential, issueCredential } from '../credential/issue.ts';
+import { MAX_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
+import { KEY_ALGORITHMS, type KeyAlgorithm, USAGES, type Usage } from '../credential/scheme.ts';
+import { assertSignerMatches, signerFromPem } from '../credential/signer.ts';
+import { formatTime } from '../credential/time.ts';
+import { verifyCredential } from '../credential/verify.ts';
+import { type Command, CommandError, UsageError } from './command.ts';
+import { namingFile, reading } from './credential-input.ts';
+import { formatDuration, parseDuration } from './duration.ts';
+import { readInputText } from './input.ts';
+import { replaceFiles } from './replace-files.ts';
+
+export const issueCommand: Command = {
+  name: 'issue',
+  summary: 'make a key and a delegated credential for it, as files',
+  usage: 'issue --cert FILE --key FILE --out DIR',
+  description:
+    'Makes a fresh key, signs a delegated credential for it with the key of the delegation certificate, verifies it, and writes\n' +
+    `the same files as in an issued Secret into DIR: ${CREDENTIAL_FILE_NAMES.join(', ')}.\n` +
+    'Files of an earlier credential in DIR are replaced. Needs no cluster.',
+  example: 'dcred issue --cert leaf.crt --key leaf.key --out web --lifetime 48h',
+  options: {
+    cert: { type: 'string', value: 'FILE', help: 'the delegation certificate, PEM: leaf first, then its chain' },
+    key: { type: 'string', value: 'FILE', help: 'its private key, PEM' },
+    out: { type: 'string', value: 'DIR', help: 'where the files go; made if missing' },
+    algorithm: {
+      type: 'string',
+      value: 'ALGORITHM',
+      default: 'ECDSAP256',
+      choices: KEY_ALGORITHMS,
+      help: 'of the new key; browsers take the ECDSA ones',
+    },
+    lifetime: {
+      type: 'string',
+      value: 'DURATION',
+      default: '48h',
+      help: `from ${formatDuration(MIN_LIFETIME_SECONDS)} to ${formatDuration(MAX_LIFETIME_SECONDS)}; shorter where the certificate ends first`,
+    },
+    usage: {
+      type: 'string',
+      value: 'USAGE',
+      default: 'Server',
+      choices: USAGES,
+      help: 'which side of TLS will use it',
+    },
+  },
+
+  async run(args, io) {
+    const certificatePath = args.required('cert');
+    const keyPath = args.required('key');
+    const directory = args.required('out');
+    const lifetimeSeconds = parseLifetime(args.required('lifetime'));
+    const usage = args.required('usage') as Usage;
+    const { signal } = io;
+
+    const chainPem = await readInputText(certificatePath, { what: 'a certificate chain in PEM', signal });
+    const certificate = reading(certificatePath, () => readDelegationCertificate(chainPem));
+    const keyPem = await readInputText(keyPath, { what: 'a private key in PEM', signal });
+    const signer = reading(keyPath, () => signerFromPem(keyPem));
+    const now = Math.floor(io.now() / 1000);
+    const key = await generateCredentialKey(args.required('algorithm') as KeyAlgorithm);
+    let issued: IssuedCredential;
+    try {
+      await assertSignerMatches(signer, certificate, { signal });
+      issued = await issueCredential({ certificate, signer, key, usage, lifetimeSeconds, now, signal });
+    } catch (error) {
+      throw namingFile(certificatePath, error);
+    }
+    const { subjectPublicKeyInfo: publicKey } = key;
+    const verified = verifyCredential({ bytes: issued.bytes, certificate, usage, now, publicKey });
+    if (!verified.ok)
+      throw new CommandError(`the new credential does not verify (${verified.code}): ${verified.message}`);
+
+    const names = await write(directory, credentialFiles({ certificate, key, issued }), signal);
+    io.stdout.write(describe({ certificate, issued, directory, names, lifetimeSeconds }));
+    return 0;
+  },
+};
+
+function parseLifetime(text: string): number {
+  const seconds = parseDuration(text, '--lifetime');
+  if (seconds >= MIN_LIFETIME_SECONDS && seconds <= MAX_LIFETIME_SECONDS) return seconds;
+  throw new UsageError(
+    `--lifetime is from ${formatDuration(MIN_LIFETIME_SECONDS)} to ${formatDuration(MAX_LIFETIME_SECONDS)} (seven days less an ` +
+      `hour of clock skew); got ${text}`,
+  );
+}
+
+/** The key and the certificate are in place before the credential, which servers watch; a Fizz file of another key goes. */
+async function write(
+  directory: string,
+  files: ReadonlyMap<CredentialFileName, Uint8Array>,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const set = [...files].map(([name, content]) => ({
+    name,
+    content,
+    mode: SECRET_FILE_NAMES.has(name) ? 0o600 : 0o644,
+  }));
+  const obsolete = CREDENTIAL_FILE_NAMES.filter((name) => !files.has(name));
+  try {
+    await replaceFiles(directory, set, { obsolete, signal });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new CommandError(`cannot write to ${directory}: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+  return set.map(({ name }) => name);
+}
+
+function describe({
+  certificate,
+  directory,
+  issued,
+  lifetimeSeconds,
+  names,
+}: {
+  readonly certificate: DelegationCertificate;
+  readonly issued: IssuedCredential;
+  readonly directory: string;
+  readonly names: readonly string[];
+  readonly lifetimeSeconds: number;
+}): string {
+  const { expiresAt, issuedAt, keyAlgorithm, usage } = issued;
+  const life = expiresAt - issuedAt;
+  const note =
+    life < lifetimeSeconds ? `; the certificate ends then, before ${formatDuration(lifetimeSeconds)} are over` : '';
+  return [
+    `Issued a ${usage} credential on ${certificate.subject || 'a certificate without a subject'}`,
+    `  key      ${keyAlgorithm}`,
+    `  expires  ${formatTime(expiresAt)} (in ${formatDuration(life)}${note})`,
+    `  files    ${directory}: ${names.join(' ')}`,
+    '',
+  ].join('\n');
+}

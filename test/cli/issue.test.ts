@@ -1,0 +1,206 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { CommandError, UsageError } from '../../src/cli/command.ts';
+import { issueCommand } from '../../src/cli/issue.ts';
+import { verifyCommand } from '../../src/cli/verify.ts';
+import { type LeafOptions, leaf } from '../credential/openssl.ts';
+import { runCommand, temporaryDirectory } from './run-command.ts';
+
+const FILES = ['dc.bin', 'dc.hex', 'dc.key', 'dc.pem', 'fizz.pem', 'tls.crt'];
+
+/** A directory with a leaf and its key, and the arguments that issue into `web`. */
+function workplace(t: TestContext, options: LeafOptions = {}) {
+  const directory = temporaryDirectory(t);
+  const { certificatePem, keyPem } = leaf(options);
+  const [cert, key, out] = ['leaf.crt', 'leaf.key', 'web'].map((name) => join(directory, name)) as [
+    string,
+    string,
+    string,
+  ];
+  writeFileSync(cert, certificatePem);
+  writeFileSync(key, keyPem);
+  return { directory, cert, key, out, keyPem, certificatePem, argv: ['--cert', cert, '--key', key, '--out', out] };
+}
+
+const read = (directory: string, name: string) => readFileSync(join(directory, name));
+
+test('issue writes the files of a Secret, and verify accepts them', async (t) => {
+  const { argv, certificatePem, cert, out } = workplace(t);
+  const issued = await runCommand(issueCommand, argv);
+  assert.equal(issued.status, 0);
+  assert.match(
+    issued.stdout,
+    /^Issued a Server credential on CN=web\.example\n {2}key {6}ECDSAP256\n {2}expires .*\(in 48h\)/,
+  );
+  assert.deepEqual(readdirSync(out).sort(), FILES);
+  assert.equal(read(out, 'tls.crt').toString(), certificatePem);
+  assert.equal(read(out, 'dc.hex').toString(), `${read(out, 'dc.bin').toString('hex')}\n`);
+  for (const name of ['dc.bin', 'dc.hex', 'dc.pem', 'fizz.pem']) {
+    const verified = await runCommand(verifyCommand, [
+      '--cert',
+      cert,
+      '--dc',
+      join(out, name),
+      '--key',
+      join(out, 'dc.key'),
+    ]);
+    assert.equal(verified.status, 0, verified.stdout);
+  }
+});
+
+test('files with a private key may be read by their owner alone', async (t) => {
+  const { argv, out } = workplace(t);
+  await runCommand(issueCommand, argv);
+  const modes = Object.fromEntries(FILES.map((name) => [name, (statSync(join(out, name)).mode & 0o777).toString(8)]));
+  assert.deepEqual(modes, {
+    'dc.bin': '644',
+    'dc.hex': '644',
+    'dc.key': '600',
+    'dc.pem': '644',
+    'fizz.pem': '600',
+    'tls.crt': '644',
+  });
+});
+
+test('every algorithm and usage of the contract can be issued', async (t) => {
+  const { argv, cert, directory } = workplace(t, { key: 'P-384' });
+  for (const algorithm of ['ECDSAP256', 'ECDSAP384', 'ECDSAP521', 'Ed25519']) {
+    for (const usage of ['Server', 'Client']) {
+      const out = join(directory, `${algorithm}-${usage}`);
+      await runCommand(issueCommand, [
+        ...argv.slice(0, 4),
+        '--out',
+        out,
+        '--algorithm',
+        algorithm,
+        '--usage',
+        usage,
+        '--lifetime',
+        '1h30m',
+      ]);
+      const check = ['--cert', cert, '--dc', join(out, 'dc.bin'), '--usage'];
+      assert.equal((await runCommand(verifyCommand, [...check, usage])).status, 0);
+      assert.equal((await runCommand(verifyCommand, [...check, usage === 'Server' ? 'Client' : 'Server'])).status, 1);
+    }
+  }
+});
+
+test('issuing again replaces the set, and leaves nothing of the earlier one behind', async (t) => {
+  const { argv, cert, out } = workplace(t);
+  await runCommand(issueCommand, argv);
+  const before = read(out, 'dc.key');
+  await runCommand(issueCommand, [...argv, '--algorithm', 'ECDSAP384']);
+  assert.notDeepEqual(read(out, 'dc.key'), before);
+  assert.deepEqual(
+    readdirSync(out).sort(),
+    FILES.filter((name) => name !== 'fizz.pem'),
+    'no fizz.pem of another key',
+  );
+  const check = ['--cert', cert, '--dc', join(out, 'dc.bin'), '--key', join(out, 'dc.key')];
+  assert.equal((await runCommand(verifyCommand, check)).status, 0);
+});
+
+test('other files of the directory stay', async (t) => {
+  const { argv, out } = workplace(t);
+  mkdirSync(out);
+  writeFileSync(join(out, 'nginx.conf'), 'mine');
+  await runCommand(issueCommand, argv);
+  assert.equal(read(out, 'nginx.conf').toString(), 'mine');
+});
+
+test('a lifetime beyond the certificate is cut, and said so', async (t) => {
+  const { argv } = workplace(t, { days: 1 });
+  const { stdout } = await runCommand(issueCommand, argv);
+  assert.match(stdout, /the certificate ends then, before 48h are over/);
+});
+
+test('a failure half-way changes nothing and leaves no temporary file', async (t) => {
+  const { argv, out } = workplace(t);
+  await runCommand(issueCommand, argv);
+  const before = FILES.map((name) => read(out, name));
+  const cancelled = new AbortController();
+  cancelled.abort(new Error('terminated'));
+  await assert.rejects(runCommand(issueCommand, argv, { signal: cancelled.signal }));
+  assert.deepEqual(
+    FILES.map((name) => read(out, name)),
+    before,
+  );
+  assert.deepEqual(readdirSync(out).sort(), FILES);
+});
+
+test('wrong certificates and keys are refused with the file and the reason, and nothing is written', async (t) => {
+  const other = leaf().keyPem;
+  const cases: readonly [LeafOptions, string | undefined, RegExp][] = [
+    [{ key: 'RSA' }, undefined, /leaf\.crt: .*Firefox/],
+    [{ delegationUsage: null }, undefined, /leaf\.crt: .*44363\.44=ASN1:NULL/],
+    [{ keyUsage: 'keyAgreement' }, undefined, /leaf\.crt: .*digitalSignature/],
+    [{}, other, /does not belong to the certificate/],
+    [{}, 'hello', /leaf\.key: .*cannot be read/],
+    [{}, leaf({ key: 'RSA' }).keyPem, /leaf\.key: .*Firefox/],
+  ];
+  for (const [options, key, message] of cases) {
+    const place = workplace(t, options);
+    if (key !== undefined) writeFileSync(place.key, key);
+    await assert.rejects(runCommand(issueCommand, place.argv), (error: unknown) => {
+      assert.ok(error instanceof CommandError, String(error));
+      assert.match(error.message, message);
+      return true;
+    });
+    assert.equal(existsSync(place.out), false);
+  }
+});
+
+test('an expired certificate is refused', async (t) => {
+  const { argv } = workplace(t, { days: 1 });
+  const now = Math.floor(Date.now() / 1000) + 3 * 86_400;
+  await assert.rejects(runCommand(issueCommand, argv, { now }), /leaf\.crt: .*expired/);
+});
+
+test('files that are missing, directories, empty or far too large are told apart', async (t) => {
+  const { argv, cert, directory, key, out } = workplace(t);
+  await assert.rejects(
+    runCommand(issueCommand, ['--cert', join(directory, 'no.crt'), ...argv.slice(2)]),
+    /no\.crt does not exist/,
+  );
+  await assert.rejects(runCommand(issueCommand, ['--cert', directory, ...argv.slice(2)]), /is a directory/);
+  writeFileSync(cert, '');
+  await assert.rejects(runCommand(issueCommand, argv), /is empty/);
+  writeFileSync(cert, Buffer.alloc(1_048_577, 'a'));
+  await assert.rejects(runCommand(issueCommand, argv), /larger than 1 MiB/);
+  await assert.rejects(
+    runCommand(issueCommand, ['--cert', '/dev/zero', '--key', key, '--out', out]),
+    /larger than 1 MiB/,
+  );
+});
+
+test('a directory that cannot be made is told', async (t) => {
+  const { argv, cert } = workplace(t);
+  await assert.rejects(
+    runCommand(issueCommand, [...argv.slice(0, 4), '--out', join(cert, 'web')]),
+    /cannot write to .*web/,
+  );
+});
+
+test('a lifetime out of range, or an unknown algorithm, is wrong usage', async (t) => {
+  const { argv } = workplace(t);
+  for (const extra of [
+    ['--lifetime', '59s'],
+    ['--lifetime', '168h'],
+    ['--lifetime', 'soon'],
+    ['--algorithm', 'RSA'],
+    ['--usage', 'server'],
+  ]) {
+    await assert.rejects(runCommand(issueCommand, [...argv, ...extra]), UsageError, extra.join(' '));
+  }
+  await assert.rejects(runCommand(issueCommand, argv.slice(2)), /--cert is required/);
+});
+
+test('no output holds key material', async (t) => {
+  const { argv, out } = workplace(t);
+  const { stderr, stdout } = await runCommand(issueCommand, argv);
+  const body = read(out, 'dc.key').toString().split('\n')[1] ?? '';
+  assert.ok(body.length > 20);
+  assert.ok(!`${stdout}${stderr}`.includes(body));
+});
