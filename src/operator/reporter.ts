@@ -30,11 +30,10 @@ export class Reporter {
     log.info({ namespace: pod.namespace, resource: metadata.name, pod: pod.name, reason }, 'issued a credential');
     events.record({
       regarding: resourceSubject(metadata),
-      related: podSubject(pod),
       type: 'Normal',
       reason,
       action: 'Issue',
-      note: `issued a credential to pod "${pod.name}"`,
+      note: ISSUE_NOTES[reason],
     });
   }
 
@@ -84,6 +83,16 @@ export class Reporter {
     });
   }
 }
+
+/** One text a reason, so that a fleet's Events become one Event with a count. The log names the pods. */
+const ISSUE_NOTES: Readonly<Record<IssueReason, string>> = {
+  Missing: 'issued a credential to a pod that had none',
+  Modified: 're-issued a credential whose Secret was changed by another hand',
+  CertificateChanged: 're-issued a credential, because the certificate is another one',
+  SpecChanged: 're-issued a credential, because usage or keyAlgorithm is another one',
+  LifetimeExceeded: 're-issued a credential that would have lived longer than lifetimeSeconds allows',
+  RenewalDue: 're-issued a credential that was due',
+};
 
 /** What a person has to do something about; Issuing and Suspended pass or are wanted. */
 const NOTEWORTHY: ReadonlySet<ReadyReason> = new Set([

@@ -26,6 +26,8 @@ import { tallyPods } from './tally.ts';
 
 const STATUS_INTERVAL_MS = 1_000;
 const STATUS_RETRY_MS = 30_000;
+/** A certificate is read in milliseconds; until then there is nothing to report that would not be wrong a moment later. */
+const CERTIFICATE_PATIENCE_MS = 5_000;
 
 export interface ResourceControllerOptions {
   readonly client: ApiClient;
@@ -42,6 +44,7 @@ export interface ResourceControllerOptions {
 
 /** What is remembered of a resource between two looks at it. */
 interface Memory {
+  readonly sinceMs: number;
   /** A resource made anew under the same name is another one. */
   readonly uid: string;
   selector: unknown;
@@ -92,6 +95,8 @@ export class ResourceController {
     const now = Math.floor(clock.now() / 1000);
     const certificate = stateAt(this.certificateOf(resource), now);
     this.#fanOutOnce(key, resource, certificate, memory);
+    const patientUntil = memory.sinceMs + CERTIFICATE_PATIENCE_MS;
+    if (certificate.kind === 'pending' && clock.now() < patientUntil) return { kind: 'at', timeMs: patientUntil };
 
     memory.countedMs = clock.now();
     const tally = tallyPods({ ...this.#options, resource, certificate, now });
