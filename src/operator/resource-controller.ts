@@ -44,6 +44,7 @@ export interface ResourceControllerOptions {
 
 /** What is remembered of a resource between two looks at it. */
 interface Memory {
+  /** When it was first seen. */
   readonly sinceMs: number;
   /** A resource made anew under the same name is another one. */
   readonly uid: string;
@@ -124,6 +125,7 @@ export class ResourceController {
     const known = this.#memories.get(key);
     if (known?.uid === metadata.uid) return known;
     const memory: Memory = {
+      sinceMs: this.#options.clock.now(),
       uid: metadata.uid,
       selector: NEVER,
       fannedOut: '',
