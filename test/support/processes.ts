@@ -47,12 +47,13 @@ export function tryRun(file: string, args: readonly string[], options: RunOption
   const { promise, resolve, reject } = Promise.withResolvers<Result>();
   const child = spawn(file, args, {
     stdio: ['pipe', 'pipe', 'pipe'],
-    timeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
     killSignal: 'SIGKILL',
     ...(options.env === undefined ? {} : { env: options.env }),
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
+  // Not spawn's own `timeout`: where the command cannot be started, that timer is never cleared.
+  const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
@@ -64,7 +65,7 @@ export function tryRun(file: string, args: readonly string[], options: RunOption
   // A command may end without reading its input; its exit status says what there is to say.
   child.stdin.on('error', () => {});
   child.stdin.end(options.input);
-  return promise;
+  return promise.finally(() => clearTimeout(timer));
 }
 
 /** As `tryRun`, but rejects with CommandFailedError unless the exit status is 0. */
