@@ -34,16 +34,16 @@ export class ApiError extends Error {
    * from the HTTP status where an answer has none, or 'Network' and 'Timeout' with status 0.
    */
   readonly reason: string;
-  readonly details?: ApiErrorDetails;
+  readonly details: ApiErrorDetails | undefined;
   /** How long the server asked to be left alone. */
-  readonly retryAfterSeconds?: number;
+  readonly retryAfterSeconds: number | undefined;
 
   constructor(message: string, { status, reason, details, retryAfterSeconds, cause }: ApiErrorInit) {
     super(message, cause === undefined ? undefined : { cause });
     this.status = status;
     this.reason = reason;
-    if (details !== undefined) this.details = details;
-    if (retryAfterSeconds !== undefined) this.retryAfterSeconds = retryAfterSeconds;
+    this.details = details;
+    this.retryAfterSeconds = retryAfterSeconds;
   }
 }
 

@@ -44,10 +44,7 @@ export class CredentialCache {
   }
 }
 
+/** Buffers count by what is in them. */
 function same(a: ConnectionCredentials, b: ConnectionCredentials): boolean {
-  return text(a) === text(b);
-}
-
-function text({ headers, tls }: ConnectionCredentials): string {
-  return JSON.stringify([headers, tls], (_key, value: unknown) => (value instanceof Uint8Array ? `${value}` : value));
+  return JSON.stringify(a) === JSON.stringify(b);
 }

@@ -18,6 +18,10 @@ class KeyFifo {
     this.#keys.add(key);
   }
 
+  has(key: string): boolean {
+    return this.#keys.has(key);
+  }
+
   delete(key: string): boolean {
     return this.#keys.delete(key);
   }
@@ -46,7 +50,7 @@ export class KeyLanes {
   /** A key that waits keeps its place, but for one that waits in the background and is urgent now. */
   push(key: string, lane: Lane): void {
     if (lane === 'background') {
-      this.#background.push(key);
+      if (!this.#urgent.has(key)) this.#background.push(key);
       return;
     }
     this.#background.delete(key);
