@@ -1,0 +1,158 @@
+/** A real control plane with dcred's CRD, and the operator as a process of its own: what every test in this folder stands on. */
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { ApiClient } from '../../src/kubernetes/api-client.ts';
+import { systemClock } from '../../src/kubernetes/clock.ts';
+import { loadConnection } from '../../src/kubernetes/connection.ts';
+import type { Condition, KubernetesObject } from '../../src/kubernetes/objects.ts';
+import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
+import { DELEGATED_CREDENTIALS } from '../../src/operator/caches.ts';
+import { type ControlPlane, type ControlPlaneOptions, startControlPlane } from '../controlplane/control-plane.ts';
+import type { LeafFiles } from '../support/certificates.ts';
+import { eventually } from '../support/processes.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const CRD = join(ROOT, 'crds', 'dcred.dev_delegatedcredentials.yaml');
+
+export type Secret = KubernetesObject<{ readonly type?: string; readonly data?: Readonly<Record<string, string>> }>;
+export type Resource = KubernetesObject<{
+  readonly status?: {
+    readonly conditions?: readonly Condition[];
+    readonly pods?: { readonly selected: number; readonly issued: number; readonly failed: number };
+    readonly certificate?: { readonly sha256: string };
+    readonly nextRenewalTime?: string;
+    readonly earliestExpiryTime?: string;
+  };
+}>;
+
+export interface PodOptions {
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+export class Cluster {
+  readonly plane: ControlPlane;
+  readonly client: ApiClient;
+  readonly signal = new AbortController().signal;
+
+  constructor(plane: ControlPlane, client: ApiClient) {
+    this.plane = plane;
+    this.client = client;
+  }
+
+  /** A namespace of its own for every test, so that tests of one file never meet. */
+  async namespace(name = `test-${randomUUID().slice(0, 8)}`): Promise<string> {
+    await this.plane.kubectl(['create', 'namespace', name]);
+    return name;
+  }
+
+  async putCertificate(namespace: string, name: string, files: Partial<LeafFiles>): Promise<void> {
+    const encode = (text: string | undefined) =>
+      text === undefined ? undefined : Buffer.from(text).toString('base64');
+    const data = { 'tls.crt': encode(files.certificatePem), 'tls.key': encode(files.keyPem) };
+    const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { namespace, name }, type: 'Opaque', data };
+    await this.client.apply(SECRETS, secret, { signal: this.signal, force: true });
+  }
+
+  async createResource(namespace: string, name: string, spec: object): Promise<void> {
+    const resource = {
+      apiVersion: 'dcred.dev/v1alpha1',
+      kind: 'DelegatedCredential',
+      metadata: { namespace, name },
+      spec,
+    };
+    await this.client.create(DELEGATED_CREDENTIALS, resource, { signal: this.signal });
+  }
+
+  async patchResource(namespace: string, name: string, spec: object): Promise<void> {
+    await this.client.mergePatch(DELEGATED_CREDENTIALS, { namespace, name }, { spec }, { signal: this.signal });
+  }
+
+  /** A pod that is never scheduled: nothing here runs containers. */
+  async createPod(namespace: string, name: string, options: PodOptions = {}): Promise<KubernetesObject> {
+    const { annotations = {}, labels = { app: 'web' } } = options;
+    const pod = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { namespace, name, labels, annotations },
+      spec: { automountServiceAccountToken: false, containers: [{ name: 'main', image: 'localhost/none' }] },
+    };
+    return await this.client.create(PODS, pod, { signal: this.signal });
+  }
+
+  async createPods(namespace: string, count: number, options: PodOptions = {}): Promise<readonly string[]> {
+    const names = Array.from({ length: count }, (_, number) => `web-${number}`);
+    await Promise.all(names.map((name) => this.createPod(namespace, name, options)));
+    return names;
+  }
+
+  async deletePod(namespace: string, name: string): Promise<void> {
+    await this.plane.kubectl(['delete', 'pod', name, '-n', namespace, '--grace-period=0', '--force']);
+  }
+
+  async secret(namespace: string, name: string): Promise<Secret | undefined> {
+    const all = await this.secrets(namespace);
+    return all.find((secret) => secret.metadata.name === name);
+  }
+
+  /** The issued Secrets of a namespace. */
+  async secrets(namespace: string): Promise<readonly Secret[]> {
+    const selection = { namespace, labelSelector: 'app.kubernetes.io/managed-by=dcred' };
+    return (await this.client.list<Secret>(SECRETS, selection, { signal: this.signal })).items;
+  }
+
+  async resource(namespace: string, name: string): Promise<Resource> {
+    return await this.client.get<Resource>(DELEGATED_CREDENTIALS, { namespace, name }, { signal: this.signal });
+  }
+
+  async ready(namespace: string, name: string): Promise<Condition | undefined> {
+    const { status } = await this.resource(namespace, name);
+    return status?.conditions?.find(({ type }) => type === 'Ready');
+  }
+
+  /** Waits for the Ready condition to carry this reason, for the current generation. */
+  async untilReason(namespace: string, name: string, reason: string, timeoutMs = 15_000): Promise<Condition> {
+    let seen = 'nothing';
+    const probe = async () => {
+      const { metadata } = await this.resource(namespace, name);
+      const ready = await this.ready(namespace, name);
+      seen = `${ready?.reason}: ${ready?.message}`;
+      return ready?.reason === reason && ready.observedGeneration === metadata.generation ? ready : undefined;
+    };
+    return await eventually(`${name} to be ${reason}`, probe, { timeoutMs }).catch((error: unknown) => {
+      throw new Error(`${error instanceof Error ? error.message : String(error)}; it is ${seen}`);
+    });
+  }
+
+  /** Waits until there are exactly so many issued Secrets. */
+  async untilSecrets(namespace: string, count: number, timeoutMs = 15_000): Promise<readonly Secret[]> {
+    const probe = async () => {
+      const secrets = await this.secrets(namespace);
+      return secrets.length === count ? secrets : undefined;
+    };
+    return await eventually(`${count} issued Secrets in ${namespace}`, probe, { timeoutMs });
+  }
+
+  async events(
+    namespace: string,
+  ): Promise<
+    readonly { reason?: string; note?: string; type?: string; regarding?: { kind?: string; name?: string } }[]
+  > {
+    const { stdout } = await this.plane.kubectl(['get', 'events.v1.events.k8s.io', '-n', namespace, '-o', 'json']);
+    return (JSON.parse(stdout) as { items: [] }).items;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.client.close();
+    await this.plane.stop();
+  }
+}
+
+export async function startCluster(options: ControlPlaneOptions = {}): Promise<Cluster> {
+  const plane = await startControlPlane(options);
+  await plane.kubectl(['apply', '--server-side', '-f', CRD]);
+  await plane.kubectl(['wait', '--for=condition=Established', 'crd/delegatedcredentials.dcred.dev', '--timeout=30s']);
+  const connection = await loadConnection({ kubeconfig: plane.kubeconfig, env: {} });
+  const settings = { userAgent: 'dcred-test', fieldManager: 'dcred-test', clock: systemClock, random: Math.random };
+  return new Cluster(plane, new ApiClient(connection, settings));
+}

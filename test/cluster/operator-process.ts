@@ -1,0 +1,124 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { freePort } from '../support/ports.ts';
+import { endChild, eventually } from '../support/processes.ts';
+
+const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+
+export interface OperatorProcessOptions {
+  readonly kubeconfig: string;
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Default: debug, so that every test also sees what could be logged. */
+  readonly logLevel?: string;
+}
+
+/** The operator as users run it: a process that ends when the test says so, or with the test's own process. */
+export class OperatorProcess {
+  readonly lines: string[] = [];
+  readonly #child: ChildProcess;
+  readonly #metricsPort: number;
+  readonly #healthPort: number;
+
+  constructor(child: ChildProcess, metricsPort: number, healthPort: number) {
+    this.#child = child;
+    this.#metricsPort = metricsPort;
+    this.#healthPort = healthPort;
+    const { stderr } = child;
+    if (stderr === null) throw new TypeError('the operator has no standard error');
+    createInterface({ input: stderr }).on('line', (line) => this.lines.push(line));
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  get exitCode(): number | null {
+    return this.#child.exitCode;
+  }
+
+  get log(): string {
+    return this.lines.join('\n');
+  }
+
+  /** The messages logged so far, with their fields. */
+  get entries(): readonly Readonly<Record<string, unknown>>[] {
+    return this.lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+  }
+
+  async until(message: string, timeoutMs = 15_000): Promise<void> {
+    const found = async () => (this.entries.some(({ msg }) => msg === message) ? true : undefined);
+    await eventually(`the operator to log "${message}"`, found, { timeoutMs }).catch((error: unknown) => {
+      throw new Error(`${String(error)}; it logged:\n${this.log}`);
+    });
+  }
+
+  async metrics(): Promise<string> {
+    return await this.#fetch(this.#metricsPort, '/metrics');
+  }
+
+  /** The value of one series, such as `dcred_credentials_issued_total{reason="Missing"}`. */
+  async metric(series: string): Promise<number> {
+    const line = (await this.metrics()).split('\n').find((one) => one.startsWith(`${series} `));
+    if (line === undefined) throw new Error(`there is no series ${series}`);
+    return Number(line.slice(series.length + 1));
+  }
+
+  /** How many credentials it has issued, for whatever reason. */
+  async issued(): Promise<number> {
+    const lines = (await this.metrics())
+      .split('\n')
+      .filter((line) => line.startsWith('dcred_credentials_issued_total{'));
+    return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+  }
+
+  async health(path: '/healthz' | '/readyz'): Promise<number> {
+    return (await fetch(`http://127.0.0.1:${this.#healthPort}${path}`)).status;
+  }
+
+  /** SIGTERM; resolves with the exit status. */
+  async stop(): Promise<number | null> {
+    await endChild(this.#child, { graceMs: 20_000 });
+    return this.#child.exitCode;
+  }
+
+  async kill(): Promise<void> {
+    await endChild(this.#child, { signal: 'SIGKILL' });
+  }
+
+  async ended(): Promise<number | null> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, 'exit');
+    return this.#child.exitCode;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #fetch(port: number, path: string): Promise<string> {
+    return await (await fetch(`http://127.0.0.1:${port}${path}`)).text();
+  }
+}
+
+export async function startOperator(options: OperatorProcessOptions): Promise<OperatorProcess> {
+  const { args = ['--leader-elect=false'], env = {}, kubeconfig, logLevel = 'debug' } = options;
+  const [metricsPort, healthPort] = [await freePort(), await freePort()];
+  const child = spawn(
+    process.execPath,
+    [
+      MAIN,
+      'operator',
+      `--kubeconfig=${kubeconfig}`,
+      `--metrics-bind-address=127.0.0.1:${metricsPort}`,
+      `--health-probe-bind-address=127.0.0.1:${healthPort}`,
+      `--log-level=${logLevel}`,
+      ...args,
+    ],
+    { stdio: ['ignore', 'inherit', 'pipe'], env: { ...process.env, ...env } },
+  );
+  const operator = new OperatorProcess(child, metricsPort, healthPort);
+  await operator.until('caches synced');
+  return operator;
+}
