@@ -24,8 +24,8 @@ export interface LeafOptions {
   readonly basicConstraints?: string;
   readonly days?: number;
   readonly subject?: string;
-  /** More lines for `-addext`. */
-  readonly extensions?: readonly string[];
+  /** The CA that signs it; without one it is self-signed. */
+  readonly issuer?: Leaf;
 }
 
 export interface Leaf {
@@ -34,12 +34,12 @@ export interface Leaf {
   readonly keyPem: string;
 }
 
-/** A self-signed end-entity certificate, good for delegation unless told otherwise. */
+/** An end-entity certificate, good for delegation unless told otherwise. */
 export function leaf({
   basicConstraints = 'critical,CA:FALSE',
   days = 90,
   delegationUsage = 'ASN1:NULL',
-  extensions = [],
+  issuer,
   key = 'P-256',
   keyUsage = 'critical,digitalSignature',
   subject = '/CN=web.example',
@@ -49,28 +49,31 @@ export function leaf({
     'subjectAltName=DNS:web.example,DNS:*.web.example,IP:127.0.0.1',
     ...(delegationUsage === null ? [] : [`1.3.6.1.4.1.44363.44=${delegationUsage}`]),
     ...(keyUsage === null ? [] : [`keyUsage=${keyUsage}`]),
-    ...extensions,
   ];
   return inDirectory((directory) => {
     const certificate = join(directory, 'leaf.crt');
     const keyFile = join(directory, 'leaf.key');
-    openssl(
-      'req',
-      '-x509',
-      '-nodes',
-      '-newkey',
-      ...KEY_OPTIONS[key],
-      '-keyout',
-      keyFile,
-      '-out',
-      certificate,
-      '-subj',
-      subject,
-      '-days',
-      String(days),
-      ...wanted.flatMap((extension) => ['-addext', extension]),
-    );
+    const made = ['-newkey', ...KEY_OPTIONS[key], '-nodes', '-keyout', keyFile, '-out', certificate];
+    const named = ['-subj', subject, '-days', String(days), ...wanted.flatMap((extension) => ['-addext', extension])];
+    openssl('req', '-x509', ...made, ...named, ...(issuer === undefined ? [] : signedBy(issuer, directory)));
     return { certificatePem: readFileSync(certificate, 'utf8'), keyPem: readFileSync(keyFile, 'utf8') };
+  });
+}
+
+function signedBy(issuer: Leaf, directory: string): readonly string[] {
+  const [certificate, key] = [join(directory, 'ca.crt'), join(directory, 'ca.key')];
+  writeFileSync(certificate, issuer.certificatePem);
+  writeFileSync(key, issuer.keyPem);
+  return ['-CA', certificate, '-CAkey', key];
+}
+
+/** A CA: self-signed, may sign certificates, may not delegate. */
+export function authority(subject = '/CN=test CA'): Leaf {
+  return leaf({
+    basicConstraints: 'critical,CA:TRUE',
+    delegationUsage: null,
+    keyUsage: 'critical,keyCertSign',
+    subject,
   });
 }
 
