@@ -1,6 +1,7 @@
 /** One request to the API server and the head of its answer: credentials, their refresh, and every failure as an ApiError. */
 
 import type { Dispatcher } from 'undici';
+import undiciRequest from 'undici/lib/api/api-request.js';
 import type { ConnectionCredentials } from './connection.ts';
 import type { Deadline } from './deadline.ts';
 import { errorOfStatus, invalidResponseError, networkError, parseRetryAfter, timeoutError } from './status-error.ts';
@@ -67,7 +68,7 @@ async function send(
   const headers: Record<string, string> = { ...credentials.headers, accept: request.accept, 'user-agent': userAgent };
   if (request.contentType !== undefined) headers['content-type'] = request.contentType;
   try {
-    return await transport.pools(credentials.tls)[pool].request({
+    return await undiciRequest.call(transport.pools(credentials.tls)[pool], {
       method: request.method,
       path: `${transport.basePath}${request.path}${queryOf(request.query)}`,
       headers,
