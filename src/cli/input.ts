@@ -2,7 +2,7 @@ import { open } from 'node:fs/promises';
 import { CommandError } from './command.ts';
 
 /** Secrets are at most 1 MiB, and so is everything that dcred reads. */
-export const MAX_INPUT_BYTES = 1_048_576;
+const MAX_INPUT_BYTES = 1_048_576;
 
 export interface ReadOptions {
   /** What is expected in the file, for errors: `the certificate`. */

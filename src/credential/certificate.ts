@@ -50,7 +50,8 @@ export function readCertificateChain(pem: string): readonly [Certificate, ...Cer
     );
   }
   // Before anything else: the chain is copied to every pod, and a key in it would go along.
-  if (/-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/.test(pem)) {
+  // Not only well-formed headers: a key with a typing error is a key.
+  if (/BEGIN[^\n]*PRIVATE KEY/i.test(pem)) {
     throw new CertificateError(
       'CertificateInvalid',
       'a private key stands among the certificates: keep only the leaf and its chain there (tls.crt), and the key by itself ' +
@@ -101,8 +102,8 @@ export function readCertificate(
     sha256: createHash('sha256').update(der).digest('hex'),
     subject: (x509.subject ?? '').split('\n').join(', '),
     dnsNames: readDnsNames(extensions.get(SUBJECT_ALT_NAME_OID)),
-    notBefore: Math.floor(x509.validFromDate.getTime() / 1000),
-    notAfter: Math.floor(x509.validToDate.getTime() / 1000),
+    notBefore: readTime(x509.validFromDate, where),
+    notAfter: readTime(x509.validToDate, where),
     publicKey,
     keyAlgorithm: schemeByKeyType(keyType, details?.namedCurve)?.keyAlgorithm,
     keyDescription: describeKey(keyType, details?.namedCurve, details?.modulusLength),
@@ -123,6 +124,12 @@ function parseX509(der: Uint8Array, where: string): X509Certificate {
   } catch (error) {
     throw new CertificateError('CertificateInvalid', `${where} is not an X.509 certificate`, { cause: error });
   }
+}
+
+function readTime(date: Date, where: string): number {
+  const seconds = Math.floor(date.getTime() / 1000);
+  if (!Number.isNaN(seconds)) return seconds;
+  throw new CertificateError('CertificateInvalid', `the validity of ${where} cannot be read`);
 }
 
 function readPublicKey(x509: X509Certificate, where: string): KeyObject {

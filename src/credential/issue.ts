@@ -7,7 +7,7 @@ import type { Signer } from './signer.ts';
 import { type DelegatedCredential, encodeDelegatedCredential, signatureInput } from './wire.ts';
 
 /** For whom: a key of ours, or the public half alone of a key that we never see. */
-export type IssueSubject =
+type IssueSubject =
   | { readonly key: Pick<CredentialKey, 'subjectPublicKeyInfo'>; readonly subjectPublicKeyInfo?: never }
   | { readonly subjectPublicKeyInfo: Uint8Array; readonly key?: never };
 

@@ -11,6 +11,9 @@ export const MAX_LIFETIME_SECONDS = MAX_VALIDITY_SECONDS - CLOCK_SKEW_SECONDS;
 /** Shorter than this, a credential would be gone before a pod could load it. */
 export const MIN_LIFETIME_SECONDS = 60;
 
+/** valid_time is a u32 that counts seconds from the certificate's notBefore. */
+const MAX_VALID_TIME = 0xffff_ffff;
+
 export interface ExpiryRequest {
   readonly certificate: Pick<Certificate, 'subject' | 'notBefore' | 'notAfter'>;
   readonly lifetimeSeconds: number;
@@ -22,7 +25,8 @@ export interface ExpiryRequest {
  * When a credential issued now ends, in seconds since the epoch: after its lifetime, or one second before the certificate's
  * notAfter where that is earlier. A credential ends strictly before its certificate, so that no peer ever sees one without
  * the other.
- * Throws CertificateError (`CertificateInvalid`) when the certificate leaves less than MIN_LIFETIME_SECONDS, and RangeError for
+ * Throws CertificateError (`CertificateInvalid`) when the certificate is not valid now, leaves less than MIN_LIFETIME_SECONDS, or
+ * is too old for valid_time; and RangeError for
  * a lifetime outside MIN_LIFETIME_SECONDS..MAX_LIFETIME_SECONDS.
  */
 export function expiryFor({ certificate, lifetimeSeconds, now }: ExpiryRequest): number {
@@ -38,6 +42,13 @@ export function expiryFor({ certificate, lifetimeSeconds, now }: ExpiryRequest):
   const invalid = judgeValidity(certificate, now);
   if (invalid !== undefined) throw invalid;
   const expiry = Math.min(now + lifetimeSeconds, certificate.notAfter - 1);
+  if (expiry - certificate.notBefore > MAX_VALID_TIME) {
+    throw new CertificateError(
+      'CertificateInvalid',
+      `the certificate "${certificate.subject}" has been valid since ${formatTime(certificate.notBefore)}, longer than valid_time ` +
+        'can count (136 years): renew it',
+    );
+  }
   if (expiry - now >= MIN_LIFETIME_SECONDS) return expiry;
   throw new CertificateError(
     'CertificateInvalid',

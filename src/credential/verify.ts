@@ -13,7 +13,12 @@ import {
 } from './scheme.ts';
 import { type VerifySignature, verifyWithNode } from './signature.ts';
 import { formatTime } from './time.ts';
-import { type DelegatedCredential, decodeDelegatedCredential, signatureInput } from './wire.ts';
+import {
+  type DelegatedCredential,
+  decodeDelegatedCredential,
+  encodeDelegatedCredential,
+  signatureInput,
+} from './wire.ts';
 
 /** Why a credential is refused; one for each check, in the order in which they are made. */
 export type RefusalCode =
@@ -31,7 +36,7 @@ export type RefusalCode =
   | 'KeyMismatch';
 
 /** One check and its outcome. */
-export interface Check {
+interface Check {
   /** What is asked, as a short statement that should hold. */
   readonly name: string;
   /** The reason for refusal, should it not hold. */
@@ -41,7 +46,7 @@ export interface Check {
   readonly message: string;
 }
 
-export type VerifySubject =
+type VerifySubject =
   | { readonly bytes: Uint8Array; readonly credential?: never }
   | { readonly credential: DelegatedCredential; readonly bytes?: never };
 
@@ -102,7 +107,9 @@ export function verifyCredential(request: VerifyRequest): VerifyResult {
 function decode(request: VerifyRequest): { credential: DelegatedCredential; check: Check } | Check {
   const name = 'the credential is well-formed';
   try {
-    const credential = request.credential ?? decodeDelegatedCredential(request.bytes);
+    // Fields that came decoded are held to the same rules, by way of the codec.
+    const bytes = request.bytes ?? encodeDelegatedCredential(request.credential);
+    const credential = decodeDelegatedCredential(bytes);
     return { credential, check: { name, code: 'Malformed', ok: true, message: '' } };
   } catch (error) {
     if (!(error instanceof MalformedCredentialError)) throw error;

@@ -9,12 +9,13 @@ import {
   readDelegationCertificate,
 } from '../../src/credential/delegation-certificate.ts';
 import { CertificateError, type CertificateErrorCode } from '../../src/credential/errors.ts';
+import { verifyCredential } from '../../src/credential/verify.ts';
 import { convert, leaf } from './openssl.ts';
-import { vectorFile, vectorLeaf } from './vectors.ts';
+import { VECTOR_TIME, vectorBytes, vectorFile, vectorLeaf } from './vectors.ts';
 
 function refused(code: CertificateErrorCode, message: RegExp) {
   return (error: unknown) => {
-    assert.ok(error instanceof CertificateError, `expected CertificateError, got ${error}`);
+    assert.ok(error instanceof CertificateError, `expected CertificateError, got ${String(error)}`);
     assert.equal(error.code, code);
     assert.match(error.message, message);
     return true;
@@ -123,7 +124,8 @@ test('a chain in which the CA stands first is refused, saying to put the leaf fi
 test('a private key among the certificates is refused, for it would go to every pod', () => {
   const { certificatePem, keyPem } = leaf();
   const sec1 = convert(keyPem, 'ec', '-outform', 'PEM');
-  for (const text of [keyPem, sec1, certificatePem + keyPem, sec1 + certificatePem]) {
+  const mistyped = keyPem.replace('-----BEGIN', '--BEGIN');
+  for (const text of [keyPem, sec1, certificatePem + keyPem, sec1 + certificatePem, certificatePem + mistyped]) {
     assert.throws(
       () => readDelegationCertificate(text),
       (error: unknown) => {
@@ -174,9 +176,11 @@ test('any byte of a certificate may change, and the answer is a certificate or o
       bytes[at] = (bytes[at] ?? 0) ^ change;
       const text = bytes.subarray(0, bytes.length - cut).toString('base64');
       try {
-        readDelegationCertificate(`-----BEGIN CERTIFICATE-----\n${text}\n-----END CERTIFICATE-----\n`);
+        const [certificate] = readCertificateChain(`-----BEGIN CERTIFICATE-----\n${text}\n-----END CERTIFICATE-----\n`);
+        const result = verifyCredential({ bytes: vectorBytes('p256'), certificate, usage: 'Server', now: VECTOR_TIME });
+        assert.equal(result.ok, false, 'a credential on another certificate was accepted');
       } catch (error) {
-        assert.ok(error instanceof CertificateError, `not one of our errors: ${error}`);
+        assert.ok(error instanceof CertificateError, `not one of our errors: ${String(error)}`);
       }
     }),
     { numRuns: 3_000 },
@@ -201,7 +205,7 @@ test('any text is a chain or our error', () => {
       try {
         readCertificateChain(pieces.join(''));
       } catch (error) {
-        assert.ok(error instanceof CertificateError, `not one of our errors: ${error}`);
+        assert.ok(error instanceof CertificateError, `not one of our errors: ${String(error)}`);
       }
     }),
     { numRuns: 2_000 },

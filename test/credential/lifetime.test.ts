@@ -54,6 +54,14 @@ test('a certificate that is expired or not valid yet is refused', () => {
   }
 });
 
+test('a certificate older than valid_time can count is refused, not wrapped around', () => {
+  const ancient = { ...certificate, notBefore: notBefore - 2 ** 32 };
+  assert.throws(
+    () => expiryFor({ certificate: ancient, lifetimeSeconds: 3600, now: notBefore }),
+    (error: unknown) => error instanceof CertificateError && /136 years/.test(error.message),
+  );
+});
+
 test('lifetimes outside the contract’s range are a programming error', () => {
   for (const lifetimeSeconds of [MIN_LIFETIME_SECONDS - 1, MAX_LIFETIME_SECONDS + 1, 90.5, Number.NaN, -1]) {
     assert.throws(

@@ -143,6 +143,10 @@ describe('what a credential may be refused for', () => {
     assert.equal(result.checks.length, 1);
   });
 
+  test('fields that no credential can hold, with the reason', async () => {
+    refusedAs(judge({ ...(await credential()), validTime: -1 }), 'Malformed', /ValidTimeOutOfRange/);
+  });
+
   test('it is good in its last second, and expired in the next', async () => {
     const dc = await credential();
     assert.equal(judge(dc, certificate.notBefore + 31 * DAY).ok, true);

@@ -33,7 +33,7 @@ const sample: DelegatedCredential = {
 
 function malformed(code: MalformedCredentialCode) {
   return (error: unknown) => {
-    assert.ok(error instanceof MalformedCredentialError, `expected MalformedCredentialError, got ${error}`);
+    assert.ok(error instanceof MalformedCredentialError, `expected MalformedCredentialError, got ${String(error)}`);
     assert.equal(error.code, code);
     return true;
   };
@@ -74,7 +74,7 @@ test('bytes that decode are the only encoding of what they decode to', () => {
       try {
         decoded = decodeDelegatedCredential(bytes);
       } catch (error) {
-        assert.ok(error instanceof MalformedCredentialError, `not one of our errors: ${error}`);
+        assert.ok(error instanceof MalformedCredentialError, `not one of our errors: ${String(error)}`);
         return;
       }
       assert.deepEqual(encodeDelegatedCredential(decoded), Uint8Array.from(bytes));

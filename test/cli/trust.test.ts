@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { findTrustPath } from '../../src/cli/trust.ts';
+import { type Certificate, readCertificateChain } from '../../src/credential/certificate.ts';
+import { authority, type Leaf, type LeafOptions, leaf } from '../credential/openssl.ts';
+
+const read = (made: Leaf): Certificate => readCertificateChain(made.certificatePem)[0];
+const subordinate = (issuer: Leaf, options: LeafOptions = {}) =>
+  leaf({
+    basicConstraints: 'critical,CA:TRUE',
+    keyUsage: 'critical,keyCertSign',
+    subject: '/CN=intermediate',
+    issuer,
+    ...options,
+  });
+
+const root = authority('/CN=root');
+const intermediate = subordinate(root);
+const web = leaf({ issuer: intermediate });
+const now = read(web).notBefore + 60;
+
+const names = (path: readonly Certificate[] | undefined) => path?.map(({ subject }) => subject);
+
+test('a leaf leads to its root over the intermediate that comes with it', () => {
+  assert.deepEqual(names(findTrustPath(read(web), [read(intermediate)], [read(root)], now)), [
+    'CN=web.example',
+    'CN=intermediate',
+    'CN=root',
+  ]);
+});
+
+test('without the intermediate there is no path', () => {
+  assert.equal(findTrustPath(read(web), [], [read(root)], now), undefined);
+});
+
+test('an intermediate may itself be what is trusted', () => {
+  assert.deepEqual(names(findTrustPath(read(web), [], [read(intermediate)], now)), [
+    'CN=web.example',
+    'CN=intermediate',
+  ]);
+});
+
+test('intermediates in any order, repeated or unrelated, do no harm', () => {
+  const others = [read(authority('/CN=intermediate')), read(web), read(intermediate), read(intermediate), read(root)];
+  assert.equal(findTrustPath(read(web), others, [read(root)], now)?.length, 3);
+});
+
+test('a root of the same name and another key is not trusted', () => {
+  assert.equal(findTrustPath(read(web), [read(intermediate)], [read(authority('/CN=root'))], now), undefined);
+});
+
+test('a certificate that is no CA issues nothing', () => {
+  const impostor = leaf({ subject: '/CN=impostor', issuer: root });
+  const victim = leaf({ issuer: impostor });
+  assert.equal(findTrustPath(read(victim), [read(impostor)], [read(root)], now), undefined);
+});
+
+test('every certificate of the path must be valid then', () => {
+  const short = subordinate(root, { days: 1 });
+  const made = leaf({ issuer: short });
+  const find = (at: number) => findTrustPath(read(made), [read(short)], [read(root)], at);
+  assert.equal(find(read(made).notBefore + 60)?.length, 3);
+  assert.equal(find(read(made).notBefore + 2 * 86_400), undefined);
+});
+
+test('a self-signed leaf is trusted where it is itself in the CA file', () => {
+  const own = leaf();
+  assert.equal(findTrustPath(read(own), [], [read(own)], read(own).notBefore)?.length, 1);
+});
