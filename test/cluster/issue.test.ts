@@ -1,37 +1,14 @@
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
+import { test } from 'node:test';
 import { eventually } from '../support/processes.ts';
-import { type Cluster, startCluster } from './cluster.ts';
-import { type OperatorProcess, startOperator } from './operator-process.ts';
+import { scenario, servedNamespace } from './scenario.ts';
 import { assertServes, FILES, file } from './verification.ts';
 
-let cluster: Cluster;
-let operator: OperatorProcess;
-let authority: TestAuthority;
-
-before(async () => {
-  cluster = await startCluster({ controllerManager: true });
-  authority = await createTestAuthority();
-  operator = await startOperator({ kubeconfig: cluster.plane.kubeconfig });
-});
-
-after(async () => {
-  await operator?.stop();
-  await cluster?.[Symbol.asyncDispose]();
-});
-
-/** A namespace with a certificate and a resource that selects `app: web`. */
-async function prepared(spec: object = {}): Promise<string> {
-  const namespace = await cluster.namespace();
-  await cluster.putCertificate(namespace, 'web-tls', await authority.issue());
-  const selector = { podSelector: { matchLabels: { app: 'web' } } };
-  await cluster.createResource(namespace, 'web', { certificateRef: { name: 'web-tls' }, ...selector, ...spec });
-  return namespace;
-}
+const running = scenario();
 
 test('fifty pods created at once have verified Secrets within two seconds', async (t) => {
-  const namespace = await prepared();
+  const { cluster } = running();
+  const namespace = await servedNamespace(running());
   await cluster.untilReason(namespace, 'web', 'NoPods');
   await cluster.createPods(namespace, 50);
   const created = performance.now();
@@ -43,11 +20,12 @@ test('fifty pods created at once have verified Secrets within two seconds', asyn
   assert.deepEqual((await cluster.resource(namespace, 'web')).status?.pods, { selected: 50, issued: 50, failed: 0 });
   // The bound is the operator's own measure, from the pod being seen to the Secret being written, so that a slow machine's
   // clients do not count.
-  assert.ok((await operator.metric('dcred_issue_duration_seconds_bucket{le="2.5"}')) >= 50);
+  assert.ok((await running().operator.metric('dcred_issue_duration_seconds_bucket{le="2.5"}')) >= 50);
 });
 
 test('an issued Secret is what the contract says', async () => {
-  const namespace = await prepared({
+  const { cluster } = running();
+  const namespace = await servedNamespace(running(), {
     secretTemplate: { labels: { team: 'edge' }, annotations: { 'example.com/note': 'x' } },
   });
   const pod = await cluster.createPod(namespace, 'web-a');
@@ -79,7 +57,8 @@ test('an issued Secret is what the contract says', async () => {
 });
 
 test('usage and key algorithm are as the resource says, and a change of either re-issues', async () => {
-  const namespace = await prepared({ usage: 'Client', keyAlgorithm: 'ECDSAP384' });
+  const { cluster } = running();
+  const namespace = await servedNamespace(running(), { usage: 'Client', keyAlgorithm: 'ECDSAP384' });
   await cluster.createPod(namespace, 'web-a');
   const [first] = await cluster.untilSecrets(namespace, 1);
   assert.ok(first !== undefined);
@@ -95,6 +74,7 @@ test('usage and key algorithm are as the resource says, and a change of either r
 });
 
 test('a pod that asks by dcred.dev/inject is served without a selector', async () => {
+  const { authority, cluster } = running();
   const namespace = await cluster.namespace();
   await cluster.putCertificate(namespace, 'web-tls', await authority.issue());
   await cluster.createResource(namespace, 'web', { certificateRef: { name: 'web-tls' } });
@@ -109,7 +89,8 @@ test('a pod that asks by dcred.dev/inject is served without a selector', async (
 });
 
 test('two resources serve one pod, each with a Secret of its own', async () => {
-  const namespace = await prepared();
+  const { cluster } = running();
+  const namespace = await servedNamespace(running());
   await cluster.createResource(namespace, 'clients', {
     certificateRef: { name: 'web-tls' },
     podSelector: { matchExpressions: [{ key: 'app', operator: 'Exists' }] },
@@ -124,7 +105,8 @@ test('two resources serve one pod, each with a Secret of its own', async () => {
 });
 
 test('a suspended resource issues nothing and deletes nothing, and goes on where it stopped', async () => {
-  const namespace = await prepared();
+  const { cluster } = running();
+  const namespace = await servedNamespace(running());
   await cluster.createPod(namespace, 'web-a');
   const [before] = await cluster.untilSecrets(namespace, 1);
   await cluster.patchResource(namespace, 'web', {
@@ -150,7 +132,8 @@ test('a suspended resource issues nothing and deletes nothing, and goes on where
 });
 
 test('kubectl get shows what the printer columns promise', async () => {
-  const namespace = await prepared();
+  const { cluster } = running();
+  const namespace = await servedNamespace(running());
   await cluster.createPod(namespace, 'web-a');
   await cluster.untilReason(namespace, 'web', 'Issued');
   const { stdout } = await cluster.plane.kubectl(['get', 'dcred', '-n', namespace, '-o', 'wide']);

@@ -1,0 +1,180 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { eventually } from '../support/processes.ts';
+import type { Secret } from './cluster.ts';
+import { scenario, servedNamespace } from './scenario.ts';
+import { assertServes, file } from './verification.ts';
+
+const running = scenario();
+
+async function onePod(spec: object = {}): Promise<{ readonly namespace: string; readonly secret: Secret }> {
+  const namespace = await servedNamespace(running(), spec);
+  await running().cluster.createPod(namespace, 'web-a');
+  const [secret] = await running().cluster.untilSecrets(namespace, 1);
+  assert.ok(secret !== undefined);
+  return { namespace, secret };
+}
+
+/** Waits for another credential under the same name, and judges it. */
+async function reissued(namespace: string, before: Secret): Promise<Secret> {
+  const name = before.metadata.name ?? '';
+  return await eventually(`Secret ${name} to be restored`, async () => {
+    const now = await running().cluster.secret(namespace, name);
+    if (now === undefined || now.data?.['dc.bin'] === before.data?.['dc.bin']) return undefined;
+    assertServes(now);
+    return now;
+  });
+}
+
+const kubectl = (...args: string[]) => running().cluster.plane.kubectl(args);
+
+test('a Secret that is deleted comes back', async () => {
+  const { namespace, secret } = await onePod();
+  await kubectl('delete', 'secret', 'web-web-a', '-n', namespace);
+  await reissued(namespace, secret);
+});
+
+const EDITS: readonly (readonly [string, object])[] = [
+  ['another key', { data: { 'dc.key': Buffer.from('not a key').toString('base64') } }],
+  ['one file less', { data: { 'dc.hex': null } }],
+  ['one file more', { data: { 'extra.txt': Buffer.from('x').toString('base64') } }],
+  ['a forged expiry', { metadata: { annotations: { 'dcred.dev/expires-at': '2099-01-01T00:00:00Z' } } }],
+  ['no renewal time', { metadata: { annotations: { 'dcred.dev/renew-at': null } } }],
+  ["another pod's uid", { metadata: { annotations: { 'dcred.dev/pod-uid': 'somebody-else' } } }],
+];
+
+for (const [what, patch] of EDITS) {
+  test(`a Secret edited by another hand is restored: ${what}`, async () => {
+    const { namespace, secret } = await onePod();
+    await kubectl('patch', 'secret', 'web-web-a', '-n', namespace, '--type=merge', '-p', JSON.stringify(patch));
+    const restored = await reissued(namespace, secret);
+    assert.equal(restored.data?.['extra.txt'], undefined);
+  });
+}
+
+test('a Secret that was made immutable is still re-issued', async () => {
+  const { namespace, secret } = await onePod();
+  await kubectl('patch', 'secret', 'web-web-a', '-n', namespace, '-p', '{"immutable":true}');
+  await running().cluster.patchResource(namespace, 'web', { keyAlgorithm: 'ECDSAP384' });
+  await reissued(namespace, secret);
+});
+
+test('labels and annotations of others stay, through a re-issue too, but for the copy of the key that kubectl keeps', async () => {
+  const { namespace, secret } = await onePod();
+  await kubectl('label', 'secret', 'web-web-a', '-n', namespace, 'backup=no');
+  await kubectl(
+    'annotate',
+    'secret',
+    'web-web-a',
+    '-n',
+    namespace,
+    'example.com/owner=edge',
+    'kubectl.kubernetes.io/last-applied-configuration=x',
+  );
+  await running().cluster.patchResource(namespace, 'web', { keyAlgorithm: 'ECDSAP384' });
+  const { metadata } = await reissued(namespace, secret);
+  assert.equal(metadata.labels?.['backup'], 'no');
+  assert.equal(metadata.annotations?.['example.com/owner'], 'edge');
+  assert.equal(metadata.annotations?.['kubectl.kubernetes.io/last-applied-configuration'], undefined);
+});
+
+test('a new secretTemplate changes labels and annotations and leaves the credential alone', async () => {
+  const { namespace, secret } = await onePod({ secretTemplate: { labels: { team: 'edge', old: 'x' } } });
+  await kubectl('label', 'secret', 'web-web-a', '-n', namespace, 'backup=no');
+  await running().cluster.patchResource(namespace, 'web', {
+    secretTemplate: { labels: { team: 'shop', old: null }, annotations: { 'example.com/note': 'y' } },
+  });
+  const changed = await eventually('the metadata to follow', async () => {
+    const now = await running().cluster.secret(namespace, 'web-web-a');
+    return now?.metadata.labels?.['team'] === 'shop' ? now : undefined;
+  });
+  assert.equal(changed.metadata.labels?.['old'], undefined);
+  assert.equal(changed.metadata.labels?.['backup'], 'no');
+  assert.equal(changed.metadata.annotations?.['example.com/note'], 'y');
+  assert.deepEqual(file(changed, 'dc.bin'), file(secret, 'dc.bin'));
+  assertServes(changed);
+});
+
+test('another renewal point moves renew-at and leaves the credential alone', async () => {
+  const { namespace, secret } = await onePod();
+  await running().cluster.patchResource(namespace, 'web', { renewBeforeSeconds: 3600 });
+  const before = secret.metadata.annotations?.['dcred.dev/renew-at'];
+  const changed = await eventually('renew-at to move', async () => {
+    const now = await running().cluster.secret(namespace, 'web-web-a');
+    return now?.metadata.annotations?.['dcred.dev/renew-at'] === before ? undefined : now;
+  });
+  assert.deepEqual(file(changed, 'dc.bin'), file(secret, 'dc.bin'));
+});
+
+test('a shorter lifetime re-issues what would live too long', async () => {
+  const { namespace, secret } = await onePod();
+  await running().cluster.patchResource(namespace, 'web', { lifetimeSeconds: 3600 });
+  const now = await reissued(namespace, secret);
+  assert.ok(assertServes(now).expiresAt <= Date.now() / 1000 + 3600);
+});
+
+test('a Secret that is not ours is never touched: the clash is an Event and PodsFailed, and ends when the Secret goes', async () => {
+  const { cluster } = running();
+  const namespace = await servedNamespace(running());
+  await kubectl('create', 'secret', 'generic', 'web-web-a', '-n', namespace, '--from-literal=mine=1');
+  await cluster.createPod(namespace, 'web-a');
+  await cluster.createPod(namespace, 'web-b');
+  const ready = await cluster.untilReason(namespace, 'web', 'PodsFailed');
+  assert.match(
+    ready.message,
+    /^1 of 2 pods cannot be served: web-a: Secret "web-web-a" exists and was not issued by dcred.*rename or delete it/,
+  );
+  assert.deepEqual((await cluster.resource(namespace, 'web')).status?.pods, { selected: 2, issued: 1, failed: 1 });
+  const { stdout } = await kubectl('get', 'secret', 'web-web-a', '-n', namespace, '-o', 'jsonpath={.data}');
+  assert.deepEqual(JSON.parse(stdout), { mine: Buffer.from('1').toString('base64') });
+  const event = await eventually('an Event on the pod', async () =>
+    (await cluster.events(namespace)).find(
+      ({ reason, regarding }) => reason === 'SecretNameTaken' && regarding?.name === 'web-a',
+    ),
+  );
+  assert.equal(event.type, 'Warning');
+
+  await kubectl('delete', 'secret', 'web-web-a', '-n', namespace);
+  await cluster.untilReason(namespace, 'web', 'Issued');
+});
+
+test('a Secret that lost our label is not ours any more, and is left alone', async () => {
+  const { namespace, secret } = await onePod();
+  await kubectl(
+    'label',
+    'secret',
+    'web-web-a',
+    '-n',
+    namespace,
+    'app.kubernetes.io/managed-by=somebody',
+    '--overwrite',
+  );
+  await running().cluster.untilReason(namespace, 'web', 'PodsFailed');
+  const { stdout } = await kubectl('get', 'secret', 'web-web-a', '-n', namespace, '-o', 'json');
+  assert.deepEqual((JSON.parse(stdout) as Secret).data, secret.data);
+});
+
+test('two pods that claim one Secret name: the first has it, the second is told, nobody gets the key of another', async () => {
+  const { cluster } = running();
+  const namespace = await servedNamespace(running());
+  const annotations = { 'secret.dcred.dev/web': 'shared' };
+  await cluster.createPod(namespace, 'web-a', { annotations });
+  const [first] = await cluster.untilSecrets(namespace, 1);
+  await cluster.createPod(namespace, 'web-b', { annotations });
+  const ready = await cluster.untilReason(namespace, 'web', 'PodsFailed');
+  assert.match(ready.message, /web-b: Secret "shared" (was issued for pod "web-a"|exists)/);
+  const [still, ...more] = await cluster.secrets(namespace);
+  assert.deepEqual([still?.metadata.resourceVersion, more.length], [first?.metadata.resourceVersion, 0]);
+});
+
+test('an annotation that is no Secret name is an Event that says what to write', async () => {
+  const { cluster } = running();
+  const namespace = await servedNamespace(running());
+  await cluster.createPod(namespace, 'web-a', { annotations: { 'secret.dcred.dev/web': '../etc' } });
+  const ready = await cluster.untilReason(namespace, 'web', 'PodsFailed');
+  assert.match(
+    ready.message,
+    /web-a: annotation secret\.dcred\.dev\/web holds no valid Secret name: use lower-case letters/,
+  );
+  assert.equal((await cluster.secrets(namespace)).length, 0);
+});
