@@ -13,8 +13,8 @@ export const inspectCommand: Command = {
   summary: 'show what is in a credential, a certificate or a Secret',
   usage: 'inspect FILE [-o json]',
   description:
-    'Recognises dc.bin, dc.hex, dc.pem, fizz.pem, a certificate (PEM or DER; says whether it can delegate, and if not, why) and\n' +
-    'Secret manifests (YAML or JSON; says whether key, credential and certificate belong together). `-` reads standard input.\n' +
+    'Recognises dc.bin, dc.hex, dc.pem, fizz.pem, a certificate (PEM or DER; says whether it can delegate, and if not, why) and ' +
+    'Secret manifests (YAML or JSON; says whether key, credential and certificate belong together). `-` reads standard input. ' +
     'Never shows a private key. Needs no cluster.',
   example: 'kubectl get secret web-web-0 -o yaml | dcred inspect -',
   options: {

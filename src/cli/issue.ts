@@ -23,8 +23,8 @@ export const issueCommand: Command = {
   summary: 'make a key and a delegated credential for it, as files',
   usage: 'issue --cert FILE --key FILE --out DIR',
   description:
-    'Makes a fresh key, signs a delegated credential for it with the key of the delegation certificate, verifies it, and writes\n' +
-    `the same files as in an issued Secret into DIR: ${CREDENTIAL_FILE_NAMES.join(', ')}.\n` +
+    'Makes a fresh key, signs a delegated credential for it with the key of the delegation certificate, verifies it, and writes ' +
+    `the same files as in an issued Secret into DIR: ${CREDENTIAL_FILE_NAMES.join(', ')}. ` +
     'Files of an earlier credential in DIR are replaced. Needs no cluster.',
   example: 'dcred issue --cert leaf.crt --key leaf.key --out web --lifetime 48h',
   options: {

@@ -13,7 +13,7 @@ export const verifyCommand: Command = {
   summary: 'check a delegated credential against its certificate',
   usage: 'verify --cert FILE --dc FILE',
   description:
-    'Makes every check that a TLS peer makes of a credential (RFC 9345 section 4.1.3), the signature by two independent\n' +
+    'Makes every check that a TLS peer makes of a credential (RFC 9345 section 4.1.3), the signature by two independent ' +
     'implementations, and prints each with its outcome. Exit status 1 when any fails. Needs no cluster.',
   example: 'dcred verify --cert web/tls.crt --dc web/dc.bin --key web/dc.key',
   options: {
