@@ -138,7 +138,7 @@ function readPublicKey(x509: X509Certificate, where: string): KeyObject {
   } catch (error) {
     throw new CertificateError(
       'CertificateKeyUnsupported',
-      `the public key of ${where} is of no known kind: use an ECDSA P-256 key`,
+      `the public key of ${where} is damaged or of an unknown kind: use a certificate with an ECDSA P-256 key`,
       { cause: error },
     );
   }
