@@ -1,0 +1,46 @@
+/** Bundles `src/main.ts` into `dist/dcred.js`, one file for Node >= 22.19, with its source map. */
+import { execFileSync } from 'node:child_process';
+import { chmod, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+
+const ROOT = join(import.meta.dirname, '..');
+const OUT = join(ROOT, 'dist', 'dcred.js');
+
+const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string };
+
+const result = await build({
+  absWorkingDir: ROOT,
+  entryPoints: ['src/main.ts'],
+  outfile: OUT,
+  bundle: true,
+  platform: 'node',
+  target: 'node22.19',
+  format: 'esm',
+  // CommonJS dependencies ask for `require` of Node's own modules.
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+  },
+  define: { DCRED_VERSION: JSON.stringify(version), DCRED_COMMIT: JSON.stringify(commit()) },
+  sourcemap: 'linked',
+  sourcesContent: true,
+  legalComments: 'none',
+  metafile: true,
+  logLevel: 'warning',
+});
+await chmod(OUT, 0o755);
+const bytes = result.metafile.outputs['dist/dcred.js']?.bytes ?? 0;
+process.stdout.write(`dist/dcred.js ${version}: ${(bytes / 1024).toFixed(0)} KiB\n`);
+
+/** The commit that is built; `unknown` outside a checkout. */
+function commit(): string {
+  try {
+    return execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], {
+      cwd: ROOT,
+      encoding: 'utf8',
+      stdio: 'pipe',
+    }).trim();
+  } catch {
+    return 'unknown';
+  }
+}

@@ -1,0 +1,15 @@
+import { crdYaml } from '../api/crd-yaml.ts';
+import type { Command } from './command.ts';
+
+export const crdCommand: Command = {
+  name: 'crd',
+  summary: 'print the CustomResourceDefinition',
+  usage: 'crd',
+  description: 'Prints the CustomResourceDefinition of DelegatedCredential as YAML, as this version of dcred needs it.',
+  example: 'dcred crd | kubectl apply --server-side -f -',
+  options: {},
+  async run(_args, io) {
+    io.stdout.write(crdYaml());
+    return 0;
+  },
+};

@@ -1,0 +1,38 @@
+/** The flags that every command with a cluster shares; they follow kubectl. */
+import { hostname } from 'node:os';
+import { ApiClient } from '../kubernetes/api-client.ts';
+import type { ApiCall } from '../kubernetes/api-types.ts';
+import { systemClock } from '../kubernetes/clock.ts';
+import { type Connection, loadConnection } from '../kubernetes/connection.ts';
+import { FIELD_MANAGER } from '../operator/names.ts';
+import { VERSION } from '../version.ts';
+import type { CommandArguments, CommandIo, OptionSpec } from './command.ts';
+
+export const KUBERNETES_OPTIONS = {
+  kubeconfig: {
+    type: 'string',
+    value: 'FILE',
+    help: 'kubeconfig to use; default: KUBECONFIG, the pod, ~/.kube/config',
+  },
+  context: { type: 'string', value: 'NAME', help: 'context of the kubeconfig to use' },
+} as const satisfies Readonly<Record<string, OptionSpec>>;
+
+/** Finds the cluster. Throws ConnectionError with what was looked for. */
+export async function connect(args: CommandArguments, io: CommandIo): Promise<Connection> {
+  return await loadConnection({ kubeconfig: args.string('kubeconfig'), context: args.string('context'), env: io.env });
+}
+
+export function createClient(connection: Connection, observe?: (call: ApiCall) => void): ApiClient {
+  return new ApiClient(connection, {
+    userAgent: `dcred/${VERSION}`,
+    fieldManager: FIELD_MANAGER,
+    clock: systemClock,
+    random: Math.random,
+    ...(observe === undefined ? {} : { observe }),
+  });
+}
+
+/** The pod's name in a cluster, the host's elsewhere. */
+export function instanceName(io: CommandIo): string {
+  return io.env['POD_NAME'] ?? hostname();
+}

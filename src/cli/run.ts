@@ -1,0 +1,52 @@
+/** From a command line to an exit status. */
+import { parseArguments } from './arguments.ts';
+import { type Command, CommandError, type CommandIo, type ExitStatus, UsageError } from './command.ts';
+import { commandHelp, overview } from './help.ts';
+
+/**
+ * Runs the command that `argv` (without the executable) names. Never throws: what goes wrong is a line on standard error and a
+ * status.
+ */
+export async function run(commands: readonly Command[], argv: readonly string[], io: CommandIo): Promise<ExitStatus> {
+  const [name, ...rest] = argv;
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    return showHelp(commands, name === 'help' ? rest[0] : undefined, io);
+  }
+  const command = commands.find((one) => one.name === (name === '--version' ? 'version' : name));
+  if (command === undefined) {
+    io.stderr.write(`dcred: there is no command "${name}"\nRun "dcred --help" for the list.\n`);
+    return 2;
+  }
+  try {
+    const args = parseArguments(command, rest);
+    if (args.boolean('help')) {
+      io.stdout.write(commandHelp(command));
+      return 0;
+    }
+    return await command.run(args, io);
+  } catch (error) {
+    return explain(error, command, io);
+  }
+}
+
+function showHelp(commands: readonly Command[], topic: string | undefined, io: CommandIo): ExitStatus {
+  const command = commands.find(({ name }) => name === topic);
+  if (topic !== undefined && command === undefined) {
+    io.stderr.write(`dcred: there is no command "${topic}"\nRun "dcred --help" for the list.\n`);
+    return 2;
+  }
+  io.stdout.write(command === undefined ? overview(commands) : commandHelp(command));
+  return 0;
+}
+
+function explain(error: unknown, command: Command, io: CommandIo): ExitStatus {
+  if (error instanceof UsageError) {
+    io.stderr.write(`${error.message}\nRun "dcred ${command.name} --help" for the options and an example.\n`);
+    return 2;
+  }
+  // Errors of our own classes say what to do; for anything else the stack is what helps.
+  const known = error instanceof CommandError || (error instanceof Error && 'code' in error);
+  const text = error instanceof Error ? ((known ? error.message : error.stack) ?? error.message) : String(error);
+  io.stderr.write(`dcred ${command.name}: ${text}\n`);
+  return 1;
+}
