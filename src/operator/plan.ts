@@ -153,13 +153,27 @@ function clockSlack(lifetimeSeconds: number): number {
 }
 
 function metadataDiffers(
-  { facts, template }: IssuedSecret,
+  { facts, foreign, template }: IssuedSecret,
   spec: DelegatedCredentialSpec,
   renewAt: number | undefined,
 ): boolean {
   if (renewAt !== undefined && renewAt !== facts?.renewAt) return true;
   const wanted = wantedMetadata(spec);
-  return !sameEntries(template.labels, wanted.labels) || !sameEntries(template.annotations, wanted.annotations);
+  return (
+    entriesDiffer(template.labels, foreign.labels, wanted.labels) ||
+    entriesDiffer(template.annotations, foreign.annotations, wanted.annotations)
+  );
+}
+
+type Entries = Readonly<Record<string, string>>;
+
+/** What another hand has put there with the very value that is wanted stays that hand's: writing it again changes nothing. */
+function entriesDiffer(ours: Entries, theirs: Entries, wanted: Entries): boolean {
+  return !sameEntries({ ...ours, ...pick(theirs, wanted) }, wanted);
+}
+
+function pick(entries: Entries, keys: Entries): Entries {
+  return Object.fromEntries(Object.entries(entries).filter(([key]) => Object.hasOwn(keys, key)));
 }
 
 /** What `secretTemplate` asks for. */
