@@ -79,6 +79,11 @@ export class FakeApiServer implements AsyncDisposable {
     };
   }
 
+  /** Cuts every connection there is. */
+  cutAll(): void {
+    this.#server.closeAllConnections();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#server.closeAllConnections();
     this.#server.close();
