@@ -23,7 +23,7 @@ import {
   parsePodKey,
   secretNameAnnotation,
 } from './names.ts';
-import { type Observed, type Plan, plan } from './plan.ts';
+import { type Observed, type Plan, plan, type Step } from './plan.ts';
 import type { Pod } from './pod.ts';
 import type { Reporter } from './reporter.ts';
 import { RestorationGuard } from './restoration-guard.ts';
@@ -135,14 +135,15 @@ export class PodController {
   async #carryOut(key: string, situation: Situation, signal: AbortSignal): Promise<Outcome> {
     const { applier, clock } = this.#options;
     const decided = plan(situation.observed);
-    if (decided.steps.some((step) => step.kind === 'issue' && step.reason === 'Modified')) {
-      const allowedAt = this.#restorations.allowedAt(key, clock.now());
+    const lifetimeSeconds = situation.resource?.spec.lifetimeSeconds ?? 0;
+    if (decided.steps.some(isRestoration)) {
+      const allowedAt = this.#restorations.allowedAt(key, clock.now(), maxRetryDelayMs(lifetimeSeconds));
       if (allowedAt > clock.now()) return { kind: 'at', timeMs: allowedAt };
-      this.#restorations.restored(key, clock.now());
     }
     try {
       for (const step of decided.steps) {
         this.#note(key, await applier.apply(step, situation, signal));
+        if (isRestoration(step)) this.#restorations.restored(key, clock.now());
       }
       return this.#settle(key, situation, decided);
     } catch (error) {
@@ -174,6 +175,10 @@ export class PodController {
     this.#failures.set(key, failure);
     if (pod !== undefined && resource !== undefined) this.#options.reporter.podFailed(pod, resource, failure);
   }
+}
+
+function isRestoration(step: Step): boolean {
+  return step.kind === 'issue' && step.reason === 'Modified';
 }
 
 function issuedSecrets(cached: Iterable<{ readonly issued: IssuedSecret | undefined }>): readonly IssuedSecret[] {

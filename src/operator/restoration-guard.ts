@@ -4,7 +4,6 @@
  */
 const FREE = 3;
 const BASE_MS = 1_000;
-const LONGEST_MS = 300_000;
 const PEACE_MS = 600_000;
 /** Entries at peace are dropped when there are more than this. */
 const CLEAN_ABOVE = 1_000;
@@ -17,11 +16,16 @@ interface Fight {
 export class RestorationGuard {
   readonly #fights = new Map<string, Fight>();
 
-  /** When this key may be restored, in milliseconds; now or earlier means at once. */
-  allowedAt(key: string, nowMs: number): number {
+  /**
+   * When this key may be restored, in milliseconds; now or earlier means at once. Restorations are at most `longestMs` apart,
+   * however long the fight: a credential that waited longer might expire.
+   */
+  allowedAt(key: string, nowMs: number, longestMs: number): number {
     const fight = this.#fights.get(key);
     if (fight === undefined || nowMs - fight.lastMs > PEACE_MS || fight.count < FREE) return nowMs;
-    return fight.lastMs + Math.min(LONGEST_MS, BASE_MS * 2 ** (fight.count - FREE));
+    // The clock was set back: what it said then is no measure any more.
+    if (nowMs < fight.lastMs) return nowMs;
+    return fight.lastMs + Math.min(longestMs, BASE_MS * 2 ** (fight.count - FREE));
   }
 
   restored(key: string, nowMs: number): void {
