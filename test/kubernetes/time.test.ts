@@ -1,0 +1,97 @@
+/** The small parts that deal with time. */
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Backoff } from '../../src/kubernetes/backoff.ts';
+import { delay, systemClock } from '../../src/kubernetes/clock.ts';
+import { Deadline } from '../../src/kubernetes/deadline.ts';
+import { TokenBucket } from '../../src/kubernetes/token-bucket.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+
+describe('delay', () => {
+  test('ends after its time, or with the signal, leaving no timer', async () => {
+    const clock = new FakeClock();
+    const stop = new AbortController();
+    let ended = 0;
+    const both = [delay(clock, 1_000, stop.signal), delay(clock, 5_000, stop.signal)].map((one) =>
+      one.then(() => ended++),
+    );
+    await clock.advanceAsync(1_000);
+    assert.equal(ended, 1);
+    stop.abort();
+    await Promise.all(both);
+    assert.equal(clock.timers, 0);
+    await delay(clock, 1_000, stop.signal);
+  });
+
+  test('the system clock does not take a year for a millisecond', async () => {
+    let fired = false;
+    const timer = systemClock.setTimeout(() => {
+      fired = true;
+    }, 365 * 86_400_000);
+    await delay(systemClock, 20, new AbortController().signal);
+    timer.cancel();
+    assert.equal(fired, false);
+  });
+});
+
+describe('Deadline', () => {
+  test('expires after its time, extended or held', () => {
+    const clock = new FakeClock();
+    using deadline = new Deadline(new AbortController().signal, clock, 1_000);
+    clock.advance(900);
+    deadline.extend(1_000);
+    clock.advance(900);
+    assert.ok(!deadline.expired);
+    deadline.hold();
+    clock.advance(90_000);
+    assert.ok(!deadline.expired);
+    deadline.extend(1_000);
+    clock.advance(1_000);
+    assert.ok(deadline.expired && deadline.signal.aborted);
+  });
+
+  test('aborts with its parent, for the parent’s reason, and does not count as expired', () => {
+    const clock = new FakeClock();
+    const parent = new AbortController();
+    using early = new Deadline(parent.signal, clock, 1_000);
+    parent.abort(new Error('enough'));
+    using late = new Deadline(parent.signal, clock, 1_000);
+    for (const deadline of [early, late]) {
+      assert.equal(deadline.signal.reason.message, 'enough');
+      assert.ok(!deadline.expired);
+    }
+  });
+
+  test('leaves nothing behind', () => {
+    const clock = new FakeClock();
+    {
+      using _ = new Deadline(new AbortController().signal, clock, 1_000);
+    }
+    assert.equal(clock.timers, 0);
+  });
+});
+
+test('Backoff doubles to its longest, between half and all of it, and begins anew after a reset', () => {
+  const lowest = new Backoff({ baseMs: 100, maxMs: 1_000, random: () => 0 });
+  assert.deepEqual(
+    [1, 2, 3, 4, 5, 6].map(() => lowest.next()),
+    [50, 100, 200, 400, 500, 500],
+  );
+  lowest.reset();
+  assert.equal(lowest.next(), 50);
+  const highest = new Backoff({ baseMs: 100, maxMs: 1_000, random: () => 0.9999 });
+  for (let i = 0; i < 2_000; i++) assert.ok(highest.next() < 1_000);
+});
+
+test('TokenBucket gives its burst, then so many a second, and never saves more than its burst', () => {
+  const clock = new FakeClock();
+  const bucket = new TokenBucket({ clock, burst: 3, perSecond: 2 });
+  assert.deepEqual([bucket.take(), bucket.take(), bucket.take()], [0, 0, 0]);
+  assert.equal(bucket.take(), 500);
+  clock.advance(500);
+  assert.equal(bucket.take(), 0);
+  clock.advance(3_600_000);
+  assert.deepEqual([bucket.take(), bucket.take(), bucket.take()], [0, 0, 0]);
+  assert.ok(bucket.take() > 0);
+});
