@@ -2,6 +2,7 @@
  * What the operator keeps of an issued Secret, read from its metadata alone: the data (a private key) never comes back from the
  * API server.
  */
+import { CREDENTIAL_FILE_NAMES } from '../credential/files.ts';
 import { KEY_ALGORITHMS, type KeyAlgorithm, USAGES, type Usage } from '../credential/scheme.ts';
 import type { KubernetesObject, ObjectMeta } from '../kubernetes/objects.ts';
 import { fieldOwnership, type Ownership } from './field-ownership.ts';
@@ -47,8 +48,8 @@ export interface IssuedSecret {
 
 /** What every issued Secret holds; Fizz reads P-256 keys only. */
 export function dataKeys(keyAlgorithm: KeyAlgorithm): readonly string[] {
-  const keys = ['tls.crt', 'dc.key', 'dc.bin', 'dc.hex', 'dc.pem'];
-  return keyAlgorithm === 'ECDSAP256' ? [...keys, 'fizz.pem'] : keys;
+  const names = CREDENTIAL_FILE_NAMES;
+  return keyAlgorithm === 'ECDSAP256' ? names : names.filter((name) => name !== 'fizz.pem');
 }
 
 const OWN_LABELS: readonly string[] = [MANAGED_BY_LABEL, RESOURCE_LABEL];

@@ -1,7 +1,7 @@
 /** The issued Secret, whole: all of it goes out in one write, so that no reader ever sees a mixed pair. */
 import type { CredentialKey } from '../credential/credential-key.ts';
 import type { DelegationCertificate } from '../credential/delegation-certificate.ts';
-import { toFizz, toHex, toPem } from '../credential/formats.ts';
+import { credentialFiles } from '../credential/files.ts';
 import type { IssuedCredential } from '../credential/issue.ts';
 import { formatTime } from '../credential/time.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
@@ -63,21 +63,6 @@ export function secretManifest(content: SecretContent): SecretManifest {
 }
 
 function secretData({ certificate, credential, key }: SecretContent): Readonly<Record<string, string>> {
-  const { bytes, keyAlgorithm, usage } = credential;
-  const keyPem = key.pkcs8Pem();
-  const files: Record<string, string | Uint8Array> = {
-    'tls.crt': certificate.chainPem,
-    'dc.key': keyPem,
-    'dc.bin': bytes,
-    'dc.hex': toHex(bytes),
-    'dc.pem': toPem(bytes),
-  };
-  if (keyAlgorithm === 'ECDSAP256') {
-    files['fizz.pem'] = toFizz({ bytes, usage, keyPem, chainPem: certificate.chainPem });
-  }
-  return Object.fromEntries(Object.entries(files).map(([name, content]) => [name, base64(content)]));
-}
-
-function base64(content: string | Uint8Array): string {
-  return Buffer.from(content as Uint8Array).toString('base64');
+  const files = credentialFiles({ certificate, issued: credential, key });
+  return Object.fromEntries([...files].map(([name, content]) => [name, Buffer.from(content).toString('base64')]));
 }

@@ -1,4 +1,4 @@
-/** A real control plane with dcred's CRD, and the operator as a process of its own: what every test in this folder stands on. */
+/** A real control plane with dcred's chart, and the operator as a process of its own: what every test in this folder stands on. */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { ApiClient } from '../../src/kubernetes/api-client.ts';
@@ -12,7 +12,8 @@ import type { LeafFiles } from '../support/certificates.ts';
 import { eventually } from '../support/processes.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
-const CRD = join(ROOT, 'crds', 'dcred.dev_delegatedcredentials.yaml');
+const CHART = join(ROOT, 'charts', 'dcred');
+const RELEASE_NAMESPACE = 'dcred-system';
 
 export type Secret = KubernetesObject<{ readonly type?: string; readonly data?: Readonly<Record<string, string>> }>;
 export type Resource = KubernetesObject<{
@@ -33,10 +34,13 @@ export interface PodOptions {
 export class Cluster {
   readonly plane: ControlPlane;
   readonly client: ApiClient;
+  /** What the operator connects with: the chart's service account, so that its permissions are what every test exercises. */
+  readonly operatorKubeconfig: string;
   readonly signal = new AbortController().signal;
 
-  constructor(plane: ControlPlane, client: ApiClient) {
+  constructor(plane: ControlPlane, client: ApiClient, operatorKubeconfig: string) {
     this.plane = plane;
+    this.operatorKubeconfig = operatorKubeconfig;
     this.client = client;
   }
 
@@ -150,9 +154,10 @@ export class Cluster {
 
 export async function startCluster(options: ControlPlaneOptions = {}): Promise<Cluster> {
   const plane = await startControlPlane(options);
-  await plane.kubectl(['apply', '--server-side', '-f', CRD]);
+  await plane.helm(['install', 'dcred', CHART, '--namespace', RELEASE_NAMESPACE, '--create-namespace']);
   await plane.kubectl(['wait', '--for=condition=Established', 'crd/delegatedcredentials.dcred.dev', '--timeout=30s']);
   const connection = await loadConnection({ kubeconfig: plane.kubeconfig, env: {} });
   const settings = { userAgent: 'dcred-test', fieldManager: 'dcred-test', clock: systemClock, random: Math.random };
-  return new Cluster(plane, new ApiClient(connection, settings));
+  const identity = { serviceAccount: { namespace: RELEASE_NAMESPACE, name: 'dcred' } };
+  return new Cluster(plane, new ApiClient(connection, settings), await plane.kubeconfigFor(identity));
 }

@@ -119,7 +119,7 @@ test('what happened while the operator was down is made up for, and nothing that
   await kubectl('patch', 'secret', 'web-web-1', '-n', kept, '-p', JSON.stringify({ data: { 'dc.bin': 'AAAA' } }));
   await cluster.createPod(kept, 'web-3');
 
-  await using next = await startOperator({ kubeconfig: cluster.plane.kubeconfig });
+  await using next = await startOperator({ kubeconfig: cluster.operatorKubeconfig });
   await cluster.untilSecrets(gone, 0);
   await untilNames(kept, ['web-web-0', 'web-web-1', 'web-web-3']);
   await cluster.untilReason(kept, 'web', 'Issued');

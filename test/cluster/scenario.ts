@@ -16,7 +16,7 @@ export function scenario(): () => Scenario {
   before(async () => {
     const cluster = await startCluster({ controllerManager: true });
     const authority = await createTestAuthority();
-    running = { cluster, authority, operator: await startOperator({ kubeconfig: cluster.plane.kubeconfig }) };
+    running = { cluster, authority, operator: await startOperator({ kubeconfig: cluster.operatorKubeconfig }) };
   });
   after(async () => {
     await running?.operator.stop();

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
+import { eventually } from '../support/processes.ts';
+import { type Cluster, startCluster } from './cluster.ts';
+import { startOperator } from './operator-process.ts';
+import { servedNamespace } from './scenario.ts';
+import { assertServes } from './verification.ts';
+
+let cluster: Cluster;
+let authority: TestAuthority;
+
+before(async () => {
+  cluster = await startCluster({ controllerManager: true });
+  authority = await createTestAuthority();
+});
+
+after(() => cluster?.[Symbol.asyncDispose]());
+
+const operatorWith = (...args: string[]) =>
+  startOperator({ kubeconfig: cluster.operatorKubeconfig, ...(args.length === 0 ? {} : { args }) });
+
+test('kill -9 and restart: nothing that is not due is re-issued', async () => {
+  const namespace = await servedNamespace({ authority, cluster });
+  const first = await operatorWith();
+  await cluster.createPods(namespace, 30);
+  const issued = await cluster.untilSecrets(namespace, 30);
+  await first.kill();
+  await using second = await operatorWith();
+  await cluster.createPod(namespace, 'after-the-restart');
+  await cluster.untilSecrets(namespace, 31);
+  await cluster.untilReason(namespace, 'web', 'Issued');
+  const now = await cluster.secrets(namespace);
+  for (const { metadata } of issued) {
+    const same = now.find((secret) => secret.metadata.name === metadata.name);
+    assert.equal(same?.metadata.resourceVersion, metadata.resourceVersion);
+  }
+  assert.equal(await second.issued(), 1);
+});
+
+test('two operators at once, neither with a lease, waste work and break nothing', async () => {
+  const namespace = await servedNamespace({ authority, cluster });
+  await using one = await operatorWith();
+  await using two = await operatorWith();
+  await cluster.createPods(namespace, 40);
+  await cluster.untilSecrets(namespace, 40);
+  await cluster.untilReason(namespace, 'web', 'Issued');
+  await cluster.patchResource(namespace, 'web', { keyAlgorithm: 'ECDSAP384' });
+  await cluster.putCertificate(namespace, 'web-tls', await authority.issue());
+  const secrets = await eventually('all to be of the new leaf and the new algorithm', async () => {
+    const { status } = await cluster.resource(namespace, 'web');
+    const all = await cluster.secrets(namespace);
+    const current = all.every(
+      ({ metadata }) =>
+        metadata.annotations?.['dcred.dev/key-algorithm'] === 'ECDSAP384' &&
+        metadata.annotations['dcred.dev/certificate-sha256'] === status?.certificate?.sha256,
+    );
+    return current && all.length === 40 && status?.pods?.issued === 40 ? all : undefined;
+  });
+  for (const secret of secrets) assertServes(secret);
+  // They come to rest: nobody undoes what the other did.
+  const versions = secrets.map(({ metadata }) => metadata.resourceVersion);
+  await cluster.createPod(namespace, 'web-last');
+  await cluster.untilSecrets(namespace, 41);
+  const again = (await cluster.secrets(namespace)).filter(({ metadata }) => metadata.name !== 'web-web-last');
+  assert.deepEqual(
+    again.map(({ metadata }) => metadata.resourceVersion),
+    versions,
+  );
+  assert.equal((await one.issued()) + (await two.issued()) >= 41, true);
+});
+
+test('one leads; the other takes over at once when it ends, and re-issues nothing', async () => {
+  const namespace = await servedNamespace({ authority, cluster });
+  const args = ['--leader-elect=true'];
+  const env = { POD_NAMESPACE: 'dcred-system' };
+  const kubeconfig = cluster.operatorKubeconfig;
+  const leader = await startOperator({ kubeconfig, args, env });
+  await leader.until('leading');
+  await using standby = await startOperator({ kubeconfig, args, env });
+  await cluster.createPods(namespace, 5);
+  await cluster.untilSecrets(namespace, 5);
+  assert.equal(await standby.metric('dcred_leader'), 0);
+  assert.equal(await standby.health('/readyz'), 200, 'a standby is ready: its caches are warm');
+  assert.equal(await leader.stop(), 0);
+  await standby.until('leading');
+  await cluster.createPod(namespace, 'web-last');
+  await cluster.untilSecrets(namespace, 6);
+  assert.equal(await standby.issued(), 1);
+});
+
+test('an API server that goes away and comes back: the operator catches up', async () => {
+  const namespace = await servedNamespace({ authority, cluster });
+  await using operator = await operatorWith();
+  await cluster.createPods(namespace, 3);
+  await cluster.untilSecrets(namespace, 3);
+  await cluster.plane.stopApiServer({ signal: 'SIGKILL' });
+  await cluster.plane.startApiServer();
+  await cluster.createPod(namespace, 'web-late');
+  await cluster.untilSecrets(namespace, 4, 60_000);
+  await cluster.untilReason(namespace, 'web', 'Issued', 60_000);
+  assert.equal(await operator.issued(), 4);
+});
+
+test('an operator for a list of namespaces leaves the others alone', async () => {
+  const served = await servedNamespace({ authority, cluster });
+  const other = await servedNamespace({ authority, cluster });
+  await using operator = await operatorWith('--leader-elect=false', '-n', served);
+  await cluster.createPods(other, 1);
+  await cluster.createPods(served, 1);
+  await cluster.untilSecrets(served, 1);
+  await cluster.untilReason(served, 'web', 'Issued');
+  assert.equal((await cluster.secrets(other)).length, 0);
+  assert.equal(await operator.issued(), 1);
+});
+
+test('SIGTERM ends the operator with status 0, its work done', async () => {
+  const namespace = await servedNamespace({ authority, cluster });
+  const operator = await operatorWith();
+  await cluster.createPods(namespace, 30);
+  assert.equal(await operator.stop(), 0);
+  for (const secret of await cluster.secrets(namespace)) assertServes(secret);
+  assert.match(operator.log, /"msg":"draining"/);
+});
