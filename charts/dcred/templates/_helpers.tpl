@@ -1,0 +1,104 @@
+{{- define "dcred.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
+{{- end }}
+
+{{/* 63 characters, less the longest suffix that is added to it: "-leader-election". */}}
+{{- define "dcred.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 47 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 47 | trimSuffix "-" }}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 47 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{/* For objects without a namespace, of which two releases of one name would otherwise share one. */}}
+{{- define "dcred.clusterName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "dcred.fullname" .) }}
+{{- end }}
+
+{{- define "dcred.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "dcred.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "dcred.labels" -}}
+{{- $standard := dict
+  "app.kubernetes.io/name" (include "dcred.name" .)
+  "app.kubernetes.io/instance" .Release.Name
+  "app.kubernetes.io/version" .Chart.AppVersion
+  "app.kubernetes.io/managed-by" .Release.Service
+  "app.kubernetes.io/part-of" "dcred"
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_")
+-}}
+{{- toYaml (mergeOverwrite (deepCopy .Values.commonLabels) $standard) }}
+{{- end }}
+
+{{- define "dcred.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "dcred.fullname" .) .Values.serviceAccount.name }}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "dcred.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/* A Kubernetes quantity in MiB, rounded down. */}}
+{{- define "dcred.mebibytes" -}}
+{{- $quantity := kindIs "string" . | ternary . (printf "%.0f" (float64 .)) -}}
+{{- $number := regexFind "^[0-9.]+" $quantity | float64 -}}
+{{- $units := dict "" 1.0 "k" 1000.0 "M" 1000000.0 "G" 1000000000.0 "T" 1000000000000.0
+  "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 -}}
+{{- $unit := regexReplaceAll "^[0-9.]+" $quantity "" -}}
+{{- if not (hasKey $units $unit) -}}
+{{- fail (printf "resources.limits.memory: expected a quantity such as 256Mi or 1Gi, got %q" $quantity) -}}
+{{- end -}}
+{{- divf (mulf $number (get $units $unit)) 1048576.0 | floor | int }}
+{{- end }}
+
+{{/*
+Node's own default for the heap knows little of containers: it would be killed for its memory before it collects its garbage. The
+old heap gets half of the limit, or all but 256 MiB once that is more: what lies outside of it hardly grows with the fleet.
+*/}}
+{{- define "dcred.maxOldSpaceSize" -}}
+{{- $limit := include "dcred.mebibytes" .Values.resources.limits.memory | int -}}
+{{- max (div $limit 2) (sub $limit 256) }}
+{{- end }}
+
+{{/*
+What the operator may do in the namespaces that it serves, and nothing else. The same rules stand in the ClusterRole, or in a Role
+in each namespace.
+*/}}
+{{- define "dcred.operatorRules" -}}
+# The resources it serves. One is asked for by name before its Secrets are deleted, lest the watch is merely behind.
+- apiGroups: [dcred.dev]
+  resources: [delegatedcredentials]
+  verbs: [get, list, watch]
+# Their status is all that it writes of them.
+- apiGroups: [dcred.dev]
+  resources: [delegatedcredentials/status]
+  verbs: [patch]
+# Which pods there are. One pod is asked for by name before its Secret is deleted, lest the watch is merely behind.
+- apiGroups: ['']
+  resources: [pods]
+  verbs: [get, list, watch]
+# Certificates are read. Issued Secrets are watched, so that one that was deleted or changed is restored; made (create), re-issued
+# (update), relabelled (patch), and deleted when their pod is no longer selected. RBAC cannot tell the one kind from the other.
+- apiGroups: ['']
+  resources: [secrets]
+  verbs: [get, list, watch, create, update, patch, delete]
+# What happened, for people; patch counts repetitions.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}

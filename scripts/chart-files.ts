@@ -1,0 +1,21 @@
+/** What of the chart is generated: its README, and its copy of the CustomResourceDefinition. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { loadYaml } from '@kubernetes/client-node';
+import { chartReadme } from './chart-readme.ts';
+
+const CHART = 'charts/dcred';
+
+/** Paths from the project's root, and what the files should hold. `crd` is the CRD as YAML. */
+export async function chartFiles(
+  root: string,
+  crd: string,
+): Promise<readonly { readonly path: string; readonly content: string }[]> {
+  const read = (name: string) => readFile(join(root, CHART, name), 'utf8');
+  const [chart, source] = await Promise.all([read('Chart.yaml'), read('values.yaml')]);
+  return [
+    // Helm reads nothing outside of the chart's folder, so the chart needs a copy of its own.
+    { path: `${CHART}/files/crds/dcred.dev_delegatedcredentials.yaml`, content: crd },
+    { path: `${CHART}/README.md`, content: chartReadme({ chart: loadYaml(chart), source, values: loadYaml(source) }) },
+  ];
+}

@@ -1,0 +1,121 @@
+/** Makes the chart's README from the comments in its values.yaml, so that there is one place to write about a value. */
+
+/** One row of the table. */
+interface DocumentedValue {
+  /** Dotted: `image.tag`. */
+  readonly key: string;
+  readonly description: string;
+  /** As JSON. */
+  readonly default: string;
+}
+
+/** A value without a description is an error: nobody could know what it is for. */
+export class UndocumentedValueError extends Error {
+  readonly code = 'UNDOCUMENTED_VALUE';
+  override readonly name = 'UndocumentedValueError';
+}
+
+const DOCUMENTATION = /^\s*# -- (.*)$/;
+const CONTINUATION = /^\s*# ?(.*)$/;
+const KEY = /^(\s*)([A-Za-z]\w*):(.*)$/;
+const INDENT = 2;
+
+/**
+ * The documented values, in the file's order. A comment that begins with `# --` describes the key below it, and with it
+ * everything inside that key. `values` is the same file, parsed. Throws UndocumentedValueError.
+ */
+export function documentedValues(source: string, values: unknown): readonly DocumentedValue[] {
+  const rows: DocumentedValue[] = [];
+  let path: string[] = [];
+  let comment: string[] | undefined;
+  let documentedDepth = Number.POSITIVE_INFINITY;
+  for (const line of source.split('\n')) {
+    const begin = DOCUMENTATION.exec(line);
+    const continued = CONTINUATION.exec(line);
+    const key = KEY.exec(line);
+    if (begin !== null) comment = [begin[1] ?? ''];
+    else if (continued !== null) comment?.push(continued[1] ?? '');
+    else if (key !== null) {
+      const depth = (key[1] ?? '').length / INDENT;
+      path = [...path.slice(0, depth), key[2] ?? ''];
+      const isInsideDocumented = depth > documentedDepth;
+      if (isInsideDocumented) continue;
+      documentedDepth = Number.POSITIVE_INFINITY;
+      if (comment !== undefined) {
+        rows.push({
+          key: path.join('.'),
+          description: comment.join(' ').trim(),
+          default: JSON.stringify(at(values, path)),
+        });
+        comment = undefined;
+        documentedDepth = depth;
+      } else if (key[3]?.trim() !== '') {
+        throw new UndocumentedValueError(
+          `values.yaml: ${path.join('.')} has no description: write one above it, "# -- ..."`,
+        );
+      }
+    } else if (line.trim() === '') comment = undefined;
+  }
+  return rows;
+}
+
+/** The whole README. `chart` is Chart.yaml, parsed. */
+export function chartReadme(options: {
+  readonly chart: { readonly name: string; readonly description: string; readonly kubeVersion: string };
+  readonly source: string;
+  readonly values: unknown;
+}): string {
+  const { chart, source, values } = options;
+  const rows = documentedValues(source, values).map(
+    (row) => `| \`${row.key}\` | ${cell(row.description)} | \`${cell(row.default)}\` |`,
+  );
+  return `${introduction(chart)}
+## Values
+
+| value | what it does | default |
+|---|---|---|
+${rows.join('\n')}
+`;
+}
+
+function introduction(chart: {
+  readonly name: string;
+  readonly description: string;
+  readonly kubeVersion: string;
+}): string {
+  return `<!-- Generated from values.yaml by "npm run generate". Do not edit. -->
+
+# ${chart.name}
+
+${chart.description}. Kubernetes ${chart.kubeVersion.replace('-0', '')}.
+
+    helm install dcred charts/dcred --namespace dcred-system --create-namespace
+    helm test dcred --namespace dcred-system
+    helm upgrade dcred charts/dcred --namespace dcred-system
+
+To serve two namespaces only, with no permission beyond them:
+
+    helm install dcred charts/dcred --namespace dcred-system --create-namespace --set 'namespaces={edge,shop}'
+
+The CustomResourceDefinition is upgraded with the release and stays when the release is uninstalled, with every
+DelegatedCredential; the issued Secrets stay with their pods. Installing again under the same release name and namespace takes
+it up again; under another name add \`--take-ownership\`. To remove it for good:
+\`kubectl delete crd delegatedcredentials.dcred.dev\`.
+
+The operator's pods meet the \`restricted\` Pod Security Standard. What the operator may do, and why, is written at each rule in
+\`templates/_helpers.tpl\`. Whoever may \`view\`, \`edit\` or \`admin\` a namespace may do the same with its DelegatedCredentials.
+With \`namespaces\` set, \`rbac.aggregate=false\` and \`crds.install=false\` the release holds no cluster-wide object at all.
+`;
+}
+
+function at(values: unknown, path: readonly string[]): unknown {
+  return path.reduce<unknown>(
+    (value, key) => (typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined),
+    values,
+  );
+}
+
+/** A pipe would end the cell. */
+function cell(text: string): string {
+  return text.replaceAll('|', '\\|');
+}

@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { crdYaml } from '../../src/api/crd-yaml.ts';
+import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';
+import { list, NAMESPACE, pick, podOf, render, renderText } from './chart.ts';
+import { createRestrictedNamespaces, SERVICE_MONITORS } from './cluster.ts';
+import { VARIANTS } from './variants.ts';
+
+describe('a real API server', () => {
+  let plane: ControlPlane;
+
+  before(async () => {
+    plane = await startControlPlane();
+    await plane.kubectl(['create', '-f', '-'], { input: JSON.stringify(SERVICE_MONITORS) });
+    await plane.kubectl(['create', '-f', '-'], { input: crdYaml() });
+    await plane.kubectl(['wait', '--for=condition=Established', 'crd', '--all']);
+    await createRestrictedNamespaces(plane, [NAMESPACE, 'edge', 'shop']);
+  });
+  after(() => plane.stop());
+
+  for (const [name, values] of Object.entries(VARIANTS)) {
+    test(`accepts ${name}, with no warning, every field known`, async () => {
+      const { stdout } = await plane.kubectl(
+        [
+          'apply',
+          '--server-side',
+          '--dry-run=server',
+          '--validate=strict',
+          '--warnings-as-errors',
+          '-f',
+          '-',
+          '-o',
+          'name',
+        ],
+        { input: await renderText(values) },
+      );
+      assert.equal(stdout.trim().split('\n').length, (await render(values)).length);
+    });
+
+    test(`lets the pods of ${name} into a namespace that enforces "restricted"`, async () => {
+      const objects = await render(values);
+      const pods = [podOf(pick(objects, 'Deployment')), ...objects.filter(({ kind }) => kind === 'Pod')];
+      await plane.kubectl(['create', '--dry-run=server', '-f', '-'], { input: list(pods) });
+    });
+  }
+
+  test('keeps out the same pod when it is less than restricted', async () => {
+    const objects = await render({ securityContext: { allowPrivilegeEscalation: true } });
+    const pod = podOf(pick(objects, 'Deployment'));
+    await assert.rejects(plane.kubectl(['create', '--dry-run=server', '-f', '-'], { input: JSON.stringify(pod) }), {
+      message: /violates PodSecurity "restricted:latest": allowPrivilegeEscalation/,
+    });
+  });
+});

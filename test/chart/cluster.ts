@@ -1,0 +1,45 @@
+import type { ControlPlane } from '../controlplane/control-plane.ts';
+import { CHART, list, NAMESPACE, type Values } from './chart.ts';
+
+/** The Prometheus operator's CRD as far as a ServiceMonitor of ours needs it. */
+export const SERVICE_MONITORS = {
+  apiVersion: 'apiextensions.k8s.io/v1',
+  kind: 'CustomResourceDefinition',
+  metadata: { name: 'servicemonitors.monitoring.coreos.com' },
+  spec: {
+    group: 'monitoring.coreos.com',
+    scope: 'Namespaced',
+    names: { kind: 'ServiceMonitor', plural: 'servicemonitors' },
+    versions: [
+      {
+        name: 'v1',
+        served: true,
+        storage: true,
+        schema: { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } },
+      },
+    ],
+  },
+};
+
+/** Namespaces in which nothing but `restricted` pods may run: refused, and warned of in a Deployment. */
+export async function createRestrictedNamespaces(plane: ControlPlane, names: readonly string[]): Promise<void> {
+  const labels = {
+    'pod-security.kubernetes.io/enforce': 'restricted',
+    'pod-security.kubernetes.io/warn': 'restricted',
+  };
+  const namespaces = names.map((name) => ({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } }));
+  await plane.kubectl(['apply', '-f', '-'], { input: list(namespaces) });
+}
+
+/** `helm install` or `helm upgrade`, without waiting for pods that no node will ever run. */
+export async function deploy(
+  plane: ControlPlane,
+  verb: 'install' | 'upgrade',
+  options: { readonly values?: Values; readonly chart?: string; readonly release?: string } = {},
+): Promise<string> {
+  const { values = {}, chart = CHART, release = 'dcred' } = options;
+  const { stdout } = await plane.helm([verb, release, chart, '--namespace', NAMESPACE, '--values', '-'], {
+    input: JSON.stringify(values),
+  });
+  return stdout;
+}

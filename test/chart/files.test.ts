@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { loadYaml } from '@kubernetes/client-node';
+import { chartFiles } from '../../scripts/chart-files.ts';
+import { documentedValues, UndocumentedValueError } from '../../scripts/chart-readme.ts';
+import { crdYaml } from '../../src/api/crd-yaml.ts';
+import { CHART, helm, ROOT } from './chart.ts';
+import { VARIANTS } from './variants.ts';
+
+test("the chart's README and its copy of the CRD are what would be generated now", async () => {
+  for (const { path, content } of await chartFiles(ROOT, crdYaml())) {
+    const present = await readFile(join(ROOT, path), 'utf8');
+    assert.ok(present === content, `${path} is stale: run "npm run generate"`);
+  }
+});
+
+test('chart, application and package have one version', async () => {
+  const chart = loadYaml<{ version: string; appVersion: string }>(await readFile(join(CHART, 'Chart.yaml'), 'utf8'));
+  const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
+  assert.deepEqual([chart.version, chart.appVersion], [version, version]);
+});
+
+test('helm lint finds nothing to complain about', async () => {
+  const { stdout } = await helm(['lint', '--strict', CHART]);
+  assert.doesNotMatch(stdout, /\[(WARNING|ERROR)\]/);
+});
+
+test('every value is described, known to the schema, and set by one of the tested variants', async () => {
+  const source = await readFile(join(CHART, 'values.yaml'), 'utf8');
+  const schema = JSON.parse(await readFile(join(CHART, 'values.schema.json'), 'utf8'));
+  const untested = new Set(['image.tag', 'rbac.aggregate']);
+  for (const { key } of documentedValues(source, loadYaml(source))) {
+    const path = key.split('.');
+    const described = path.reduce((node, part) => node?.properties?.[part], schema);
+    assert.ok(described !== undefined, `values.schema.json does not know ${key}`);
+    const isTested = Object.values(VARIANTS).some((values) => {
+      const found = path.reduce<unknown>(
+        (node, part) => (typeof node === 'object' && node !== null ? Reflect.get(node, part) : undefined),
+        values,
+      );
+      return found !== undefined;
+    });
+    assert.ok(isTested || untested.has(key), `no variant sets ${key}`);
+  }
+});
+
+describe('the table of values', () => {
+  const source = [
+    '# A comment about the file, which describes no value.',
+    '',
+    'outer:',
+    '  # -- The first line,',
+    '  # and the second.',
+    '  inner: 1',
+    '# -- A map is described as a whole.',
+    'map:',
+    '  a: x',
+    '  b: y',
+    '# -- A list | with a pipe.',
+    'list: []',
+    '',
+  ].join('\n');
+
+  test('has a row for every described value, with its default', () => {
+    assert.deepEqual(documentedValues(source, loadYaml(source)), [
+      { key: 'outer.inner', description: 'The first line, and the second.', default: '1' },
+      { key: 'map', description: 'A map is described as a whole.', default: '{"a":"x","b":"y"}' },
+      { key: 'list', description: 'A list | with a pipe.', default: '[]' },
+    ]);
+  });
+
+  test('cannot be made when a value has no description', () => {
+    const undescribed = `${source}\nmystery: 7\n`;
+    assert.throws(
+      () => documentedValues(undescribed, loadYaml(undescribed)),
+      (error) => {
+        assert.ok(error instanceof UndocumentedValueError);
+        assert.match(error.message, /mystery has no description/);
+        return true;
+      },
+    );
+  });
+});

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';
+import { CHART, NAMESPACE } from './chart.ts';
+import { createRestrictedNamespaces, deploy } from './cluster.ts';
+
+const CRD = 'delegatedcredentials.dcred.dev';
+const CRD_FILE = join('files', 'crds', 'dcred.dev_delegatedcredentials.yaml');
+
+describe('a release', () => {
+  let plane: ControlPlane;
+  let older: string;
+
+  before(async () => {
+    plane = await startControlPlane();
+    await createRestrictedNamespaces(plane, [NAMESPACE, 'edge', 'shop']);
+    older = await olderChart();
+  });
+  after(async () => {
+    await plane.stop();
+    await rm(older, { recursive: true, force: true });
+  });
+  beforeEach(async () => {
+    await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE, '--ignore-not-found']);
+    await plane.kubectl(['delete', 'crd', CRD, '--ignore-not-found']);
+  });
+
+  const names = async (...args: readonly string[]): Promise<readonly string[]> => {
+    const { stdout } = await plane.kubectl(['get', ...args, '-o', 'name']);
+    return stdout.split('\n').filter((line) => line !== '');
+  };
+  const ours = () => names('clusterroles,clusterrolebindings', '-l', 'app.kubernetes.io/part-of=dcred');
+  const shortNames = async () =>
+    (await plane.kubectl(['get', 'crd', CRD, '-o', 'jsonpath={.spec.names.shortNames[*]}'])).stdout;
+
+  test('is installed, and says what to do next in three commands', async () => {
+    const notes = await deploy(plane, 'install');
+    assert.deepEqual(await names('deployments', '-n', NAMESPACE), ['deployment.apps/dcred']);
+    assert.match(notes, /rollout status deployment\/dcred/);
+    assert.match(notes, /kind: DelegatedCredential/);
+    assert.match(notes, /kubectl get dcred -A -o wide/);
+    assert.doesNotMatch(notes, /WARNING/);
+  });
+
+  test('shows an example that the API server takes as it is', async () => {
+    const notes = await deploy(plane, 'install');
+    await plane.kubectl(['wait', '--for=condition=Established', 'crd', CRD]);
+    const example = /<<END\n(.*?)\n\s*END\n/s.exec(notes)?.[1] ?? '';
+    await plane.kubectl(['create', '--validate=strict', '-f', '-'], { input: example.replaceAll(/^ {5}/gm, '') });
+    assert.deepEqual(await names('dcred'), ['delegatedcredential.dcred.dev/web']);
+  });
+
+  test('is uninstalled, and leaves nothing but the CRD and the resources', async () => {
+    await deploy(plane, 'install');
+    await plane.kubectl(['wait', '--for=condition=Established', 'crd', CRD]);
+    const resource = {
+      apiVersion: 'dcred.dev/v1alpha1',
+      kind: 'DelegatedCredential',
+      metadata: { name: 'kept' },
+      spec: { certificateRef: { name: 'web-tls' } },
+    };
+    await plane.kubectl(['create', '-f', '-'], { input: JSON.stringify(resource) });
+    await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE]);
+    assert.deepEqual(await names('dcred'), ['delegatedcredential.dcred.dev/kept']);
+    assert.deepEqual(await ours(), []);
+    const left = await names(
+      'all,roles,rolebindings,pdb,networkpolicies',
+      '-A',
+      '-l',
+      'app.kubernetes.io/part-of=dcred',
+    );
+    assert.deepEqual(left, []);
+  });
+
+  test('is installed again over the CRD that an earlier one left', async () => {
+    await deploy(plane, 'install');
+    await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE]);
+    await deploy(plane, 'install');
+    assert.equal(await shortNames(), 'dcred');
+  });
+
+  test('takes the CRD with it when told not to keep it', async () => {
+    await deploy(plane, 'install', { values: { crds: { keep: false } } });
+    await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE]);
+    await plane.kubectl(['wait', '--for=delete', `crd/${CRD}`, '--timeout=30s']);
+  });
+
+  test('that is upgraded brings its CRD along', async () => {
+    await deploy(plane, 'install', { chart: older });
+    assert.equal(await shortNames(), 'older');
+    await deploy(plane, 'upgrade');
+    assert.equal(await shortNames(), 'dcred');
+  });
+
+  test('that is narrowed to namespaces loses its cluster-wide permission', async () => {
+    await deploy(plane, 'install');
+    assert.ok((await ours()).some((name) => name.startsWith('clusterrolebinding')));
+    await deploy(plane, 'upgrade', { values: { namespaces: ['edge', 'shop'] } });
+    assert.deepEqual(await ours(), [
+      'clusterrole.rbac.authorization.k8s.io/dcred-system:dcred-edit',
+      'clusterrole.rbac.authorization.k8s.io/dcred-system:dcred-view',
+    ]);
+    assert.deepEqual(await names('roles', '-n', 'edge'), ['role.rbac.authorization.k8s.io/dcred-operator']);
+  });
+
+  test('warns of replicas that would all do the same work', async () => {
+    const notes = await deploy(plane, 'install', { values: { replicas: 2, leaderElection: { enabled: false } } });
+    assert.match(notes, /WARNING: 2 replicas without leader election/);
+  });
+});
+
+/** The chart as an earlier version might have been: its CRD has another short name. */
+async function olderChart(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'dcred-chart-'));
+  await cp(CHART, folder, { recursive: true });
+  const crd = await readFile(join(folder, CRD_FILE), 'utf8');
+  const changed = crd.replace('- dcred\n    categories', '- older\n    categories');
+  assert.notEqual(changed, crd);
+  await writeFile(join(folder, CRD_FILE), changed);
+  return folder;
+}

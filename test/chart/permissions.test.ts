@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
+import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';
+import { eventually } from '../support/processes.ts';
+import { allowed, type Question, VERBS } from './access.ts';
+import { NAMESPACE, type Values } from './chart.ts';
+import { createRestrictedNamespaces, deploy } from './cluster.ts';
+
+const OPERATOR = { user: 'system:serviceaccount:dcred-system:dcred' };
+
+/** Everything that the operator may do in a namespace that it serves. */
+const SERVED: Readonly<Record<string, readonly string[]>> = {
+  'delegatedcredentials.dcred.dev': ['get', 'list', 'watch'],
+  'delegatedcredentials.dcred.dev/status': ['patch'],
+  pods: ['get', 'list', 'watch'],
+  secrets: ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete'],
+  'events.events.k8s.io': ['create', 'patch'],
+};
+
+/** What an intruder would like to have, beside the verbs that are left out above. */
+const COVETED: readonly string[] = [
+  'pods/exec',
+  'pods/log',
+  'pods/ephemeralcontainers',
+  'configmaps',
+  'services',
+  'serviceaccounts',
+  'serviceaccounts/token',
+  'deployments.apps',
+  'nodes',
+  'namespaces',
+  'roles.rbac.authorization.k8s.io',
+  'rolebindings.rbac.authorization.k8s.io',
+  'clusterroles.rbac.authorization.k8s.io',
+  'clusterrolebindings.rbac.authorization.k8s.io',
+  'customresourcedefinitions.apiextensions.k8s.io',
+  'certificatesigningrequests.certificates.k8s.io',
+  'mutatingwebhookconfigurations.admissionregistration.k8s.io',
+];
+
+function questionsAbout(namespace: string | undefined): readonly Question[] {
+  return [...Object.keys(SERVED), ...COVETED].flatMap((resource) =>
+    VERBS.map((verb) => ({ verb, resource, ...(namespace === undefined ? {} : { namespace }) })),
+  );
+}
+
+describe('permissions', () => {
+  let plane: ControlPlane;
+
+  before(async () => {
+    plane = await startControlPlane();
+    await createRestrictedNamespaces(plane, [NAMESPACE, 'edge', 'shop', 'other']);
+  });
+  after(() => plane.stop());
+
+  const expected = new Set(
+    Object.entries(SERVED).flatMap(([resource, verbs]) => verbs.map((verb) => `${verb} ${resource}`)),
+  );
+  const install = async (values: Values) => {
+    await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE, '--ignore-not-found']);
+    await deploy(plane, 'install', { values });
+  };
+
+  describe('of an operator for every namespace', () => {
+    before(() => install({}));
+
+    test('are exactly what it needs, in any namespace', async () => {
+      assert.deepEqual(await allowed(plane, OPERATOR, questionsAbout('other')), expected);
+    });
+
+    test('cover the whole cluster, for its watches do', async () => {
+      assert.deepEqual(await allowed(plane, OPERATOR, questionsAbout(undefined)), expected);
+    });
+  });
+
+  describe('of an operator for two namespaces', () => {
+    before(() => install({ namespaces: ['edge', 'shop'] }));
+
+    for (const namespace of ['edge', 'shop']) {
+      test(`are exactly what it needs in ${namespace}`, async () => {
+        assert.deepEqual(await allowed(plane, OPERATOR, questionsAbout(namespace)), expected);
+      });
+    }
+    for (const namespace of ['other', NAMESPACE, undefined]) {
+      test(`are none in ${namespace ?? 'the cluster'}`, async () => {
+        assert.deepEqual(await allowed(plane, OPERATOR, questionsAbout(namespace)), new Set());
+      });
+    }
+  });
+
+  describe('for the lease', () => {
+    const lease = (verb: string, namespace: string, name = 'dcred-operator') => ({
+      verb,
+      resource: 'leases.coordination.k8s.io',
+      namespace,
+      name,
+    });
+    const count = async (questions: readonly Question[]) => (await allowed(plane, OPERATOR, questions)).size;
+    before(() => install({}));
+
+    test('let it take turns in its own namespace', async () => {
+      const needed = [lease('get', NAMESPACE), lease('create', NAMESPACE, ''), lease('update', NAMESPACE)];
+      assert.equal(await count(needed), 3);
+    });
+
+    test("do not let it touch anyone else's", async () => {
+      assert.equal(await count(['get', 'update', 'delete'].map((verb) => lease(verb, NAMESPACE, 'someone-elses'))), 0);
+      assert.equal(await count(['get', 'create', 'update'].map((verb) => lease(verb, 'other'))), 0);
+    });
+
+    test('are not given when there is no election', async () => {
+      await install({ leaderElection: { enabled: false }, replicas: 1 });
+      assert.equal(await count([lease('create', NAMESPACE, ''), lease('get', NAMESPACE)]), 0);
+    });
+  });
+});
+
+describe('permissions of people', () => {
+  let plane: ControlPlane;
+
+  before(async () => {
+    // The controller manager is what puts aggregated roles together.
+    plane = await startControlPlane({ controllerManager: true });
+    await createRestrictedNamespaces(plane, [NAMESPACE, 'edge']);
+    await deploy(plane, 'install');
+  });
+  after(() => plane.stop());
+
+  const READ = ['get', 'list', 'watch'];
+  for (const [role, verbs] of [
+    ['view', READ],
+    ['edit', VERBS],
+    ['admin', VERBS],
+  ] as const) {
+    test(`who may ${role} a namespace are the same for its DelegatedCredentials`, async () => {
+      const user = `${role}-person`;
+      await plane.kubectl(['create', 'rolebinding', user, `--clusterrole=${role}`, `--user=${user}`, '-n', 'edge']);
+      const about = (resource: string) => VERBS.map((verb) => ({ verb, resource, namespace: 'edge' }));
+      const wanted = new Set(verbs.map((verb) => `${verb} delegatedcredentials.dcred.dev`));
+      await eventually(`the role ${role} is put together`, async () => {
+        const found = await allowed(plane, { user }, about('delegatedcredentials.dcred.dev'));
+        return isDeepStrictEqual(found, wanted) ? true : undefined;
+      });
+      assert.deepEqual(await allowed(plane, { user }, about('delegatedcredentials.dcred.dev/status')), new Set());
+    });
+  }
+});

@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { COMMON_OPTIONS } from '../../src/cli/arguments.ts';
+import { operatorCommand } from '../../src/cli/operator.ts';
+import { type Manifest, NAMESPACE, pick, render, type Values } from './chart.ts';
+import { VARIANTS } from './variants.ts';
+
+interface Variable {
+  readonly name: string;
+  readonly value?: string;
+}
+
+async function container(values: Values): Promise<Manifest['spec']> {
+  return pick(await render(values), 'Deployment')['spec'].template.spec.containers[0];
+}
+
+async function variable(values: Values, name: string): Promise<readonly (string | undefined)[]> {
+  const env: readonly Variable[] = (await container(values)).env;
+  return env.filter((entry) => entry.name === name).map(({ value }) => value);
+}
+
+describe('every variant', () => {
+  for (const [name, values] of Object.entries(VARIANTS)) {
+    test(`${name}: names fit, labels are complete, and every namespaced object says its namespace`, async () => {
+      const clusterWide = new Set(['CustomResourceDefinition', 'ClusterRole', 'ClusterRoleBinding']);
+      const seen = new Set<string>();
+      for (const { kind, metadata } of await render(values)) {
+        const id = `${kind}/${metadata.namespace}/${metadata.name}`;
+        assert.ok(!seen.has(id), `${id} is there twice`);
+        seen.add(id);
+        assert.ok(metadata.name.length <= (clusterWide.has(kind) ? 253 : 63), `${id} is too long`);
+        assert.equal(metadata.namespace === undefined, clusterWide.has(kind), id);
+        for (const label of ['name', 'instance', 'version', 'managed-by', 'part-of']) {
+          assert.ok(metadata.labels?.[`app.kubernetes.io/${label}`], `${id} has no label ${label}`);
+        }
+      }
+    });
+
+    test(`${name}: the operator knows every option it is given`, async () => {
+      const args: readonly string[] = (await container(values)).args;
+      assert.equal(args[0], 'operator');
+      const known = new Set(Object.keys({ ...operatorCommand.options, ...COMMON_OPTIONS }));
+      for (const arg of args.slice(1)) {
+        const option = /^--([a-z-]+)=/.exec(arg)?.[1] ?? '';
+        assert.ok(known.has(option), `${arg} is not an option of dcred operator`);
+      }
+    });
+
+    test(`${name}: every selector finds the operator's pods and nothing else of the chart`, async () => {
+      const objects = await render(values);
+      const operator: Readonly<Record<string, string>> = pick(objects, 'Deployment')['spec'].template.metadata.labels;
+      const helmTest = objects.find(({ kind }) => kind === 'Pod')?.metadata.labels ?? {};
+      const selectors: readonly Readonly<Record<string, string>>[] = objects.flatMap(({ kind, spec }) => {
+        if (kind === 'Service') return [spec.selector];
+        if (kind === 'NetworkPolicy') return [spec.podSelector.matchLabels];
+        if (kind === 'Deployment' || kind === 'PodDisruptionBudget') return [spec.selector.matchLabels];
+        return [];
+      });
+      assert.ok(selectors.length > 0);
+      for (const selector of selectors) {
+        const matches = (labels: Readonly<Record<string, string>>) =>
+          Object.entries(selector).every(([label, value]) => labels[label] === value);
+        assert.ok(matches(operator));
+        assert.ok(!matches(helmTest));
+      }
+    });
+  }
+});
+
+describe('the image', () => {
+  for (const [values, expected] of [
+    [{}, /^dcred\/dcred:\d+\.\d+\.\d+$/],
+    [{ image: { tag: 'v9' } }, /^dcred\/dcred:v9$/],
+    [{ image: { tag: 'v9', digest: `sha256:${'0'.repeat(64)}` } }, /^dcred\/dcred@sha256:0{64}$/],
+  ] as const) {
+    test(`of ${JSON.stringify(values)} is ${expected.source}`, async () => {
+      assert.match((await container(values)).image, expected);
+    });
+  }
+});
+
+describe("Node's heap", () => {
+  for (const [memory, mebibytes] of [
+    ['128Mi', 64],
+    ['256Mi', 128],
+    ['512Mi', 256],
+    ['1Gi', 768],
+    ['2G', 1651],
+    ['0.5Gi', 256],
+    [536_870_912, 256],
+  ] as const) {
+    test(`is ${mebibytes} MiB for a memory limit of ${memory}`, async () => {
+      const found = await variable({ resources: { limits: { memory } } }, 'NODE_OPTIONS');
+      assert.deepEqual(found, [`--max-old-space-size=${mebibytes}`]);
+    });
+  }
+
+  test('is left to Node when there is no memory limit', async () => {
+    assert.deepEqual(await variable({ resources: { limits: null } }, 'NODE_OPTIONS'), []);
+  });
+
+  test('is left to a NODE_OPTIONS that was given', async () => {
+    const extraEnv = [{ name: 'NODE_OPTIONS', value: '--max-old-space-size=99' }];
+    assert.deepEqual(await variable({ extraEnv }, 'NODE_OPTIONS'), ['--max-old-space-size=99']);
+  });
+});
+
+describe('namespaces', () => {
+  test('empty: one ClusterRole for the operator, bound to its account', async () => {
+    const objects = await render({ rbac: { aggregate: false } });
+    const role = pick(objects, 'ClusterRole');
+    const binding = pick(objects, 'ClusterRoleBinding');
+    assert.equal(binding['roleRef'].name, role.metadata.name);
+    assert.deepEqual(binding['subjects'], [{ kind: 'ServiceAccount', name: 'dcred', namespace: NAMESPACE }]);
+  });
+
+  test('named: the same rules in each of them, and no ClusterRole that the operator is bound to', async () => {
+    const everywhere = pick(await render({ rbac: { aggregate: false } }), 'ClusterRole');
+    const objects = await render({ namespaces: ['edge', 'shop', 'edge'] });
+    assert.ok(!objects.some(({ kind }) => kind === 'ClusterRoleBinding'));
+    const roles = objects.filter(({ kind, metadata }) => kind === 'Role' && metadata.name === 'dcred-operator');
+    assert.equal(roles.length, 2);
+    assert.deepEqual(new Set(roles.map(({ metadata }) => metadata.namespace)), new Set(['edge', 'shop']));
+    for (const role of roles) assert.deepEqual(role['rules'], everywhere['rules']);
+    assert.deepEqual(
+      (await container({ namespaces: ['edge', 'shop', 'edge'] })).args.filter((arg: string) =>
+        arg.includes('namespace'),
+      ),
+      ['--namespace=edge', '--namespace=shop'],
+    );
+  });
+
+  test('named, without CRD and aggregated roles: no cluster-wide object at all', async () => {
+    const objects = await render(VARIANTS['no cluster-wide object at all']);
+    assert.deepEqual(
+      objects.filter(({ metadata }) => metadata.namespace === undefined),
+      [],
+    );
+  });
+});
+
+test('two releases share no cluster-wide name but that of the CRD', async () => {
+  const namesOf = async (release: string) =>
+    (await render({}, release))
+      .filter(({ metadata }) => metadata.namespace === undefined)
+      .map(({ metadata }) => metadata.name);
+  const [one, other] = await Promise.all([namesOf('one'), namesOf('other')]);
+  assert.deepEqual(
+    one.filter((name) => other.includes(name)),
+    ['delegatedcredentials.dcred.dev'],
+  );
+});
+
+test('a replica that is shut down has time to give up its lease', async () => {
+  const { spec } = pick(await render(), 'Deployment')['spec'].template;
+  assert.ok(spec.terminationGracePeriodSeconds >= 15);
+});
+
+test('the token is mounted into the operator only', async () => {
+  const objects = await render();
+  assert.equal(pick(objects, 'ServiceAccount')['automountServiceAccountToken'], false);
+  assert.equal(pick(objects, 'Deployment')['spec'].template.spec.automountServiceAccountToken, true);
+  assert.equal(pick(objects, 'Pod')['spec'].automountServiceAccountToken, false);
+});
+
+test('a spread constraint without a selector is given that of the operator, and one with a selector keeps it', async () => {
+  const constraint = { maxSkew: 2, topologyKey: 'zone', whenUnsatisfiable: 'DoNotSchedule' };
+  const own = { ...constraint, labelSelector: { matchLabels: { app: 'mine' } } };
+  const deployment = pick(await render({ topologySpreadConstraints: [constraint, own] }), 'Deployment');
+  assert.deepEqual(deployment['spec'].template.spec.topologySpreadConstraints, [
+    { ...constraint, labelSelector: deployment['spec'].selector },
+    own,
+  ]);
+});

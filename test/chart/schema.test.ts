@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { renderText, type Values } from './chart.ts';
+
+/** Wrong values, and what a person must be able to read in the answer. */
+const REFUSED: Readonly<Record<string, readonly [Values, RegExp]>> = {
+  'a misspelt value': [{ replicaCount: 3 }, /replicaCount/],
+  'a misspelt inner value': [{ image: { name: 'x' } }, /\/image.*name/s],
+  'replicas as text': [{ replicas: '2' }, /\/replicas.*want integer/s],
+  'too many replicas': [{ replicas: 200 }, /\/replicas.*maximum.*10/s],
+  'a namespace as text': [{ namespaces: 'edge' }, /\/namespaces.*want array/s],
+  'a namespace that cannot exist': [{ namespaces: ['Edge_1'] }, /\/namespaces\/0.*does not match/s],
+  'an unknown log level': [{ logLevel: 'verbose' }, /\/logLevel.*'debug', 'info', 'warn', 'error'/s],
+  'no workers': [{ workers: 0 }, /\/workers.*minimum/s],
+  'a tag that is none': [{ image: { tag: 'a b' } }, /\/image\/tag/],
+  'a repository with a digest': [{ image: { repository: 'a@sha256:00' } }, /\/image\/repository/],
+  'a short digest': [{ image: { digest: 'sha256:1234' } }, /\/image\/digest/],
+  'a pull policy of ones own': [{ image: { pullPolicy: 'Sometimes' } }, /\/image\/pullPolicy.*IfNotPresent/s],
+  'the port of the probes for metrics': [{ metrics: { port: 8081 } }, /\/metrics\/port/],
+  'a port out of range': [{ metrics: { port: 70_000 } }, /\/metrics\/port.*65,?535/s],
+  'a number as a label': [{ podLabels: { version: 1 } }, /\/podLabels\/version.*want string/s],
+  'memory that is no quantity': [{ resources: { limits: { memory: '1 GB' } } }, /\/resources\/limits\/memory/],
+  'an address that is no CIDR': [
+    { networkPolicy: { apiServerCidrs: ['10.0.0.1'] } },
+    /\/networkPolicy\/apiServerCidrs/,
+  ],
+  'an environment variable without a name': [{ extraEnv: [{ value: 'x' }] }, /\/extraEnv\/0.*name/s],
+};
+
+describe('values.schema.json refuses', () => {
+  for (const [what, [values, message]] of Object.entries(REFUSED)) {
+    test(what, async () => {
+      await assert.rejects(renderText(values), { message });
+    });
+  }
+});
+
+test('a ServiceMonitor without metrics is refused with what to set', async () => {
+  const values = { metrics: { port: 0, serviceMonitor: { enabled: true } } };
+  await assert.rejects(renderText(values), { message: /metrics\.serviceMonitor\.enabled needs metrics\.port/ });
+});
+
+test('memory in a unit that no container has is refused', async () => {
+  await assert.rejects(renderText({ resources: { limits: { memory: '100m' } } }), {
+    message: /resources\.limits\.memory: expected a quantity such as 256Mi/,
+  });
+});
