@@ -3,7 +3,8 @@
  *
  * Issued Secrets are watched as metadata only, so their data never comes back. Yet an edit by another hand must be noticed, also
  * one made while the operator was down. The API server keeps the answer: whoever changes or removes a field takes it from our
- * field manager. So a Secret is intact as long as we own every field that we wrote, and nobody else owns any of its data.
+ * field manager. So a Secret is intact as long as we own every field that we wrote, and nobody else owns data that we do not:
+ * what two own has the value that both want.
  */
 import type { ManagedFieldsEntry } from '../kubernetes/objects.ts';
 
@@ -18,7 +19,7 @@ export interface ExpectedFields {
 }
 
 export interface Ownership {
-  /** Whether `manager` owns every expected field, and nobody else any data. */
+  /** Whether `manager` owns every expected field, and nobody else any other data. */
   readonly intact: boolean;
   /** Keys of labels and annotations that `manager` owns. */
   readonly labels: ReadonlySet<string>;
@@ -48,8 +49,36 @@ export function fieldOwnership(
     expected.labels.every((key) => labels.has(key)) &&
     expected.annotations.every((key) => annotations.has(key)) &&
     owners.has(expected.ownerUid) &&
-    ownedKeys(others, 'data').size === 0;
+    [...ownedKeys(others, 'data')].every((key) => data.has(key));
   return { intact, labels, annotations };
+}
+
+/**
+ * The record of a manager that owns these fields. Sent along with a write, it takes the place of all records there were
+ * (Kubernetes documentation, "Server-Side Apply", "Clearing managedFields").
+ */
+export function claimFields(
+  manager: string,
+  { annotations, data, labels, ownerUid }: ExpectedFields,
+): ManagedFieldsEntry {
+  return {
+    manager,
+    operation: 'Update',
+    apiVersion: 'v1',
+    fieldsType: 'FieldsV1',
+    fieldsV1: {
+      'f:data': fieldSet(data),
+      'f:metadata': {
+        'f:annotations': fieldSet(annotations),
+        'f:labels': fieldSet(labels),
+        'f:ownerReferences': { '.': {}, [`k:${JSON.stringify({ uid: ownerUid })}`]: {} },
+      },
+    },
+  };
+}
+
+function fieldSet(keys: readonly string[]): Fields {
+  return Object.fromEntries(['.', ...keys.map((key) => `f:${key}`)].map((field) => [field, {}]));
 }
 
 function fieldsOf(entry: ManagedFieldsEntry): Fields {

@@ -5,8 +5,9 @@ import { credentialFiles } from '../credential/files.ts';
 import type { IssuedCredential } from '../credential/issue.ts';
 import { formatTime } from '../credential/time.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
+import { claimFields } from './field-ownership.ts';
 import type { ExtraMetadata, IssuedSecret } from './issued-secret.ts';
-import { ANNOTATIONS, MANAGED_BY, MANAGED_BY_LABEL, RESOURCE_LABEL, SECRET_TYPE } from './names.ts';
+import { ANNOTATIONS, FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, RESOURCE_LABEL, SECRET_TYPE } from './names.ts';
 
 export interface SecretContent {
   readonly namespace: string;
@@ -29,7 +30,9 @@ export type SecretManifest = KubernetesObject<{
 }>;
 
 export function secretManifest(content: SecretContent): SecretManifest {
-  const { certificate, credential, namespace, name, pod, replaces, resource, template } = content;
+  const { namespace, name, pod, replaces } = content;
+  const { annotations, labels } = ownMetadata(content);
+  const data = secretData(content);
   return {
     apiVersion: 'v1',
     kind: 'Secret',
@@ -37,28 +40,40 @@ export function secretManifest(content: SecretContent): SecretManifest {
       name,
       namespace,
       ...(replaces === undefined ? {} : { uid: replaces.uid, resourceVersion: replaces.resourceVersion }),
-      labels: {
-        ...replaces?.foreign.labels,
-        ...template.labels,
-        [MANAGED_BY_LABEL]: MANAGED_BY,
-        [RESOURCE_LABEL]: resource,
-      },
-      annotations: {
-        ...replaces?.foreign.annotations,
-        ...template.annotations,
-        [ANNOTATIONS.podName]: pod.name,
-        [ANNOTATIONS.podUid]: pod.uid,
-        [ANNOTATIONS.issuedAt]: formatTime(credential.issuedAt),
-        [ANNOTATIONS.expiresAt]: formatTime(credential.expiresAt),
-        [ANNOTATIONS.renewAt]: formatTime(content.renewAt),
-        [ANNOTATIONS.certificateSha256]: certificate.sha256,
-        [ANNOTATIONS.usage]: credential.usage,
-        [ANNOTATIONS.keyAlgorithm]: credential.keyAlgorithm,
-      },
+      labels: { ...replaces?.foreign.labels, ...labels },
+      annotations: { ...replaces?.foreign.annotations, ...annotations },
       ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', name: pod.name, uid: pod.uid }],
+      // Whoever took a field of ours would keep those that this write does not change, and the Secret would never be intact again.
+      ...(replaces?.intact === false && {
+        managedFields: [
+          claimFields(FIELD_MANAGER, {
+            data: Object.keys(data),
+            labels: Object.keys(labels),
+            annotations: Object.keys(annotations),
+            ownerUid: pod.uid,
+          }),
+        ],
+      }),
     },
     type: SECRET_TYPE,
-    data: secretData(content),
+    data,
+  };
+}
+
+function ownMetadata({ certificate, credential, pod, renewAt, resource, template }: SecretContent): ExtraMetadata {
+  return {
+    labels: { ...template.labels, [MANAGED_BY_LABEL]: MANAGED_BY, [RESOURCE_LABEL]: resource },
+    annotations: {
+      ...template.annotations,
+      [ANNOTATIONS.podName]: pod.name,
+      [ANNOTATIONS.podUid]: pod.uid,
+      [ANNOTATIONS.issuedAt]: formatTime(credential.issuedAt),
+      [ANNOTATIONS.expiresAt]: formatTime(credential.expiresAt),
+      [ANNOTATIONS.renewAt]: formatTime(renewAt),
+      [ANNOTATIONS.certificateSha256]: certificate.sha256,
+      [ANNOTATIONS.usage]: credential.usage,
+      [ANNOTATIONS.keyAlgorithm]: credential.keyAlgorithm,
+    },
   };
 }
 

@@ -1,0 +1,28 @@
+/** What tests of the operator's parts do with a real API server. */
+import { ApiClient } from '../../src/kubernetes/api-client.ts';
+import { systemClock } from '../../src/kubernetes/clock.ts';
+import { loadConnection } from '../../src/kubernetes/connection.ts';
+import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
+import { PODS } from '../../src/kubernetes/resource-type.ts';
+import { FIELD_MANAGER } from '../../src/operator/names.ts';
+import type { ControlPlane } from '../controlplane/control-plane.ts';
+
+/** Writes as the operator does, by the administrator's kubeconfig. */
+export async function operatorsClient(plane: ControlPlane, fieldManager = FIELD_MANAGER): Promise<ApiClient> {
+  const connection = await loadConnection({ kubeconfig: plane.kubeconfig, env: {} });
+  return new ApiClient(connection, { userAgent: 'test', fieldManager, clock: systemClock, random: Math.random });
+}
+
+/** A pod that nothing will ever run. */
+export async function createPod(
+  client: ApiClient,
+  name: string,
+  metadata: { readonly labels?: Readonly<Record<string, string>> } = {},
+): Promise<{ readonly name: string; readonly uid: string }> {
+  const pod = {
+    metadata: { name, namespace: 'default', ...metadata },
+    spec: { containers: [{ name: 'web', image: 'example.test/web' }] },
+  };
+  const created = await client.create<KubernetesObject>(PODS, pod, { signal: AbortSignal.timeout(10_000) });
+  return { name, uid: created.metadata.uid ?? '' };
+}
