@@ -28,3 +28,21 @@ lint: $(MODULES) ## format, lint, types, unused code
 .PHONY: format
 format: $(MODULES) ## rewrite the sources in the project's format
 	@npm run --silent format
+
+.PHONY: demo
+demo: $(MODULES) ## dcred's whole life in a minute, on a real control plane that is gone afterwards
+	@npm run --silent build
+	@npm run --silent demo
+
+.PHONY: coverage
+coverage: $(MODULES) ## every test, and which lines of src/ they reach
+	@npm run --silent coverage
+
+.PHONY: bench
+bench: $(MODULES) ## figures: start, memory, issuing; measured on this machine
+	@npm run --silent build
+	@npm run --silent bench
+
+.PHONY: generate
+generate: $(MODULES) ## what is generated and committed: the CRD, the chart's README
+	@npm run --silent generate

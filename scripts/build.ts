@@ -2,10 +2,30 @@
 import { execFileSync } from 'node:child_process';
 import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { build } from 'esbuild';
+import { build, type Plugin } from 'esbuild';
 
 const ROOT = join(import.meta.dirname, '..');
 const OUT = join(ROOT, 'dist', 'dcred.js');
+
+/**
+ * These packages are large, say nothing of side effects, and have none that dcred relies on: of each, only what is used is
+ * kept. Saves half of the bundle and a tenth of the operator's memory.
+ */
+const WITHOUT_SIDE_EFFECTS = /^@kubernetes\/client-node|^undici/;
+
+const keepWhatIsUsed: Plugin = {
+  name: 'keep-what-is-used',
+  setup(setup) {
+    setup.onResolve({ filter: /./ }, async ({ path, pluginData, ...options }) => {
+      if (pluginData === keepWhatIsUsed.name) return undefined;
+      const inside =
+        /node_modules\/(@kubernetes\/client-node|undici)\//.test(options.resolveDir) && path.startsWith('.');
+      if (!inside && !WITHOUT_SIDE_EFFECTS.test(path)) return undefined;
+      const result = await setup.resolve(path, { ...options, pluginData: keepWhatIsUsed.name });
+      return { ...result, sideEffects: false };
+    });
+  },
+};
 
 const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string };
 
@@ -17,6 +37,10 @@ const result = await build({
   platform: 'node',
   target: 'node22.19',
   format: 'esm',
+  plugins: [keepWhatIsUsed],
+  // Node keeps the source of what it runs in memory. Names stay, so that stacks are readable without the source map.
+  minifyWhitespace: true,
+  minifySyntax: true,
   // CommonJS dependencies ask for `require` of Node's own modules.
   banner: {
     js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",

@@ -2,6 +2,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { crdYaml } from '../src/api/crd-yaml.ts';
+import { chartFiles } from './chart-files.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
@@ -12,7 +13,8 @@ interface Generated {
 
 export async function generated(): Promise<readonly Generated[]> {
   const crd = crdYaml();
-  return [{ path: 'crds/dcred.dev_delegatedcredentials.yaml', content: crd }];
+  const path = 'crds/dcred.dev_delegatedcredentials.yaml';
+  return [{ path, content: crd }, ...(await chartFiles(ROOT, crd))];
 }
 
 /** The files that are not what they would be if generated now. */

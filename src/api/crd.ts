@@ -1,5 +1,5 @@
 /** The CustomResourceDefinition, made from the zod schema in `delegated-credential.ts`. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { API_GROUP, API_VERSION, KIND, RESOURCE_RULES, specSchema, statusSchema } from './delegated-credential.ts';
 
 export const PLURAL = 'delegatedcredentials';

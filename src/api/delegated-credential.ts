@@ -6,7 +6,7 @@
  * Bounds on sizes are there for CEL's cost budget as much as for sanity. The two rules that the schedule relies on are stated
  * once more for the run time (`refine`, which the CRD leaves out): an object may have come past an older CRD.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { MAX_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { KEY_ALGORITHMS, USAGES } from '../credential/scheme.ts';
 

@@ -1,5 +1,5 @@
 /** From what the API server serves to a DelegatedCredential that the operator can rely on. */
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   type DelegatedCredential,
   type DelegatedCredentialStatus,

@@ -46,7 +46,10 @@ async function inspect(data: Uint8Array, source: string, now: number): Promise<r
   }
   if (text.includes('-----BEGIN CERTIFICATE-----') && !/-----BEGIN [A-Z ]*DELEGATED CREDENTIAL-----/.test(text)) {
     const chain = reading(source, () => readCertificateChain(text));
-    return chain.map((certificate) => inspectCertificate(certificate, now));
+    return chain.map((certificate, position) => {
+      const isIssuer = position > 0 && certificate.authority;
+      return inspectCertificate(certificate, now, isIssuer ? 'issuer' : 'leaf');
+    });
   }
   if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text) && !text.includes('DELEGATED CREDENTIAL')) {
     throw new CommandError(`${source} is a private key: dcred shows none; keep it secret`);

@@ -87,9 +87,15 @@ export function inspectCredential(file: CredentialFile, now: number, leaf?: Cert
   };
 }
 
-export function inspectCertificate(certificate: Certificate, now: number): CertificateInspection {
+/** `role`: that a CA of the chain cannot delegate is as it should be, and no problem. */
+export function inspectCertificate(
+  certificate: Certificate,
+  now: number,
+  role: 'leaf' | 'issuer' = 'leaf',
+): CertificateInspection {
   const refusal = judgeDelegation(certificate);
-  const problems = [refusal, judgeValidity(certificate, now)].filter((problem) => problem !== undefined);
+  const found = [role === 'leaf' ? refusal : undefined, judgeValidity(certificate, now)];
+  const problems = found.filter((problem) => problem !== undefined);
   return {
     kind: 'Certificate',
     subject: certificate.subject,

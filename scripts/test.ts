@@ -1,0 +1,40 @@
+/**
+ * `make test`: builds what the tests stand on, with progress shown, then runs every test file; or those that are named.
+ * What this machine cannot run is skipped by the test itself, with the reason on its line; with CI=true that is a failure.
+ */
+import { spawn } from 'node:child_process';
+import { glob } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ensureBinaries } from '../test/controlplane/binaries.ts';
+import { progressReporter } from '../test/controlplane/build-progress.ts';
+
+const ROOT = join(import.meta.dirname, '..');
+/** The end-to-end tests need a node of their own: `make e2e`. */
+const LEFT_OUT = ['test/e2e/'];
+/** More than there are cores on a small machine: some tests mostly wait for time to pass. */
+const CONCURRENCY = 4;
+
+async function testFiles(named: readonly string[]): Promise<readonly string[]> {
+  if (named.length > 0) return named;
+  const wanted: string[] = [];
+  for await (const file of glob('test/**/*.test.ts', { cwd: ROOT })) {
+    if (!LEFT_OUT.some((folder) => file.startsWith(folder))) wanted.push(file);
+  }
+  // The longest first, so that nothing is left to wait for at the end.
+  return wanted.sort((a, b) => Number(b.includes('renewal')) - Number(a.includes('renewal')) || a.localeCompare(b));
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const names = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kubectl', 'helm'] as const;
+  await ensureBinaries([...names], { onProgress: progressReporter(process.stdout) });
+  const options = argv.filter((word) => word.startsWith('-'));
+  const files = await testFiles(argv.filter((word) => !word.startsWith('-')));
+  const args = ['--test', `--test-concurrency=${CONCURRENCY}`, ...options, ...files];
+  const child = spawn(process.execPath, args, { cwd: ROOT, stdio: 'inherit' });
+  // Ctrl-C reaches the child too, which then ends its tests and says so.
+  process.on('SIGINT', () => {});
+  process.on('SIGTERM', () => child.kill('SIGTERM'));
+  return await new Promise((resolve) => child.once('exit', (code) => resolve(code ?? 1)));
+}
+
+process.exitCode = await main(process.argv.slice(2));
