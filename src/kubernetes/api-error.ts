@@ -1,6 +1,6 @@
 /** The one error that talking to the API server ends in. */
 
-export interface ApiErrorCause {
+interface ApiErrorCause {
   readonly reason?: string;
   readonly message?: string;
   readonly field?: string;

@@ -68,7 +68,7 @@ export interface WatchOptions extends CallOptions {
   readonly quietMs?: number;
 }
 
-export interface Selection {
+interface Selection {
   /** Omitted: all namespaces. */
   readonly namespace?: string | undefined;
   readonly labelSelector?: string | undefined;

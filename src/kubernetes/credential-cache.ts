@@ -33,8 +33,7 @@ export class CredentialCache {
   async #reload(refused: boolean): Promise<ConnectionCredentials> {
     try {
       const loaded = await this.#load(refused);
-      // The same again is kept as the same object, so that nobody opens new connections for it.
-      this.#current = this.#current !== undefined && !refused && same(this.#current, loaded) ? this.#current : loaded;
+      this.#current = keepSame(this.#current, loaded, refused);
     } catch (error) {
       // A file that is being replaced, a plugin that stumbles: what we have may well be good for minutes yet.
       if (this.#current === undefined || refused) throw error;
@@ -44,7 +43,18 @@ export class CredentialCache {
   }
 }
 
-/** Buffers count by what is in them. */
-function same(a: ConnectionCredentials, b: ConnectionCredentials): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
+/**
+ * The same TLS settings again stay the same object: whoever sees another one opens new connections. What was refused is never
+ * the same again, so that whoever sent it sees that it may try once more.
+ */
+function keepSame(
+  current: ConnectionCredentials | undefined,
+  loaded: ConnectionCredentials,
+  refused: boolean,
+): ConnectionCredentials {
+  if (current === undefined) return loaded;
+  // Buffers count by what is in them.
+  const tls = JSON.stringify(current.tls) === JSON.stringify(loaded.tls) ? current.tls : loaded.tls;
+  const sameHeaders = JSON.stringify(current.headers) === JSON.stringify(loaded.headers);
+  return tls === current.tls && sameHeaders && !refused ? current : { headers: loaded.headers, tls };
 }

@@ -31,7 +31,7 @@ export interface EventSource {
   readonly namespace: string;
 }
 
-export interface EventSeries {
+interface EventSeries {
   readonly count: number;
   readonly lastObservedTime: string;
 }

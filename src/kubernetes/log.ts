@@ -6,12 +6,3 @@ export interface Logger {
   error(fields: object, message: string): void;
   child(fields: Record<string, unknown>): Logger;
 }
-
-/** For those who do not want to hear. */
-export const silentLogger: Logger = Object.freeze({
-  debug: () => {},
-  info: () => {},
-  warn: () => {},
-  error: () => {},
-  child: () => silentLogger,
-});

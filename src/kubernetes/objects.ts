@@ -1,6 +1,6 @@
 /** The shapes that every Kubernetes object shares, as its JSON has them. Only what this engine's users need is named. */
 
-export interface OwnerReference {
+interface OwnerReference {
   readonly apiVersion: string;
   readonly kind: string;
   readonly name: string;
@@ -47,7 +47,7 @@ export type KubernetesObject<Fields extends object = object> = {
 /** What the API server answers when only the metadata was asked for. */
 export type PartialObjectMetadata = KubernetesObject;
 
-export interface ListMeta {
+interface ListMeta {
   readonly resourceVersion?: string;
   readonly continue?: string;
   readonly remainingItemCount?: number;

@@ -369,6 +369,29 @@ describe('ways to connect', () => {
     assert.ok(found instanceof Error, 'without a token it is no pod');
   });
 
+  test('a client certificate that was replaced is used for new calls, while a watch goes on', async () => {
+    const load = async (user: string) =>
+      (
+        await loadConnection({ kubeconfig: await plane.kubeconfigFor({ user, groups: ['system:masters'] }), env: {} })
+      ).credentials();
+    const [jane, mary] = [await load('jane'), await load('mary')];
+    let current = jane;
+    const connected = clientOver({ server: plane.url, defaultNamespace: 'default', credentials: async () => current });
+    const who = async (): Promise<string> => {
+      const review = await connected.create<Review>(REVIEWS, { metadata: {} }, { signal });
+      return review.status.userInfo.username;
+    };
+    assert.equal(await who(), 'jane');
+    const selection = { namespace: 'default', fieldSelector: 'metadata.name=rotated', sendInitialEvents: true };
+    for await (const { type } of connected.watch(SECRETS, selection, { signal })) {
+      if (type === 'ADDED') break;
+      current = mary;
+      assert.equal(await who(), 'mary');
+      await connected.create(SECRETS, secret('rotated'), { signal });
+    }
+    await connected.close();
+  });
+
   test('credentials that stay the same keep their connections, and rejected ones are loaded once for all', async () => {
     const connection = await kubeconfigConnection([plane.kubeconfig]);
     const first = await connection.credentials();
