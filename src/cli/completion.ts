@@ -1,7 +1,10 @@
 import { COMMON_OPTIONS } from './arguments.ts';
 import { type Command, UsageError } from './command.ts';
 
-const SHELLS = ['bash', 'zsh', 'fish'] as const;
+type Script = (commands: readonly Command[]) => string;
+
+const scripts: Readonly<Record<string, Script>> = { bash, zsh, fish };
+const SHELLS = Object.keys(scripts);
 
 /** `commands`: all others; the completion knows their options and choices from their own tables. */
 export function completionCommand(commands: () => readonly Command[]): Command {
@@ -15,20 +18,13 @@ export function completionCommand(commands: () => readonly Command[]): Command {
     options: {},
     positionals: { min: 1, max: 1 },
     async run(args, io) {
-      const [shell] = args.positionals;
-      switch (shell) {
-        case 'bash':
-          io.stdout.write(bash(commands()));
-          return 0;
-        case 'zsh':
-          io.stdout.write(`autoload -U +X bashcompinit && bashcompinit\n${bash(commands())}`);
-          return 0;
-        case 'fish':
-          io.stdout.write(fish(commands()));
-          return 0;
-        default:
-          throw new UsageError(`dcred completion: expected one of ${SHELLS.join(', ')}; got "${shell}"`);
+      const [shell = ''] = args.positionals;
+      const script = scripts[shell];
+      if (script === undefined || !Object.hasOwn(scripts, shell)) {
+        throw new UsageError(`dcred completion: expected one of ${SHELLS.join(', ')}; got "${shell}"`);
       }
+      io.stdout.write(script(commands()));
+      return 0;
     },
   };
 }
@@ -53,6 +49,11 @@ function bash(commands: readonly Command[]): string {
     'complete -o default -F _dcred dcred kubectl-dcred',
     '',
   ].join('\n');
+}
+
+/** zsh runs bash's completions. */
+function zsh(commands: readonly Command[]): string {
+  return `autoload -U +X bashcompinit && bashcompinit\n${bash(commands)}`;
 }
 
 function choiceLines({ name, options }: Command): readonly string[] {
