@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import fc from 'fast-check';
+import { defaultImageName, image, withParents } from '../../scripts/image.ts';
+import { tar } from '../../scripts/tar.ts';
+import { run } from '../support/processes.ts';
+
+/** Stands for dist/dcred.js, and says who it is. */
+const BUNDLE = Buffer.from(
+  'console.log(JSON.stringify({ uid: process.getuid(), args: process.argv.slice(2), node: process.version }));\n',
+);
+
+describe('tar', () => {
+  test('writes what tar reads back, whatever the content', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'dcred-tar-'));
+    try {
+      const content = fc.uint8Array({ maxLength: 2_000 });
+      await fc.assert(
+        fc.asyncProperty(fc.array(content, { minLength: 1, maxLength: 5 }), async (contents) => {
+          const entries = contents.map(
+            (bytes, index) => ({ type: 'file', path: `file-${index}`, content: bytes }) as const,
+          );
+          const archive = join(folder, 'archive.tar');
+          await writeFile(archive, tar(entries));
+          await run('tar', ['-xf', archive, '-C', folder]);
+          for (const { path, content: expected } of entries) {
+            assert.deepEqual(new Uint8Array(await readFile(join(folder, path))), expected);
+          }
+        }),
+        { numRuns: 20 },
+      );
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  test('refuses a path that its header has no room for', () => {
+    assert.throws(() => tar([{ type: 'directory', path: 'x'.repeat(100) }]), { message: /at most 100 bytes/ });
+  });
+
+  test('is given every folder above a file, once, the outermost first', () => {
+    const file = (path: string) => ({ type: 'file', path, content: BUNDLE }) as const;
+    const paths = withParents([file('a/b/c'), file('a/d'), { type: 'directory', path: 'a/b', mode: 0o700 }]).map(
+      ({ path }) => path,
+    );
+    assert.deepEqual(paths, ['a', 'a/b/c', 'a/d', 'a/b']);
+  });
+});
+
+describe('the image', { skip: process.platform === 'linux' ? false : 'an image is made of a Node for Linux' }, () => {
+  let folder: string;
+  let archive: Buffer;
+  let config: {
+    readonly config: { readonly User: string; readonly Entrypoint: readonly string[]; readonly Cmd: readonly string[] };
+    readonly rootfs: { readonly diff_ids: readonly string[] };
+  };
+  let manifest: { readonly Config: string; readonly RepoTags: readonly string[]; readonly Layers: readonly string[] };
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'dcred-image-'));
+    archive = await image(BUNDLE);
+    await writeFile(join(folder, 'image.tar'), archive);
+    await run('tar', ['-xf', 'image.tar'], { cwd: folder });
+    [manifest] = JSON.parse(await readFile(join(folder, 'manifest.json'), 'utf8'));
+    config = JSON.parse(await readFile(join(folder, manifest.Config), 'utf8'));
+  });
+  after(() => rm(folder, { recursive: true, force: true }));
+
+  test("has the name that the chart's pods ask for", async () => {
+    assert.deepEqual(manifest.RepoTags, [await defaultImageName()]);
+    assert.match(manifest.RepoTags[0] ?? '', /^dcred\/dcred:\d+\.\d+\.\d+$/);
+  });
+
+  test('names its layers by what is in them', async () => {
+    const digests = await Promise.all(
+      manifest.Layers.map(async (path) =>
+        createHash('sha256')
+          .update(await readFile(join(folder, path)))
+          .digest('hex'),
+      ),
+    );
+    assert.deepEqual(
+      config.rootfs.diff_ids,
+      digests.map((digest) => `sha256:${digest}`),
+    );
+  });
+
+  test('is run by a user without rights, with the command of the Dockerfile', async () => {
+    const dockerfile = await readFile(join(import.meta.dirname, '..', '..', 'Dockerfile'), 'utf8');
+    assert.equal(config.config.User, /^USER (.*)$/m.exec(dockerfile)?.[1]);
+    assert.deepEqual(config.config.Entrypoint, JSON.parse(/^ENTRYPOINT (.*)$/m.exec(dockerfile)?.[1] ?? ''));
+    assert.deepEqual(config.config.Cmd, JSON.parse(/^CMD (.*)$/m.exec(dockerfile)?.[1] ?? ''));
+  });
+
+  test('is the same, byte for byte, when it is made again', async () => {
+    assert.ok(archive.equals(await image(BUNDLE)));
+  });
+
+  test('holds all that its Node needs', {
+    skip: process.getuid?.() === 0 ? false : 'needs root, to run in a root folder of its own',
+  }, async () => {
+    const root = join(folder, 'root');
+    await mkdir(root);
+    for (const layer of manifest.Layers) await run('tar', ['-xpf', join(folder, layer), '-C', root]);
+    assert.equal((await stat(join(root, 'tmp'))).mode & 0o7777, 0o1777);
+    const { stdout } = await run(
+      'chroot',
+      [`--userspec=${config.config.User}`, root, ...config.config.Entrypoint, 'hello'],
+      {
+        env: { PATH: '/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
+      },
+    );
+    const { uid, args, node } = JSON.parse(stdout);
+    assert.equal(uid, 65_532);
+    assert.deepEqual(args, ['hello']);
+    assert.match(node, /^v2\d\./);
+  });
+});
