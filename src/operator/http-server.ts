@@ -21,7 +21,7 @@ const TEXT = 'text/plain; charset=utf-8';
 /** `:8080`, `127.0.0.1:8080`, `[::1]:8080`; `0` is off. Throws AddressError. */
 export function parseAddress(text: string): { readonly host: string | undefined; readonly port: number } | undefined {
   if (text === '0') return undefined;
-  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text);
+  const match = /^(?:\[([^\]\s]+)\]|([^:\s]*)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);
   if (match === null || port > 65_535) {
     throw new AddressError(`expected an address such as ":8080" or "127.0.0.1:8080", or 0 for none; got "${text}"`);
@@ -36,10 +36,15 @@ export async function serveHttp(
   routes: Readonly<Record<string, Answer>>,
 ): Promise<HttpServer> {
   const server = createServer((request, response) => {
-    const route = new URL(request.url ?? '/', 'http://localhost').pathname;
+    // Not by URL, which throws on what a stranger may send: `GET //`.
+    const [route = ''] = (request.url ?? '').split('?', 1);
     const answer = Object.hasOwn(routes, route) ? routes[route] : undefined;
-    if (answer === undefined || (request.method !== 'GET' && request.method !== 'HEAD')) {
-      response.writeHead(answer === undefined ? 404 : 405, { 'content-type': TEXT }).end();
+    if (answer === undefined) {
+      response.writeHead(404, { 'content-type': TEXT }).end();
+      return;
+    }
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      response.writeHead(405, { 'content-type': TEXT, allow: 'GET, HEAD' }).end();
       return;
     }
     answer().then(
