@@ -8,7 +8,6 @@ import {
 import { injectedResources } from '../../src/api/pod-selector.ts';
 import { type DelegationCertificate, readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { type Signer, signerFromPem } from '../../src/credential/signer.ts';
-import type { Logger } from '../../src/kubernetes/log.ts';
 import type { CredentialFacts, IssuedSecret } from '../../src/operator/issued-secret.ts';
 import type { Pod } from '../../src/operator/pod.ts';
 import { renewalTime } from '../../src/operator/schedule.ts';
@@ -97,27 +96,4 @@ export function delegation(options: Parameters<typeof leaf>[0] = {}): Delegation
     certificate: readDelegationCertificate(certificatePem),
     signer: signerFromPem(keyPem),
   };
-}
-
-export interface LogLine {
-  readonly level: 'debug' | 'info' | 'warn' | 'error';
-  readonly fields: object;
-  readonly message: string;
-}
-
-/** A logger that keeps what it is told. */
-export function recordingLogger(): Logger & { readonly lines: LogLine[] } {
-  const lines: LogLine[] = [];
-  const at = (level: LogLine['level']) => (fields: object, message: string) => {
-    lines.push({ level, fields, message });
-  };
-  const logger = {
-    lines,
-    debug: at('debug'),
-    info: at('info'),
-    warn: at('warn'),
-    error: at('error'),
-    child: (): Logger => logger,
-  };
-  return logger;
 }
