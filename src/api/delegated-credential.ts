@@ -15,7 +15,7 @@ export const API_VERSION = 'v1alpha1';
 export const KIND = 'DelegatedCredential';
 
 /** Leaves room for `<name>-<pod name>` and for the volume name `dcred-<name>` (63 characters at most, no dots). */
-const MAX_NAME_LENGTH = 40;
+export const MAX_NAME_LENGTH = 40;
 const DEFAULT_LIFETIME_SECONDS = 172_800;
 
 const LIFETIME_MESSAGE = `lifetimeSeconds must be from ${MIN_LIFETIME_SECONDS} to ${MAX_LIFETIME_SECONDS} (seven days less an hour for clocks that disagree); ${DEFAULT_LIFETIME_SECONDS} is two days`;

@@ -22,13 +22,6 @@ export const ANNOTATIONS = {
   keyAlgorithm: 'dcred.dev/key-algorithm',
 } as const;
 
-/** On the pod: the name of the Secret that it mounts for one resource. Injection writes it. */
-const SECRET_NAME_ANNOTATION_PREFIX = 'secret.dcred.dev/';
-
-export function secretNameAnnotation(resource: string): string {
-  return `${SECRET_NAME_ANNOTATION_PREFIX}${resource}`;
-}
-
 const MAX_SECRET_NAME_LENGTH = 253;
 const HASH_LENGTH = 10;
 const DNS_SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;

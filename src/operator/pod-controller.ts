@@ -7,6 +7,7 @@
  */
 
 import type { DelegatedCredential } from '../api/delegated-credential.ts';
+import { secretNameAnnotation } from '../api/injection.ts';
 import { selects } from '../api/pod-selector.ts';
 import { isReadable } from '../api/read.ts';
 import type { Clock } from '../kubernetes/clock.ts';
@@ -15,14 +16,7 @@ import { type Applied, type Applier, PodFailure, StaleCacheError } from './apply
 import type { Caches } from './caches.ts';
 import { type CertificateState, latestExpiry, stateAt } from './certificate-state.ts';
 import type { IssuedSecret } from './issued-secret.ts';
-import {
-  defaultSecretName,
-  formatPodKey,
-  isSecretName,
-  type PodKey,
-  parsePodKey,
-  secretNameAnnotation,
-} from './names.ts';
+import { defaultSecretName, formatPodKey, isSecretName, type PodKey, parsePodKey } from './names.ts';
 import { type Observed, type Plan, plan, type Step } from './plan.ts';
 import type { Pod } from './pod.ts';
 import type { Reporter } from './reporter.ts';

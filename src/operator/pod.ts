@@ -1,7 +1,7 @@
 /** What the operator keeps of a pod. Pods are watched as metadata only. */
+import { secretNameAnnotation } from '../api/injection.ts';
 import { injectedResources, type SelectablePod } from '../api/pod-selector.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
-import { secretNameAnnotation } from './names.ts';
 
 export interface Pod extends SelectablePod {
   readonly namespace: string;

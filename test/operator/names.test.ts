@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { secretNameAnnotation } from '../../src/api/injection.ts';
 import {
   defaultSecretName,
   formatObjectKey,
@@ -8,7 +9,6 @@ import {
   isSecretName,
   parseObjectKey,
   parsePodKey,
-  secretNameAnnotation,
 } from '../../src/operator/names.ts';
 
 const dnsLabel = fc.stringMatching(/^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$/);
