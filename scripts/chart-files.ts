@@ -1,8 +1,8 @@
 /** What of the chart is generated: its README, and its copy of the CustomResourceDefinition. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { loadYaml } from '@kubernetes/client-node';
-import { chartReadme } from './chart-readme.ts';
+import { load } from 'js-yaml';
+import { type ChartFile, chartReadme } from './chart-readme.ts';
 
 const CHART = 'charts/dcred';
 
@@ -16,6 +16,9 @@ export async function chartFiles(
   return [
     // Helm reads nothing outside of the chart's folder, so the chart needs a copy of its own.
     { path: `${CHART}/files/crds/dcred.dev_delegatedcredentials.yaml`, content: crd },
-    { path: `${CHART}/README.md`, content: chartReadme({ chart: loadYaml(chart), source, values: loadYaml(source) }) },
+    {
+      path: `${CHART}/README.md`,
+      content: chartReadme({ chart: load(chart) as ChartFile, source, values: load(source) }),
+    },
   ];
 }

@@ -1,5 +1,12 @@
 /** Makes the chart's README from the comments in its values.yaml, so that there is one place to write about a value. */
 
+/** What is told of Chart.yaml. */
+export interface ChartFile {
+  readonly name: string;
+  readonly description: string;
+  readonly kubeVersion: string;
+}
+
 /** One row of the table. */
 interface DocumentedValue {
   /** Dotted: `image.tag`. */
@@ -59,9 +66,9 @@ export function documentedValues(source: string, values: unknown): readonly Docu
   return rows;
 }
 
-/** The whole README. `chart` is Chart.yaml, parsed. */
+/** The whole README. */
 export function chartReadme(options: {
-  readonly chart: { readonly name: string; readonly description: string; readonly kubeVersion: string };
+  readonly chart: ChartFile;
   readonly source: string;
   readonly values: unknown;
 }): string {
@@ -78,11 +85,7 @@ ${rows.join('\n')}
 `;
 }
 
-function introduction(chart: {
-  readonly name: string;
-  readonly description: string;
-  readonly kubeVersion: string;
-}): string {
+function introduction(chart: ChartFile): string {
   return `<!-- Generated from values.yaml by "npm run generate". Do not edit. -->
 
 # ${chart.name}

@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { loadYaml } from '@kubernetes/client-node';
+import { load } from 'js-yaml';
 import { imageArchive } from './image-archive.ts';
 import type { TarEntry } from './tar.ts';
 
@@ -21,7 +21,7 @@ export class ImageError extends Error {
 
 /** The name of the image that the chart asks for by default. */
 export async function defaultImageName(): Promise<string> {
-  const read = async (name: string) => loadYaml(await readFile(join(ROOT, 'charts', 'dcred', name), 'utf8'));
+  const read = async (name: string) => load(await readFile(join(ROOT, 'charts', 'dcred', name), 'utf8'));
   const [chart, values] = (await Promise.all([read('Chart.yaml'), read('values.yaml')])) as [
     { readonly appVersion: string },
     { readonly image: { readonly repository: string } },

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { loadAllYaml } from '@kubernetes/client-node';
+import { loadAll } from 'js-yaml';
 import { ensureBinaries } from '../controlplane/binaries.ts';
 import { type Output, run } from '../support/processes.ts';
 
@@ -36,14 +36,10 @@ export async function renderText(values: Values = {}, release = 'dcred'): Promis
   return (await helm(args, JSON.stringify(values))).stdout;
 }
 
-/**
- * The same as objects, to look at. Not to be sent: the parser gives known kinds the field names of a client's classes,
- * such as `_from` for `from`.
- */
+/** The same as objects. */
 export async function render(values: Values = {}, release = 'dcred'): Promise<readonly Manifest[]> {
-  const objects: readonly (Manifest | null)[] = loadAllYaml(await renderText(values, release));
-  // Through JSON, for the parser's objects have no prototype and would equal nothing in a test.
-  return objects.flatMap((object) => (object === null ? [] : [JSON.parse(JSON.stringify(object))]));
+  const objects = loadAll(await renderText(values, release)) as readonly (Manifest | null)[];
+  return objects.flatMap((object) => (object === null ? [] : [object]));
 }
 
 /** The one object of this kind, and of this name where one is given. */

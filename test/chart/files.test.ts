@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { loadYaml } from '@kubernetes/client-node';
+import { load } from 'js-yaml';
 import { chartFiles } from '../../scripts/chart-files.ts';
 import { documentedValues, UndocumentedValueError } from '../../scripts/chart-readme.ts';
 import { crdYaml } from '../../src/api/crd-yaml.ts';
@@ -17,7 +17,7 @@ test("the chart's README and its copy of the CRD are what would be generated now
 });
 
 test('chart, application and package have one version', async () => {
-  const chart = loadYaml<{ version: string; appVersion: string }>(await readFile(join(CHART, 'Chart.yaml'), 'utf8'));
+  const chart = load(await readFile(join(CHART, 'Chart.yaml'), 'utf8')) as { version: string; appVersion: string };
   const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
   assert.deepEqual([chart.version, chart.appVersion], [version, version]);
 });
@@ -31,7 +31,7 @@ test('every value is described, known to the schema, and set by one of the teste
   const source = await readFile(join(CHART, 'values.yaml'), 'utf8');
   const schema = JSON.parse(await readFile(join(CHART, 'values.schema.json'), 'utf8'));
   const untested = new Set(['image.tag', 'rbac.aggregate']);
-  for (const { key } of documentedValues(source, loadYaml(source))) {
+  for (const { key } of documentedValues(source, load(source))) {
     const path = key.split('.');
     const described = path.reduce((node, part) => node?.properties?.[part], schema);
     assert.ok(described !== undefined, `values.schema.json does not know ${key}`);
@@ -64,7 +64,7 @@ describe('the table of values', () => {
   ].join('\n');
 
   test('has a row for every described value, with its default', () => {
-    assert.deepEqual(documentedValues(source, loadYaml(source)), [
+    assert.deepEqual(documentedValues(source, load(source)), [
       { key: 'outer.inner', description: 'The first line, and the second.', default: '1' },
       { key: 'map', description: 'A map is described as a whole.', default: '{"a":"x","b":"y"}' },
       { key: 'list', description: 'A list | with a pipe.', default: '[]' },
@@ -74,7 +74,7 @@ describe('the table of values', () => {
   test('cannot be made when a value has no description', () => {
     const undescribed = `${source}\nmystery: 7\n`;
     assert.throws(
-      () => documentedValues(undescribed, loadYaml(undescribed)),
+      () => documentedValues(undescribed, load(undescribed)),
       (error) => {
         assert.ok(error instanceof UndocumentedValueError);
         assert.match(error.message, /mystery has no description/);
