@@ -91,7 +91,7 @@ const action = fc.oneof(
 test('whatever happens and wherever it is cut, the store ends as the server is, and the changes lead there', async () => {
   const cuts = fc.array(fc.integer({ min: 1, max: 600 }), { maxLength: 8 });
   await fc.assert(
-    fc.asyncProperty(fc.array(action, { minLength: 5, maxLength: 60 }), cuts, async (actions, cutAt) => {
+    fc.asyncProperty(fc.array(action, { minLength: 5, maxLength: 60, size: 'max' }), cuts, async (actions, cutAt) => {
       const fakeHistory = new FakeHistory(cutAt);
       await using fake = await FakeApiServer.start(fakeHistory.answer);
       const stop = new AbortController();

@@ -264,6 +264,7 @@ describe('with a fake API server', () => {
       stream(
         [
           line('ADDED', 'a', 1),
+          bookmark(1),
           line('ADDED', 'b', 2),
           line('DELETED', 'a', 3),
           line('MODIFIED', 'b', 4, '!'),

@@ -38,7 +38,7 @@ const command = fc.oneof(
 describe('Store', () => {
   test('agrees with a plain map and a search through all of it, whatever is done', () => {
     fc.assert(
-      fc.property(fc.array(command, { maxLength: 60 }), (commands) => {
+      fc.property(fc.array(command, { maxLength: 60, size: 'max' }), (commands) => {
         const store = coloured();
         const model = new Map<string, Thing>();
         for (const step of commands) {
