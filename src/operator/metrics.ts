@@ -61,7 +61,7 @@ export class OperatorMetrics {
   );
   readonly #reflector = this.#counter(
     'dcred_watch_events_total',
-    'Life of the watches: list, watch, relist, failure, handler-error.',
+    'Life of the watches: list, watch, failure, handler-error.',
     ['resource', 'event'],
   );
   readonly #queue = this.#counter('dcred_workqueue_events_total', 'Keys added, taken, done and retried.', [

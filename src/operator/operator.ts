@@ -46,6 +46,8 @@ export interface OperatorOptions {
 }
 
 const RESOURCE_WORKERS = 2;
+/** What is under way when the end comes has this long; a request to the API server takes milliseconds. */
+const DRAIN_MS = 5_000;
 const FLUSH_MS = 2_000;
 
 export class Operator {
@@ -105,18 +107,20 @@ export class Operator {
     metrics.leading(true);
     const events = new EventRecorder({ client, controller: CONTROLLER_NAME, instance, namespace, clock, log });
     const reporter = new Reporter({ events, metrics, log });
-    // Workers finish what they have begun: their requests end by themselves, not by this signal.
+    // Two signals: `signal` ends the taking of keys, at once; what has been taken may finish. What is left in the queues is for
+    // the next leader, who looks at everything anyway.
     const working = new AbortController();
     const controllers = this.#controllers(reporter, working.signal);
-    const drained = [
-      this.#work('pod', this.#podQueue, workers, controllers.pods, working.signal),
-      this.#work('resource', this.#resourceQueue, RESOURCE_WORKERS, controllers.resources, working.signal),
-    ];
+    const work = { taking: signal, working: working.signal };
+    const ended = Promise.all([
+      this.#work('pod', this.#podQueue, workers, controllers.pods, work),
+      this.#work('resource', this.#resourceQueue, RESOURCE_WORKERS, controllers.resources, work),
+    ]);
     await aborted(signal);
     log.info({}, 'draining');
-    this.#podQueue.shutDown();
-    this.#resourceQueue.shutDown();
-    await Promise.all(drained);
+    const patience = clock.setTimeout(() => working.abort(), DRAIN_MS);
+    await ended;
+    patience.cancel();
     working.abort();
     await controllers.certificates.ended();
     await events.flush(AbortSignal.timeout(FLUSH_MS));
@@ -155,14 +159,14 @@ export class Operator {
     queue: WorkQueue,
     workers: number,
     controller: Pick<PodController, 'reconcile'>,
-    signal: AbortSignal,
+    { taking, working }: { readonly taking: AbortSignal; readonly working: AbortSignal },
   ): Promise<void> {
     const { log, metrics } = this.#options;
     return runWorkers({
       queue,
       workers,
-      reconcile: (key, stop) => controller.reconcile(key, stop),
-      signal,
+      reconcile: (key) => controller.reconcile(key, working),
+      signal: taking,
       log: log.child({ queue: name }),
       observe: (observation) => metrics.reconciled(name, observation),
     });
