@@ -9,6 +9,11 @@ import { DELETE_REASONS, type DeleteReason, ISSUE_REASONS, type IssueReason } fr
 import type { PodTally } from './status.ts';
 
 const FAILURES: readonly PodFailureReason[] = ['SecretNameInvalid', 'SecretNameTaken', 'SecretRefused'];
+const WATCHED = ['delegatedcredentials', 'pods', 'secrets', 'certificates'] as const;
+const WATCH_EVENTS = ['list', 'watch', 'failure', 'handler-error'] as const satisfies ReflectorEvent['kind'][];
+const QUEUES = ['pod', 'resource'] as const;
+const QUEUE_EVENTS = ['add', 'take', 'done', 'retry'] as const satisfies WorkQueueEvent['kind'][];
+const OUTCOMES = ['done', 'at', 'retry'] as const satisfies ReconcileObservation['outcome'][];
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 export interface ResourceFacts {
@@ -80,6 +85,12 @@ export class OperatorMetrics {
     for (const reason of ISSUE_REASONS) this.#issued.inc({ reason }, 0);
     for (const reason of DELETE_REASONS) this.#deleted.inc({ reason }, 0);
     for (const reason of FAILURES) this.#failed.inc({ reason }, 0);
+    for (const resource of WATCHED) for (const event of WATCH_EVENTS) this.#reflector.inc({ resource, event }, 0);
+    for (const queue of QUEUES) {
+      for (const event of QUEUE_EVENTS) this.#queue.inc({ queue, event }, 0);
+      for (const outcome of OUTCOMES) this.#reconcile.zero({ queue, outcome });
+      this.#queueWait.zero({ queue });
+    }
     this.#leader.set(0);
     this.#gauge('dcred_build_info', 'Always 1; the version is in the label.', ['version']).set({ version }, 1);
   }
@@ -113,6 +124,11 @@ export class OperatorMetrics {
     setOrRemove(this.#expiry, labels, pods.earliestExpiry);
     setOrRemove(this.#renewal, labels, pods.nextRenewal);
     setOrRemove(this.#notAfter, labels, certificateNotAfter);
+  }
+
+  /** It cannot be read: its other series stay as they were last known. */
+  unready({ name, namespace }: Pick<ResourceFacts, 'namespace' | 'name'>): void {
+    this.#ready.set({ namespace, name }, 0);
   }
 
   resourceGone(namespace: string, name: string): void {

@@ -42,6 +42,18 @@ export interface ResourceControllerOptions {
   readonly clock: Clock;
 }
 
+interface Concern {
+  /** Undefined: there was no spec that could be read. */
+  readonly generation: number | undefined;
+  /**
+   * The very reading of the certificate, while it is usable. The same certificate read again is another one: in between it may
+   * have been missing, and a pod that was looked at then waits for somebody to ask it again.
+   */
+  readonly certificate: CertificateState | 'unusable';
+}
+
+const NOBODY_ASKED: Concern = Object.freeze({ generation: undefined, certificate: 'unusable' });
+
 /** What is remembered of a resource between two looks at it. */
 interface Memory {
   /** When it was first seen. */
@@ -50,7 +62,7 @@ interface Memory {
   readonly uid: string;
   selector: unknown;
   /** What concerned every pod when they were last asked to look; fan out when it differs. */
-  fannedOut: string;
+  fannedOut: Concern;
   /** What was last written: the cache may be behind it. */
   status: DelegatedCredentialStatus;
   statusWrittenMs: number;
@@ -69,8 +81,12 @@ export class ResourceController {
   /** Something that the status shows may have changed: look again, at most once a second. */
   touch(key: string): void {
     const { clock, resourceQueue } = this.#options;
-    const counted = this.#memories.get(key)?.countedMs ?? 0;
-    resourceQueue.addAt(key, Math.max(clock.now(), counted + STATUS_INTERVAL_MS));
+    const memory = this.#memories.get(key);
+    // Gone, or not looked at yet: then there is no status to keep up to date.
+    if (memory === undefined) return;
+    const now = clock.now();
+    const counted = Math.min(memory.countedMs, now);
+    resourceQueue.addAt(key, Math.max(now, counted + STATUS_INTERVAL_MS));
   }
 
   /** The certificate of a resource, as far as it may be used. */
@@ -90,7 +106,7 @@ export class ResourceController {
     const resource = caches.resources.get(namespace, name)?.value;
     if (resource === undefined) return this.#forget(key);
     const memory = this.#remember(key, resource);
-    if (!isReadable(resource)) return await this.#reportUnreadable(key, resource, memory, signal);
+    if (!isReadable(resource)) return await this.#reportUnreadable(resource, memory, signal);
 
     this.#follow(key, resource, memory);
     const now = Math.floor(clock.now() / 1000);
@@ -128,7 +144,7 @@ export class ResourceController {
       sinceMs: this.#options.clock.now(),
       uid: metadata.uid,
       selector: NEVER,
-      fannedOut: '',
+      fannedOut: NOBODY_ASKED,
       status,
       statusWrittenMs: 0,
       countedMs: 0,
@@ -166,22 +182,21 @@ export class ResourceController {
     const { caches, membership, podQueue } = this.#options;
     // Soon it will be known, and the pods are asked once.
     if (certificate.kind === 'pending') return;
-    const usable = certificate.kind === 'usable' ? certificate.certificate.sha256 : certificate.kind;
-    const fingerprint = `${resource.metadata.generation} ${usable}`;
-    if (memory.fannedOut === fingerprint) return;
-    memory.fannedOut = fingerprint;
+    const concern: Concern = {
+      generation: resource.metadata.generation,
+      certificate: certificate.kind === 'usable' ? certificate : 'unusable',
+    };
+    const { fannedOut } = memory;
+    if (fannedOut.generation === concern.generation && fannedOut.certificate === concern.certificate) return;
+    memory.fannedOut = concern;
     fanOut({ caches, membership, podQueue, ...parseObjectKey(key) });
   }
 
-  async #reportUnreadable(
-    key: string,
-    resource: UnreadableResource,
-    memory: Memory,
-    signal: AbortSignal,
-  ): Promise<Outcome> {
+  async #reportUnreadable(resource: UnreadableResource, memory: Memory, signal: AbortSignal): Promise<Outcome> {
     const now = Math.floor(this.#options.clock.now() / 1000);
     const { metadata, problem } = resource;
-    memory.fannedOut = `${key} unreadable`;
+    memory.fannedOut = NOBODY_ASKED;
+    this.#options.metrics.unready(metadata);
     const status = unreadableStatus(problem, metadata.generation, memory.status, now);
     return (await this.#writeStatus(resource, status, memory, signal)) ?? { kind: 'done' };
   }
@@ -207,7 +222,7 @@ export class ResourceController {
         metadataOnly: true,
       });
     } catch (error) {
-      if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) return { kind: 'done' };
+      if (isApiError(error, 'NotFound')) return { kind: 'done' };
       return { kind: 'retry', error, maxDelayMs: STATUS_RETRY_MS };
     }
     this.#announce(metadata, memory.status, status);

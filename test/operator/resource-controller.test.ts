@@ -1,0 +1,353 @@
+import assert from 'node:assert/strict';
+import { before, describe, test } from 'node:test';
+import type { DelegatedCredential, DelegatedCredentialStatus } from '../../src/api/delegated-credential.ts';
+import type { UnreadableResource } from '../../src/api/read.ts';
+import type { ApiClient } from '../../src/kubernetes/api-client.ts';
+import { ApiError } from '../../src/kubernetes/api-error.ts';
+import { WorkQueue } from '../../src/kubernetes/work-queue.ts';
+import type { Caches } from '../../src/operator/caches.ts';
+import { type CertificateState, PENDING, refused } from '../../src/operator/certificate-state.ts';
+import type { CertificateWatcher } from '../../src/operator/certificate-watcher.ts';
+import type { IssuedSecret } from '../../src/operator/issued-secret.ts';
+import { Membership } from '../../src/operator/membership.ts';
+import { OperatorMetrics } from '../../src/operator/metrics.ts';
+import type { Pod } from '../../src/operator/pod.ts';
+import { Reporter } from '../../src/operator/reporter.ts';
+import { ResourceController } from '../../src/operator/resource-controller.ts';
+import { type Delegation, delegation, issuedSecret, podOf, resource, specOf } from '../support/builders.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { recordingLogger } from '../support/recording-logger.ts';
+
+const KEY = 'edge/web';
+const signal = new AbortController().signal;
+let authority: Delegation;
+
+before(() => {
+  authority = delegation();
+});
+
+const usable = (): CertificateState => ({
+  kind: 'usable',
+  certificate: authority.certificate,
+  signer: authority.signer,
+});
+
+/** A cluster as the controller sees it: the caches, the API server and the certificates are fakes, the queues are not. */
+class World {
+  readonly clock = new FakeClock((authority.certificate.notBefore + 1_000) * 1000);
+  readonly podQueue = new WorkQueue({ clock: this.clock, random: () => 0 });
+  readonly resourceQueue = new WorkQueue({ clock: this.clock, random: () => 0 });
+  readonly membership = new Membership();
+  readonly metrics = new OperatorMetrics('test');
+  readonly written: DelegatedCredentialStatus[] = [];
+  readonly referred: (string | undefined)[] = [];
+  found: DelegatedCredential | UnreadableResource | undefined = resource();
+  pods: Pod[] = [podOf()];
+  secrets: IssuedSecret[] = [];
+  certificate: CertificateState = usable();
+  refusal: string | undefined;
+  readonly controller: ResourceController;
+
+  constructor() {
+    const caches = {
+      resources: { get: () => this.found && { value: this.found } },
+      pods: {
+        get: (_: string, name: string) => this.pods.find((pod) => pod.name === name),
+        byIndex: () => this.pods,
+      },
+      secrets: {
+        byIndex: (_: string, index: string) => (index === 'resource' ? this.secrets.map((issued) => ({ issued })) : []),
+      },
+    } as unknown as Caches;
+    const certificates = {
+      refer: (_: string, secret: { name: string } | undefined) => this.referred.push(secret?.name),
+      state: () => this.certificate,
+    } as unknown as CertificateWatcher;
+    const client = {
+      mergePatch: async (_type: unknown, _ref: unknown, patch: { status: DelegatedCredentialStatus }) => {
+        if (this.refusal !== undefined) throw new ApiError('refused', { status: 409, reason: this.refusal });
+        this.written.push(patch.status);
+      },
+    } as unknown as ApiClient;
+    const log = recordingLogger();
+    this.controller = new ResourceController({
+      client,
+      caches,
+      membership: this.membership,
+      certificates,
+      pods: { failureOf: () => undefined },
+      podQueue: this.podQueue,
+      resourceQueue: this.resourceQueue,
+      reporter: new Reporter({ events: { record: () => {} }, metrics: this.metrics, log }),
+      metrics: this.metrics,
+      clock: this.clock,
+    });
+  }
+
+  reconcile() {
+    return this.controller.reconcile(KEY, signal);
+  }
+
+  /** The pod keys that wait, which are then done with. */
+  async asked(): Promise<readonly string[]> {
+    const keys: string[] = [];
+    while (this.podQueue.length > 0) {
+      const key = (await this.podQueue.take(signal)) ?? '';
+      this.podQueue.done(key);
+      keys.push(key);
+    }
+    return keys;
+  }
+
+  reason(): string | undefined {
+    return this.written.at(-1)?.conditions?.find(({ type }) => type === 'Ready')?.reason;
+  }
+
+  async metric(name: string): Promise<string | undefined> {
+    const text = await this.metrics.registry.metrics();
+    return text
+      .split('\n')
+      .find((line) => line.startsWith(name))
+      ?.split(' ')[1];
+  }
+}
+
+describe('a resource that is new', () => {
+  test('has its certificate watched, its pods asked and its status written', async () => {
+    const world = new World();
+    await world.reconcile();
+    assert.deepEqual(world.referred, ['web-tls']);
+    assert.deepEqual(await world.asked(), ['edge/web/web-0']);
+    assert.equal(world.reason(), 'Issuing');
+  });
+
+  test('has no status before its certificate was read, for five seconds', async () => {
+    const world = new World();
+    world.certificate = PENDING;
+    const until = world.clock.now() + 5_000;
+    assert.deepEqual(await world.reconcile(), { kind: 'at', timeMs: until });
+    assert.deepEqual(world.written, []);
+    assert.deepEqual(await world.asked(), [], 'and the pods are asked once');
+    world.clock.advance(5_000);
+    await world.reconcile();
+    assert.equal(world.reason(), 'Issuing');
+  });
+
+  test('that names a Secret of another namespace is told so, and that Secret is not read', async () => {
+    const world = new World();
+    world.found = resource({ spec: specOf({ certificateRef: { name: 'web-tls', namespace: 'vault' } }) });
+    await world.reconcile();
+    assert.deepEqual(world.referred, [undefined]);
+    assert.equal(world.reason(), 'CertificateNotPermitted');
+  });
+
+  test('that names its own namespace is served', async () => {
+    const world = new World();
+    world.found = resource({ spec: specOf({ certificateRef: { name: 'web-tls', namespace: 'edge' } }) });
+    await world.reconcile();
+    assert.deepEqual(world.referred, ['web-tls']);
+    assert.equal(world.reason(), 'Issuing');
+  });
+});
+
+describe('the pods of a resource are asked again', () => {
+  async function settled(): Promise<World> {
+    const world = new World();
+    await world.reconcile();
+    await world.asked();
+    return world;
+  }
+
+  test('not because it is looked at', async () => {
+    const world = await settled();
+    await world.reconcile();
+    assert.deepEqual(await world.asked(), []);
+  });
+
+  test('when its spec changes', async () => {
+    const world = await settled();
+    world.found = resource({ generation: 2 });
+    await world.reconcile();
+    assert.deepEqual(await world.asked(), ['edge/web/web-0']);
+  });
+
+  test('when it was made anew under the same name', async () => {
+    const world = await settled();
+    world.found = resource({ uid: 'another' });
+    await world.reconcile();
+    assert.deepEqual(await world.asked(), ['edge/web/web-0']);
+  });
+
+  test('when its certificate goes, and when it comes back', async () => {
+    const world = await settled();
+    world.certificate = refused('CertificateNotFound', 'create it');
+    await world.reconcile();
+    assert.deepEqual(await world.asked(), ['edge/web/web-0']);
+    world.certificate = usable();
+    await world.reconcile();
+    assert.deepEqual(await world.asked(), ['edge/web/web-0']);
+  });
+
+  test('when its certificate went and came back before anyone looked: a pod may have looked, and given up', async () => {
+    const world = await settled();
+    world.certificate = usable();
+    await world.reconcile();
+    assert.deepEqual(await world.asked(), ['edge/web/web-0']);
+  });
+
+  test('when its certificate begins to be valid', async () => {
+    const world = new World();
+    const { notBefore } = authority.certificate;
+    world.clock.jump((notBefore - 10) * 1000 - world.clock.now());
+    assert.deepEqual(await world.reconcile(), { kind: 'at', timeMs: notBefore * 1000 });
+    assert.equal(world.reason(), 'CertificateInvalid');
+    await world.asked();
+    world.clock.advance(10_000);
+    await world.reconcile();
+    assert.deepEqual(await world.asked(), ['edge/web/web-0']);
+  });
+
+  test('by another selector, also those that it left', async () => {
+    const world = await settled();
+    world.pods = [podOf(), podOf({ name: 'api-0', labels: { app: 'api' } })];
+    world.secrets = [issuedSecret()];
+    world.found = resource({ generation: 2, spec: specOf({ podSelector: { matchLabels: { app: 'api' } } }) });
+    await world.reconcile();
+    assert.deepEqual(await world.asked(), ['edge/web/api-0', 'edge/web/web-0']);
+    assert.deepEqual([...world.membership.podsOf('edge', 'web')], ['api-0']);
+  });
+});
+
+describe('a resource that is gone', () => {
+  test('leaves nothing behind: its Secrets are looked at, its certificate is let go', async () => {
+    const world = new World();
+    await world.reconcile();
+    await world.asked();
+    world.found = undefined;
+    world.secrets = [issuedSecret(), issuedSecret({ name: 'web-old', podName: 'old' })];
+    assert.deepEqual(await world.reconcile(), { kind: 'done' });
+    assert.deepEqual(await world.asked(), ['edge/web/web-0', 'edge/web/old']);
+    assert.equal(world.referred.at(-1), undefined);
+    assert.equal(world.membership.podsOf('edge', 'web').size, 0);
+    assert.equal(await world.metric('dcred_ready{'), undefined);
+  });
+
+  test('is not looked at again for each of its Secrets that goes', async () => {
+    const world = new World();
+    await world.reconcile();
+    world.found = undefined;
+    await world.reconcile();
+    world.controller.touch(KEY);
+    assert.deepEqual([world.resourceQueue.length, world.resourceQueue.delayed], [0, 0]);
+  });
+});
+
+describe('a resource that cannot be read', () => {
+  const unreadable = (): UnreadableResource => {
+    const { metadata, status } = resource({ generation: 2 });
+    return { metadata, status, problem: 'spec.usage: wrong' };
+  };
+
+  test('is told so, and nothing is done or undone for it', async () => {
+    const world = new World();
+    world.found = unreadable();
+    await world.reconcile();
+    assert.equal(world.reason(), 'SpecInvalid');
+    assert.deepEqual(await world.asked(), []);
+  });
+
+  test('is not ready, also to those who read metrics', async () => {
+    const world = new World();
+    world.pods = [];
+    await world.reconcile();
+    assert.equal(await world.metric('dcred_ready{'), '1');
+    world.clock.advance(2_000);
+    world.found = unreadable();
+    await world.reconcile();
+    assert.equal(world.reason(), 'SpecInvalid');
+    assert.equal(await world.metric('dcred_ready{'), '0');
+  });
+
+  test('is served once it can be', async () => {
+    const world = new World();
+    world.found = unreadable();
+    await world.reconcile();
+    world.found = resource({ generation: 3 });
+    await world.reconcile();
+    assert.deepEqual(await world.asked(), ['edge/web/web-0']);
+  });
+});
+
+describe('the status of a resource', () => {
+  test('is written when it says something new, and not before a second has passed', async () => {
+    const world = new World();
+    await world.reconcile();
+    await world.reconcile();
+    assert.equal(world.written.length, 1);
+    const next = world.clock.now() + 1_000;
+    world.clock.advance(300);
+    world.pods = [];
+    assert.deepEqual(await world.reconcile(), { kind: 'at', timeMs: next });
+    assert.equal(world.written.length, 1);
+    world.clock.advance(700);
+    await world.reconcile();
+    assert.equal(world.written.length, 2);
+    assert.equal(world.reason(), 'NoPods');
+  });
+
+  test('is written at once after a clock was set back', async () => {
+    const world = new World();
+    await world.reconcile();
+    world.clock.jump(-600_000);
+    world.pods = [];
+    await world.reconcile();
+    assert.equal(world.written.length, 2);
+  });
+
+  test('removes what is not so any more', async () => {
+    const world = new World();
+    await world.reconcile();
+    const [patch] = world.written as readonly Record<string, unknown>[];
+    assert.equal(patch?.['nextRenewalTime'], null);
+    assert.equal(patch['earliestExpiryTime'], null);
+  });
+
+  test('of one that is gone meanwhile is nothing to insist on', async () => {
+    const world = new World();
+    world.refusal = 'NotFound';
+    assert.deepEqual(await world.reconcile(), { kind: 'done' });
+  });
+
+  for (const reason of ['Conflict', 'Forbidden', 'ServiceUnavailable', 'Network'] as const) {
+    test(`that met ${reason} is written later`, async () => {
+      const world = new World();
+      world.refusal = reason;
+      const outcome = await world.reconcile();
+      assert.equal(outcome.kind, 'retry');
+      world.refusal = undefined;
+      await world.reconcile();
+      assert.equal(world.written.length, 1);
+    });
+  }
+});
+
+describe('a resource that is touched', () => {
+  test('is looked at, at most once a second', async () => {
+    const world = new World();
+    await world.reconcile();
+    world.controller.touch(KEY);
+    world.controller.touch(KEY);
+    assert.deepEqual([world.resourceQueue.length, world.resourceQueue.delayed], [0, 1]);
+    world.clock.advance(1_000);
+    assert.deepEqual([world.resourceQueue.length, world.resourceQueue.delayed], [1, 0]);
+  });
+
+  test('is looked at within a second after a clock was set back', async () => {
+    const world = new World();
+    await world.reconcile();
+    world.clock.jump(-3_600_000);
+    world.controller.touch(KEY);
+    world.clock.advance(1_000);
+    assert.equal(world.resourceQueue.length, 1);
+  });
+});
