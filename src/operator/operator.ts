@@ -22,6 +22,7 @@ import type { GenerateKey } from './issuer.ts';
 import { Membership } from './membership.ts';
 import type { OperatorMetrics } from './metrics.ts';
 import { CONTROLLER_NAME, formatObjectKey, formatPodKey } from './names.ts';
+import { Notifier } from './notify.ts';
 import { type Pod, samePod } from './pod.ts';
 import { PodController } from './pod-controller.ts';
 import { Reporter } from './reporter.ts';
@@ -32,6 +33,8 @@ export interface OperatorOptions {
   /** Empty: every namespace. */
   readonly namespaces: readonly string[];
   readonly workers: number;
+  /** Tell kubelets of new Secrets, by an annotation of the pod. */
+  readonly notifyPods: boolean;
   /** Undefined: leads at once, alone. */
   readonly elector: LeaderElector | undefined;
   readonly metrics: OperatorMetrics;
@@ -122,13 +125,15 @@ export class Operator {
     await ended;
     patience.cancel();
     working.abort();
+    this.#podQueue.shutDown();
+    this.#resourceQueue.shutDown();
     await controllers.certificates.ended();
     await events.flush(AbortSignal.timeout(FLUSH_MS));
     metrics.leading(false);
   }
 
   #controllers(reporter: Reporter, signal: AbortSignal) {
-    const { client, clock, generateKey = generateCredentialKey, log, metrics } = this.#options;
+    const { client, clock, generateKey = generateCredentialKey, log, metrics, notifyPods } = this.#options;
     const certificates = new CertificateWatcher({
       engine: this.#engine('certificates'),
       log,
@@ -139,6 +144,7 @@ export class Operator {
     const pods: PodController = new PodController({
       ...shared,
       applier: new Applier({ client, generateKey, reporter, clock }),
+      notifier: notifyPods ? new Notifier({ client, clock, log, metrics }) : undefined,
       certificateOf: (resource) => resources.certificateOf(resource),
       onOutcome: (namespace, name) => resources.touch(formatObjectKey({ namespace, name })),
     });
