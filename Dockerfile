@@ -13,7 +13,8 @@ RUN npm ci --no-audit --no-fund
 COPY tsconfig.json ./
 COPY scripts scripts
 COPY src src
-RUN npm run build
+ARG REVISION=unknown
+RUN DCRED_COMMIT="${REVISION}" npm run build
 
 FROM ${RUNTIME_BASE}
 ARG VERSION=development

@@ -17,6 +17,11 @@ $(MODULES): package.json package-lock.json .npmrc
 build: $(MODULES) ## dist/dcred.js, one bundled file for Node >= 22.19, with its source map
 	@npm run --silent build
 
+.PHONY: image
+image: $(MODULES) ## dist/image.tar, a docker-archive with the chart's default name; made without a registry
+	@npm run --silent build
+	@npm run --silent image
+
 .PHONY: test
 test: $(MODULES) ## every test that this machine can run; says which it cannot and why
 	@npm run --silent test

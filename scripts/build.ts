@@ -56,8 +56,10 @@ await chmod(OUT, 0o755);
 const bytes = result.metafile.outputs['dist/dcred.js']?.bytes ?? 0;
 process.stdout.write(`dist/dcred.js ${version}: ${(bytes / 1024).toFixed(0)} KiB\n`);
 
-/** The commit that is built; `unknown` outside a checkout. */
+/** The commit that is built, by DCRED_COMMIT where there is no checkout to ask; `unknown` without either. */
 function commit(): string {
+  const { DCRED_COMMIT } = process.env;
+  if (DCRED_COMMIT !== undefined && DCRED_COMMIT !== '') return DCRED_COMMIT;
   try {
     return execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], {
       cwd: ROOT,
