@@ -9,9 +9,11 @@ import { operatorCommand } from './cli/operator.ts';
 import { run } from './cli/run.ts';
 import { verifyCommand } from './cli/verify.ts';
 import { versionCommand } from './cli/version.ts';
+import { webhookCommand } from './cli/webhook.ts';
 
 const COMMANDS: readonly Command[] = [
   operatorCommand,
+  webhookCommand,
   issueCommand,
   verifyCommand,
   inspectCommand,

@@ -1,17 +1,15 @@
 import { randomUUID } from 'node:crypto';
-import { pino } from 'pino';
 import { systemClock } from '../kubernetes/clock.ts';
 import { LeaderElector } from '../kubernetes/leader-election.ts';
-import type { Logger } from '../kubernetes/log.ts';
-import { type HttpServer, parseAddress, probe, serveHttp } from '../operator/http-server.ts';
+import { type HttpServer, type parseAddress, probe, serveHttp } from '../operator/http-server.ts';
 import { OperatorMetrics } from '../operator/metrics.ts';
 import { Operator } from '../operator/operator.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { connect, createClient, instanceName, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
+import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
 
 const LEASE_NAME = 'dcred-operator';
-const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 const MAX_WORKERS = 256;
 
 export const operatorCommand: Command = {
@@ -32,20 +30,9 @@ export const operatorCommand: Command = {
       help: 'serve this namespace only; may be repeated; default: all',
     },
     'leader-elect': { type: 'boolean', default: true, help: 'take turns with other replicas by a Lease' },
-    'metrics-bind-address': {
-      type: 'string',
-      value: 'ADDRESS',
-      default: ':8080',
-      help: 'where /metrics is served; 0: nowhere',
-    },
-    'health-probe-bind-address': {
-      type: 'string',
-      value: 'ADDRESS',
-      default: ':8081',
-      help: 'where /healthz and /readyz are served; 0: nowhere',
-    },
+    ...ADDRESS_OPTIONS,
     workers: { type: 'string', value: 'N', default: '16', help: 'how many pods are worked on at a time' },
-    'log-level': { type: 'string', value: 'LEVEL', default: 'info', choices: LOG_LEVELS, help: 'how much is logged' },
+    ...LOG_OPTIONS,
   },
   run: runOperator,
 };
@@ -110,30 +97,4 @@ function readWorkers(text: string): number {
   const workers = Number(text);
   if (Number.isInteger(workers) && workers >= 1 && workers <= MAX_WORKERS) return workers;
   throw new UsageError(`--workers takes a whole number from 1 to ${MAX_WORKERS}; got "${text}"`);
-}
-
-function readAddress(args: CommandArguments, option: string): ReturnType<typeof parseAddress> {
-  try {
-    return parseAddress(args.required(option));
-  } catch (error) {
-    throw new UsageError(`--${option}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
-  }
-}
-
-/** JSON lines on standard error. Errors are logged by class, code and message, never with what they carry. */
-function createLogger(level: string, io: CommandIo): Logger {
-  const options = {
-    level,
-    base: null,
-    timestamp: () => `,"time":"${new Date(io.now()).toISOString()}"`,
-    formatters: { level: (label: string) => ({ level: label }) },
-    serializers: { err: describeError, error: describeError },
-  };
-  return pino(options, { write: (line: string) => void io.stderr.write(line) }) satisfies Logger;
-}
-
-function describeError(error: unknown): unknown {
-  if (!(error instanceof Error)) return String(error);
-  const { code } = error as { readonly code?: unknown };
-  return { class: error.name, ...(typeof code === 'string' ? { code } : {}), message: error.message };
 }

@@ -1,0 +1,76 @@
+/** Prometheus metrics of the webhook. Every series that can be known beforehand starts at 0. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { ApiCall } from '../kubernetes/api-types.ts';
+import type { ReflectorEvent } from '../kubernetes/reflector.ts';
+import type { CertificateEvent } from './certificate-keeper.ts';
+import type { AdmissionObservation } from './server.ts';
+
+const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1];
+
+export class WebhookMetrics {
+  readonly registry = new Registry();
+  readonly #admissions = new Histogram({
+    name: 'dcred_admission_duration_seconds',
+    help: 'Admission requests by outcome: injected, unchanged, or refused as malformed.',
+    labelNames: ['outcome'],
+    buckets: SECONDS,
+    registers: [this.registry],
+  });
+  readonly #warnings = this.#counter('dcred_admission_warnings_total', 'Warnings sent to those who create pods.', []);
+  readonly #certificate = this.#counter(
+    'dcred_webhook_certificate_events_total',
+    'Life of the serving certificate: issued, trusted, served, failed.',
+    ['event'],
+  );
+  readonly #notAfter = new Gauge({
+    name: 'dcred_webhook_certificate_not_after_timestamp_seconds',
+    help: 'When the certificate that is served ends.',
+    registers: [this.registry],
+  });
+  readonly #apiSeconds = new Histogram({
+    name: 'dcred_api_request_duration_seconds',
+    help: 'Requests to the API server; status 0: no answer.',
+    labelNames: ['verb', 'resource', 'status'],
+    buckets: SECONDS,
+    registers: [this.registry],
+  });
+  readonly #watch = this.#counter(
+    'dcred_watch_events_total',
+    'Life of the watches: list, watch, failure, handler-error.',
+    ['resource', 'event'],
+  );
+
+  constructor(version: string) {
+    for (const outcome of ['injected', 'unchanged', 'refused']) this.#admissions.zero({ outcome });
+    for (const event of ['issued', 'trusted', 'served', 'failed']) this.#certificate.inc({ event }, 0);
+    const info = { name: 'dcred_build_info', help: 'Always 1; the version is in the label.' };
+    new Gauge({ ...info, labelNames: ['version'], registers: [this.registry] }).set({ version }, 1);
+  }
+
+  /** What Node itself has to tell. Starts observers, so not for every test. */
+  collectProcessMetrics(): void {
+    collectDefaultMetrics({ register: this.registry });
+  }
+
+  admission({ outcome, seconds, warnings }: AdmissionObservation): void {
+    this.#admissions.observe({ outcome }, seconds);
+    this.#warnings.inc(warnings);
+  }
+
+  certificateEvent(event: CertificateEvent): void {
+    this.#certificate.inc({ event: event.kind });
+    if (event.kind === 'served') this.#notAfter.set(event.notAfter / 1000);
+  }
+
+  apiCall({ resource, seconds, status, verb }: ApiCall): void {
+    this.#apiSeconds.observe({ verb, resource, status: String(status) }, seconds);
+  }
+
+  watchEvent(resource: string, { kind }: ReflectorEvent): void {
+    this.#watch.inc({ resource, event: kind });
+  }
+
+  #counter<L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> {
+    return new Counter({ name, help, labelNames, registers: [this.registry] });
+  }
+}

@@ -1,0 +1,53 @@
+/** The flags that every long-running command shares, and what becomes of them. */
+import { pino } from 'pino';
+import type { Logger } from '../kubernetes/log.ts';
+import { parseAddress } from '../operator/http-server.ts';
+import { type CommandArguments, type CommandIo, type OptionSpec, UsageError } from './command.ts';
+
+const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+
+export const LOG_OPTIONS = {
+  'log-level': { type: 'string', value: 'LEVEL', default: 'info', choices: LOG_LEVELS, help: 'how much is logged' },
+} as const satisfies Readonly<Record<string, OptionSpec>>;
+
+export const ADDRESS_OPTIONS = {
+  'metrics-bind-address': {
+    type: 'string',
+    value: 'ADDRESS',
+    default: ':8080',
+    help: 'where /metrics is served; 0: nowhere',
+  },
+  'health-probe-bind-address': {
+    type: 'string',
+    value: 'ADDRESS',
+    default: ':8081',
+    help: 'where /healthz and /readyz are served; 0: nowhere',
+  },
+} as const satisfies Readonly<Record<string, OptionSpec>>;
+
+/** Undefined: off. Throws UsageError. */
+export function readAddress(args: CommandArguments, option: string): ReturnType<typeof parseAddress> {
+  try {
+    return parseAddress(args.required(option));
+  } catch (error) {
+    throw new UsageError(`--${option}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+}
+
+/** JSON lines on standard error. Errors are logged by class, code and message, never with what they carry. */
+export function createLogger(level: string, io: CommandIo): Logger {
+  const options = {
+    level,
+    base: null,
+    timestamp: () => `,"time":"${new Date(io.now()).toISOString()}"`,
+    formatters: { level: (label: string) => ({ level: label }) },
+    serializers: { err: describeError, error: describeError },
+  };
+  return pino(options, { write: (line: string) => void io.stderr.write(line) }) satisfies Logger;
+}
+
+function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return String(error);
+  const { code } = error as { readonly code?: unknown };
+  return { class: error.name, ...(typeof code === 'string' ? { code } : {}), message: error.message };
+}

@@ -1,0 +1,140 @@
+import { randomBytes } from 'node:crypto';
+import { isIP } from 'node:net';
+import type { Webhook } from '../admission/webhook.ts';
+import { systemClock } from '../kubernetes/clock.ts';
+import { type HttpServer, probe, serveHttp } from '../operator/http-server.ts';
+import { VERSION } from '../version.ts';
+import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
+import { parseDuration } from './duration.ts';
+import { connect, createClient, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
+import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
+
+const HOST_NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+
+export const webhookCommand: Command = {
+  name: 'webhook',
+  summary: 'run the admission server that injects credentials into pods',
+  usage: 'webhook [options]',
+  description:
+    'Answers the API server when a pod with the label dcred.dev/inject is created: the pod gets a Secret name of its own, and ' +
+    'that Secret as a volume. Makes and renews its own serving certificate, which all replicas share by a Secret, and tells the ' +
+    'API server of it in the MutatingWebhookConfiguration. Runs until SIGTERM or SIGINT.',
+  example: 'dcred webhook --namespace dcred-system --service-name dcred-webhook --webhook-configuration dcred-webhook',
+  options: {
+    ...KUBERNETES_OPTIONS,
+    namespace: {
+      type: 'string',
+      short: 'n',
+      value: 'NAMESPACE',
+      help: "namespace of the Service and of the certificate's Secret; default: the pod's, or the context's",
+    },
+    'bind-address': { type: 'string', value: 'ADDRESS', default: ':8443', help: 'where pods are admitted, by HTTPS' },
+    ...ADDRESS_OPTIONS,
+    'service-name': {
+      type: 'string',
+      value: 'NAME',
+      default: 'dcred-webhook',
+      help: 'Service by which the API server reaches the webhook',
+    },
+    host: {
+      type: 'string',
+      multiple: true,
+      value: 'NAME',
+      help: 'further name or address by which it is reached, for a configuration with a URL; may be repeated',
+    },
+    'cert-secret': {
+      type: 'string',
+      value: 'NAME',
+      default: 'dcred-webhook-cert',
+      help: 'Secret in which the replicas share the serving certificate',
+    },
+    'webhook-configuration': {
+      type: 'string',
+      value: 'NAME',
+      default: 'dcred-webhook',
+      help: 'MutatingWebhookConfiguration that is told whom to trust',
+    },
+    'shutdown-delay': {
+      type: 'string',
+      value: 'DURATION',
+      default: '5s',
+      help: 'how long it still answers after it was told to end, until everybody knows',
+    },
+    ...LOG_OPTIONS,
+  },
+  run: runWebhook,
+};
+
+async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitStatus> {
+  const address = readAddress(args, 'bind-address');
+  if (address === undefined) throw new UsageError('--bind-address: expected an address such as ":8443"; got "0"');
+  const metricsAddress = readAddress(args, 'metrics-bind-address');
+  const healthAddress = readAddress(args, 'health-probe-bind-address');
+  const shutdownDelayMs = parseDuration(args.required('shutdown-delay'), '--shutdown-delay') * 1000;
+  const hosts = readHosts(args);
+  const log = createLogger(args.required('log-level'), io);
+  // Loaded here, for what makes certificates is of no use to any other command.
+  const [{ WebhookMetrics }, { Webhook: WebhookServer }] = await Promise.all([
+    import('../admission/metrics.ts'),
+    import('../admission/webhook.ts'),
+  ]);
+  const metrics = new WebhookMetrics(VERSION);
+  metrics.collectProcessMetrics();
+  const connection = await connect(args, io);
+  const client = createClient(connection, (call) => metrics.apiCall(call));
+  const namespace = args.string('namespace') ?? io.env['POD_NAMESPACE'] ?? connection.defaultNamespace;
+  const webhook = new WebhookServer({
+    client,
+    address,
+    secret: { namespace, name: args.required('cert-secret') },
+    configuration: args.required('webhook-configuration'),
+    names: [...serviceNames(args.required('service-name'), namespace), ...hosts],
+    metrics,
+    clock: systemClock,
+    random: Math.random,
+    randomBytes,
+    log,
+    shutdownDelayMs,
+  });
+  const servers = await serve(webhook, metrics.registry, { healthAddress, metricsAddress });
+  log.info({ version: VERSION, server: connection.server, port: webhook.port }, 'starting');
+  try {
+    await webhook.run(io.signal);
+    return 0;
+  } finally {
+    await Promise.all(servers.map((server) => server.close()));
+    await client.close();
+  }
+}
+
+type BindAddress = ReturnType<typeof readAddress>;
+
+async function serve(
+  webhook: Webhook,
+  registry: { readonly contentType: string; metrics(): Promise<string> },
+  { healthAddress, metricsAddress }: { readonly healthAddress: BindAddress; readonly metricsAddress: BindAddress },
+): Promise<readonly HttpServer[]> {
+  const servers: HttpServer[] = [];
+  await webhook.listen();
+  if (healthAddress !== undefined) {
+    const ready = probe(() => webhook.problem);
+    servers.push(await serveHttp(healthAddress, { '/healthz': probe(() => undefined), '/readyz': ready }));
+  }
+  if (metricsAddress !== undefined) {
+    const scrape = async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() });
+    servers.push(await serveHttp(metricsAddress, { '/metrics': scrape }));
+  }
+  return servers;
+}
+
+/** The API server asks for the first of these (apiserver: ServerName `<service>.<namespace>.svc`). */
+function serviceNames(service: string, namespace: string): readonly string[] {
+  return [`${service}.${namespace}.svc`, `${service}.${namespace}.svc.cluster.local`];
+}
+
+function readHosts(args: CommandArguments): readonly string[] {
+  const hosts = args.strings('host');
+  const wrong = hosts.find((host) => isIP(host) === 0 && !HOST_NAME.test(host));
+  if (wrong === undefined) return hosts;
+  throw new UsageError(`--host: expected a DNS name in lower case or an IP address, without port; got "${wrong}"`);
+}
