@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { load } from 'js-yaml';
+import { stale } from '../../scripts/generate.ts';
+import { customResourceDefinition } from '../../src/api/crd.ts';
+import { crdYaml } from '../../src/api/crd-yaml.ts';
+
+type Schema = Readonly<{
+  type?: string;
+  description?: string;
+  properties?: Readonly<Record<string, Schema>>;
+  items?: Schema;
+  additionalProperties?: Schema | boolean;
+  'x-kubernetes-validations'?: readonly { rule: string; message: string }[];
+}> &
+  Readonly<Record<string, unknown>>;
+
+function resourceSchema(): Schema {
+  const crd = customResourceDefinition() as { spec: { versions: { schema: { openAPIV3Schema: Schema } }[] } };
+  const [version] = crd.spec.versions;
+  assert.ok(version !== undefined);
+  return version.schema.openAPIV3Schema;
+}
+
+/** Every node of the schema, with its path. */
+function* nodes(schema: Schema, path = ''): Generator<readonly [string, Schema]> {
+  yield [path, schema];
+  for (const [name, child] of Object.entries(schema.properties ?? {})) yield* nodes(child, `${path}.${name}`);
+  if (schema.items !== undefined) yield* nodes(schema.items, `${path}[]`);
+  if (typeof schema.additionalProperties === 'object') yield* nodes(schema.additionalProperties, `${path}{}`);
+}
+
+describe('the CRD', () => {
+  test('as committed is the one that the schema makes', async () => {
+    assert.deepEqual(
+      (await stale()).map(({ path }) => path),
+      [],
+      'run "npm run generate"',
+    );
+    const path = join(import.meta.dirname, '..', '..', 'crds', 'dcred.dev_delegatedcredentials.yaml');
+    assert.deepEqual(load(await readFile(path, 'utf8')), JSON.parse(JSON.stringify(customResourceDefinition())));
+  });
+
+  test('is the same every time it is made', () => assert.equal(crdYaml(), crdYaml()));
+
+  test('describes every field', () => {
+    const silent = [...nodes(resourceSchema())]
+      .filter(([path, { description }]) => !/(\[\]|\{\})$/.test(path) && path !== '.metadata' && !description)
+      .map(([path]) => path);
+    assert.deepEqual(silent, []);
+  });
+
+  test('is structural: every node has one type, and no combination of schemas', () => {
+    for (const [path, schema] of nodes(resourceSchema())) {
+      assert.equal(typeof schema.type, 'string', path);
+      for (const word of ['oneOf', 'anyOf', 'allOf', 'not', '$ref', '$schema', 'const']) {
+        assert.ok(!(word in schema), `${word} at ${path}`);
+      }
+      assert.ok(!(schema.properties !== undefined && schema.additionalProperties !== undefined), path);
+    }
+  });
+
+  test('gives every rule a message that is a sentence of its own', () => {
+    const rules = [...nodes(resourceSchema())].flatMap(([, schema]) => schema['x-kubernetes-validations'] ?? []);
+    assert.ok(rules.length >= 10);
+    for (const { rule, message } of rules) {
+      assert.ok(message.length > 20 && !message.includes('\n'), rule);
+      assert.ok(!message.includes('self.'), `${message} speaks CEL`);
+    }
+  });
+
+  test('has the conditions as a list by type', () => {
+    const conditions = resourceSchema().properties?.['status']?.properties?.['conditions'];
+    assert.equal(conditions?.['x-kubernetes-list-type'], 'map');
+    assert.deepEqual(conditions['x-kubernetes-list-map-keys'], ['type']);
+  });
+
+  test('has integers by format, and no bounds that JSON cannot hold', () => {
+    for (const [path, schema] of nodes(resourceSchema())) {
+      if (schema.type !== 'integer') continue;
+      assert.match(String(schema['format']), /^int(32|64)$/, path);
+      assert.ok(!('maximum' in schema) && !('minimum' in schema), path);
+    }
+  });
+});

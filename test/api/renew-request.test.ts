@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { readDelegatedCredential } from '../../src/api/read.ts';
+import { formatRenewRequest, readRenewRequest } from '../../src/api/renew-request.ts';
+
+const resource = (annotations?: Readonly<Record<string, string>>) =>
+  readDelegatedCredential({
+    metadata: { name: 'web', namespace: 'edge', uid: '1', resourceVersion: '1', ...(annotations && { annotations }) },
+    spec: { certificateRef: { name: 'web-tls' } },
+  });
+
+test('a moment is read back as it was written', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 4_000_000_000_000 }), (milliseconds) => {
+      assert.equal(readRenewRequest(formatRenewRequest(milliseconds / 1000)) * 1000, milliseconds);
+    }),
+  );
+});
+
+test('what a person writes is read, with any offset', () => {
+  assert.equal(readRenewRequest('2027-01-15T08:00:00Z'), 1_800_000_000);
+  assert.equal(readRenewRequest('2027-01-15t09:00:00.5+01:00'), 1_800_000_000.5);
+});
+
+for (const text of ['', 'now', 'true', '1800000000', '2027-01-15', '2027-01-15 08:00:00', '2027-13-01T00:00:00Z']) {
+  test(`"${text}" is no moment`, () => assert.ok(Number.isNaN(readRenewRequest(text))));
+}
+
+test('a resource carries its request, and no other annotation', () => {
+  const { metadata } = resource({ 'dcred.dev/renew-requested-at': '2027-01-15T08:00:00Z', note: 'x'.repeat(1000) });
+  assert.equal(metadata.renewRequestedAt, 1_800_000_000);
+  assert.ok(!JSON.stringify(metadata).includes('note'));
+});
+
+test('a resource without a request has none', () => {
+  assert.ok(!Object.hasOwn(resource().metadata, 'renewRequestedAt'));
+  assert.ok(!Object.hasOwn(resource({ note: 'x' }).metadata, 'renewRequestedAt'));
+});
+
+test('a resource with a request that is no moment is served all the same', () => {
+  const read = resource({ 'dcred.dev/renew-requested-at': 'now' });
+  assert.ok('spec' in read);
+  assert.ok(Number.isNaN(read.metadata.renewRequestedAt));
+});
