@@ -7,10 +7,11 @@ import { PODS } from '../../src/kubernetes/resource-type.ts';
 import { FIELD_MANAGER } from '../../src/operator/names.ts';
 import type { ControlPlane } from '../controlplane/control-plane.ts';
 
-/** Writes as the operator does, by the administrator's kubeconfig. */
-export async function operatorsClient(plane: ControlPlane, fieldManager = FIELD_MANAGER): Promise<ApiClient> {
-  const connection = await loadConnection({ kubeconfig: plane.kubeconfig, env: {} });
-  return new ApiClient(connection, { userAgent: 'test', fieldManager, clock: systemClock, random: Math.random });
+/** Writes under the operator's name; with the administrator's rights, unless another kubeconfig is given. */
+export async function operatorsClient(plane: ControlPlane, kubeconfig = plane.kubeconfig): Promise<ApiClient> {
+  const connection = await loadConnection({ kubeconfig, env: {} });
+  const options = { userAgent: 'test', fieldManager: FIELD_MANAGER, clock: systemClock, random: Math.random };
+  return new ApiClient(connection, options);
 }
 
 /** A pod that nothing will ever run. */

@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import type { ApiClient } from '../../src/kubernetes/api-client.ts';
+import { systemClock } from '../../src/kubernetes/clock.ts';
+import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
+import { SECRETS } from '../../src/kubernetes/resource-type.ts';
+import type { CertificateState } from '../../src/operator/certificate-state.ts';
+import { CertificateWatcher } from '../../src/operator/certificate-watcher.ts';
+import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';
+import { type Delegation, delegation } from '../support/builders.ts';
+import { recordingLogger } from '../support/recording-logger.ts';
+import { operatorsClient } from './cluster.ts';
+
+const signal = AbortSignal.timeout(60_000);
+
+/** A watcher whose changes can be awaited. */
+class Watching {
+  readonly stop = new AbortController();
+  readonly log = recordingLogger();
+  readonly changes: string[] = [];
+  readonly watcher: CertificateWatcher;
+  #wake: () => void = () => {};
+
+  constructor(client: ApiClient) {
+    const engine = { client, clock: systemClock, random: Math.random, log: this.log };
+    this.watcher = new CertificateWatcher({
+      engine,
+      log: this.log,
+      signal: this.stop.signal,
+      onChange: (key) => {
+        this.changes.push(key);
+        this.#wake();
+      },
+    });
+  }
+
+  refer(resource: string, name: string | undefined): void {
+    this.watcher.refer(`default/${resource}`, name === undefined ? undefined : { namespace: 'default', name });
+  }
+
+  said(name: string): string {
+    return describeState(this.watcher.state({ namespace: 'default', name }));
+  }
+
+  /** Waits for a change after which the state is that. */
+  async until(name: string, expected: string): Promise<void> {
+    while (this.said(name) !== expected) {
+      signal.throwIfAborted();
+      await new Promise<void>((resolve, reject) => {
+        this.#wake = resolve;
+        signal.addEventListener('abort', () => reject(new Error(`still ${this.said(name)}, not ${expected}`)), {
+          once: true,
+        });
+      });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.stop.abort();
+    await this.watcher.ended();
+  }
+}
+
+function describeState(state: CertificateState): string {
+  switch (state.kind) {
+    case 'pending':
+      return 'pending';
+    case 'refused':
+      return state.reason;
+    case 'usable':
+      return state.certificate.sha256;
+  }
+}
+
+describe('with a real API server, a certificate', () => {
+  let plane: ControlPlane;
+  let client: ApiClient;
+  let one: Delegation;
+  let other: Delegation;
+
+  before(async () => {
+    plane = await startControlPlane();
+    client = await operatorsClient(plane);
+    one = delegation();
+    other = delegation();
+  });
+  after(async () => {
+    await client?.close();
+    await plane?.stop();
+  });
+
+  async function put(name: string, { chainPem, keyPem }: Pick<Delegation, 'chainPem' | 'keyPem'>): Promise<void> {
+    const data = { 'tls.crt': base64(chainPem), 'tls.key': base64(keyPem) };
+    const secret = { metadata: { namespace: 'default', name }, type: 'kubernetes.io/tls', data };
+    await client.apply<KubernetesObject>(SECRETS, secret, { signal, force: true });
+  }
+
+  const remove = (name: string) => client.delete(SECRETS, { namespace: 'default', name }, { signal });
+
+  test('is missing, then there, then another one, then spoilt, then mended, then gone', async () => {
+    await using watching = new Watching(client);
+    assert.equal(watching.said('life'), 'pending');
+    watching.refer('web', 'life');
+    await watching.until('life', 'CertificateNotFound');
+    await put('life', one);
+    await watching.until('life', one.certificate.sha256);
+    await put('life', other);
+    await watching.until('life', other.certificate.sha256);
+    await put('life', { chainPem: one.chainPem, keyPem: other.keyPem });
+    await watching.until('life', 'CertificateInvalid');
+    await put('life', one);
+    await watching.until('life', one.certificate.sha256);
+    await remove('life');
+    await watching.until('life', 'CertificateNotFound');
+  });
+
+  test('that is there is found at once', async () => {
+    await put('there', one);
+    await using watching = new Watching(client);
+    watching.refer('web', 'there');
+    await watching.until('there', one.certificate.sha256);
+    assert.deepEqual(watching.changes, ['default/web']);
+  });
+
+  test('of two resources is watched once, for as long as one of them refers to it', async () => {
+    await put('shared', one);
+    await using watching = new Watching(client);
+    watching.refer('web', 'shared');
+    watching.refer('api', 'shared');
+    assert.equal(watching.watcher.size, 1);
+    await watching.until('shared', one.certificate.sha256);
+    assert.deepEqual([...watching.changes].sort(), ['default/api', 'default/web']);
+
+    watching.refer('web', undefined);
+    assert.equal(watching.watcher.size, 1);
+    await put('shared', other);
+    await watching.until('shared', other.certificate.sha256);
+    assert.equal(watching.changes.filter((key) => key === 'default/web').length, 1, 'it is told no more');
+
+    watching.refer('api', undefined);
+    assert.equal(watching.watcher.size, 0);
+    assert.equal(watching.said('shared'), 'pending');
+  });
+
+  test('that a resource leaves for another is let go', async () => {
+    await put('first', one);
+    await put('second', other);
+    await using watching = new Watching(client);
+    watching.refer('web', 'first');
+    await watching.until('first', one.certificate.sha256);
+    watching.refer('web', 'second');
+    assert.equal(watching.said('first'), 'pending');
+    await watching.until('second', other.certificate.sha256);
+    assert.equal(watching.watcher.size, 1);
+  });
+
+  test('that is let go and taken up again is read again', async () => {
+    await put('again', one);
+    await using watching = new Watching(client);
+    watching.refer('web', 'again');
+    await watching.until('again', one.certificate.sha256);
+    watching.refer('web', undefined);
+    await put('again', other);
+    watching.refer('web', 'again');
+    await watching.until('again', other.certificate.sha256);
+  });
+
+  test('that is referred to again and again is no change', async () => {
+    await put('quiet', one);
+    await using watching = new Watching(client);
+    watching.refer('web', 'quiet');
+    await watching.until('quiet', one.certificate.sha256);
+    for (let n = 0; n < 5; n += 1) watching.refer('web', 'quiet');
+    assert.deepEqual(watching.changes, ['default/web']);
+  });
+
+  test('that dcred may not read is said to be so, and found once it may', async () => {
+    await put('forbidden', one);
+    await plane.kubectl(['create', 'serviceaccount', 'dcred']);
+    const kubeconfig = await plane.kubeconfigFor({ serviceAccount: { namespace: 'default', name: 'dcred' } });
+    const weak = await operatorsClient(plane, kubeconfig);
+    try {
+      await using watching = new Watching(weak);
+      watching.refer('web', 'forbidden');
+      await watching.until('forbidden', 'CertificateNotPermitted');
+      const state = watching.watcher.state({ namespace: 'default', name: 'forbidden' });
+      assert.ok(state.kind === 'refused');
+      assert.match(
+        state.message,
+        /may not read Secret "forbidden" in namespace "default": grant its service account get, list and watch/,
+      );
+      const rule = ['--verb=get,list,watch', '--resource=secrets', '--resource-name=forbidden'];
+      await plane.kubectl(['create', 'role', 'reader', ...rule]);
+      await plane.kubectl(['create', 'rolebinding', 'reader', '--role=reader', '--serviceaccount=default:dcred']);
+      await watching.until('forbidden', one.certificate.sha256);
+    } finally {
+      await weak.close();
+    }
+  });
+
+  test('never shows its key in a log, however wrong', async () => {
+    await using watching = new Watching(client);
+    watching.refer('web', 'wrong');
+    await watching.until('wrong', 'CertificateNotFound');
+    const damaged = one.keyPem.replace('BEGIN PRIVATE', 'BEGIN');
+    await put('wrong', { chainPem: one.chainPem, keyPem: damaged });
+    await watching.until('wrong', 'CertificateInvalid');
+    const told = JSON.stringify([watching.log.lines, watching.watcher.state({ namespace: 'default', name: 'wrong' })]);
+    assert.ok(!told.includes(one.keyPem.split('\n')[1] ?? 'none'));
+  });
+
+  test('is watched no more once the watcher is stopped', async () => {
+    const watching = new Watching(client);
+    watching.refer('web', 'stopped');
+    await watching.until('stopped', 'CertificateNotFound');
+    await watching[Symbol.asyncDispose]();
+    await put('stopped', one);
+    assert.equal(watching.said('stopped'), 'CertificateNotFound');
+  });
+});
+
+function base64(text: string): string {
+  return Buffer.from(text).toString('base64');
+}
