@@ -6,6 +6,7 @@ import { crdCommand } from './cli/crd.ts';
 import { inspectCommand } from './cli/inspect.ts';
 import { issueCommand } from './cli/issue.ts';
 import { operatorCommand } from './cli/operator.ts';
+import { renewCommand } from './cli/renew.ts';
 import { run } from './cli/run.ts';
 import { verifyCommand } from './cli/verify.ts';
 import { versionCommand } from './cli/version.ts';
@@ -14,6 +15,7 @@ import { webhookCommand } from './cli/webhook.ts';
 const COMMANDS: readonly Command[] = [
   operatorCommand,
   webhookCommand,
+  renewCommand,
   issueCommand,
   verifyCommand,
   inspectCommand,

@@ -273,6 +273,8 @@ export interface DelegatedCredential {
     readonly uid: string;
     readonly generation: number;
     readonly resourceVersion: string;
+    /** Of `dcred.dev/renew-requested-at`, in seconds since the epoch; NaN for something that is no time. */
+    readonly renewRequestedAt?: number;
   };
   readonly spec: DelegatedCredentialSpec;
   readonly status: DelegatedCredentialStatus;

@@ -6,6 +6,7 @@ import {
   specSchema,
   statusSchema,
 } from './delegated-credential.ts';
+import { RENEW_REQUESTED_AT, readRenewRequest } from './renew-request.ts';
 
 /** A resource whose spec the schema refuses. It has a name, so that somebody can be told. */
 export interface UnreadableResource {
@@ -21,6 +22,7 @@ const metadataSchema = z.object({
   uid: z.string(),
   generation: z.int().default(0),
   resourceVersion: z.string(),
+  annotations: z.record(z.string(), z.string()).optional(),
 });
 
 /**
@@ -29,7 +31,10 @@ const metadataSchema = z.object({
  * Throws only when there is no metadata to speak of, which no API server sends.
  */
 export function readDelegatedCredential(raw: unknown): DelegatedCredential | UnreadableResource {
-  const { metadata } = z.object({ metadata: metadataSchema }).parse(raw);
+  const { annotations, ...identity } = z.object({ metadata: metadataSchema }).parse(raw).metadata;
+  // The one annotation that means something: others may be as long as the object itself.
+  const requested = annotations?.[RENEW_REQUESTED_AT];
+  const metadata = { ...identity, ...(requested !== undefined && { renewRequestedAt: readRenewRequest(requested) }) };
   const { spec: rawSpec, status: rawStatus } = raw as { readonly spec?: unknown; readonly status?: unknown };
   const status = statusSchema.safeParse(rawStatus ?? {}).data ?? {};
   const spec = specSchema.safeParse(rawSpec);

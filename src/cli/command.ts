@@ -6,7 +6,8 @@ export type ExitStatus = 0 | 1 | 2;
 /** Everything a command may touch of the process that runs it. Tests pass their own. */
 export interface CommandIo {
   readonly stdout: { write(text: string): unknown };
-  readonly stderr: { write(text: string): unknown };
+  /** `isTTY`: a person looks at it, and what is written may be drawn over. */
+  readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean };
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborted on SIGTERM and SIGINT. */
   readonly signal: AbortSignal;

@@ -32,6 +32,11 @@ export const operatorCommand: Command = {
     'leader-elect': { type: 'boolean', default: true, help: 'take turns with other replicas by a Lease' },
     ...ADDRESS_OPTIONS,
     workers: { type: 'string', value: 'N', default: '16', help: 'how many pods are worked on at a time' },
+    'notify-pods': {
+      type: 'boolean',
+      default: true,
+      help: 'annotate a pod after its Secret was re-issued, so that its kubelet mounts it at once',
+    },
     ...LOG_OPTIONS,
   },
   run: runOperator,
@@ -53,6 +58,7 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
     ...shared,
     namespaces: args.strings('namespace'),
     workers,
+    notifyPods: args.boolean('notify-pods'),
     elector: args.boolean('leader-elect')
       ? new LeaderElector({ ...shared, namespace, name: LEASE_NAME, identity: `${instance}_${randomUUID()}` })
       : undefined,

@@ -32,6 +32,11 @@ export class OperatorMetrics {
   readonly #failed = this.#counter('dcred_pod_failures_total', 'Attempts to serve a pod that failed, by reason.', [
     'reason',
   ]);
+  readonly #notified = this.#counter(
+    'dcred_pod_notifications_total',
+    'Pods told of their new Secret, so that their kubelets mount it at once, by outcome.',
+    ['outcome'],
+  );
   readonly #issueSeconds = this.#histogram(
     'dcred_issue_duration_seconds',
     'From making the key to the Secret being written.',
@@ -85,6 +90,7 @@ export class OperatorMetrics {
     for (const reason of ISSUE_REASONS) this.#issued.inc({ reason }, 0);
     for (const reason of DELETE_REASONS) this.#deleted.inc({ reason }, 0);
     for (const reason of FAILURES) this.#failed.inc({ reason }, 0);
+    for (const outcome of ['ok', 'failed'] as const) this.#notified.inc({ outcome }, 0);
     for (const resource of WATCHED) for (const event of WATCH_EVENTS) this.#reflector.inc({ resource, event }, 0);
     for (const queue of QUEUES) {
       for (const event of QUEUE_EVENTS) this.#queue.inc({ queue, event }, 0);
@@ -111,6 +117,10 @@ export class OperatorMetrics {
 
   failed(reason: PodFailureReason): void {
     this.#failed.inc({ reason });
+  }
+
+  podNotified(outcome: 'ok' | 'failed'): void {
+    this.#notified.inc({ outcome });
   }
 
   leading(isLeader: boolean): void {

@@ -22,6 +22,9 @@ export const ANNOTATIONS = {
   keyAlgorithm: 'dcred.dev/key-algorithm',
 } as const;
 
+/** On the pod: when one of its Secrets was last re-issued. Says nothing to dcred itself: see notify.ts. */
+export const RENEWED_AT_ANNOTATION = 'dcred.dev/renewed-at';
+
 const MAX_SECRET_NAME_LENGTH = 253;
 const HASH_LENGTH = 10;
 const DNS_SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;

@@ -16,6 +16,7 @@ export const ISSUE_REASONS = [
   'CertificateChanged',
   'SpecChanged',
   'LifetimeExceeded',
+  'RenewRequested',
   'RenewalDue',
 ] as const;
 export type IssueReason = (typeof ISSUE_REASONS)[number];
@@ -33,6 +34,8 @@ export interface Observed {
   readonly now: number;
   /** Undefined: the resource is gone. */
   readonly spec: DelegatedCredentialSpec | undefined;
+  /** Somebody wants every credential that is older than this re-issued: see `requestedRenewal`. */
+  readonly renewRequestedAt?: number | undefined;
   /** Undefined: the pod is gone, or has ended. `selected`: by the resource. */
   readonly pod: { readonly uid: string; readonly terminating: boolean; readonly selected: boolean } | undefined;
   /** What the pod's Secret is to be called; undefined where its annotation holds no valid name. */
@@ -88,14 +91,15 @@ export function plan(observed: Observed): Plan {
     return { steps: [...cleared, issue, ...deletions(renamed, 'Renamed')] };
   }
 
-  const verdict = judge(current, spec, certificate, observed.now);
+  const verdict = judge(current, spec, certificate, observed);
   const leftovers = [...cleared, ...deletions(renamed, 'Renamed')];
   if (verdict.reason !== undefined) {
     const issue: Step = { kind: 'issue', reason: verdict.reason, name: secretName, replaces: current };
     return { steps: [...leftovers, issue] };
   }
-  const { renewAt } = verdict;
-  const wake = renewAt === undefined ? {} : { wakeAt: renewAt };
+  const { renewAt, requestedAt } = verdict;
+  const wakeAt = earlier(renewAt, requestedAt);
+  const wake = wakeAt === undefined ? {} : { wakeAt };
   if (!metadataDiffers(current, spec, renewAt)) return { steps: leftovers, ...wake };
   const annotate: Step = { kind: 'annotate', secret: current, renewAt: renewAt ?? current.facts?.renewAt ?? 0 };
   return { steps: [...leftovers, annotate], ...wake };
@@ -110,6 +114,8 @@ interface Verdict {
   readonly reason?: IssueReason;
   /** When a good one is to be re-issued; undefined where that would gain nothing. */
   readonly renewAt?: number;
+  /** When a request to re-issue it is to be obeyed, where that is still to come. */
+  readonly requestedAt?: number;
 }
 
 /** The ladder of policies; the first that holds gives the reason. */
@@ -117,7 +123,7 @@ function judge(
   { facts, intact, podUid }: IssuedSecret,
   spec: DelegatedCredentialSpec,
   certificate: NonNullable<Observed['certificate']>,
-  now: number,
+  { now, renewRequestedAt }: Pick<Observed, 'now' | 'renewRequestedAt'>,
 ): Verdict {
   if (!intact || facts === undefined) return { reason: 'Modified' };
   if (facts.certificateSha256 !== certificate.sha256) return { reason: 'CertificateChanged' };
@@ -125,9 +131,31 @@ function judge(
   if (facts.expiresAt - now > spec.lifetimeSeconds + clockSlack(spec.lifetimeSeconds)) {
     return { reason: 'LifetimeExceeded' };
   }
+  const requestedAt = requestedRenewal(facts, renewRequestedAt);
+  if (requestedAt !== undefined && now >= requestedAt) return { reason: 'RenewRequested' };
+  const later = requestedAt === undefined ? {} : { requestedAt };
   const renewAt = nextRenewal(facts, podUid, spec, certificate.latestExpiry);
-  if (renewAt === undefined) return {};
-  return now >= renewAt ? { reason: 'RenewalDue' } : { renewAt };
+  if (renewAt === undefined) return later;
+  return now >= renewAt ? { reason: 'RenewalDue' } : { renewAt, ...later };
+}
+
+/**
+ * When a credential is re-issued on request (seconds since the epoch); undefined where it is newer than the request. Times are
+ * whole seconds, so the request counts from the next whole one: what is issued from then on is never older than it, and one
+ * request re-issues a credential once, however often it is looked at and whatever the clocks of those who ask. A request from a
+ * clock that is ahead waits until this one gets there.
+ */
+export function requestedRenewal(
+  { issuedAt }: Pick<CredentialFacts, 'issuedAt'>,
+  renewRequestedAt: number | undefined,
+): number | undefined {
+  if (renewRequestedAt === undefined) return undefined;
+  const moment = Math.ceil(renewRequestedAt);
+  return issuedAt < moment ? moment : undefined;
+}
+
+function earlier(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
 }
 
 /**

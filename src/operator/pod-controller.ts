@@ -17,6 +17,7 @@ import type { Caches } from './caches.ts';
 import { type CertificateState, latestExpiry, stateAt } from './certificate-state.ts';
 import type { IssuedSecret } from './issued-secret.ts';
 import { defaultSecretName, formatPodKey, isSecretName, type PodKey, parsePodKey } from './names.ts';
+import { callsForNotice, type Notifier } from './notify.ts';
 import { type Observed, type Plan, plan, type Step } from './plan.ts';
 import type { Pod } from './pod.ts';
 import type { Reporter } from './reporter.ts';
@@ -30,6 +31,8 @@ export interface PodControllerOptions {
   readonly caches: Caches;
   readonly certificateOf: (resource: DelegatedCredential) => CertificateState;
   readonly applier: Applier;
+  /** Undefined: kubelets find new Secrets by themselves. */
+  readonly notifier: Pick<Notifier, 'notify'> | undefined;
   readonly reporter: Reporter;
   readonly clock: Clock;
   /** The count of served pods of this resource may be another one now. */
@@ -103,6 +106,7 @@ export class PodController {
       observed: {
         now,
         spec: resource?.spec,
+        renewRequestedAt: resource?.metadata.renewRequestedAt,
         pod: pod && {
           ...pod,
           selected: resource !== undefined && selects(resourceName, resource.spec.podSelector, pod),
@@ -127,7 +131,8 @@ export class PodController {
   }
 
   async #carryOut(key: string, situation: Situation, signal: AbortSignal): Promise<Outcome> {
-    const { applier, clock } = this.#options;
+    const { applier, clock, notifier } = this.#options;
+    const { pod } = situation;
     const decided = plan(situation.observed);
     const lifetimeSeconds = situation.resource?.spec.lifetimeSeconds ?? 0;
     if (decided.steps.some(isRestoration)) {
@@ -138,6 +143,7 @@ export class PodController {
       for (const step of decided.steps) {
         this.#note(key, await applier.apply(step, situation, signal));
         if (isRestoration(step)) this.#restorations.restored(key, clock.now());
+        if (pod !== undefined && callsForNotice(step, pod)) await notifier?.notify(pod, signal);
       }
       return this.#settle(key, situation, decided);
     } catch (error) {

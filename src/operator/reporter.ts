@@ -1,5 +1,6 @@
 /** What the operator tells people: an Event, a metric and a log line, with the same word in each. Identifiers only, no content. */
 import { API_GROUP, API_VERSION, type DelegatedCredential, KIND } from '../api/delegated-credential.ts';
+import { RENEW_REQUESTED_AT } from '../api/renew-request.ts';
 import type { EventRecorder, EventSubject } from '../kubernetes/event-recorder.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import type { PodFailure } from './apply.ts';
@@ -65,6 +66,18 @@ export class Reporter {
     });
   }
 
+  /** The resource asks for a renewal in words that are not understood. */
+  renewRequestUnreadable(metadata: Metadata): void {
+    const { events, log } = this.#options;
+    const reason = 'RenewRequestUnreadable';
+    const note = `annotation ${RENEW_REQUESTED_AT} is not a time: write RFC 3339 such as 2026-11-22T22:00:00Z, or use "dcred renew"`;
+    log.warn(
+      { namespace: metadata.namespace, resource: metadata.name, reason },
+      'a request to renew is not understood',
+    );
+    events.record({ regarding: resourceSubject(metadata), type: 'Warning', reason, action: 'Reconcile', note });
+  }
+
   /** The Ready condition has another reason than before. */
   readyChanged(
     metadata: Metadata,
@@ -91,6 +104,7 @@ const ISSUE_NOTES: Readonly<Record<IssueReason, string>> = {
   CertificateChanged: 're-issued a credential, because the certificate is another one',
   SpecChanged: 're-issued a credential, because usage or keyAlgorithm is another one',
   LifetimeExceeded: 're-issued a credential that would have lived longer than lifetimeSeconds allows',
+  RenewRequested: 're-issued a credential, because dcred.dev/renew-requested-at asks for it',
   RenewalDue: 're-issued a credential that was due',
 };
 

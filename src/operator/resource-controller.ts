@@ -45,6 +45,8 @@ export interface ResourceControllerOptions {
 interface Concern {
   /** Undefined: there was no spec that could be read. */
   readonly generation: number | undefined;
+  /** An annotation, which no generation counts. */
+  readonly renewRequestedAt: number | undefined;
   /**
    * The very reading of the certificate, while it is usable. The same certificate read again is another one: in between it may
    * have been missing, and a pod that was looked at then waits for somebody to ask it again.
@@ -52,7 +54,16 @@ interface Concern {
   readonly certificate: CertificateState | 'unusable';
 }
 
-const NOBODY_ASKED: Concern = Object.freeze({ generation: undefined, certificate: 'unusable' });
+const NOBODY_ASKED: Concern = Object.freeze({
+  generation: undefined,
+  renewRequestedAt: undefined,
+  certificate: 'unusable',
+});
+
+function sameConcern(a: Concern, b: Concern): boolean {
+  const keys = ['generation', 'renewRequestedAt', 'certificate'] as const;
+  return keys.every((key) => Object.is(a[key], b[key]));
+}
 
 /** What is remembered of a resource between two looks at it. */
 interface Memory {
@@ -63,6 +74,8 @@ interface Memory {
   selector: unknown;
   /** What concerned every pod when they were last asked to look; fan out when it differs. */
   fannedOut: Concern;
+  /** The request to renew was not understood, and that was said. */
+  toldOfRequest: boolean;
   /** What was last written: the cache may be behind it. */
   status: DelegatedCredentialStatus;
   statusWrittenMs: number;
@@ -109,6 +122,7 @@ export class ResourceController {
     if (!isReadable(resource)) return await this.#reportUnreadable(resource, memory, signal);
 
     this.#follow(key, resource, memory);
+    this.#tellOfRequest(resource, memory);
     const now = Math.floor(clock.now() / 1000);
     const certificate = stateAt(this.certificateOf(resource), now);
     this.#fanOutOnce(key, resource, certificate, memory);
@@ -145,6 +159,7 @@ export class ResourceController {
       uid: metadata.uid,
       selector: NEVER,
       fannedOut: NOBODY_ASKED,
+      toldOfRequest: false,
       status,
       statusWrittenMs: 0,
       countedMs: 0,
@@ -178,16 +193,22 @@ export class ResourceController {
     memory.selector = spec.podSelector;
   }
 
+  #tellOfRequest({ metadata }: DelegatedCredential, memory: Memory): void {
+    const unreadable = Number.isNaN(metadata.renewRequestedAt);
+    if (unreadable && !memory.toldOfRequest) this.#options.reporter.renewRequestUnreadable(metadata);
+    memory.toldOfRequest = unreadable;
+  }
+
   #fanOutOnce(key: string, resource: DelegatedCredential, certificate: CertificateState, memory: Memory): void {
     const { caches, membership, podQueue } = this.#options;
     // Soon it will be known, and the pods are asked once.
     if (certificate.kind === 'pending') return;
     const concern: Concern = {
       generation: resource.metadata.generation,
+      renewRequestedAt: resource.metadata.renewRequestedAt,
       certificate: certificate.kind === 'usable' ? certificate : 'unusable',
     };
-    const { fannedOut } = memory;
-    if (fannedOut.generation === concern.generation && fannedOut.certificate === concern.certificate) return;
+    if (sameConcern(memory.fannedOut, concern)) return;
     memory.fannedOut = concern;
     fanOut({ caches, membership, podQueue, ...parseObjectKey(key) });
   }

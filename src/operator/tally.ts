@@ -5,7 +5,7 @@ import { type CertificateState, latestExpiry } from './certificate-state.ts';
 import type { IssuedSecret } from './issued-secret.ts';
 import type { Membership } from './membership.ts';
 import { formatPodKey } from './names.ts';
-import { nextRenewal } from './plan.ts';
+import { nextRenewal, requestedRenewal } from './plan.ts';
 import type { PodController } from './pod-controller.ts';
 import type { PodTally } from './status.ts';
 
@@ -22,7 +22,8 @@ export interface TallyInput {
 const FAILURES_KEPT = 3;
 
 export function tallyPods({ caches, certificate, membership, now, pods, resource }: TallyInput): PodTally {
-  const { name, namespace } = resource.metadata;
+  const { metadata } = resource;
+  const { name, namespace } = metadata;
   const failures: { pod: string; message: string }[] = [];
   let [selected, issued, failed] = [0, 0, 0];
   let earliestExpiry = Number.POSITIVE_INFINITY;
@@ -46,7 +47,9 @@ export function tallyPods({ caches, certificate, membership, now, pods, resource
     earliestExpiry = Math.min(earliestExpiry, facts.expiresAt);
     const renewal =
       certificateEnd === undefined ? undefined : nextRenewal(facts, pod.uid, resource.spec, certificateEnd);
-    earliestRenewal = Math.min(earliestRenewal, renewal ?? Number.POSITIVE_INFINITY);
+    const requested = certificateEnd === undefined ? undefined : requestedRenewal(facts, metadata.renewRequestedAt);
+    const never = Number.POSITIVE_INFINITY;
+    earliestRenewal = Math.min(earliestRenewal, renewal ?? never, requested ?? never);
   }
   return {
     selected,

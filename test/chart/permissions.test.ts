@@ -13,7 +13,7 @@ const OPERATOR = { user: 'system:serviceaccount:dcred-system:dcred' };
 const SERVED: Readonly<Record<string, readonly string[]>> = {
   'delegatedcredentials.dcred.dev': ['get', 'list', 'watch'],
   'delegatedcredentials.dcred.dev/status': ['patch'],
-  pods: ['get', 'list', 'watch'],
+  pods: ['get', 'list', 'watch', 'patch'],
   secrets: ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete'],
   'events.events.k8s.io': ['create', 'patch'],
 };
@@ -71,6 +71,15 @@ describe('permissions', () => {
 
     test('cover the whole cluster, for its watches do', async () => {
       assert.deepEqual(await allowed(plane, OPERATOR, questionsAbout(undefined)), expected);
+    });
+  });
+
+  describe('of an operator that does not notify pods', () => {
+    before(() => install({ notifyPods: false }));
+
+    test('let it read pods and nothing more', async () => {
+      const about = VERBS.map((verb) => ({ verb, resource: 'pods', namespace: 'other' }));
+      assert.deepEqual(await allowed(plane, OPERATOR, about), new Set(['get pods', 'list pods', 'watch pods']));
     });
   });
 

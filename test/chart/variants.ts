@@ -25,6 +25,7 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
     imagePullSecrets: [{ name: 'pull' }],
     replicas: 3,
     workers: 4,
+    notifyPods: false,
     logLevel: 'debug',
     resources: { limits: { memory: '1Gi', cpu: 1 }, requests: { memory: '1Gi', cpu: '500m' } },
     podDisruptionBudget: { enabled: false },

@@ -95,6 +95,30 @@ const TABLE: readonly Row[] = [
   ['an earlier renewal is written down', { spec: specOf({ renewBeforeSeconds: 160_000 }) }, ['annotate web-web-0']],
   ['a clock set back by a day makes lives too long', { now: NOW - DAY }, ['issue LifetimeExceeded web-web-0 again']],
   ['a clock set back by a minute does not', { now: NOW - 60 }, []],
+  [
+    'a credential older than a request to renew it',
+    { now: NOW + 100, renewRequestedAt: NOW + 100 },
+    ['issue RenewRequested web-web-0 again'],
+  ],
+  ['a credential newer than a request to renew it', { now: NOW + 100, renewRequestedAt: NOW }, []],
+  [
+    'a request of the very second of the issue counts from the next: not yet',
+    { now: NOW, renewRequestedAt: NOW + 0.6 },
+    [],
+  ],
+  [
+    'a request of the very second of the issue counts from the next: now',
+    { now: NOW + 1, renewRequestedAt: NOW + 0.6 },
+    ['issue RenewRequested web-web-0 again'],
+  ],
+  ['a request from a clock that is ahead waits', { renewRequestedAt: NOW + 7200 }, []],
+  ['a request that is no time asks for nothing', { renewRequestedAt: Number.NaN }, []],
+  [
+    'a request is obeyed also where the certificate ends the credential: the key is another',
+    { now: NOW + 10, renewRequestedAt: NOW + 5, certificate: { ...CERTIFICATE, latestExpiry: NOW + LIFETIME } },
+    ['issue RenewRequested web-web-0 again'],
+  ],
+  ['a request cannot be obeyed without a certificate', { renewRequestedAt: NOW - 1, certificate: undefined }, []],
   ['a credential that is due', { now: NOW + 120_000 }, ['issue RenewalDue web-web-0 again']],
   [
     'a credential that has expired',
@@ -277,6 +301,33 @@ describe('the plan', () => {
     const { renewAt } = facts();
     assert.deepEqual(plan(observed({ now: renewAt - 1 })), { steps: [], wakeAt: renewAt });
     assert.deepEqual(words(plan(observed({ now: renewAt }))), ['issue RenewalDue web-web-0 again']);
+  });
+
+  test('wakes for a request that is still to come, where that is earlier than the renewal', () => {
+    assert.equal(plan(observed({ renewRequestedAt: NOW + 7200.5 })).wakeAt, NOW + 7201);
+    assert.equal(plan(observed({ renewRequestedAt: NOW + LIFETIME })).wakeAt, facts().renewAt);
+  });
+
+  test('one request re-issues a credential once, whatever the clocks say', () => {
+    const second = fc.integer({ min: -5, max: 5 });
+    fc.assert(
+      fc.property(second, fc.integer({ min: -5000, max: 5000 }), (age, milliseconds) => {
+        const given = observed({
+          now: NOW,
+          renewRequestedAt: NOW + milliseconds / 1000,
+          secrets: [issuedSecret({ facts: facts({ issuedAt: NOW + age, expiresAt: NOW + age + LIFETIME }) })],
+        });
+        let current = given;
+        let issued = 0;
+        for (let now = NOW; now <= NOW + 12; now += 1) {
+          current = { ...current, now };
+          const decided = plan(current);
+          issued += decided.steps.filter(({ kind }) => kind === 'issue').length;
+          current = carriedOut(current, decided);
+        }
+        assert.equal(issued, age < Math.ceil(milliseconds / 1000) ? 1 : 0);
+      }),
+    );
   });
 
   test('writes down the moment at which it will wake', () => {

@@ -92,6 +92,12 @@ in each namespace.
 - apiGroups: ['']
   resources: [pods]
   verbs: [get, list, watch]
+{{- if .Values.notifyPods }}
+# One annotation of a pod is changed after its Secret was re-issued. RBAC knows no smaller leave than this.
+- apiGroups: ['']
+  resources: [pods]
+  verbs: [patch]
+{{- end }}
 # Certificates are read. Issued Secrets are watched, so that one that was deleted or changed is restored; made (create), re-issued
 # (update), relabelled (patch), and deleted when their pod is no longer selected. RBAC cannot tell the one kind from the other.
 - apiGroups: ['']

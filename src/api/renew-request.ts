@@ -1,0 +1,16 @@
+/** How a person asks for a DelegatedCredential's credentials to be re-issued now: an annotation with the moment of asking. */
+
+/** Credentials issued before that moment are re-issued. RFC 3339. Written by `dcred renew`, or by `kubectl annotate`. */
+export const RENEW_REQUESTED_AT = 'dcred.dev/renew-requested-at';
+
+const RFC3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/;
+
+/** In seconds since the epoch, with their fraction; NaN for something that is no time, which asks for nothing. */
+export function readRenewRequest(text: string): number {
+  return RFC3339.test(text) ? Date.parse(text.toUpperCase()) / 1000 : Number.NaN;
+}
+
+/** `seconds` since the epoch. To the millisecond, so that two requests differ. */
+export function formatRenewRequest(seconds: number): string {
+  return new Date(seconds * 1000).toISOString();
+}

@@ -1,0 +1,49 @@
+/** How far a renewal is, and the words for it. Pure. */
+import type { IssuedSecret } from '../operator/issued-secret.ts';
+
+export interface Progress {
+  readonly total: number;
+  readonly reissued: number;
+  /** Those that are still as they were. */
+  readonly pending: readonly IssuedSecret[];
+}
+
+/** @param moment seconds since the epoch: what was issued from then on is new */
+export function progressOf(secrets: readonly IssuedSecret[], moment: number): Progress {
+  const pending = secrets.filter(({ facts }) => facts === undefined || facts.issuedAt < moment);
+  return { total: secrets.length, reissued: secrets.length - pending.length, pending };
+}
+
+const BAR_WIDTH = 30;
+
+/** `[###############---------------]  10/20  7.7/s` */
+export function progressBar({ reissued, total }: Progress, seconds: number): string {
+  const filled = total === 0 ? BAR_WIDTH : Math.floor((BAR_WIDTH * reissued) / total);
+  const bar = '#'.repeat(filled) + '-'.repeat(BAR_WIDTH - filled);
+  return `[${bar}]  ${reissued}/${total}  ${rate(reissued, seconds)}`;
+}
+
+export function progressLine({ reissued, total }: Progress): string {
+  return `${reissued} of ${total} credentials re-issued`;
+}
+
+/** The figure at the end. */
+export function summary({ reissued, total }: Progress, seconds: number): string {
+  if (total === 0) return 'no pod holds a credential: there is nothing to re-issue';
+  return `re-issued ${reissued} of ${total} credentials in ${seconds.toFixed(1)} s (${rate(reissued, seconds)})`;
+}
+
+const PODS_NAMED = 20;
+
+/** One line a pod that still holds its old credential; the first few of many. */
+export function describePending({ pending }: Progress): readonly string[] {
+  const lines = pending
+    .slice(0, PODS_NAMED)
+    .map(({ name, namespace, podName }) => `  pod ${namespace}/${podName} (Secret ${name})`)
+    .sort();
+  return pending.length > PODS_NAMED ? [...lines, `  and ${pending.length - PODS_NAMED} more`] : lines;
+}
+
+function rate(count: number, seconds: number): string {
+  return `${seconds > 0 ? (count / seconds).toFixed(1) : '0.0'}/s`;
+}

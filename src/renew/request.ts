@@ -1,0 +1,120 @@
+/** Finds the DelegatedCredentials that are meant, and asks the operator to re-issue what was issued for them. */
+import { formatRenewRequest, RENEW_REQUESTED_AT } from '../api/renew-request.ts';
+import type { ApiClient } from '../kubernetes/api-client.ts';
+import { isApiError } from '../kubernetes/api-error.ts';
+import type { KubernetesObject, ManagedFieldsEntry } from '../kubernetes/objects.ts';
+import { DELEGATED_CREDENTIALS } from '../operator/caches.ts';
+
+export interface Target {
+  readonly namespace: string;
+  readonly name: string;
+  /** Re-issued when `spec.suspend` is taken back, and not before. */
+  readonly suspended: boolean;
+}
+
+export interface Selection {
+  /** Undefined: all namespaces. */
+  readonly namespace: string | undefined;
+  /** Undefined: all that the label selector leaves. */
+  readonly names: readonly string[] | undefined;
+  readonly labelSelector: string | undefined;
+}
+
+/** Nothing was asked for, because not all that was named is there. */
+export class UnknownResourcesError extends Error {
+  readonly code = 'UNKNOWN_RESOURCES';
+  override readonly name = 'UnknownResourcesError';
+}
+
+type Resource = KubernetesObject<{ readonly spec?: { readonly suspend?: boolean } }>;
+
+/** Throws UnknownResourcesError for names that are not there, ApiError. May be empty for a label selector or all. */
+export async function findTargets(
+  client: ApiClient,
+  { labelSelector, names, namespace }: Selection,
+  signal: AbortSignal,
+): Promise<readonly Target[]> {
+  const { items } = await client.list<Resource>(DELEGATED_CREDENTIALS, { namespace, labelSelector }, { signal });
+  const found = items.map(({ metadata, spec }) => ({
+    namespace: metadata.namespace ?? '',
+    name: metadata.name ?? '',
+    suspended: spec?.suspend === true,
+  }));
+  if (names === undefined) return found;
+  const unknown = names.filter((name) => !found.some((target) => target.name === name));
+  if (unknown.length === 0) return found.filter(({ name }) => names.includes(name));
+  const there = found.length === 0 ? 'there is none' : `there is ${found.map(({ name }) => name).join(', ')}`;
+  throw new UnknownResourcesError(
+    `no DelegatedCredential ${unknown.map((name) => `"${name}"`).join(', ')} in namespace "${namespace}" (${there}): nothing was requested`,
+  );
+}
+
+/** Clocks that differ by less are as good as equal: a request counts from the next whole second. */
+const TOLERATED_SKEW_MS = 2_000;
+
+export interface Request {
+  /** What was written, in seconds since the epoch. Whatever was issued before is re-issued. */
+  readonly requestedAt: number;
+  /** How far the API server's clock is ahead of this one, where that mattered. */
+  readonly skewSeconds: number;
+}
+
+/**
+ * Writes the annotation, the same moment for all. The moment is compared with the operator's clock, so one that comes from a clock
+ * that is wrong would re-issue too little or too late: the API server notes the time of every write, and where that differs, its
+ * time is what is written.
+ * @param nowMs milliseconds since the epoch, by this machine's clock
+ */
+export async function requestRenewal(
+  client: ApiClient,
+  targets: readonly Target[],
+  nowMs: number,
+  signal: AbortSignal,
+): Promise<Request> {
+  let requestedMs = nowMs;
+  let skewSeconds = 0;
+  for (const [position, target] of targets.entries()) {
+    const written = await write(client, target, requestedMs, signal);
+    if (position > 0) continue;
+    const serverMs = timeOfWrite(written?.metadata.managedFields);
+    if (serverMs === undefined || Math.abs(serverMs - nowMs) <= TOLERATED_SKEW_MS) continue;
+    skewSeconds = Math.round((serverMs - nowMs) / 1000);
+    // The server's note is cut to the second: the next one, so that nothing issued in this one is left out.
+    requestedMs = serverMs + 1_000;
+    await write(client, target, requestedMs, signal);
+  }
+  return { requestedAt: requestedMs / 1000, skewSeconds };
+}
+
+/** Undefined where the resource has gone meanwhile, and its Secrets with it. */
+async function write(
+  client: ApiClient,
+  { name, namespace }: Target,
+  requestedMs: number,
+  signal: AbortSignal,
+): Promise<KubernetesObject | undefined> {
+  const patch = { metadata: { annotations: { [RENEW_REQUESTED_AT]: formatRenewRequest(requestedMs / 1000) } } };
+  try {
+    return await client.mergePatch(DELEGATED_CREDENTIALS, { namespace, name }, patch, { signal, metadataOnly: true });
+  } catch (error) {
+    if (isApiError(error, 'NotFound')) return undefined;
+    throw error;
+  }
+}
+
+/** When our annotation was written, by the API server's clock, in milliseconds since the epoch. */
+function timeOfWrite(entries: readonly ManagedFieldsEntry[] = []): number | undefined {
+  const times = entries.filter(({ fieldsV1 }) => ownsRequest(fieldsV1)).map(({ time }) => Date.parse(time ?? ''));
+  const latest = Math.max(...times.filter((time) => !Number.isNaN(time)));
+  return Number.isFinite(latest) ? latest : undefined;
+}
+
+function ownsRequest(fields: unknown): boolean {
+  const annotations = inside(inside(fields, 'f:metadata'), 'f:annotations');
+  return inside(annotations, `f:${RENEW_REQUESTED_AT}`) !== undefined;
+}
+
+function inside(fields: unknown, name: string): unknown {
+  if (typeof fields !== 'object' || fields === null) return undefined;
+  return (fields as Readonly<Record<string, unknown>>)[name];
+}

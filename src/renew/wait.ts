@@ -1,0 +1,102 @@
+/** Waits until every credential of some resources is new, by watching the metadata of their Secrets. */
+import type { ApiClient } from '../kubernetes/api-client.ts';
+import type { Clock } from '../kubernetes/clock.ts';
+import type { Logger } from '../kubernetes/log.ts';
+import { Reflector } from '../kubernetes/reflector.ts';
+import { SECRETS } from '../kubernetes/resource-type.ts';
+import { type IssuedSecret, readIssuedSecret } from '../operator/issued-secret.ts';
+import { formatObjectKey, MANAGED_BY, MANAGED_BY_LABEL } from '../operator/names.ts';
+import { type Progress, progressOf } from './progress.ts';
+import type { Target } from './request.ts';
+
+export interface WaitOptions {
+  readonly client: ApiClient;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly targets: readonly Target[];
+  /** Seconds since the epoch: what was issued from then on is new. */
+  readonly moment: number;
+  readonly timeoutMs: number;
+  /** Called for every change. */
+  readonly onProgress: (progress: Progress) => void;
+}
+
+/** The Secrets may not be watched: to wait is to watch them. */
+export class WatchRefusedError extends Error {
+  readonly code = 'WATCH_REFUSED';
+  override readonly name = 'WatchRefusedError';
+}
+
+interface Entry {
+  readonly namespace: string;
+  readonly name: string;
+  readonly issued: IssuedSecret | undefined;
+}
+
+/** The last state: with nothing pending when all is done, else what was still to do when the time was up or the signal came. */
+export async function waitForRenewal(options: WaitOptions, signal: AbortSignal): Promise<Progress> {
+  const { client, clock, moment, onProgress, random, targets, timeoutMs } = options;
+  const meant = new Set(targets.map(formatObjectKey));
+  const ended = new AbortController();
+  const until = AbortSignal.any([signal, ended.signal]);
+  let refused: string | undefined;
+  const timer = clock.setTimeout(() => ended.abort(), timeoutMs);
+
+  const reflectors = [...new Set(targets.map(({ namespace }) => namespace))].map(
+    (namespace) =>
+      new Reflector<Entry>({
+        client,
+        clock,
+        random,
+        log: SILENT,
+        type: SECRETS,
+        namespace,
+        labelSelector: `${MANAGED_BY_LABEL}=${MANAGED_BY}`,
+        metadataOnly: true,
+        transform: (raw) => ({
+          namespace,
+          name: raw.metadata.name ?? '',
+          issued: readIssuedSecret(raw),
+        }),
+        keyOf: formatObjectKey,
+        onChange: () => look(),
+        observe: ({ kind, reason }) => {
+          if (kind !== 'failure' || (reason !== 'Forbidden' && reason !== 'Unauthorized')) return;
+          refused = namespace;
+          ended.abort();
+        },
+      }),
+  );
+  const present = (): Progress => {
+    const secrets = reflectors.flatMap(({ store }) => [...store.values()]).flatMap(({ issued }) => issued ?? []);
+    const ours = secrets.filter(({ namespace, resource }) => meant.has(formatObjectKey({ namespace, name: resource })));
+    return progressOf(ours, moment);
+  };
+  const look = (): void => {
+    // Until all lists are there, what is missing from them looks as if it were done.
+    if (!reflectors.every(({ hasSynced }) => hasSynced)) return;
+    const progress = present();
+    onProgress(progress);
+    if (progress.pending.length === 0) ended.abort();
+  };
+  const running = reflectors.map((reflector) => reflector.run(until));
+  // A list that is empty reports no change.
+  void Promise.all(reflectors.map(({ synced }) => synced)).then(look);
+  await Promise.all(running);
+  timer.cancel();
+  if (refused !== undefined) {
+    throw new WatchRefusedError(
+      `to wait is to watch Secrets, and you may not list them in namespace "${refused}": the renewal is requested all the same; ` +
+        'see "kubectl get dcred -o wide"',
+    );
+  }
+  return present();
+}
+
+const SILENT: Logger = {
+  debug: () => {},
+  info: () => {},
+  warn: () => {},
+  error: () => {},
+  child: () => SILENT,
+};

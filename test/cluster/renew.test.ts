@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { UsageError } from '../../src/cli/command.ts';
+import { renewCommand } from '../../src/cli/renew.ts';
+import { UnknownResourcesError } from '../../src/renew/request.ts';
+import { WatchRefusedError } from '../../src/renew/wait.ts';
+import { runCommand } from '../cli/run-command.ts';
+import { eventually } from '../support/processes.ts';
+import type { Secret } from './cluster.ts';
+import { startOperator } from './operator-process.ts';
+import { scenario, servedNamespace } from './scenario.ts';
+import { assertServes } from './verification.ts';
+
+const running = scenario();
+const REQUESTED = 'dcred_credentials_issued_total{reason="RenewRequested"}';
+
+const renew = (...argv: string[]) => renewWith({}, ...argv);
+
+async function renewWith({ aheadSeconds = 0, kubeconfig = running().cluster.plane.kubeconfig }, ...argv: string[]) {
+  const now = Math.floor(Date.now() / 1000) + aheadSeconds;
+  return await runCommand(renewCommand, [`--kubeconfig=${kubeconfig}`, ...argv], { now });
+}
+
+/** Tells apart the credentials that there are. */
+async function keys(namespace: string): Promise<ReadonlySet<string>> {
+  return new Set((await running().cluster.secrets(namespace)).map((secret) => assertServes(secret).publicKey));
+}
+
+/** A request counts from a whole second: what is issued before it is over may be as new as the request. */
+async function withPods(count: number, spec: object = {}): Promise<{ namespace: string; before: ReadonlySet<string> }> {
+  const { cluster } = running();
+  const namespace = await servedNamespace(running(), spec);
+  await cluster.createPods(namespace, count);
+  const secrets = await cluster.untilSecrets(namespace, count);
+  await cluster.untilReason(namespace, 'web', 'Issued');
+  const latest = Math.max(...secrets.map(issuedAt));
+  await eventually('the second of the issue to be over', async () => (Date.now() > latest + 1_000 ? true : undefined));
+  return { namespace, before: await keys(namespace) };
+}
+
+function issuedAt({ metadata }: Secret): number {
+  return Date.parse(metadata.annotations?.['dcred.dev/issued-at'] ?? '');
+}
+
+async function assertAllNew(namespace: string, before: ReadonlySet<string>): Promise<void> {
+  const after = await keys(namespace);
+  assert.equal(after.size, before.size);
+  assert.ok([...after].every((key) => !before.has(key)));
+}
+
+test('a renewal re-issues every credential, each once, and says how many and how fast', async (t) => {
+  const { cluster, operator } = running();
+  const { before, namespace } = await withPods(20);
+  const counted = await operator.metric(REQUESTED);
+  const { status, stderr, stdout } = await renew('web', '-n', namespace, '--wait');
+  t.diagnostic(stdout);
+  assert.equal(status, 0);
+  assert.match(stdout, new RegExp(`^${namespace}/web: requested$`, 'm'));
+  assert.match(stdout, /^re-issued 20 of 20 credentials in \d+\.\d s \(\d+\.\d\/s\)$/m);
+  assert.match(stderr, /^\d+ of 20 credentials re-issued$/m);
+  await assertAllNew(namespace, before);
+  await cluster.untilReason(namespace, 'web', 'Issued');
+  assert.equal(await operator.metric(REQUESTED), counted + 20);
+  const events = await cluster.events(namespace);
+  assert.ok(events.some(({ reason }) => reason === 'RenewRequested'));
+});
+
+test('a request is obeyed once, also by an operator that starts later', async () => {
+  const { cluster, operator } = running();
+  const { namespace } = await withPods(3);
+  assert.equal((await renew('web', '-n', namespace, '--wait')).status, 0);
+  const after = await keys(namespace);
+  await using second = await startOperator({ kubeconfig: cluster.operatorKubeconfig });
+  await cluster.createPod(namespace, 'web-3');
+  await cluster.untilSecrets(namespace, 4);
+  const still = await keys(namespace);
+  assert.ok([...after].every((key) => still.has(key)));
+  assert.equal(await second.metric(REQUESTED), 0);
+  assert.ok((await operator.metric(REQUESTED)) >= 3);
+});
+
+test('kubectl annotate does the same', async () => {
+  const { cluster } = running();
+  const { before, namespace } = await withPods(2);
+  const now = new Date().toISOString();
+  await cluster.plane.kubectl(['annotate', 'dcred', 'web', '-n', namespace, `dcred.dev/renew-requested-at=${now}`]);
+  await eventually('both to be new', async () =>
+    [...(await keys(namespace))].some((key) => before.has(key)) ? undefined : true,
+  );
+});
+
+test('a moment that is none is reported, and everything else goes on', async () => {
+  const { cluster } = running();
+  const { before, namespace } = await withPods(1);
+  await cluster.plane.kubectl(['annotate', 'dcred', 'web', '-n', namespace, 'dcred.dev/renew-requested-at=now']);
+  const event = await eventually('an Event about the annotation', async () =>
+    (await cluster.events(namespace)).find(({ reason }) => reason === 'RenewRequestUnreadable'),
+  );
+  assert.match(event.note ?? '', /RFC 3339 such as 2026-11-22T22:00:00Z/);
+  await cluster.createPod(namespace, 'web-9');
+  await cluster.untilSecrets(namespace, 2);
+  const after = await keys(namespace);
+  assert.ok([...before].every((key) => after.has(key)));
+});
+
+test('an hour ahead or behind, the command goes by the clock of the API server', async () => {
+  for (const aheadSeconds of [3600, -3600]) {
+    const { before, namespace } = await withPods(2);
+    const { status, stdout } = await renewWith({ aheadSeconds }, 'web', '-n', namespace, '--wait', '--timeout=20s');
+    assert.match(stdout, /the clock of the API server differs from this one by -?3[56]\d\d s/);
+    assert.equal(status, 0);
+    await assertAllNew(namespace, before);
+  }
+});
+
+test('all of a namespace, by label, and as JSON', async () => {
+  const { cluster } = running();
+  const { before, namespace } = await withPods(2);
+  await cluster.plane.kubectl(['label', 'dcred', 'web', '-n', namespace, 'team=edge']);
+  const { status, stdout } = await renew('-l', 'team=edge', '-A', '--wait', '-o', 'json');
+  assert.equal(status, 0);
+  const outcome = JSON.parse(stdout) as Record<string, unknown>;
+  assert.deepEqual(outcome['resources'], [{ namespace, name: 'web', suspended: false }]);
+  assert.deepEqual([outcome['complete'], outcome['total'], outcome['reissued']], [true, 2, 2]);
+  assert.deepEqual(outcome['pending'], []);
+  await assertAllNew(namespace, before);
+  const all = await renew('-A', '-n', namespace, '-o', 'json');
+  assert.equal((JSON.parse(all.stdout) as { resources: [] }).resources.length, 1);
+});
+
+test('a suspended resource is told of, and renewed when it goes on', async () => {
+  const { cluster } = running();
+  const { before, namespace } = await withPods(2);
+  await cluster.patchResource(namespace, 'web', { suspend: true });
+  await cluster.untilReason(namespace, 'web', 'Suspended');
+  const { status, stdout } = await renew('web', '-n', namespace, '--wait', '--timeout=5s');
+  assert.equal(status, 1);
+  assert.match(stdout, /web: requested, but suspended: re-issued once spec.suspend is false/);
+  assert.deepEqual(await keys(namespace), before);
+  await cluster.patchResource(namespace, 'web', { suspend: false });
+  await eventually('both to be new', async () =>
+    [...(await keys(namespace))].some((key) => before.has(key)) ? undefined : true,
+  );
+});
+
+test('a resource without pods has nothing to wait for', async () => {
+  const namespace = await servedNamespace(running());
+  const { status, stdout } = await renew('web', '-n', namespace, '--wait', '--timeout=10s');
+  assert.equal(status, 0);
+  assert.match(stdout, /nothing to re-issue/);
+});
+
+describe('what cannot be renewed', () => {
+  test('a name that is not there: nothing is requested, and it says what there is', async () => {
+    const { before, namespace } = await withPods(1);
+    await assert.rejects(renew('web', 'nosuch', '-n', namespace), (error) => {
+      assert.ok(error instanceof UnknownResourcesError);
+      assert.match(error.message, /no DelegatedCredential "nosuch" .* \(there is web\): nothing was requested/);
+      return true;
+    });
+    assert.deepEqual(await keys(namespace), before);
+  });
+
+  test('labels that nothing has', async () => {
+    await assert.rejects(renew('-l', 'team=nobody', '-A'), /no DelegatedCredential has the labels/);
+  });
+
+  test('nothing named, or names and all', async () => {
+    await assert.rejects(renew(), UsageError);
+    await assert.rejects(renew('web', '-A'), UsageError);
+    await assert.rejects(renew('web', '-l', 'a=b'), UsageError);
+  });
+
+  test('waiting without leave to watch Secrets: says so, and the request stands', async () => {
+    const { cluster } = running();
+    const { before, namespace } = await withPods(1);
+    await cluster.plane.kubectl(['create', 'serviceaccount', 'person', '-n', namespace]);
+    const role = ['create', 'role', 'renew', '-n', namespace, '--resource=delegatedcredentials.dcred.dev'];
+    await cluster.plane.kubectl([...role, '--verb=get,list,patch']);
+    const binding = ['create', 'rolebinding', 'renew', '-n', namespace, '--role=renew'];
+    await cluster.plane.kubectl([...binding, `--serviceaccount=${namespace}:person`]);
+    const kubeconfig = await cluster.plane.kubeconfigFor({ serviceAccount: { namespace, name: 'person' } });
+    await assert.rejects(renewWith({ kubeconfig }, 'web', '-n', namespace, '--wait'), WatchRefusedError);
+    await eventually('it to be renewed all the same', async () =>
+      [...(await keys(namespace))].some((key) => before.has(key)) ? undefined : true,
+    );
+  });
+});
+
+test('while no operator runs, the pods that wait are named, and the next one obeys', async () => {
+  const { cluster, operator } = running();
+  const { before, namespace } = await withPods(3);
+  await operator.kill();
+  const late = await renew('web', '-n', namespace, '--wait', '--timeout=2s');
+  assert.equal(late.status, 1);
+  assert.match(late.stdout, /^re-issued 0 of 3 credentials/m);
+  for (const name of ['web-0', 'web-1', 'web-2']) {
+    assert.match(late.stderr, new RegExp(`^  pod ${namespace}/${name} \\(Secret web-${name}\\)$`, 'm'));
+  }
+  assert.deepEqual(await keys(namespace), before);
+  await using next = await startOperator({ kubeconfig: cluster.operatorKubeconfig });
+  await eventually('all to be new', async () =>
+    [...(await keys(namespace))].some((key) => before.has(key)) ? undefined : true,
+  );
+  await assertAllNew(namespace, before);
+  assert.equal(await next.metric(REQUESTED), 3);
+});

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { describePending, progressBar, progressLine, progressOf, summary } from '../../src/renew/progress.ts';
+import { facts, issuedSecret, NOW } from '../support/builders.ts';
+
+const issuedAt = (issued: number, podName = 'web-0') =>
+  issuedSecret({ name: `web-${podName}`, podName, facts: facts({ issuedAt: issued }) });
+
+describe('progress', () => {
+  test('counts what was issued at the moment or later', () => {
+    const secrets = [issuedAt(NOW - 1, 'old'), issuedAt(NOW, 'new'), issuedAt(NOW + 5, 'newer')];
+    const { pending, reissued, total } = progressOf(secrets, NOW);
+    assert.deepEqual([reissued, total], [2, 3]);
+    assert.deepEqual(
+      pending.map(({ podName }) => podName),
+      ['old'],
+    );
+  });
+
+  test('a Secret that another hand has changed is still to be re-issued', () => {
+    assert.equal(progressOf([issuedSecret({ facts: undefined })], NOW).pending.length, 1);
+  });
+
+  test('is drawn as a bar with count and rate', () => {
+    const bar = progressBar({ total: 20, reissued: 10, pending: [] }, 2);
+    assert.equal(bar, `[${'#'.repeat(15)}${'-'.repeat(15)}]  10/20  5.0/s`);
+  });
+
+  test('the bar has one width, and is full only at the end', () => {
+    const counts = fc.integer({ min: 1, max: 50_000 }).chain((total) => fc.tuple(fc.constant(total), fc.nat(total)));
+    fc.assert(
+      fc.property(counts, fc.double({ min: 0, max: 600, noNaN: true }), ([total, reissued], seconds) => {
+        const bar = /^\[(#*)(-*)\]/.exec(progressBar({ total, reissued, pending: [] }, seconds));
+        assert.equal((bar?.[1]?.length ?? 0) + (bar?.[2]?.length ?? 0), 30);
+        assert.equal(bar?.[2] === '', reissued === total);
+      }),
+    );
+  });
+
+  test('ends in a figure', () => {
+    assert.equal(
+      summary({ total: 20, reissued: 20, pending: [] }, 2.5),
+      're-issued 20 of 20 credentials in 2.5 s (8.0/s)',
+    );
+    assert.match(summary({ total: 0, reissued: 0, pending: [] }, 1), /nothing to re-issue/);
+    assert.equal(progressLine({ total: 3, reissued: 1, pending: [] }), '1 of 3 credentials re-issued');
+  });
+
+  test('names the pods that wait, the first of many', () => {
+    const pending = Array.from({ length: 25 }, (_, number) => issuedAt(NOW, `web-${String(number).padStart(2, '0')}`));
+    const lines = describePending({ total: 25, reissued: 0, pending });
+    assert.equal(lines[0], '  pod edge/web-00 (Secret web-web-00)');
+    assert.equal(lines.length, 21);
+    assert.equal(lines.at(-1), '  and 5 more');
+  });
+});
