@@ -59,6 +59,8 @@ export class Operator {
   readonly #podQueue: WorkQueue;
   readonly #resourceQueue: WorkQueue;
   readonly #caches: Caches;
+  /** Before it leads, this process queues nothing: nobody would take it, and the keys of pods long gone would pile up. */
+  #leading = false;
 
   constructor(options: OperatorOptions) {
     this.#options = options;
@@ -119,6 +121,8 @@ export class Operator {
       this.#work('pod', this.#podQueue, workers, controllers.pods, work),
       this.#work('resource', this.#resourceQueue, RESOURCE_WORKERS, controllers.resources, work),
     ]);
+    this.#leading = true;
+    this.#lookAtEverything();
     await aborted(signal);
     log.info({}, 'draining');
     const patience = clock.setTimeout(() => working.abort(), DRAIN_MS);
@@ -189,9 +193,17 @@ export class Operator {
     };
   }
 
+  /** What happened before this process led. Pods without a Secret are asked by their resource: see `fanOut`. */
+  #lookAtEverything(): void {
+    for (const resource of this.#caches.resources.values()) this.#resourceQueue.add(formatObjectKey(resource));
+    for (const { issued } of this.#caches.secrets.values()) {
+      if (issued !== undefined) this.#podQueue.add(podKeyOf(issued), 'background');
+    }
+  }
+
   #resourceChanged({ current, previous }: Change<Resource>): void {
     const changed = current ?? previous;
-    if (changed !== undefined) this.#resourceQueue.add(formatObjectKey(changed));
+    if (changed !== undefined && this.#leading) this.#resourceQueue.add(formatObjectKey(changed));
   }
 
   #podChanged({ current, previous }: Change<Pod>): void {
@@ -199,11 +211,13 @@ export class Operator {
     const pod = current ?? previous;
     if (pod === undefined) return;
     const resources = current === undefined ? this.#membership.removePod(pod) : this.#membership.setPod(current);
+    if (!this.#leading) return;
     const { namespace } = pod;
     for (const resource of resources) this.#podQueue.add(formatPodKey({ namespace, resource, pod: pod.name }));
   }
 
   #secretChanged({ current, previous }: Change<CachedSecret>): void {
+    if (!this.#leading) return;
     for (const issued of [previous?.issued, current?.issued]) {
       if (issued !== undefined) this.#podQueue.add(podKeyOf(issued));
     }

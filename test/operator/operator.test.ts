@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { generateCredentialKey } from '../../src/credential/credential-key.ts';
+import type { ApiClient } from '../../src/kubernetes/api-client.ts';
+import { systemClock } from '../../src/kubernetes/clock.ts';
+import type { LeaderElector } from '../../src/kubernetes/leader-election.ts';
+import type { KubernetesObject, WatchEvent } from '../../src/kubernetes/objects.ts';
+import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
+import { DELEGATED_CREDENTIALS } from '../../src/operator/caches.ts';
+import { makeSecret } from '../../src/operator/issuer.ts';
+import { OperatorMetrics } from '../../src/operator/metrics.ts';
+import { Operator } from '../../src/operator/operator.ts';
+import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';
+import { type Delegation, delegation, specOf } from '../support/builders.ts';
+import { eventually } from '../support/processes.ts';
+import { recordingLogger } from '../support/recording-logger.ts';
+import { createPod, operatorsClient } from './cluster.ts';
+
+const CRD = join(import.meta.dirname, '..', '..', 'crds', 'dcred.dev_delegatedcredentials.yaml');
+const signal = AbortSignal.timeout(60_000);
+
+/** A leader election whose outcome the test decides. A fake. */
+class Election {
+  readonly #won = Promise.withResolvers<void>();
+
+  win(): void {
+    this.#won.resolve();
+  }
+
+  readonly elector = {
+    run: async (options: { signal: AbortSignal; lead: (signal: AbortSignal) => Promise<void> }) => {
+      const ended = new Promise<'ended'>((resolve) => {
+        options.signal.addEventListener('abort', () => resolve('ended'), { once: true });
+      });
+      if ((await Promise.race([this.#won.promise, ended])) === 'ended') return 'released';
+      await options.lead(options.signal);
+      return 'released';
+    },
+  } as unknown as LeaderElector;
+}
+
+/** The same client, and a promise of the moment at which whoever watches has dealt with the object of that name. */
+function witnessing(client: ApiClient, name: string): { readonly client: ApiClient; readonly seen: Promise<void> } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  async function* told(events: AsyncIterable<WatchEvent<KubernetesObject>>) {
+    for await (const event of events) {
+      yield event;
+      if (event.object.metadata.name === name) resolve();
+    }
+  }
+  const witness = new Proxy(client, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property, target);
+      if (typeof value !== 'function') return value;
+      if (property !== 'watch') return value.bind(target);
+      return (...args: Parameters<ApiClient['watch']>) => told(target.watch(...args));
+    },
+  });
+  return { client: witness, seen: promise };
+}
+
+describe('an operator that waits for its turn', () => {
+  let plane: ControlPlane;
+  let client: ApiClient;
+  let authority: Delegation;
+
+  before(async () => {
+    plane = await startControlPlane();
+    client = await operatorsClient(plane);
+    authority = delegation();
+    await plane.kubectl(['apply', '--server-side', '-f', CRD]);
+    await plane.kubectl(['wait', '--for=condition=Established', 'crd/delegatedcredentials.dcred.dev']);
+    const data = { 'tls.crt': authority.chainPem, 'tls.key': authority.keyPem };
+    const encoded = Object.entries(data).map(([key, text]) => [key, Buffer.from(text).toString('base64')]);
+    const secret = { metadata: { namespace: 'default', name: 'web-tls' }, data: Object.fromEntries(encoded) };
+    await client.create(SECRETS, secret, { signal });
+  });
+  after(async () => {
+    await client?.close();
+    await plane?.stop();
+  });
+
+  async function issueFor(resource: string, pod: { name: string; uid: string }): Promise<void> {
+    const request = {
+      namespace: 'default',
+      name: `${resource}-${pod.name}`,
+      resource,
+      pod,
+      spec: specOf(),
+      certificate: authority.certificate,
+      signer: authority.signer,
+      replaces: undefined,
+      now: Math.floor(Date.now() / 1000),
+    };
+    await client.create(SECRETS, await makeSecret(request, generateCredentialKey, signal), { signal });
+  }
+
+  const issuedNames = async () => {
+    const labelSelector = 'app.kubernetes.io/managed-by=dcred';
+    const { items } = await client.list(
+      SECRETS,
+      { namespace: 'default', labelSelector, metadataOnly: true },
+      { signal },
+    );
+    return items.map(({ metadata }) => metadata.name ?? '').sort();
+  };
+
+  test('keeps its caches and no queues, and has everything done once it leads', async () => {
+    const metrics = new OperatorMetrics('test');
+    const election = new Election();
+    const witness = witnessing(client, 'gone-seen');
+    const operator = new Operator({
+      client: witness.client,
+      namespaces: [],
+      workers: 4,
+      notifyPods: false,
+      elector: election.elector,
+      metrics,
+      clock: systemClock,
+      random: Math.random,
+      log: recordingLogger(),
+      instance: 'test',
+      namespace: 'default',
+    });
+    const value = async (name: string) => {
+      const text = await metrics.registry.metrics();
+      return Number(
+        text
+          .split('\n')
+          .find((line) => line.startsWith(`${name} `))
+          ?.split(' ')[1],
+      );
+    };
+    const stop = new AbortController();
+    const running = operator.run(stop.signal);
+    try {
+      await operator.synced();
+
+      // The life of a cluster, none of which is this operator's to act on: pods come, are served by the leader, and go.
+      const orphaned = await createPod(client, 'orphaned');
+      await issueFor('gone', orphaned);
+      await createPod(client, 'waiting', { labels: { app: 'web' } });
+      for (let n = 0; n < 10; n += 1) {
+        const pod = await createPod(client, `brief-${n}`, { labels: { app: 'web' } });
+        await issueFor('web', pod);
+        await client.delete(SECRETS, { namespace: 'default', name: `web-${pod.name}` }, { signal });
+        await client.delete(PODS, { namespace: 'default', name: pod.name }, { signal });
+      }
+      const spec = { certificateRef: { name: 'web-tls' }, podSelector: { matchLabels: { app: 'web' } } };
+      const resource = { metadata: { namespace: 'default', name: 'web' }, spec };
+      await client.create(DELEGATED_CREDENTIALS, resource, { signal });
+      await issueFor('gone', await createPod(client, 'seen'));
+      await witness.seen;
+      assert.equal(await value('dcred_pod_queue_depth'), 0);
+      assert.equal(await value('dcred_resource_queue_depth'), 0);
+
+      election.win();
+      const expected = ['web-waiting'];
+      await eventually('what is due is done', async () => {
+        const names = await issuedNames();
+        return JSON.stringify(names) === JSON.stringify(expected) || undefined;
+      });
+    } finally {
+      stop.abort();
+      assert.equal(await running, 'released');
+    }
+  });
+});
