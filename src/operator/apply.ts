@@ -1,5 +1,6 @@
 /** The only writes of Secrets. Each step is one request, or a look and one request; a crash between any two leaves nothing half. */
 import type { DelegatedCredential } from '../api/delegated-credential.ts';
+import { CertificateError } from '../credential/errors.ts';
 import { formatTime } from '../credential/time.ts';
 import type { ApiClient } from '../kubernetes/api-client.ts';
 import { type ApiError, isApiError } from '../kubernetes/api-error.ts';
@@ -9,7 +10,7 @@ import { PODS, type ResourceType, SECRETS } from '../kubernetes/resource-type.ts
 import { DELEGATED_CREDENTIALS } from './caches.ts';
 import type { CertificateState } from './certificate-state.ts';
 import { type IssuedSecret, readIssuedSecret } from './issued-secret.ts';
-import { type GenerateKey, makeSecret } from './issuer.ts';
+import { type GenerateKey, makeSecret, UnverifiedCredentialError } from './issuer.ts';
 import { ANNOTATIONS, type PodKey } from './names.ts';
 import { type DeleteReason, type FailureReason, type Step, wantedMetadata } from './plan.ts';
 import type { Pod } from './pod.ts';
@@ -28,7 +29,7 @@ export class StaleCacheError extends Error {
   }
 }
 
-export type PodFailureReason = FailureReason | 'SecretRefused';
+export type PodFailureReason = FailureReason | 'SecretRefused' | 'IssueFailed';
 
 /** This pod cannot be served, for a reason that a person can mend. */
 export class PodFailure extends Error {
@@ -99,7 +100,9 @@ export class Applier {
       replaces: step.replaces,
       now: Math.floor(clock.now() / 1000),
     };
-    const manifest = await makeSecret(request, generateKey, signal);
+    const manifest = await makeSecret(request, generateKey, signal).catch((error: unknown) => {
+      throw signal.aborted ? error : notMade(error);
+    });
     const written =
       step.replaces === undefined
         ? await this.#create(manifest, pod, key.resource, signal)
@@ -247,6 +250,17 @@ function difference(
 
 function stale({ name }: IssuedSecret, cause: unknown): StaleCacheError {
   return new StaleCacheError(`Secret "${name}" has changed since it was last seen`, undefined, { cause });
+}
+
+/** A certificate that has just ended is the resource's matter. What a signer throws may hold anything: only its kind is told. */
+function notMade(error: unknown): unknown {
+  if (error instanceof CertificateError) return error;
+  const told = error instanceof UnverifiedCredentialError ? error.message : `the signer failed (${kindOf(error)})`;
+  return new PodFailure('IssueFailed', `no credential could be made, and it is tried again: ${told}`, { cause: error });
+}
+
+function kindOf(error: unknown): string {
+  return error instanceof Error ? error.name : typeof error;
 }
 
 const MESSAGE_LENGTH = 300;

@@ -12,7 +12,7 @@ import { renewalTime } from './schedule.ts';
 import { type SecretManifest, secretManifest } from './secret-manifest.ts';
 
 /** A credential that dcred made and that does not verify. It is never published. */
-class UnverifiedCredentialError extends Error {
+export class UnverifiedCredentialError extends Error {
   readonly code = 'UNVERIFIED_CREDENTIAL';
   override readonly name = 'UnverifiedCredentialError';
 }

@@ -8,7 +8,7 @@ import type { PodFailureReason } from './apply.ts';
 import { DELETE_REASONS, type DeleteReason, ISSUE_REASONS, type IssueReason } from './plan.ts';
 import type { PodTally } from './status.ts';
 
-const FAILURES: readonly PodFailureReason[] = ['SecretNameInvalid', 'SecretNameTaken', 'SecretRefused'];
+const FAILURES: readonly PodFailureReason[] = ['SecretNameInvalid', 'SecretNameTaken', 'SecretRefused', 'IssueFailed'];
 const WATCHED = ['delegatedcredentials', 'pods', 'secrets', 'certificates'] as const;
 const WATCH_EVENTS = ['list', 'watch', 'failure', 'handler-error'] as const satisfies ReflectorEvent['kind'][];
 const QUEUES = ['pod', 'resource'] as const;

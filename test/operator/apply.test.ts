@@ -1,0 +1,216 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { generateCredentialKey } from '../../src/credential/credential-key.ts';
+import type { Signer } from '../../src/credential/signer.ts';
+import type { ApiClient } from '../../src/kubernetes/api-client.ts';
+import { ApiError } from '../../src/kubernetes/api-error.ts';
+import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
+import { Applier, PodFailure, StaleCacheError, type Subject } from '../../src/operator/apply.ts';
+import type { Step } from '../../src/operator/plan.ts';
+import type { Reporter } from '../../src/operator/reporter.ts';
+import { type Delegation, delegation, issuedSecret, podOf, resource } from '../support/builders.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+
+const SIGNAL = new AbortController().signal;
+const good = delegation();
+
+interface Call {
+  readonly verb: string;
+  readonly name: string | undefined;
+  readonly preconditions?: unknown;
+}
+
+type Answers = Partial<Readonly<Record<'create' | 'replace' | 'delete' | 'get', () => KubernetesObject | undefined>>>;
+
+/** A fake of the API server that answers as it is told and remembers what it was asked. */
+function fakeClient(answers: Answers): { readonly client: ApiClient; readonly calls: Call[] } {
+  const calls: Call[] = [];
+  const answer = (verb: keyof Answers, name: string | undefined, preconditions?: unknown) => {
+    calls.push({ verb, name, ...(preconditions === undefined ? {} : { preconditions }) });
+    return answers[verb]?.() ?? { metadata: { resourceVersion: '8' } };
+  };
+  const client = {
+    create: async (_type: unknown, object: KubernetesObject) => answer('create', object.metadata.name),
+    replace: async (_type: unknown, object: KubernetesObject) => answer('replace', object.metadata.name),
+    get: async (_type: unknown, ref: { name: string }) => answer('get', ref.name),
+    delete: async (_type: unknown, ref: { name: string }, options: { preconditions?: unknown }) =>
+      answer('delete', ref.name, options.preconditions),
+  };
+  return { client: client as unknown as ApiClient, calls };
+}
+
+function applier(client: ApiClient): Applier {
+  const reporter = { issued: () => {}, deleted: () => {} } as unknown as Reporter;
+  return new Applier({ client, generateKey: generateCredentialKey, reporter, clock: new FakeClock(Date.now()) });
+}
+
+function subject({ certificate, signer }: Pick<Delegation, 'certificate' | 'signer'> = good): Subject {
+  return {
+    key: { namespace: 'edge', resource: 'web', pod: 'web-0' },
+    resource: resource(),
+    pod: podOf(),
+    certificate: { kind: 'usable', certificate, signer },
+  };
+}
+
+const MISSING: Step = { kind: 'issue', reason: 'Missing', name: 'web-web-0' };
+const DUE: Step = { kind: 'issue', reason: 'RenewalDue', name: 'web-web-0', replaces: issuedSecret() };
+
+function refusal(reason: string, status: number, message = reason): () => never {
+  return () => {
+    throw new ApiError(message, { status, reason });
+  };
+}
+
+describe('nothing is published that does not verify', () => {
+  const signers: Readonly<Record<string, Signer['sign']>> = {
+    'signs something else': async (_message, options) => await good.signer.sign(Buffer.from('something else'), options),
+    'returns garbage': async () => Buffer.alloc(70, 1),
+    'returns nothing': async () => new Uint8Array(),
+    'fails with a text that nobody should see': async () => {
+      throw new Error('the secret is hunter2');
+    },
+  };
+  for (const [what, sign] of Object.entries(signers)) {
+    test(`a signer that ${what}`, async () => {
+      const { client, calls } = fakeClient({});
+      const broken = subject({ certificate: good.certificate, signer: { scheme: good.signer.scheme, sign } });
+      await assert.rejects(applier(client).apply(MISSING, broken, SIGNAL), (error) => {
+        assert.ok(error instanceof PodFailure);
+        assert.equal(error.code, 'IssueFailed');
+        assert.doesNotMatch(error.message, /hunter2/);
+        return true;
+      });
+      assert.deepEqual(calls, []);
+    });
+  }
+
+  test('the signer of another certificate', async () => {
+    const { client, calls } = fakeClient({});
+    const mixed = subject({ certificate: good.certificate, signer: delegation().signer });
+    await assert.rejects(applier(client).apply(MISSING, mixed, SIGNAL), { code: 'IssueFailed' });
+    assert.deepEqual(calls, []);
+  });
+});
+
+test('a new Secret is a POST, a re-issue a PUT; the answer says what the caches must see', async () => {
+  const { client, calls } = fakeClient({});
+  assert.deepEqual(await applier(client).apply(MISSING, subject(), SIGNAL), { resourceVersion: '8' });
+  assert.deepEqual(await applier(client).apply(DUE, subject(), SIGNAL), { resourceVersion: '8' });
+  assert.deepEqual(
+    calls.map(({ verb }) => verb),
+    ['create', 'replace'],
+  );
+});
+
+describe('a name that is taken', () => {
+  const existing = (metadata: KubernetesObject['metadata']) =>
+    fakeClient({ create: refusal('AlreadyExists', 409), get: () => ({ metadata }) });
+  const ours = {
+    name: 'web-web-0',
+    namespace: 'edge',
+    resourceVersion: '42',
+    labels: { 'app.kubernetes.io/managed-by': 'dcred', 'dcred.dev/delegated-credential': 'web' },
+    ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', name: 'web-0', uid: 'uid-of-web-0' }],
+  };
+
+  test('by our own write: the caches are behind, and the key waits for that version', async () => {
+    const { client } = existing(ours);
+    await assert.rejects(applier(client).apply(MISSING, subject(), SIGNAL), (error) => {
+      assert.ok(error instanceof StaleCacheError);
+      assert.equal(error.resourceVersion, '42');
+      return true;
+    });
+  });
+
+  const strangers: Readonly<Record<string, KubernetesObject['metadata']>> = {
+    'without our labels': { ...ours, labels: {} },
+    'without an owner': { ...ours, ownerReferences: [] },
+    'of another resource': { ...ours, labels: { ...ours.labels, 'dcred.dev/delegated-credential': 'other' } },
+    'of another pod': {
+      ...ours,
+      ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', name: 'web-1', uid: 'uid-of-web-1' }],
+    },
+  };
+  for (const [what, metadata] of Object.entries(strangers)) {
+    test(`by a Secret ${what}: it is left alone, and somebody is told`, async () => {
+      const { client, calls } = existing(metadata);
+      await assert.rejects(applier(client).apply(MISSING, subject(), SIGNAL), { code: 'SecretNameTaken' });
+      assert.deepEqual(
+        calls.map(({ verb }) => verb),
+        ['create', 'get'],
+      );
+    });
+  }
+
+  test('and free again a moment later', async () => {
+    const { client } = fakeClient({ create: refusal('AlreadyExists', 409), get: refusal('NotFound', 404) });
+    await assert.rejects(applier(client).apply(MISSING, subject(), SIGNAL), StaleCacheError);
+  });
+});
+
+describe('a re-issue that was planned on old knowledge', () => {
+  for (const reason of ['Conflict', 'NotFound']) {
+    test(`is refused by the API server with ${reason} and planned again`, async () => {
+      const { client, calls } = fakeClient({ replace: refusal(reason, 409) });
+      await assert.rejects(applier(client).apply(DUE, subject(), SIGNAL), StaleCacheError);
+      assert.equal(calls.length, 1);
+    });
+  }
+
+  test('of an immutable Secret deletes exactly that one, so that a new one can be made', async () => {
+    const { client, calls } = fakeClient({ replace: refusal('Invalid', 422, 'data: field is immutable when set') });
+    await assert.rejects(applier(client).apply(DUE, subject(), SIGNAL), StaleCacheError);
+    const { uid, resourceVersion } = issuedSecret();
+    assert.deepEqual(calls[1], { verb: 'delete', name: 'web-web-0', preconditions: { uid, resourceVersion } });
+  });
+
+  test('that the API server finds invalid keeps the Secret that is there', async () => {
+    const { client, calls } = fakeClient({ replace: refusal('Invalid', 422, 'metadata.annotations: Too long') });
+    await assert.rejects(applier(client).apply(DUE, subject(), SIGNAL), { code: 'SecretRefused' });
+    assert.equal(calls.length, 1);
+  });
+});
+
+describe('nothing is deleted because a cache does not show something', () => {
+  const gone: Step = { kind: 'delete', reason: 'PodGone', secret: issuedSecret() };
+  const pod = (uid: string, phase: string) => () => ({ metadata: { uid }, status: { phase } });
+
+  test('a pod that is there after all keeps its Secret', async () => {
+    const { client, calls } = fakeClient({ get: pod('uid-of-web-0', 'Running') });
+    await assert.rejects(applier(client).apply(gone, subject(), SIGNAL), StaleCacheError);
+    assert.deepEqual(
+      calls.map(({ verb }) => verb),
+      ['get'],
+    );
+  });
+
+  test('a resource that is there after all keeps its Secrets', async () => {
+    const { client, calls } = fakeClient({});
+    const step: Step = { kind: 'delete', reason: 'ResourceGone', secret: issuedSecret() };
+    await assert.rejects(applier(client).apply(step, subject(), SIGNAL), StaleCacheError);
+    assert.equal(calls.length, 1);
+  });
+
+  const trulyGone: Readonly<Record<string, () => KubernetesObject | undefined>> = {
+    'is not there': refusal('NotFound', 404),
+    'is another one of that name': pod('another-uid', 'Running'),
+    'has succeeded': pod('uid-of-web-0', 'Succeeded'),
+    'has failed': pod('uid-of-web-0', 'Failed'),
+  };
+  for (const [what, get] of Object.entries(trulyGone)) {
+    test(`a pod that ${what} loses it, and exactly that one`, async () => {
+      const { client, calls } = fakeClient({ get });
+      await applier(client).apply(gone, subject(), SIGNAL);
+      const { uid, resourceVersion } = issuedSecret();
+      assert.deepEqual(calls[1], { verb: 'delete', name: 'web-web-0', preconditions: { uid, resourceVersion } });
+    });
+  }
+
+  test('a Secret that is gone already is fine; one that has changed is looked at again', async () => {
+    const goneAlready = fakeClient({ get: refusal('NotFound', 404), delete: refusal('NotFound', 404) });
+    await applier(goneAlready.client).apply(gone, subject(), SIGNAL);
+    const changed = fakeClient({ get: refusal('NotFound', 404), delete: refusal('Conflict', 409) });
+    await assert.rejects(applier(changed.client).apply(gone, subject(), SIGNAL), StaleCacheError);
+  });
+});
