@@ -1,28 +1,8 @@
 #!/usr/bin/env node
 /** Entry point: picks the command. The only module that does something when it is imported. */
-import type { Command, CommandIo } from './cli/command.ts';
-import { completionCommand } from './cli/completion.ts';
-import { crdCommand } from './cli/crd.ts';
-import { inspectCommand } from './cli/inspect.ts';
-import { issueCommand } from './cli/issue.ts';
-import { operatorCommand } from './cli/operator.ts';
-import { renewCommand } from './cli/renew.ts';
+import type { CommandIo } from './cli/command.ts';
+import { COMMANDS } from './cli/commands.ts';
 import { run } from './cli/run.ts';
-import { verifyCommand } from './cli/verify.ts';
-import { versionCommand } from './cli/version.ts';
-import { webhookCommand } from './cli/webhook.ts';
-
-const COMMANDS: readonly Command[] = [
-  operatorCommand,
-  webhookCommand,
-  renewCommand,
-  issueCommand,
-  verifyCommand,
-  inspectCommand,
-  crdCommand,
-  completionCommand(() => COMMANDS),
-  versionCommand,
-];
 
 const stop = new AbortController();
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { systemClock } from '../kubernetes/clock.ts';
 import { LeaderElector } from '../kubernetes/leader-election.ts';
-import { type HttpServer, type parseAddress, probe, serveHttp } from '../operator/http-server.ts';
+import { type Answer, type HttpServer, probe, serveHttp } from '../operator/http-server.ts';
 import { OperatorMetrics } from '../operator/metrics.ts';
 import { Operator } from '../operator/operator.ts';
 import { VERSION } from '../version.ts';
@@ -66,10 +66,12 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
     instance,
     namespace,
   });
-  const servers = await serve(metricsAddress, healthAddress, metrics, operator);
-  log.info({ version: VERSION, server: connection.server, workers }, 'starting');
-  void operator.synced().then(() => log.info({ seconds: Number(process.uptime().toFixed(3)) }, 'caches synced'));
+  const servers: HttpServer[] = [];
   try {
+    if (healthAddress !== undefined) servers.push(await serveHttp(healthAddress, probes(operator)));
+    if (metricsAddress !== undefined) servers.push(await serveHttp(metricsAddress, scrapes(metrics)));
+    log.info({ version: VERSION, server: connection.server, workers }, 'starting');
+    void operator.synced().then(() => log.info({ seconds: Number(process.uptime().toFixed(3)) }, 'caches synced'));
     const end = await operator.run(io.signal);
     if (end === 'released') return 0;
     log.error({}, 'the lease was lost: another replica leads now, and this process ends');
@@ -80,23 +82,13 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
   }
 }
 
-async function serve(
-  metricsAddress: ReturnType<typeof parseAddress>,
-  healthAddress: ReturnType<typeof parseAddress>,
-  metrics: OperatorMetrics,
-  operator: Operator,
-): Promise<readonly HttpServer[]> {
-  const servers: HttpServer[] = [];
-  if (healthAddress !== undefined) {
-    const notReady = () => (operator.hasSynced ? undefined : 'the caches are not filled yet');
-    servers.push(await serveHttp(healthAddress, { '/healthz': probe(() => undefined), '/readyz': probe(notReady) }));
-  }
-  if (metricsAddress !== undefined) {
-    const { registry } = metrics;
-    const scrape = async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() });
-    servers.push(await serveHttp(metricsAddress, { '/metrics': scrape }));
-  }
-  return servers;
+function probes(operator: Operator): Readonly<Record<string, Answer>> {
+  const notReady = () => (operator.hasSynced ? undefined : 'the caches are not filled yet');
+  return { '/healthz': probe(() => undefined), '/readyz': probe(notReady) };
+}
+
+function scrapes({ registry }: OperatorMetrics): Readonly<Record<string, Answer>> {
+  return { '/metrics': async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() }) };
 }
 
 function readWorkers(text: string): number {

@@ -1,0 +1,23 @@
+/** Every command of `dcred`, in the order of its help. */
+import type { Command } from './command.ts';
+import { completionCommand } from './completion.ts';
+import { crdCommand } from './crd.ts';
+import { inspectCommand } from './inspect.ts';
+import { issueCommand } from './issue.ts';
+import { operatorCommand } from './operator.ts';
+import { renewCommand } from './renew.ts';
+import { verifyCommand } from './verify.ts';
+import { versionCommand } from './version.ts';
+import { webhookCommand } from './webhook.ts';
+
+export const COMMANDS: readonly Command[] = [
+  operatorCommand,
+  webhookCommand,
+  renewCommand,
+  issueCommand,
+  verifyCommand,
+  inspectCommand,
+  crdCommand,
+  completionCommand(() => COMMANDS),
+  versionCommand,
+];

@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { parseArguments } from '../../src/cli/arguments.ts';
+import { type Command, UsageError } from '../../src/cli/command.ts';
+import { command } from './frame.ts';
+
+const PROBE = command({
+  options: {
+    cert: { type: 'string', value: 'FILE', help: 'a file' },
+    output: { type: 'string', short: 'o', choices: ['json', 'text'], default: 'text', help: 'a format' },
+    namespace: { type: 'string', short: 'n', multiple: true, help: 'namespaces' },
+    usage: { type: 'string', multiple: true, choices: ['Server', 'Client'], help: 'usages' },
+    'leader-elect': { type: 'boolean', default: true, help: 'a switch that is on' },
+    quiet: { type: 'boolean', short: 'q', help: 'a switch that is off' },
+  },
+});
+
+const parse = (...argv: readonly string[]) => parseArguments(PROBE, argv);
+
+function refused(argv: readonly string[], message: RegExp, of: Command = PROBE): void {
+  assert.throws(
+    () => parseArguments(of, argv),
+    (error) => {
+      assert.ok(error instanceof UsageError, String(error));
+      assert.match(error.message, message);
+      return true;
+    },
+  );
+}
+
+describe('an option', () => {
+  test('is given in each of the usual ways', () => {
+    for (const argv of [['--output', 'json'], ['--output=json'], ['-o', 'json'], ['-ojson']]) {
+      assert.equal(parse(...argv).string('output'), 'json');
+    }
+  });
+
+  test('has its default, or nothing', () => {
+    assert.equal(parse().string('output'), 'text');
+    assert.equal(parse().string('cert'), undefined);
+    assert.equal(parse().boolean('leader-elect'), true);
+    assert.equal(parse().boolean('quiet'), false);
+    assert.deepEqual(parse().strings('namespace'), []);
+  });
+
+  test('may hold what looks like an option, after an equals sign', () => {
+    assert.equal(parse('--cert=--quiet').string('cert'), '--quiet');
+    assert.equal(parse('--cert=a=b').string('cert'), 'a=b');
+    assert.equal(parse('--cert=').string('cert'), '');
+  });
+
+  test('given twice holds the last, unless it takes a list', () => {
+    assert.equal(parse('--cert', 'a', '--cert', 'b').string('cert'), 'b');
+    assert.deepEqual(parse('-n', 'a', '--namespace=b', '-nc').strings('namespace'), ['a', 'b', 'c']);
+  });
+
+  test('that is needed and missing is named', () => {
+    assert.equal(parse('--cert', 'x').required('cert'), 'x');
+    assert.throws(() => parse().required('cert'), { name: 'UsageError', message: 'dcred probe: --cert is required' });
+  });
+
+  test('that nobody knows is refused', () => {
+    refused(['--certificate', 'x'], /'--certificate'/);
+    refused(['-x'], /'-x'/);
+    refused(['--no-cert'], /'--no-cert'/);
+  });
+
+  test('without its value is refused', () => {
+    refused(['--cert'], /--cert <value>' argument missing/);
+    refused(['--cert', '--quiet'], /--cert/);
+  });
+
+  test('outside its choices is refused with what they are', () => {
+    refused(['-o', 'xml'], /^--output takes one of json, text; got "xml"$/);
+    refused(['--usage', 'Server', '--usage', 'Peer'], /^--usage takes one of Server, Client; got "Peer"$/);
+    assert.deepEqual(parse('--usage=Client').strings('usage'), ['Client']);
+  });
+});
+
+describe('a switch', () => {
+  test('is given in each way that Kubernetes binaries and others know', () => {
+    assert.equal(parse('--quiet').boolean('quiet'), true);
+    assert.equal(parse('-q').boolean('quiet'), true);
+    assert.equal(parse('--quiet=true').boolean('quiet'), true);
+    assert.equal(parse('--leader-elect=false').boolean('leader-elect'), false);
+    assert.equal(parse('--no-leader-elect').boolean('leader-elect'), false);
+    assert.equal(parse('--leader-elect=true').boolean('leader-elect'), true);
+  });
+
+  test('given twice means the last', () => {
+    assert.equal(parse('--leader-elect=false', '--leader-elect').boolean('leader-elect'), true);
+    assert.equal(parse('--leader-elect', '--leader-elect=false').boolean('leader-elect'), false);
+  });
+
+  test('takes true and false, and nothing else', () => {
+    refused(['--quiet=yes'], /^--quiet takes true or false, got "yes"$/);
+    refused(['--quiet='], /^--quiet takes true or false, got ""$/);
+    refused(['--quiet=TRUE'], /got "TRUE"/);
+  });
+
+  test('takes no word after it', () => refused(['--quiet', 'false'], /unexpected argument "false"/));
+});
+
+describe('words without a dash', () => {
+  const takes = (min: number, max: number) => command({ positionals: { min, max } });
+
+  test('are taken where they are wanted', () => {
+    assert.deepEqual(parseArguments(takes(1, 2), ['a', 'b']).positionals, ['a', 'b']);
+    assert.deepEqual(parseArguments(takes(0, 1), []).positionals, []);
+  });
+
+  test('are refused where they are not, or are too many or too few', () => {
+    refused(['a'], /^dcred probe: unexpected argument "a"$/);
+    refused(['a', 'b', 'c'], /unexpected argument "c"/, takes(1, 2));
+    refused([], /^dcred probe: expected 1 argument, got 0$/, takes(1, 2));
+    refused(['a'], /^dcred probe: expected 2 arguments, got 1$/, takes(2, 2));
+  });
+
+  test('are all that comes after two dashes', () => {
+    const args = parseArguments({ ...PROBE, positionals: { min: 0, max: 9 } }, ['-q', '--', '--quiet=maybe', '-x']);
+    assert.deepEqual(args.positionals, ['--quiet=maybe', '-x']);
+    assert.equal(args.boolean('quiet'), true);
+  });
+});
+
+describe('help', () => {
+  test('is understood by every command, also where words are missing or too many', () => {
+    const wants = command({ positionals: { min: 1, max: 1 } });
+    for (const argv of [['--help'], ['-h'], ['--help=true'], ['a', 'b', '-h']]) {
+      assert.equal(parseArguments(wants, argv).boolean('help'), true);
+    }
+    assert.equal(parseArguments(command(), ['--help=false']).boolean('help'), false);
+  });
+});
+
+test('a command that asks for an option that it does not have is a bug, and says so', () => {
+  assert.throws(() => parse().string('nothing'), { name: 'TypeError', message: /no string option --nothing/ });
+  assert.throws(() => parse().string('quiet'), { name: 'TypeError' });
+  assert.throws(() => parse().boolean('cert'), { name: 'TypeError' });
+  assert.throws(() => parse('-n', 'a').string('namespace'), { name: 'TypeError', message: /takes a list/ });
+});
