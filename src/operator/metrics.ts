@@ -5,6 +5,7 @@ import type { ReflectorEvent } from '../kubernetes/reflector.ts';
 import type { WorkQueue, WorkQueueEvent } from '../kubernetes/work-queue.ts';
 import type { ReconcileObservation } from '../kubernetes/workers.ts';
 import type { PodFailureReason } from './apply.ts';
+import { POD_NOTICE_REASONS, type PodNoticeReason } from './missed-injection.ts';
 import { DELETE_REASONS, type DeleteReason, ISSUE_REASONS, type IssueReason } from './plan.ts';
 import type { PodTally } from './status.ts';
 
@@ -36,6 +37,11 @@ export class OperatorMetrics {
     'dcred_pod_notifications_total',
     'Pods told of their new Secret, so that their kubelets mount it at once, by outcome.',
     ['outcome'],
+  );
+  readonly #noticed = this.#counter(
+    'dcred_pod_notices_total',
+    'Pods that ask for injection and cannot use their credential, by reason.',
+    ['reason'],
   );
   readonly #issueSeconds = this.#histogram(
     'dcred_issue_duration_seconds',
@@ -90,6 +96,7 @@ export class OperatorMetrics {
     for (const reason of ISSUE_REASONS) this.#issued.inc({ reason }, 0);
     for (const reason of DELETE_REASONS) this.#deleted.inc({ reason }, 0);
     for (const reason of FAILURES) this.#failed.inc({ reason }, 0);
+    for (const reason of POD_NOTICE_REASONS) this.#noticed.inc({ reason }, 0);
     for (const outcome of ['ok', 'failed'] as const) this.#notified.inc({ outcome }, 0);
     for (const resource of WATCHED) for (const event of WATCH_EVENTS) this.#reflector.inc({ resource, event }, 0);
     for (const queue of QUEUES) {
@@ -117,6 +124,10 @@ export class OperatorMetrics {
 
   failed(reason: PodFailureReason): void {
     this.#failed.inc({ reason });
+  }
+
+  podNoticed(reason: PodNoticeReason): void {
+    this.#noticed.inc({ reason });
   }
 
   podNotified(outcome: 'ok' | 'failed'): void {

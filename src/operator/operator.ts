@@ -21,6 +21,7 @@ import { podKeyOf } from './issued-secret.ts';
 import type { GenerateKey } from './issuer.ts';
 import { Membership } from './membership.ts';
 import type { OperatorMetrics } from './metrics.ts';
+import { unknownResources } from './missed-injection.ts';
 import { CONTROLLER_NAME, formatObjectKey, formatPodKey } from './names.ts';
 import { Notifier } from './notify.ts';
 import { type Pod, samePod } from './pod.ts';
@@ -49,6 +50,8 @@ export interface OperatorOptions {
 }
 
 const RESOURCE_WORKERS = 2;
+/** A pod and the resource that it names are often created together, in any order: nobody is told before this has passed. */
+const UNKNOWN_RESOURCE_MS = 3_000;
 /** What is under way when the end comes has this long; a request to the API server takes milliseconds. */
 const DRAIN_MS = 5_000;
 const FLUSH_MS = 2_000;
@@ -196,6 +199,7 @@ export class Operator {
   /** What happened before this process led. Pods without a Secret are asked by their resource: see `fanOut`. */
   #lookAtEverything(): void {
     for (const resource of this.#caches.resources.values()) this.#resourceQueue.add(formatObjectKey(resource));
+    for (const pod of this.#caches.pods.values()) this.#awaitResources(pod);
     for (const { issued } of this.#caches.secrets.values()) {
       if (issued !== undefined) this.#podQueue.add(podKeyOf(issued), 'background');
     }
@@ -214,6 +218,15 @@ export class Operator {
     if (!this.#leading) return;
     const { namespace } = pod;
     for (const resource of resources) this.#podQueue.add(formatPodKey({ namespace, resource, pod: pod.name }));
+    if (current !== undefined) this.#awaitResources(current);
+  }
+
+  /** Names that no resource has yet are looked at in a moment; by then it may be there, and its pods have been asked. */
+  #awaitResources({ injected, name, namespace }: Pod): void {
+    const exists = (resource: string) => this.#caches.resources.get(namespace, resource) !== undefined;
+    for (const resource of unknownResources({ injected }, exists)) {
+      this.#podQueue.addAfter(formatPodKey({ namespace, resource, pod: name }), UNKNOWN_RESOURCE_MS);
+    }
   }
 
   #secretChanged({ current, previous }: Change<CachedSecret>): void {

@@ -16,6 +16,7 @@ import { type Applied, type Applier, PodFailure, StaleCacheError } from './apply
 import type { Caches } from './caches.ts';
 import { type CertificateState, latestExpiry, stateAt } from './certificate-state.ts';
 import type { IssuedSecret } from './issued-secret.ts';
+import { missedInjection, notInjected, resourceNotFound } from './missed-injection.ts';
 import { defaultSecretName, formatPodKey, isSecretName, type PodKey, parsePodKey } from './names.ts';
 import { callsForNotice, type Notifier } from './notify.ts';
 import { type Observed, type Plan, plan, type Step } from './plan.ts';
@@ -143,6 +144,7 @@ export class PodController {
       for (const step of decided.steps) {
         this.#note(key, await applier.apply(step, situation, signal));
         if (isRestoration(step)) this.#restorations.restored(key, clock.now());
+        if (step.kind === 'issue' && step.reason === 'Missing') this.#noticeMissedInjection(situation);
         if (pod !== undefined && callsForNotice(step, pod)) await notifier?.notify(pod, signal);
       }
       return this.#settle(key, situation, decided);
@@ -167,8 +169,20 @@ export class PodController {
       return { kind: 'retry', error: failure, ...retryBound(situation) };
     }
     this.#failures.delete(key);
+    this.#noticeUnknownResource(situation);
     if (decided.wakeAt === undefined) return { kind: 'done' };
     return { kind: 'at', timeMs: decided.wakeAt * 1000 };
+  }
+
+  /** Told once, when the pod gets its first credential. */
+  #noticeMissedInjection({ key: { resource }, pod }: Situation): void {
+    if (pod === undefined || !missedInjection(pod, resource)) return;
+    this.#options.reporter.podNoticed(pod, resource, notInjected(pod, resource));
+  }
+
+  #noticeUnknownResource({ key: { resource: name }, pod, resource }: Situation): void {
+    if (resource !== undefined || pod === undefined || pod.terminating || !pod.injected.includes(name)) return;
+    this.#options.reporter.podNoticed(pod, name, resourceNotFound(name));
   }
 
   #fail(key: string, { pod, resource }: Situation, failure: PodFailure): void {

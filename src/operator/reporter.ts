@@ -6,6 +6,7 @@ import type { Logger } from '../kubernetes/log.ts';
 import type { PodFailure } from './apply.ts';
 import type { IssuedSecret } from './issued-secret.ts';
 import type { OperatorMetrics } from './metrics.ts';
+import type { PodNotice } from './missed-injection.ts';
 import type { DeleteReason, IssueReason } from './plan.ts';
 import type { Pod } from './pod.ts';
 import type { ReadyReason } from './status.ts';
@@ -76,6 +77,14 @@ export class Reporter {
       'a request to renew is not understood',
     );
     events.record({ regarding: resourceSubject(metadata), type: 'Warning', reason, action: 'Reconcile', note });
+  }
+
+  /** Something about a pod that its owner has to mend, though nothing failed. */
+  podNoticed(pod: Pod, resource: string, { note, reason }: PodNotice): void {
+    const { events, log, metrics } = this.#options;
+    metrics.podNoticed(reason);
+    log.warn({ namespace: pod.namespace, resource, pod: pod.name, reason }, 'a pod cannot use its credential');
+    events.record({ regarding: podSubject(pod), type: 'Warning', reason, action: 'Inject', note });
   }
 
   /** The Ready condition has another reason than before. */

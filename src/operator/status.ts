@@ -22,6 +22,8 @@ export interface PodTally {
   /** How many selected pods cannot be served, and of the first few why: pod name and message. */
   readonly failed: number;
   readonly failures: readonly { readonly pod: string; readonly message: string }[];
+  /** How many ask by `dcred.dev/inject` and were created without the webhook. */
+  readonly notInjected: number;
   readonly earliestExpiry: number | undefined;
   readonly nextRenewal: number | undefined;
 }
@@ -48,7 +50,7 @@ export function resourceStatus(input: StatusInput): DelegatedCredentialStatus {
   const facts = certificate.kind === 'usable' ? certificateFacts(certificate.certificate) : previous.certificate;
   return {
     observedGeneration: generation,
-    conditions: withReady(previous, readiness(input), generation, now),
+    conditions: withInjected(withReady(previous, readiness(input), generation, now), input),
     ...(facts === undefined ? {} : { certificate: facts }),
     pods: { selected: pods.selected, issued: pods.issued, failed: pods.failed },
     ...(earliestExpiry === undefined ? {} : { earliestExpiryTime: formatTime(earliestExpiry) }),
@@ -100,6 +102,24 @@ function withReady(
 ): Condition[] {
   const conditions = (previous.conditions ?? []) as readonly Condition[];
   return [...setCondition(conditions, { type: 'Ready', ...ready, observedGeneration }, now * 1000)];
+}
+
+/** A resource without a selector lives by injection; then it is said whether that works. Not part of Ready: the pods are served. */
+function withInjected(conditions: Condition[], { generation, now, pods, spec }: StatusInput): Condition[] {
+  if (spec.podSelector !== undefined || pods.selected === 0)
+    return conditions.filter(({ type }) => type !== 'Injected');
+  const { notInjected, selected } = pods;
+  const injected = { type: 'Injected', observedGeneration: generation };
+  if (notInjected === 0) {
+    const message = `${count(selected, 'pod was', 'pods were')} injected`;
+    return [...setCondition(conditions, { ...injected, status: 'True', reason: 'Injected', message }, now * 1000)];
+  }
+  const message =
+    `${notInjected} of ${selected} pods were created while the webhook could not be asked, and mount no credential by themselves: ` +
+    'once the webhook runs, re-create them (kubectl rollout restart)';
+  return [
+    ...setCondition(conditions, { ...injected, status: 'False', reason: 'PodsNotInjected', message }, now * 1000),
+  ];
 }
 
 function certificateFacts(certificate: DelegationCertificate): NonNullable<DelegatedCredentialStatus['certificate']> {

@@ -4,6 +4,7 @@ import type { Caches } from './caches.ts';
 import { type CertificateState, latestExpiry } from './certificate-state.ts';
 import type { IssuedSecret } from './issued-secret.ts';
 import type { Membership } from './membership.ts';
+import { missedInjection } from './missed-injection.ts';
 import { formatPodKey } from './names.ts';
 import { nextRenewal, requestedRenewal } from './plan.ts';
 import type { PodController } from './pod-controller.ts';
@@ -25,7 +26,7 @@ export function tallyPods({ caches, certificate, membership, now, pods, resource
   const { metadata } = resource;
   const { name, namespace } = metadata;
   const failures: { pod: string; message: string }[] = [];
-  let [selected, issued, failed] = [0, 0, 0];
+  let [selected, issued, failed, notInjected] = [0, 0, 0, 0];
   let earliestExpiry = Number.POSITIVE_INFINITY;
   let earliestRenewal = Number.POSITIVE_INFINITY;
   // Nothing is re-issued while there is nothing to issue from.
@@ -34,6 +35,7 @@ export function tallyPods({ caches, certificate, membership, now, pods, resource
     const pod = caches.pods.get(namespace, podName);
     if (pod === undefined || pod.terminating) continue;
     selected += 1;
+    if (missedInjection(pod, name)) notInjected += 1;
     const key = formatPodKey({ namespace, resource: name, pod: podName });
     const failure = pods.failureOf(key);
     if (failure !== undefined) {
@@ -56,6 +58,7 @@ export function tallyPods({ caches, certificate, membership, now, pods, resource
     issued,
     failed,
     failures,
+    notInjected,
     earliestExpiry: finite(earliestExpiry),
     nextRenewal: finite(earliestRenewal),
   };

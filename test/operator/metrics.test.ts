@@ -5,7 +5,7 @@ import { OperatorMetrics } from '../../src/operator/metrics.ts';
 import { DELETE_REASONS, ISSUE_REASONS } from '../../src/operator/plan.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
-const PODS = { selected: 3, issued: 2, failed: 1, failures: [], earliestExpiry: 200, nextRenewal: 100 };
+const PODS = { selected: 3, issued: 2, failed: 1, failures: [], notInjected: 0, earliestExpiry: 200, nextRenewal: 100 };
 const FACTS = { namespace: 'edge', name: 'web', ready: true, pods: PODS, certificateNotAfter: 900 };
 
 /** Series and their values, read as strictly as the text format (version 0.0.4) is written. */

@@ -26,6 +26,7 @@ function tally(overrides: Partial<PodTally> = {}): PodTally {
     issued: 3,
     failed: 0,
     failures: [],
+    notInjected: 0,
     earliestExpiry: now + 90_000,
     nextRenewal: now + 40_000,
     ...overrides,
@@ -186,7 +187,7 @@ describe('the Ready condition', () => {
     const { conditions } = statusOf({ previous: { conditions: [theirs] } });
     assert.deepEqual(
       conditions?.map(({ type }) => type),
-      ['Approved', 'Ready'],
+      ['Approved', 'Ready', 'Injected'],
     );
     assert.deepEqual(conditions[0], theirs);
   });

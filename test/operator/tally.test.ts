@@ -62,6 +62,7 @@ describe('the tally', () => {
       issued: 0,
       failed: 0,
       failures: [],
+      notInjected: 0,
       earliestExpiry: undefined,
       nextRenewal: undefined,
     });
