@@ -89,7 +89,7 @@ async function nodeBinary(): Promise<string> {
 }
 
 /** What the dynamic linker would load, itself included; the kernel's own has no file. */
-function sharedLibraries(binary: string): readonly string[] {
+export function sharedLibraries(binary: string): readonly string[] {
   const output = execFileSync('ldd', [binary], { encoding: 'utf8' });
   const missing = /^\s*(\S+) => not found/m.exec(output);
   if (missing !== null) throw new ImageError(`${binary} needs ${missing[1]}, which this machine does not have`);

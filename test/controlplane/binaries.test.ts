@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { BinariesError, ensureBinaries } from './binaries.ts';
+import { ensureBinaries } from './binaries.ts';
 import { type BuildProgress, progressReporter } from './build-progress.ts';
+import { BinariesError } from './go-module.ts';
 import { withLock } from './lock.ts';
 
 /** Stands for Go: writes what it was asked to build to the file after `-o`, and counts its calls. A fake. */

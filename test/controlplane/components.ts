@@ -13,11 +13,10 @@ export interface Files {
   readonly serviceAccountKey: string;
 }
 
-/** The first address of the service range, at which pods find the API server. */
-const SERVICE_RANGE = '10.0.0.0/24';
-const API_SERVICE_ADDRESS = '10.0.0.1';
+export const DEFAULT_SERVICE_RANGE = '10.0.0.0/24';
 
-export async function writeFiles(directory: string, authority: Authority): Promise<Files> {
+/** `serviceRange` is an IPv4 range whose own address ends in .0: pods find the API server at its first address. */
+export async function writeFiles(directory: string, authority: Authority, serviceRange: string): Promise<Files> {
   const files: Files = {
     etcdSocket: join(directory, 'etcd.sock'),
     authority: join(directory, 'ca.crt'),
@@ -35,7 +34,7 @@ export async function writeFiles(directory: string, authority: Authority): Promi
       'kubernetes.default.svc',
       'kubernetes.default.svc.cluster.local',
       '127.0.0.1',
-      API_SERVICE_ADDRESS,
+      serviceRange.replace(/\.0\/\d+$/, '.1'),
       ...ownAddresses(),
     ]),
     authority.issueClient('admin', ['system:masters']),
@@ -76,11 +75,12 @@ export function apiServerArguments(
   options: {
     readonly port: number;
     readonly bindAddress: string;
+    readonly serviceRange: string;
     /** Without it nothing makes a namespace's default service account, and no pod could be created. */
     readonly hasControllerManager: boolean;
   },
 ): readonly string[] {
-  const { port, bindAddress, hasControllerManager } = options;
+  const { port, bindAddress, hasControllerManager, serviceRange } = options;
   const isLocal = bindAddress.startsWith('127.');
   return [
     `--etcd-servers=unix://${files.etcdSocket}`,
@@ -102,7 +102,7 @@ export function apiServerArguments(
     '--authorization-mode=Node,RBAC',
     '--enable-admission-plugins=NodeRestriction',
     ...(hasControllerManager ? [] : ['--disable-admission-plugins=ServiceAccount']),
-    `--service-cluster-ip-range=${SERVICE_RANGE}`,
+    `--service-cluster-ip-range=${serviceRange}`,
     '--allow-privileged',
     // An orderly stop would otherwise wait a minute for clients that hold a watch.
     '--shutdown-watch-termination-grace-period=500ms',

@@ -4,16 +4,18 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { freePort } from '../support/ports.ts';
 import { eventually, type Output, run } from '../support/processes.ts';
-import { type BinaryName, type EnsureOptions, ensureBinaries } from './binaries.ts';
+import { type BinaryName, ensureBinaries } from './binaries.ts';
 import { type Authority, createAuthority } from './certificates.ts';
 import {
   apiServerArguments,
   controllerManagerArguments,
+  DEFAULT_SERVICE_RANGE,
   etcdArguments,
   type Files,
   schedulerArguments,
   writeFiles,
 } from './components.ts';
+import type { EnsureOptions } from './go-module.ts';
 import { type Component, Guardian } from './guardian.ts';
 import { type Credential, kubeconfig } from './kubeconfig.ts';
 import { isReady } from './readiness.ts';
@@ -28,8 +30,10 @@ export interface ControlPlaneOptions extends Pick<EnsureOptions, 'onProgress'> {
   readonly controllerManager?: boolean;
   /** Default: false. */
   readonly scheduler?: boolean;
-  /** Default: 127.0.0.1. 0.0.0.0 for pods on a real node. */
+  /** Default: 127.0.0.1, which no pod of a real node can reach. */
   readonly bindAddress?: string;
+  /** The addresses of Services: an IPv4 range such as the default, 10.0.0.0/24. */
+  readonly serviceRange?: string;
   /** Given to every component. */
   readonly featureGates?: Readonly<Record<string, boolean>>;
   /** Appended to a component's command line, where the last of two equal flags wins. */
@@ -71,7 +75,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   const guardian = await Guardian.start();
   try {
     const authority = await createAuthority(new Date());
-    const files = await writeFiles(guardian.directory, authority);
+    const files = await writeFiles(guardian.directory, authority, options.serviceRange ?? DEFAULT_SERVICE_RANGE);
     await mkdir(join(guardian.directory, 'home'));
     const plane = new ControlPlane(options, binaries, guardian, authority, files);
     await plane.start();
@@ -111,9 +115,10 @@ export class ControlPlane {
     this.kubeconfig = join(this.directory, 'admin.kubeconfig');
   }
 
-  /** `https://127.0.0.1:<port>`; the same after a restart of the API server. */
+  /** `https://127.0.0.1:<port>`, or with the address that was asked for; the same after a restart of the API server. */
   get url(): string {
-    return `https://127.0.0.1:${this.#port}`;
+    const { bindAddress = '0.0.0.0' } = this.#options;
+    return `https://${bindAddress === '0.0.0.0' ? '127.0.0.1' : bindAddress}:${this.#port}`;
   }
 
   /** The PEM certificate of the CA that signed the API server's certificate and its clients'. */
@@ -211,6 +216,7 @@ export class ControlPlane {
       apiServerArguments(this.#files, {
         port: this.#port,
         bindAddress: this.#options.bindAddress ?? '127.0.0.1',
+        serviceRange: this.#options.serviceRange ?? DEFAULT_SERVICE_RANGE,
         hasControllerManager: this.#options.controllerManager === true,
       }),
     );

@@ -15,6 +15,8 @@ import { endChild } from '../support/processes.ts';
  *     test process --- pipe ---> guardian --- end of file: kill pids/*, rm -r folder
  *          `--- starts components; each writes pids/<its id> and only then becomes the component
  *
+ * A node's containers live in control groups below ones that are named as the folder: they go too, once they are empty.
+ *
  * A component registers itself before `exec`, and the guardian renames `pids` before it reads it. So whenever the test
  * dies, a component is either in the list, or finds no place to register and ends: none can be overlooked.
  */
@@ -26,9 +28,14 @@ for file in "$1/ending/"*; do
   if [ -e "$file" ]; then kill -KILL "\${file##*/}" 2>/dev/null; fi
 done
 tries=0
-while [ -e "$1" ] && [ "$tries" -lt 100 ]; do
-  rm -rf "$1" 2>/dev/null || sleep 0.05
-  tries=$((tries + 1))
+for path in "$1" /sys/fs/cgroup/"\${1##*/}" /sys/fs/cgroup/*/"\${1##*/}"; do
+  while [ -e "$path" ] && [ "$tries" -lt 200 ]; do
+    case "$path" in
+      /sys/*) find "$path" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.05 ;;
+      *) rm -rf "$path" 2>/dev/null || sleep 0.05 ;;
+    esac
+    tries=$((tries + 1))
+  done
 done
 `;
 
@@ -49,8 +56,9 @@ export class Guardian {
   readonly directory: string;
   readonly #shell: ChildProcess;
 
-  static async start(): Promise<Guardian> {
-    const directory = await mkdtemp(join(tmpdir(), 'dcred-controlplane-'));
+  /** `kind` is a part of the folder's name, for people who look at what runs. */
+  static async start(kind = 'controlplane'): Promise<Guardian> {
+    const directory = await mkdtemp(join(tmpdir(), `dcred-${kind}-`));
     await mkdir(join(directory, 'pids'));
     return new Guardian(directory);
   }

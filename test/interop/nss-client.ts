@@ -19,6 +19,8 @@ export interface NssOutcome {
 /** An NSS client with a profile of its own. */
 export interface NssClient extends AsyncDisposable {
   connect(server: {
+    /** Default: 127.0.0.1. */
+    readonly host?: string;
     readonly port: number;
     readonly name: string;
     readonly credentials?: boolean;
@@ -33,11 +35,11 @@ export async function createNssClient(caPem: string): Promise<NssClient> {
   await run('certutil', ['-N', '-d', `sql:${profile}`, '--empty-password']);
   await run('certutil', ['-A', '-d', `sql:${profile}`, '-n', 'ca', '-t', 'C,,', '-i', caFile]);
   return {
-    connect: ({ credentials = true, name, port }) =>
+    connect: ({ credentials = true, host = '127.0.0.1', name, port }) =>
       // -Q: end after the handshake. -O: verify the certificate synchronously; without it tstclnt can hang.
       handshake([
         '-h',
-        '127.0.0.1',
+        host,
         '-p',
         String(port),
         '-a',

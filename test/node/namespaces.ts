@@ -1,0 +1,99 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { Component, Guardian } from '../controlplane/guardian.ts';
+import { eventually, type Output, type RunOptions, run } from '../support/processes.ts';
+
+/**
+ * A node lives in network, mount and process namespaces of its own. Its first process, here, only holds them. When that
+ * process ends, the kernel ends every other one in there (the shims and the containers too, which no list of ours has), and with
+ * the last of them go the mounts, the bridge, the rules of nftables and the veth pairs. So nothing is to be cleaned up but the
+ * control groups and one folder, which the guardian removes; and two nodes do not meet.
+ *
+ * Hidden behind the node's own: /run, /var/log and /var/lib, where kubelet, containerd and the network plug-ins keep what they
+ * know. Two of the machine's settings are shown to the kubelet as it wants them, or it would change them for the whole machine.
+ */
+const HOLD = `
+set -e
+# Still the machine's /proc: the id by which the guardian knows this process.
+read -r pid _ </proc/self/stat
+: >"$1/pids/$pid"
+mount -t proc proc /proc
+mount -t tmpfs tmpfs /run
+mkdir /run/lock
+mount --bind "$1/log" /var/log
+mount --bind "$1/lib" /var/lib
+for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1; do
+  file="$1/settings/\${setting##*/}"
+  echo "\${setting#*=}" >"$file"
+  mount --bind "$file" "/proc/sys/\${setting%=*}"
+done
+if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+  mkdir "/sys/fs/cgroup/$2"
+else
+  for tree in /sys/fs/cgroup/*/cgroup.procs; do mkdir -p "\${tree%/cgroup.procs}/$2"; done
+fi
+echo 1 >/proc/sys/net/ipv4/ip_forward
+echo "$pid" >"$1/holder.new"
+mv "$1/holder.new" "$1/holder"
+# Waiting, it buries the processes whose parents have gone.
+sleep infinity &
+wait
+`;
+
+const START_TIMEOUT_MS = 30_000;
+
+/** The namespaces of one node, and the way into them. */
+export class Namespaces {
+  /** Of the process that holds them. */
+  readonly pid: number;
+  /** Below which the node's control groups are, in every hierarchy. */
+  readonly cgroup: string;
+  readonly #guardian: Guardian;
+  readonly #path: string;
+
+  static async create(guardian: Guardian, searchPath: string): Promise<Namespaces> {
+    const { directory } = guardian;
+    for (const folder of ['log', 'lib', 'settings']) await mkdir(join(directory, folder));
+    for (const name of ['overcommit_memory', 'panic_on_oom', 'panic', 'panic_on_oops']) {
+      await writeFile(join(directory, 'settings', name), '');
+    }
+    const cgroup = basename(directory);
+    const holder = guardian.startComponent({
+      name: 'holder',
+      binary: 'unshare',
+      args: ['--mount', '--net', '--pid', '--fork', '--kill-child', 'sh', '-c', HOLD, 'node', directory, cgroup],
+    });
+    const pid = await eventually(
+      'the namespaces of the node',
+      async () => {
+        if (holder.hasExited) throw new Error(`the namespaces of the node: ${await holder.logTail()}`);
+        const text = await readFile(join(directory, 'holder'), 'utf8').catch(() => undefined);
+        return text === undefined ? undefined : Number(text);
+      },
+      { timeoutMs: START_TIMEOUT_MS, intervalMs: 10 },
+    );
+    return new Namespaces(guardian, pid, cgroup, searchPath);
+  }
+
+  private constructor(guardian: Guardian, pid: number, cgroup: string, searchPath: string) {
+    this.#guardian = guardian;
+    this.pid = pid;
+    this.cgroup = cgroup;
+    this.#path = searchPath;
+  }
+
+  /** Starts a process of the node. Its output goes to `<folder>/<name>.log`. */
+  startComponent(name: string, command: readonly string[]): Component {
+    return this.#guardian.startComponent({ name, binary: 'nsenter', args: this.#inside(command) });
+  }
+
+  /** Runs a command as if on the node, to its end. */
+  run(command: readonly string[], options: RunOptions = {}): Promise<Output> {
+    return run('nsenter', this.#inside(command), options);
+  }
+
+  #inside(command: readonly string[]): readonly string[] {
+    const enter = [`--target=${this.pid}`, '--mount', '--net', '--pid'];
+    return [...enter, '--', 'env', '-i', `PATH=${this.#path}`, ...command];
+  }
+}
