@@ -160,7 +160,7 @@ export class ResourceController {
       selector: NEVER,
       fannedOut: NOBODY_ASKED,
       toldOfRequest: false,
-      status,
+      status: { ...status, conditions: (status.conditions ?? []).filter(({ type }) => OWN_CONDITIONS.has(type)) },
       statusWrittenMs: 0,
       countedMs: 0,
     };
@@ -235,13 +235,11 @@ export class ResourceController {
     const allowedMs = memory.statusWrittenMs + STATUS_INTERVAL_MS;
     if (clock.now() < allowedMs && clock.now() >= memory.statusWrittenMs) return { kind: 'at', timeMs: allowedMs };
     try {
-      // The uid makes the API server refuse a resource that was made anew under the same name.
-      const patch = { metadata: { uid }, status: replacing(status) };
-      await client.mergePatch(DELEGATED_CREDENTIALS, { namespace, name }, patch, {
-        signal,
-        subresource: 'status',
-        metadataOnly: true,
-      });
+      // Server-side apply: what we no longer say goes, conditions of others stay. The uid makes the API server refuse a resource
+      // that was made anew under the same name.
+      const applied = { metadata: { name, namespace, uid }, status };
+      const options = { signal, subresource: 'status', force: true, metadataOnly: true };
+      await client.apply(DELEGATED_CREDENTIALS, applied, options);
     } catch (error) {
       if (isApiError(error, 'NotFound')) return { kind: 'done' };
       return { kind: 'retry', error, maxDelayMs: STATUS_RETRY_MS };
@@ -265,15 +263,11 @@ export class ResourceController {
   }
 }
 
+/** Whatever other types there are is somebody else's. */
+const OWN_CONDITIONS: ReadonlySet<string> = new Set(['Ready', 'Injected']);
+
 /** Differs from every selector, undefined included. */
 const NEVER = Symbol('no selector yet');
-
-/** Optional fields that are absent must be removed, which a merge patch does by null. */
-const OPTIONAL = ['certificate', 'pods', 'earliestExpiryTime', 'nextRenewalTime'] as const;
-
-function replacing(status: DelegatedCredentialStatus): object {
-  return { ...Object.fromEntries(OPTIONAL.map((field) => [field, null])), ...status };
-}
 
 function plain(status: DelegatedCredentialStatus): unknown {
   return JSON.parse(JSON.stringify(status));

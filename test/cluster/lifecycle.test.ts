@@ -43,6 +43,29 @@ test('a pod that stops matching, ends, or goes, loses its Secret', async () => {
   await untilNames(namespace, ['web-stays']);
 });
 
+test('the status says no more than is so, and leaves conditions of others alone', async () => {
+  const { cluster } = running();
+  const namespace = await servedNamespace(running());
+  await cluster.createPod(namespace, 'web-a');
+  await cluster.untilReason(namespace, 'web', 'Issued');
+  assert.ok((await cluster.resource(namespace, 'web')).status?.nextRenewalTime !== undefined);
+  const audited = {
+    type: 'Audited',
+    status: 'True',
+    reason: 'Fine',
+    message: '',
+    lastTransitionTime: '2026-01-01T00:00:00Z',
+  };
+  const patch = JSON.stringify([{ op: 'add', path: '/status/conditions/-', value: audited }]);
+  await kubectl('patch', 'dcred', 'web', '-n', namespace, '--subresource=status', '--type=json', '-p', patch);
+  await cluster.deletePod(namespace, 'web-a');
+  await cluster.untilReason(namespace, 'web', 'NoPods');
+  const { status } = await cluster.resource(namespace, 'web');
+  assert.equal(status?.nextRenewalTime, undefined);
+  assert.equal(status?.earliestExpiryTime, undefined);
+  assert.deepEqual(status?.conditions?.map(({ type }) => type).sort(), ['Audited', 'Ready']);
+});
+
 test('a terminating pod keeps its Secret while it drains, and gets no new one', async () => {
   const { cluster } = running();
   const namespace = await servedNamespace(running());

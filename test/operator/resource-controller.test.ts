@@ -64,9 +64,9 @@ class World {
       state: () => this.certificate,
     } as unknown as CertificateWatcher;
     const client = {
-      mergePatch: async (_type: unknown, _ref: unknown, patch: { status: DelegatedCredentialStatus }) => {
+      apply: async (_type: unknown, applied: { status: DelegatedCredentialStatus }) => {
         if (this.refusal !== undefined) throw new ApiError('refused', { status: 409, reason: this.refusal });
-        this.written.push(patch.status);
+        this.written.push(applied.status);
       },
     } as unknown as ApiClient;
     const log = recordingLogger();
@@ -304,12 +304,25 @@ describe('the status of a resource', () => {
     assert.equal(world.written.length, 2);
   });
 
-  test('removes what is not so any more', async () => {
+  test('does not say what is not so, and nothing in the name of others', async () => {
+    const foreign = {
+      type: 'Audited',
+      status: 'True',
+      reason: 'Fine',
+      message: '',
+      lastTransitionTime: '2027-01-01T00:00:00Z',
+    };
     const world = new World();
+    world.found = resource({ status: { conditions: [foreign as never] } });
+    world.pods = [];
     await world.reconcile();
-    const [patch] = world.written as readonly Record<string, unknown>[];
-    assert.equal(patch?.['nextRenewalTime'], null);
-    assert.equal(patch['earliestExpiryTime'], null);
+    const [applied] = world.written;
+    assert.ok(applied !== undefined);
+    assert.ok(!('nextRenewalTime' in applied) && !('earliestExpiryTime' in applied));
+    assert.deepEqual(
+      applied.conditions?.map(({ type }) => type),
+      ['Ready'],
+    );
   });
 
   test('of one that is gone meanwhile is nothing to insist on', async () => {
