@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { crdYaml } from '../../src/api/crd-yaml.ts';
 import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';
-import { list, NAMESPACE, pick, podOf, render, renderText } from './chart.ts';
+import { deployments, list, NAMESPACE, operatorOf, podOf, render, renderText } from './chart.ts';
 import { createRestrictedNamespaces, SERVICE_MONITORS } from './cluster.ts';
 import { VARIANTS } from './variants.ts';
 
@@ -39,14 +39,14 @@ describe('a real API server', () => {
 
     test(`lets the pods of ${name} into a namespace that enforces "restricted"`, async () => {
       const objects = await render(values);
-      const pods = [podOf(pick(objects, 'Deployment')), ...objects.filter(({ kind }) => kind === 'Pod')];
+      const pods = [...deployments(objects).map(podOf), ...objects.filter(({ kind }) => kind === 'Pod')];
       await plane.kubectl(['create', '--dry-run=server', '-f', '-'], { input: list(pods) });
     });
   }
 
   test('keeps out the same pod when it is less than restricted', async () => {
     const objects = await render({ securityContext: { allowPrivilegeEscalation: true } });
-    const pod = podOf(pick(objects, 'Deployment'));
+    const pod = podOf(operatorOf(objects));
     await assert.rejects(plane.kubectl(['create', '--dry-run=server', '-f', '-'], { input: JSON.stringify(pod) }), {
       message: /violates PodSecurity "restricted:latest": allowPrivilegeEscalation/,
     });

@@ -52,6 +52,20 @@ export function pick(objects: readonly Manifest[], kind: string, name?: string):
   return only;
 }
 
+export function deployments(objects: readonly Manifest[]): readonly Manifest[] {
+  return objects.filter(({ kind }) => kind === 'Deployment');
+}
+
+/** What the operator is run by, told from what the webhook is. */
+export function operatorOf(objects: readonly Manifest[]): Manifest {
+  return deploymentOf(objects, 'operator');
+}
+
+export function deploymentOf(objects: readonly Manifest[], component: 'operator' | 'webhook'): Manifest {
+  const isOurs = ({ metadata }: Manifest) => metadata.labels?.['app.kubernetes.io/component'] === component;
+  return pick(objects.filter(isOurs), 'Deployment');
+}
+
 /** The Deployment's pod template as a pod of its own, to be judged by admission. */
 export function podOf(deployment: Manifest): object {
   const { metadata, spec } = deployment['spec'].template;

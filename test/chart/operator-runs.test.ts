@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';
 import { freePort } from '../support/ports.ts';
 import { endChild, eventually, tryRun } from '../support/processes.ts';
-import { NAMESPACE, pick, ROOT, render, type Values } from './chart.ts';
+import { NAMESPACE, operatorOf, pick, ROOT, render, type Values } from './chart.ts';
 import { createRestrictedNamespaces, deploy } from './cluster.ts';
 
 /** What `helm test` runs, run here: no node is there to run the pod. */
@@ -50,7 +50,7 @@ describe('the operator, as the chart starts it and with what the chart lets it d
       await plane.kubectl(['wait', '--for=condition=Established', 'crd', 'delegatedcredentials.dcred.dev']);
       const kubeconfig = await plane.kubeconfigFor({ serviceAccount: { namespace: NAMESPACE, name: 'dcred' } });
       const [metrics, health] = [await freePort(), await freePort()];
-      const { args, env } = pick(await render(values), 'Deployment')['spec'].template.spec.containers[0];
+      const { args, env } = operatorOf(await render(values))['spec'].template.spec.containers[0];
       const given = (args as readonly string[]).map((arg) =>
         arg.replace(':8080', `:${metrics}`).replace(':8081', `:${health}`),
       );

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { COMMON_OPTIONS } from '../../src/cli/arguments.ts';
 import { operatorCommand } from '../../src/cli/operator.ts';
-import { type Manifest, NAMESPACE, pick, render, type Values } from './chart.ts';
+import { deployments, type Manifest, NAMESPACE, operatorOf, pick, render, type Values } from './chart.ts';
 import { VARIANTS } from './variants.ts';
 
 interface Variable {
@@ -11,7 +11,7 @@ interface Variable {
 }
 
 async function container(values: Values): Promise<Manifest['spec']> {
-  return pick(await render(values), 'Deployment')['spec'].template.spec.containers[0];
+  return operatorOf(await render(values))['spec'].template.spec.containers[0];
 }
 
 async function variable(values: Values, name: string): Promise<readonly (string | undefined)[]> {
@@ -22,7 +22,12 @@ async function variable(values: Values, name: string): Promise<readonly (string 
 describe('every variant', () => {
   for (const [name, values] of Object.entries(VARIANTS)) {
     test(`${name}: names fit, labels are complete, and every namespaced object says its namespace`, async () => {
-      const clusterWide = new Set(['CustomResourceDefinition', 'ClusterRole', 'ClusterRoleBinding']);
+      const clusterWide = new Set([
+        'CustomResourceDefinition',
+        'ClusterRole',
+        'ClusterRoleBinding',
+        'MutatingWebhookConfiguration',
+      ]);
       const seen = new Set<string>();
       for (const { kind, metadata } of await render(values)) {
         const id = `${kind}/${metadata.namespace}/${metadata.name}`;
@@ -46,9 +51,11 @@ describe('every variant', () => {
       }
     });
 
-    test(`${name}: every selector finds the operator's pods and nothing else of the chart`, async () => {
+    test(`${name}: every selector finds the pods of one Deployment and nothing else of the chart`, async () => {
       const objects = await render(values);
-      const operator: Readonly<Record<string, string>> = pick(objects, 'Deployment')['spec'].template.metadata.labels;
+      const templates: readonly Readonly<Record<string, string>>[] = deployments(objects).map(
+        ({ spec }) => spec.template.metadata.labels,
+      );
       const helmTest = objects.find(({ kind }) => kind === 'Pod')?.metadata.labels ?? {};
       const selectors: readonly Readonly<Record<string, string>>[] = objects.flatMap(({ kind, spec }) => {
         if (kind === 'Service') return [spec.selector];
@@ -60,7 +67,7 @@ describe('every variant', () => {
       for (const selector of selectors) {
         const matches = (labels: Readonly<Record<string, string>>) =>
           Object.entries(selector).every(([label, value]) => labels[label] === value);
-        assert.ok(matches(operator));
+        assert.equal(templates.filter(matches).length, 1);
         assert.ok(!matches(helmTest));
       }
     });
@@ -107,7 +114,7 @@ describe("Node's heap", () => {
 
 describe('namespaces', () => {
   test('empty: one ClusterRole for the operator, bound to its account', async () => {
-    const objects = await render({ rbac: { aggregate: false } });
+    const objects = await render({ rbac: { aggregate: false }, webhook: { enabled: false } });
     const role = pick(objects, 'ClusterRole');
     const binding = pick(objects, 'ClusterRoleBinding');
     assert.equal(binding['roleRef'].name, role.metadata.name);
@@ -115,8 +122,8 @@ describe('namespaces', () => {
   });
 
   test('named: the same rules in each of them, and no ClusterRole that the operator is bound to', async () => {
-    const everywhere = pick(await render({ rbac: { aggregate: false } }), 'ClusterRole');
-    const objects = await render({ namespaces: ['edge', 'shop', 'edge'] });
+    const everywhere = pick(await render({ rbac: { aggregate: false }, webhook: { enabled: false } }), 'ClusterRole');
+    const objects = await render({ namespaces: ['edge', 'shop', 'edge'], webhook: { enabled: false } });
     assert.ok(!objects.some(({ kind }) => kind === 'ClusterRoleBinding'));
     const roles = objects.filter(({ kind, metadata }) => kind === 'Role' && metadata.name === 'dcred-operator');
     assert.equal(roles.length, 2);
@@ -152,21 +159,28 @@ test('two releases share no cluster-wide name but that of the CRD', async () => 
 });
 
 test('a replica that is shut down has time to give up its lease', async () => {
-  const { spec } = pick(await render(), 'Deployment')['spec'].template;
+  const { spec } = operatorOf(await render())['spec'].template;
   assert.ok(spec.terminationGracePeriodSeconds >= 15);
 });
 
-test('the token is mounted into the operator only', async () => {
+test('the token is mounted into the operator and the webhook only', async () => {
   const objects = await render();
-  assert.equal(pick(objects, 'ServiceAccount')['automountServiceAccountToken'], false);
-  assert.equal(pick(objects, 'Deployment')['spec'].template.spec.automountServiceAccountToken, true);
+  const accounts = objects.filter(({ kind }) => kind === 'ServiceAccount');
+  assert.deepEqual(
+    accounts.map(({ automountServiceAccountToken, metadata }) => [metadata.name, automountServiceAccountToken]),
+    [
+      ['dcred', false],
+      ['dcred-webhook', false],
+    ],
+  );
+  for (const { spec } of deployments(objects)) assert.equal(spec.template.spec.automountServiceAccountToken, true);
   assert.equal(pick(objects, 'Pod')['spec'].automountServiceAccountToken, false);
 });
 
 test('a spread constraint without a selector is given that of the operator, and one with a selector keeps it', async () => {
   const constraint = { maxSkew: 2, topologyKey: 'zone', whenUnsatisfiable: 'DoNotSchedule' };
   const own = { ...constraint, labelSelector: { matchLabels: { app: 'mine' } } };
-  const deployment = pick(await render({ topologySpreadConstraints: [constraint, own] }), 'Deployment');
+  const deployment = operatorOf(await render({ topologySpreadConstraints: [constraint, own] }));
   assert.deepEqual(deployment['spec'].template.spec.topologySpreadConstraints, [
     { ...constraint, labelSelector: deployment['spec'].selector },
     own,

@@ -24,6 +24,11 @@ const REFUSED: Readonly<Record<string, readonly [Values, RegExp]>> = {
     { networkPolicy: { apiServerCidrs: ['10.0.0.1'] } },
     /\/networkPolicy\/apiServerCidrs/,
   ],
+  'a failure policy of ones own': [
+    { webhook: { failurePolicy: 'Retry' } },
+    /\/webhook\/failurePolicy.*'Ignore', 'Fail'/s,
+  ],
+  'a webhook that takes a minute': [{ webhook: { timeoutSeconds: 60 } }, /\/webhook\/timeoutSeconds.*maximum.*30/s],
   'an environment variable without a name': [{ extraEnv: [{ value: 'x' }] }, /\/extraEnv\/0.*name/s],
 };
 

@@ -4,7 +4,12 @@ import type { Values } from './chart.ts';
 export const VARIANTS: Readonly<Record<string, Values>> = {
   'the defaults': {},
   'two namespaces only': { namespaces: ['edge', 'shop'] },
-  'no cluster-wide object at all': { namespaces: ['edge'], rbac: { aggregate: false }, crds: { install: false } },
+  'no cluster-wide object at all': {
+    namespaces: ['edge'],
+    rbac: { aggregate: false },
+    crds: { install: false },
+    webhook: { enabled: false },
+  },
   'a single replica without a lease': { replicas: 1, leaderElection: { enabled: false } },
   'no metrics': { metrics: { port: 0 } },
   'a ServiceMonitor': {
@@ -19,7 +24,11 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
       metricsFrom: [{ namespaceSelector: { matchLabels: { name: 'monitoring' } } }],
     },
   },
-  'roles and an account of your own': { serviceAccount: { create: false, name: 'mine' }, rbac: { create: false } },
+  'roles and an account of your own': {
+    serviceAccount: { create: false, name: 'mine' },
+    rbac: { create: false },
+    webhook: { serviceAccountName: 'theirs' },
+  },
   'everything else': {
     image: { repository: 'example.test/team/dcred', digest: `sha256:${'ab'.repeat(32)}`, pullPolicy: 'Always' },
     imagePullSecrets: [{ name: 'pull' }],
@@ -41,6 +50,14 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
     securityContext: { privileged: false },
     podAnnotations: { 'example.test/note': 'yes' },
     podLabels: { team: 'edge' },
+    webhook: {
+      replicas: 3,
+      failurePolicy: 'Fail',
+      timeoutSeconds: 10,
+      port: 9443,
+      resources: { limits: { memory: '256Mi' } },
+      extraArgs: ['--shutdown-delay=10s'],
+    },
     commonLabels: { 'example.test/owner': 'platform' },
     extraArgs: ['--context=other'],
     extraEnv: [{ name: 'HTTPS_PROXY', value: 'http://proxy.test:3128' }],

@@ -152,9 +152,21 @@ export class Cluster {
   }
 }
 
-export async function startCluster(options: ControlPlaneOptions = {}): Promise<Cluster> {
+export interface ClusterOptions extends ControlPlaneOptions {
+  /** Install the webhook's objects too. Default: false, for where no webhook runs the API server would wait for one. */
+  readonly webhook?: boolean;
+}
+
+export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
   const plane = await startControlPlane(options);
-  await plane.helm(['install', 'dcred', CHART, '--namespace', RELEASE_NAMESPACE, '--create-namespace']);
+  const args = [
+    '--namespace',
+    RELEASE_NAMESPACE,
+    '--create-namespace',
+    '--set',
+    `webhook.enabled=${options.webhook === true}`,
+  ];
+  await plane.helm(['install', 'dcred', CHART, ...args]);
   await plane.kubectl(['wait', '--for=condition=Established', 'crd/delegatedcredentials.dcred.dev', '--timeout=30s']);
   const connection = await loadConnection({ kubeconfig: plane.kubeconfig, env: {} });
   const settings = { userAgent: 'dcred-test', fieldManager: 'dcred-test', clock: systemClock, random: Math.random };

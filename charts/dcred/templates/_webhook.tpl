@@ -1,0 +1,27 @@
+{{- define "dcred.webhookName" -}}
+{{- include "dcred.fullname" . }}-webhook
+{{- end }}
+
+{{/* The configuration has no namespace, and its name can hold no ":" as those of roles do. */}}
+{{- define "dcred.webhookConfigurationName" -}}
+{{- printf "%s.%s" (include "dcred.fullname" .) .Release.Namespace }}
+{{- end }}
+
+{{- define "dcred.webhookSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "dcred.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: webhook
+{{- end }}
+
+{{- define "dcred.webhookLabels" -}}
+{{ include "dcred.labels" . }}
+app.kubernetes.io/component: webhook
+{{- end }}
+
+{{- define "dcred.webhookServiceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "dcred.webhookName" .) .Values.webhook.serviceAccountName }}
+{{- else -}}
+{{- default "default" .Values.webhook.serviceAccountName }}
+{{- end }}
+{{- end }}
