@@ -162,7 +162,9 @@ export class CertificateKeeper {
       // A replica that has just started finds old certificates trusted, and need not wait for them.
       const isOld =
         this.#serving === undefined && candidate?.authorityId === id && now - candidate.issuedAt >= trustDelayMs;
-      this.#trustedSince.set(id, isOld ? Number.NEGATIVE_INFINITY : monotonic);
+      // One that was the only one was relied on from the first moment, and is not doubted when others come beside it.
+      const isSettled = isOld || ids.size === 1;
+      this.#trustedSince.set(id, isSettled ? Number.NEGATIVE_INFINITY : monotonic);
     }
     return new Map([...this.#trustedSince].map(([id, since]) => [id, monotonic - since]));
   }

@@ -1,0 +1,112 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Cluster } from '../cluster/cluster.ts';
+import { freePort } from '../support/ports.ts';
+import { endChild, eventually } from '../support/processes.ts';
+
+const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+export const SYSTEM = 'dcred-system';
+/** As the chart names them for a release called `dcred`. */
+export const CONFIGURATION = 'dcred.dcred-system';
+export const CERT_SECRET = 'dcred-webhook-cert';
+
+/** `dcred webhook` as a process of its own, with the permissions that the chart gives it. */
+export class WebhookProcess {
+  readonly lines: string[] = [];
+  readonly port: number;
+  readonly #child: ChildProcess;
+  readonly #healthPort: number;
+  readonly #metricsPort: number;
+
+  constructor(child: ChildProcess, port: number, healthPort: number, metricsPort: number) {
+    this.#child = child;
+    this.port = port;
+    this.#healthPort = healthPort;
+    this.#metricsPort = metricsPort;
+    const { stderr } = child;
+    if (stderr === null) throw new TypeError('the webhook has no standard error');
+    createInterface({ input: stderr }).on('line', (line) => this.lines.push(line));
+  }
+
+  get log(): string {
+    return this.lines.join('\n');
+  }
+
+  get exitCode(): number | null {
+    return this.#child.exitCode;
+  }
+
+  /** Status and text of `/readyz`; status 0 when nobody answers. */
+  async readiness(): Promise<{ readonly status: number; readonly text: string }> {
+    try {
+      const response = await fetch(`http://127.0.0.1:${this.#healthPort}/readyz`);
+      return { status: response.status, text: await response.text() };
+    } catch {
+      return { status: 0, text: '' };
+    }
+  }
+
+  async metrics(): Promise<string> {
+    return await (await fetch(`http://127.0.0.1:${this.#metricsPort}/metrics`)).text();
+  }
+
+  async ready(): Promise<void> {
+    let seen = '';
+    const probe = async () => {
+      const { status, text } = await this.readiness();
+      seen = text;
+      return status === 200 ? true : undefined;
+    };
+    await eventually('the webhook to be ready', probe).catch((error: unknown) => {
+      throw new Error(`${String(error)}; it says: ${seen}\n${this.log}`);
+    });
+  }
+
+  /** SIGTERM; resolves when it has ended. */
+  async stop(): Promise<void> {
+    await endChild(this.#child, { graceMs: 20_000 });
+  }
+}
+
+export async function startWebhook(cluster: Cluster, args: readonly string[] = []): Promise<WebhookProcess> {
+  const serviceAccount = { namespace: SYSTEM, name: 'dcred-webhook' };
+  const kubeconfig = await cluster.plane.kubeconfigFor({ serviceAccount });
+  const [port, health, metrics] = [await freePort(), await freePort(), await freePort()];
+  const child = spawn(
+    process.execPath,
+    [
+      MAIN,
+      'webhook',
+      `--kubeconfig=${kubeconfig}`,
+      `--namespace=${SYSTEM}`,
+      `--bind-address=127.0.0.1:${port}`,
+      `--metrics-bind-address=127.0.0.1:${metrics}`,
+      `--health-probe-bind-address=127.0.0.1:${health}`,
+      '--host=127.0.0.1',
+      `--webhook-configuration=${CONFIGURATION}`,
+      '--shutdown-delay=0s',
+      '--log-level=debug',
+      ...args,
+    ],
+    { stdio: ['ignore', 'inherit', 'pipe'] },
+  );
+  return new WebhookProcess(child, port, health, metrics);
+}
+
+/** Sends the API server to a port of this machine instead of to the Service, which no node carries here. */
+export async function pointAt(
+  { plane }: Cluster,
+  port: number,
+  failurePolicy: 'Ignore' | 'Fail' = 'Fail',
+): Promise<void> {
+  const patch = [
+    { op: 'remove', path: '/webhooks/0/clientConfig/service' },
+    { op: 'add', path: '/webhooks/0/clientConfig/url', value: `https://127.0.0.1:${port}/inject` },
+    { op: 'replace', path: '/webhooks/0/failurePolicy', value: failurePolicy },
+  ];
+  const target = ['mutatingwebhookconfiguration', CONFIGURATION];
+  const { stdout } = await plane.kubectl(['get', ...target, '-o', 'jsonpath={.webhooks[0].clientConfig.url}']);
+  const needed = stdout === '' ? patch : patch.slice(1);
+  await plane.kubectl(['patch', ...target, '--type=json', '-p', JSON.stringify(needed)]);
+}
