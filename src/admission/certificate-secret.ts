@@ -4,7 +4,7 @@ import type { SecretState } from './certificate-plan.ts';
 import { type CertificateFiles, readCertificate } from './serving-certificate.ts';
 
 /** A Secret's type cannot be changed, and nobody gives a Secret of his own this one by chance. */
-export const CERTIFICATE_SECRET_TYPE = 'dcred.dev/webhook-certificate';
+const CERTIFICATE_SECRET_TYPE = 'dcred.dev/webhook-certificate';
 
 export type CertificateSecret = KubernetesObject<{
   readonly type?: string;

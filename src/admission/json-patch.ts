@@ -1,7 +1,7 @@
 /** JSON Patch (RFC 6902), as far as an admission response needs it. */
 import { isDeepStrictEqual } from 'node:util';
 
-export type JsonPatchOperation =
+type JsonPatchOperation =
   | { readonly op: 'add'; readonly path: string; readonly value: unknown }
   | { readonly op: 'remove'; readonly path: string };
 
