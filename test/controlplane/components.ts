@@ -15,8 +15,16 @@ export interface Files {
 
 export const DEFAULT_SERVICE_RANGE = '10.0.0.0/24';
 
-/** `serviceRange` is an IPv4 range whose own address ends in .0: pods find the API server at its first address. */
-export async function writeFiles(directory: string, authority: Authority, serviceRange: string): Promise<Files> {
+export async function writeFiles(
+  directory: string,
+  authority: Authority,
+  options: {
+    /** An IPv4 range whose own address ends in .0: pods find the API server at its first address. */
+    readonly serviceRange: string;
+    /** Named too, for a network interface that has just come up may not yet be among the machine's own. */
+    readonly bindAddress: string;
+  },
+): Promise<Files> {
   const files: Files = {
     etcdSocket: join(directory, 'etcd.sock'),
     authority: join(directory, 'ca.crt'),
@@ -34,7 +42,8 @@ export async function writeFiles(directory: string, authority: Authority, servic
       'kubernetes.default.svc',
       'kubernetes.default.svc.cluster.local',
       '127.0.0.1',
-      serviceRange.replace(/\.0\/\d+$/, '.1'),
+      options.bindAddress,
+      options.serviceRange.replace(/\.0\/\d+$/, '.1'),
       ...ownAddresses(),
     ]),
     authority.issueClient('admin', ['system:masters']),

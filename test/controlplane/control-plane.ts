@@ -75,7 +75,10 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   const guardian = await Guardian.start();
   try {
     const authority = await createAuthority(new Date());
-    const files = await writeFiles(guardian.directory, authority, options.serviceRange ?? DEFAULT_SERVICE_RANGE);
+    const files = await writeFiles(guardian.directory, authority, {
+      serviceRange: options.serviceRange ?? DEFAULT_SERVICE_RANGE,
+      bindAddress: options.bindAddress ?? '127.0.0.1',
+    });
     await mkdir(join(guardian.directory, 'home'));
     const plane = new ControlPlane(options, binaries, guardian, authority, files);
     await plane.start();

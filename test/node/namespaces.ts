@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Component, Guardian } from '../controlplane/guardian.ts';
 import { eventually, type Output, type RunOptions, run } from '../support/processes.ts';
@@ -22,6 +22,7 @@ mount -t tmpfs tmpfs /run
 mkdir /run/lock
 mount --bind "$1/log" /var/log
 mount --bind "$1/lib" /var/lib
+mount --bind "$1/hosts" /etc/hosts
 for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1; do
   file="$1/settings/\${setting##*/}"
   echo "\${setting#*=}" >"$file"
@@ -54,6 +55,7 @@ export class Namespaces {
   static async create(guardian: Guardian, searchPath: string): Promise<Namespaces> {
     const { directory } = guardian;
     for (const folder of ['log', 'lib', 'settings']) await mkdir(join(directory, folder));
+    await writeFile(join(directory, 'hosts'), '127.0.0.1 localhost\n');
     for (const name of ['overcommit_memory', 'panic_on_oom', 'panic', 'panic_on_oops']) {
       await writeFile(join(directory, 'settings', name), '');
     }
@@ -80,6 +82,11 @@ export class Namespaces {
     this.pid = pid;
     this.cgroup = cgroup;
     this.#path = searchPath;
+  }
+
+  /** Without it, the kubelet asks a name server that the node cannot reach for its own address, twice for ten seconds. */
+  async nameHost(name: string, address: string): Promise<void> {
+    await appendFile(join(this.#guardian.directory, 'hosts'), `${address} ${name}\n`);
   }
 
   /** Starts a process of the node. Its output goes to `<folder>/<name>.log`. */

@@ -40,6 +40,7 @@ export async function startNode(options: NodeOptions = {}): Promise<Node> {
   try {
     const namespaces = await Namespaces.create(guardian, `${containerd}:${SYSTEM_PATH}`);
     const network = await createNetwork(namespaces);
+    await namespaces.nameHost(NODE_NAME, network.nodeAddress);
     plane = await startControlPlane({
       ...options,
       controllerManager: true,

@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, type TestContext, test } from 'node:test';
+import { SHELL_IMAGE, shellImage } from '../node/images.ts';
+import { type Node, startNode } from '../node/node.ts';
+import { eventually } from '../support/processes.ts';
+import { whyNoNode } from './requirements.ts';
+import { deployment, list, podSpec, service } from './workloads.ts';
+
+/** The node itself, before anything of dcred's runs on it. */
+
+/** Serves its own name. */
+const WEB = podSpec({
+  name: 'web',
+  image: SHELL_IMAGE,
+  command: ['sh', '-c', 'hostname >/tmp/index.html; echo "serving as $(hostname)"; exec httpd -f -p 8080 -h /tmp'],
+  port: 8080,
+});
+
+const seconds = (since: number) => `${((performance.now() - since) / 1_000).toFixed(1)} s`;
+
+describe('a real node', { skip: await whyNoNode() }, () => {
+  let node: Node;
+  let ready: string;
+
+  before(async () => {
+    const began = performance.now();
+    node = await startNode();
+    ready = seconds(began);
+    await node.importImage(await shellImage());
+  });
+  after(() => node?.stop());
+
+  async function text(...words: readonly string[]): Promise<string> {
+    return (await node.plane.kubectl(words)).stdout.trim();
+  }
+
+  test('is ready, and says what it is', async (t: TestContext) => {
+    t.diagnostic(`control plane and node ready after ${ready}`);
+    const path = '{.items[*].status.nodeInfo.containerRuntimeVersion} {.items[*].status.addresses[0].address}';
+    const [runtime, address] = (await text('get', 'nodes', '-o', `jsonpath=${path}`)).split(' ');
+    assert.match(runtime ?? '', /^containerd:\/\/2\.4\./);
+    assert.equal(address, node.network.nodeAddress);
+  });
+
+  test('runs the pods of a Deployment, in a namespace that is restricted', async (t: TestContext) => {
+    await text('label', 'namespace', 'default', 'pod-security.kubernetes.io/enforce=restricted');
+    const began = performance.now();
+    await node.plane.kubectl(['apply', '-f', '-'], {
+      input: list(deployment('web', 2, WEB), service('web', 80, 8080)),
+    });
+    await text('rollout', 'status', 'deployment/web', '--timeout=300s');
+    t.diagnostic(`two pods ready after ${seconds(began)}`);
+    assert.equal(await text('get', 'pods', '-o', 'jsonpath={.items[*].status.phase}'), 'Running Running');
+  });
+
+  test('gives out logs and runs commands', async () => {
+    const [first = ''] = (await text('get', 'pods', '-o', 'jsonpath={.items[*].metadata.name}')).split(' ');
+    assert.equal(await text('logs', first), `serving as ${first}`);
+    assert.equal(await text('exec', first, '--', 'hostname'), first);
+  });
+
+  test("answers at a Service's address, on this machine and in a pod, by each of its pods", async () => {
+    const names = (await text('get', 'pods', '-o', 'jsonpath={.items[*].metadata.name}')).split(' ');
+    const address = await text('get', 'service', 'web', '-o', 'jsonpath={.spec.clusterIP}');
+    const met = new Set<string>();
+    await eventually('an answer of each pod', async () => {
+      const response = await fetch(`http://${address}/`, { headers: { connection: 'close' } });
+      met.add((await response.text()).trim());
+      return names.every((name) => met.has(name)) || undefined;
+    });
+    const inside = new Set<string>();
+    await eventually('an answer of each pod, inside', async () => {
+      inside.add(await text('exec', 'deploy/web', '--', 'wget', '-q', '-O', '-', `http://${address}/`));
+      return names.every((name) => inside.has(name)) || undefined;
+    });
+    assert.deepEqual([...inside].sort(), names.sort());
+  });
+
+  test("answers the API server's own address in a pod", async () => {
+    const { stdout } = await node.plane.kubectl(['exec', 'deploy/web', '--', 'sh', '-c', REACHES_API]);
+    assert.equal(stdout.trim(), 'reached');
+  });
+});
+
+const REACHES_API = 'nc -w 5 "$KUBERNETES_SERVICE_HOST" "$KUBERNETES_SERVICE_PORT" </dev/null && echo reached';
