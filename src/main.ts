@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 /** Entry point: picks the command. The only module that does something when it is imported. */
-import type { CommandIo } from './cli/command.ts';
-import { COMMANDS } from './cli/commands.ts';
+import type { Command, CommandIo } from './cli/command.ts';
 import { run } from './cli/run.ts';
 
 const stop = new AbortController();
@@ -18,4 +17,11 @@ const io: CommandIo = {
   now: Date.now,
 };
 
-process.exitCode = await run(COMMANDS, process.argv.slice(2), io);
+/** The agent runs beside every server of a fleet, so it alone loads no more than it needs. */
+async function commandsFor(name: string | undefined): Promise<readonly Command[]> {
+  if (name === 'agent') return [(await import('./cli/agent.ts')).agentCommand];
+  return (await import('./cli/commands.ts')).COMMANDS;
+}
+
+const argv = process.argv.slice(2);
+process.exitCode = await run(await commandsFor(argv[0]), argv, io);

@@ -1,4 +1,5 @@
 /** Every command of `dcred`, in the order of its help. */
+import { agentCommand } from './agent.ts';
 import type { Command } from './command.ts';
 import { completionCommand } from './completion.ts';
 import { crdCommand } from './crd.ts';
@@ -13,6 +14,7 @@ import { webhookCommand } from './webhook.ts';
 export const COMMANDS: readonly Command[] = [
   operatorCommand,
   webhookCommand,
+  agentCommand,
   renewCommand,
   issueCommand,
   verifyCommand,

@@ -1,0 +1,149 @@
+import { isAbsolute } from 'node:path';
+import { parseReload, parseUrl, ReloadSpecError } from '../agent/reload-spec.ts';
+import { USAGES, type Usage } from '../credential/scheme.ts';
+import { systemClock } from '../kubernetes/clock.ts';
+import { VERSION } from '../version.ts';
+import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
+import { formatDuration, parseDuration } from './duration.ts';
+import { createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
+
+export const agentCommand: Command = {
+  name: 'agent',
+  summary: 'tell a server of each new credential that it mounts',
+  usage: 'agent --dir DIRECTORY... [--reload HOW]... [options]',
+  description:
+    'A sidecar for servers that do not watch their files. It follows the directories where issued Secrets are mounted, verifies what ' +
+    'comes (the credential, its key and the certificate), and only then tells the server: by a signal, a command or a request. ' +
+    'A server that does not take it is told again, and reported. With --once it waits until all is there and good, and ends: an ' +
+    'init container. To signal, the pod needs shareProcessNamespace: true, and both containers the same user.',
+  example: 'dcred agent --dir /var/run/secrets/dcred.dev/web --reload signal:HUP:nginx',
+  options: {
+    dir: {
+      type: 'string',
+      multiple: true,
+      value: 'DIRECTORY',
+      help: 'where an issued Secret is mounted; may be repeated',
+    },
+    reload: {
+      type: 'string',
+      multiple: true,
+      value: 'HOW',
+      help:
+        'signal:HUP:nginx, signal:HUP:pid:/run/nginx.pid, exec:/bin/command ARGUMENT or ' +
+        'http:POST:http://127.0.0.1:8080/reload; may be repeated',
+    },
+    confirm: { type: 'string', value: 'URL', help: 'asked after each reload: 2xx says that the server has taken it' },
+    'reload-at-start': {
+      type: 'boolean',
+      help: 'tell also of what is there at the start, for servers that start earlier',
+    },
+    'reload-timeout': { type: 'string', value: 'DURATION', default: '10s', help: 'how long one reload may take' },
+    usage: { type: 'string', value: 'USAGE', default: 'Server', choices: USAGES, help: 'which side of TLS uses it' },
+    once: { type: 'boolean', help: 'wait until all is there and good, and end' },
+    timeout: { type: 'string', value: 'DURATION', default: '2m', help: 'with --once: how long to wait' },
+    poll: { type: 'string', value: 'DURATION', default: '10s', help: 'how often to look where no notice comes' },
+    'bind-address': {
+      type: 'string',
+      value: 'ADDRESS',
+      default: ':9345',
+      help: 'where /metrics, /healthz and /readyz are served; 0: nowhere',
+    },
+    ...LOG_OPTIONS,
+  },
+  run: runAgent,
+};
+
+/** After a signal, a server that cannot stand it is gone within this. */
+const SETTLE_MS = 500;
+
+async function runAgent(args: CommandArguments, io: CommandIo): Promise<ExitStatus> {
+  const directories = readDirectories(args);
+  const targets = args.strings('reload').map((text) => readOption('--reload', () => parseReload(text)));
+  const confirm = args.string('confirm');
+  const address = readAddress(args, 'bind-address');
+  const once = args.boolean('once');
+  const timeoutMs = readMilliseconds(args, 'timeout');
+  // Loaded here: no other command pays for it.
+  const { Agent } = await import('../agent/agent.ts');
+  const { AgentMetrics } = await import('../agent/metrics.ts');
+  const { formatReload } = await import('../agent/reload-spec.ts');
+  const log = createLogger(args.required('log-level'), io);
+  const metrics = new AgentMetrics(VERSION, targets.map(formatReload));
+  const agent = new Agent({
+    directories,
+    targets: once ? [] : targets,
+    usage: args.required('usage') as Usage,
+    reloadAtStart: args.boolean('reload-at-start'),
+    confirm: confirm === undefined ? undefined : readOption('--confirm', () => parseUrl(confirm)),
+    timeoutMs: readMilliseconds(args, 'reload-timeout'),
+    settleMs: SETTLE_MS,
+    pollMs: readMilliseconds(args, 'poll'),
+    clock: systemClock,
+    random: Math.random,
+    log,
+    metrics,
+  });
+  if (once) return await waitOnce(agent, timeoutMs, io);
+  log.info({ version: VERSION, directories, targets: targets.map(formatReload) }, 'starting');
+  const server = address === undefined ? undefined : await serve(address, agent, metrics);
+  try {
+    await agent.run(io.signal);
+    return 0;
+  } finally {
+    await server?.close();
+  }
+}
+
+type Agent = import('../agent/agent.ts').Agent;
+type AgentMetrics = import('../agent/metrics.ts').AgentMetrics;
+
+async function waitOnce(agent: Agent, timeoutMs: number, io: CommandIo): Promise<ExitStatus> {
+  const done = new AbortController();
+  void agent.firstReady.then(() => done.abort());
+  const timer = systemClock.setTimeout(() => done.abort(), timeoutMs);
+  await agent.run(AbortSignal.any([io.signal, done.signal]));
+  timer.cancel();
+  const problem = agent.problem();
+  if (problem === undefined) return 0;
+  io.stderr.write(`dcred agent: not ready after ${formatDuration(timeoutMs / 1000)}: ${problem}\n`);
+  return 1;
+}
+
+async function serve(address: NonNullable<ReturnType<typeof readAddress>>, agent: Agent, metrics: AgentMetrics) {
+  const { METRICS_TYPE } = await import('../agent/metrics.ts');
+  const { probe, serveHttp } = await import('../operator/http-server.ts');
+  const scrape = async () => ({
+    status: 200,
+    type: METRICS_TYPE,
+    body: metrics.render(agent.problem() === undefined),
+  });
+  return await serveHttp(address, {
+    '/metrics': scrape,
+    '/healthz': probe(() => undefined),
+    '/readyz': probe(() => agent.problem()),
+  });
+}
+
+function readDirectories(args: CommandArguments): readonly string[] {
+  const directories = [...new Set(args.strings('dir'))];
+  if (directories.length === 0)
+    throw new UsageError('dcred agent: --dir is required: where an issued Secret is mounted');
+  const relative = directories.find((directory) => !isAbsolute(directory));
+  if (relative !== undefined) throw new UsageError(`--dir takes an absolute path; got "${relative}"`);
+  return directories;
+}
+
+function readMilliseconds(args: CommandArguments, option: string): number {
+  const seconds = parseDuration(args.required(option), `--${option}`);
+  if (seconds > 0) return seconds * 1000;
+  throw new UsageError(`--${option} takes a duration of a second or more`);
+}
+
+function readOption<T>(option: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof ReloadSpecError) throw new UsageError(`${option}: ${error.message}`, { cause: error });
+    throw error;
+  }
+}

@@ -1,0 +1,76 @@
+/** A mounted Secret as a kubelet keeps it, in a directory of the test's own, and credentials to put into it. */
+import { mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { generateCredentialKey } from '../../src/credential/credential-key.ts';
+import { credentialFiles } from '../../src/credential/files.ts';
+import { issueCredential } from '../../src/credential/issue.ts';
+import type { Usage } from '../../src/credential/scheme.ts';
+import { type Delegation, delegation } from '../support/builders.ts';
+
+export type SecretFiles = ReadonlyMap<string, string | Uint8Array>;
+
+let made: Delegation | undefined;
+
+/** One certificate for all tests of a file: making one takes OpenSSL a while. */
+function certificate(): Delegation {
+  made ??= delegation();
+  return made;
+}
+
+/** What an issued Secret holds, with a key of its own every time. */
+export async function credential(
+  { usage = 'Server', lifetimeSeconds = 3600 }: { usage?: Usage; lifetimeSeconds?: number } = {},
+  from: Delegation = certificate(),
+): Promise<SecretFiles> {
+  const key = await generateCredentialKey('ECDSAP256');
+  const now = Math.floor(Date.now() / 1000);
+  const { certificate: leaf, signer } = from;
+  const issued = await issueCredential({ certificate: leaf, signer, key, usage, lifetimeSeconds, now });
+  return credentialFiles({ certificate: leaf, key, issued });
+}
+
+/** Follows `pkg/volume/util/atomic_writer.go` in what is visible from outside: a new folder, one rename, the old folder removed. */
+export class Mount {
+  readonly directory: string;
+  #generation = 0;
+  #present: string | undefined;
+
+  constructor(directory: string) {
+    this.directory = directory;
+  }
+
+  /** Swaps the files in. Returns the new generation's name. */
+  async put(files: SecretFiles): Promise<string> {
+    this.#generation += 1;
+    const name = `..2026_11_23_21_00_00.${String(this.#generation).padStart(9, '0')}`;
+    await mkdir(join(this.directory, name), { mode: 0o755 });
+    for (const [file, content] of files) await writeFile(join(this.directory, name, file), content);
+    await this.swap(name, files);
+    return name;
+  }
+
+  /** To a folder that is there already. */
+  async swap(name: string, files: SecretFiles): Promise<void> {
+    await symlink(name, join(this.directory, '..data_tmp'));
+    await rename(join(this.directory, '..data_tmp'), join(this.directory, '..data'));
+    const links = await readdir(this.directory);
+    for (const file of files.keys()) {
+      if (!links.includes(file)) await symlink(join('..data', file), join(this.directory, file));
+    }
+    if (this.#present !== undefined) await rm(join(this.directory, this.#present), { recursive: true });
+    this.#present = name;
+  }
+}
+
+/** An empty mount, readable by every user, gone after the test. */
+export async function emptyMount(t: Pick<TestContext, 'after'>): Promise<Mount> {
+  const parent = await mkdtemp(join(tmpdir(), 'dcred-agent-'));
+  t.after(() => rm(parent, { recursive: true, force: true }));
+  const directory = join(parent, 'web');
+  await mkdir(directory, { mode: 0o755 });
+  const { chmod } = await import('node:fs/promises');
+  await chmod(parent, 0o755);
+  return new Mount(directory);
+}

@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { agentCommand } from '../../src/cli/agent.ts';
+import { UsageError } from '../../src/cli/command.ts';
+import { startAgent } from '../agent/agent-process.ts';
+import { credential, emptyMount } from '../agent/mount.ts';
+import { freshName, startServer } from '../agent/server-process.ts';
+import { runCommand } from './run-command.ts';
+
+const once = (directory: string, ...argv: string[]) =>
+  runCommand(agentCommand, ['--once', '--dir', directory, '--poll=1s', '--log-level=error', ...argv]);
+
+describe('dcred agent --once', () => {
+  test('ends with 0 as soon as all is there and good', async (t) => {
+    const mount = await emptyMount(t);
+    const running = once(mount.directory);
+    await mount.put(await credential());
+    assert.equal((await running).status, 0);
+  });
+
+  test('ends with 1 when it is not, and says why', async (t) => {
+    const mount = await emptyMount(t);
+    await mount.put(await credential({ usage: 'Client' }));
+    const { status, stderr } = await once(mount.directory, '--timeout=1s');
+    assert.equal(status, 1);
+    assert.match(stderr, /dcred agent: not ready after 1s: .*signed for the usage Client, not Server/);
+    assert.equal((await once(mount.directory, '--usage=Client')).status, 0);
+  });
+
+  test('tells nobody', async (t) => {
+    const name = freshName();
+    const server = await startServer(t, name);
+    const mount = await emptyMount(t);
+    await mount.put(await credential());
+    assert.equal((await once(mount.directory, '--reload', `signal:HUP:${name}`, '--reload-at-start')).status, 0);
+    assert.deepEqual(server.lines, []);
+  });
+});
+
+describe('dcred agent', () => {
+  test('answers probes and scrapes, and ends on SIGTERM', async (t) => {
+    const mount = await emptyMount(t);
+    const agent = await startAgent(t, ['--dir', mount.directory, '--reload', 'http:POST:http://127.0.0.1:1/']);
+    await agent.logged('what is mounted cannot be used: the server is told nothing');
+    assert.equal((await agent.get('/healthz')).status, 200);
+    const notReady = await agent.get('/readyz');
+    assert.equal(notReady.status, 503);
+    assert.match(notReady.body, /has no "\.\.data"/);
+    await mount.put(await credential());
+    await agent.untilReady();
+    const { body } = await agent.get('/metrics');
+    for (const line of [
+      'dcred_agent_ready 1',
+      'dcred_agent_checks_total{outcome="verified"} 1',
+      'dcred_agent_reloads_total{target="http:POST:http://127.0.0.1:1/",outcome="failed"} 0',
+    ]) {
+      assert.ok(body.includes(`${line}\n`), `${line} in:\n${body}`);
+    }
+    assert.match(body, /^dcred_agent_served_expiry_timestamp_seconds \d{10}$/m);
+    assert.match(body, /^process_resident_memory_bytes \d+$/m);
+    assert.equal(await agent.stop(), 0);
+  });
+
+  const notRoot = process.getuid?.() === 0 ? false : 'needs root, to run the agent as somebody else';
+  test('says what is missing where it may not signal', { skip: notRoot }, async (t) => {
+    const name = freshName();
+    const server = await startServer(t, name);
+    const mount = await emptyMount(t);
+    await mount.put(await credential());
+    const how = ['--dir', mount.directory, '--reload', `signal:HUP:${name}`, '--reload-at-start'];
+    const agent = await startAgent(t, how, { uid: 65_532 });
+    const { error } = await agent.logged('the server did not take the new credential: it is told again');
+    const { code, message } = error as { code: string; message: string };
+    assert.equal(code, 'NotPermitted');
+    assert.match(message, /runs as uid 0, and uid 65532 may not signal it: run both as the same user/);
+    assert.deepEqual(server.lines, []);
+    assert.equal((await agent.get('/readyz')).body, 'the server has not been told yet\n');
+  });
+
+  for (const [argv, message] of [
+    [[], /--dir is required/],
+    [['--dir', 'relative'], /absolute path/],
+    [['--dir', '/x', '--reload', 'nginx'], /--reload: expected signal:HUP:nginx/],
+    [['--dir', '/x', '--confirm', 'nginx'], /--confirm: expected an address/],
+    [['--dir', '/x', '--poll', '0s'], /--poll takes a duration of a second or more/],
+    [['--dir', '/x', '--bind-address', 'x'], /--bind-address/],
+  ] as const) {
+    test(`refuses ${JSON.stringify(argv)}`, async () => {
+      await assert.rejects(runCommand(agentCommand, argv), (error) => {
+        assert.ok(error instanceof UsageError);
+        assert.match(error.message, message);
+        return true;
+      });
+    });
+  }
+});
