@@ -50,7 +50,7 @@ const DEFAULT_LIFETIME_MS = 30 * DAY_MS;
 const DEFAULT_TRUST_DELAY_MS = 30_000;
 /** The wall clock may be set; so often it is looked at. */
 const MAX_SLEEP_MS = 600_000;
-/** For a watch to show what was written. */
+/** For a watch to show what was written. Somebody who undoes every write of ours is answered no more often either. */
 const PATIENCE_MS = 5_000;
 
 export class CertificateKeeper {
@@ -61,6 +61,8 @@ export class CertificateKeeper {
   /** Since when each authority was seen in the bundle, on the monotonic clock. */
   readonly #trustedSince = new Map<string, number>();
   #serving: ServingCertificate | undefined;
+  /** On the monotonic clock. */
+  #issuedMs = Number.NEGATIVE_INFINITY;
   #problem: string | undefined = 'the serving certificate has not been looked at yet';
   #changed = new AbortController();
 
@@ -117,7 +119,8 @@ export class CertificateKeeper {
     this.#problem = decision.problem;
     if (decision.serve !== undefined) this.#serve(decision.serve);
     try {
-      if (decision.issue !== undefined) await this.#issue(decision.issue, signal);
+      const isPatient = clock.monotonic() - this.#issuedMs >= PATIENCE_MS;
+      if (decision.issue !== undefined && isPatient) await this.#issue(decision.issue, signal);
       if (decision.trust !== undefined) await this.#trust(decision.trust, signal);
       this.#backoff.reset();
     } catch (error) {
@@ -185,6 +188,7 @@ export class CertificateKeeper {
     const object = certificateSecret(secret, files, over);
     if (over === undefined) await client.create(SECRETS, object, { signal, metadataOnly: true });
     else await client.replace(SECRETS, object, { signal, metadataOnly: true });
+    this.#issuedMs = clock.monotonic();
     log.info({ ...secret, reason }, 'issued a serving certificate');
     observe?.({ kind: 'issued' });
   }
