@@ -15,7 +15,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   api: ['credential'],
   operator: ['api', 'credential', 'kubernetes'],
   admission: ['api', 'credential', 'kubernetes'],
-  cli: ['admission', 'api', 'credential', 'kubernetes', 'operator', 'version.ts'],
+  agent: ['credential', 'kubernetes'],
+  renew: ['api', 'kubernetes', 'operator'],
+  cli: ['admission', 'agent', 'api', 'credential', 'kubernetes', 'operator', 'renew', 'version.ts'],
   'main.ts': ['cli'],
   'version.ts': [],
 };
