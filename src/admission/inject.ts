@@ -21,6 +21,7 @@ import {
   volumeName,
 } from '../api/injection.ts';
 import { INJECT_KEY, injectedResources } from '../api/pod-selector.ts';
+import { type AgentImage, injectAgent } from './inject-agent.ts';
 import { type JsonPatch, pointer, replaceItems, setEntries } from './json-patch.ts';
 import type { AdmittedPod, Container, Volume, VolumeMount } from './pod.ts';
 import { freshSecretName, type RandomBytes } from './secret-name.ts';
@@ -44,7 +45,8 @@ const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
 const GROUP_READABLE = 0o440;
 const READABLE = 0o444;
 
-export function inject({ metadata, spec }: AdmittedPod, random: RandomBytes): Injection {
+export function inject(pod: AdmittedPod, random: RandomBytes, agentImage?: AgentImage): Injection {
+  const { metadata, spec } = pod;
   const annotations = metadata.annotations ?? {};
   const asked = injectedResources(metadata.labels ?? {}, annotations);
   if (asked.length === 0) return { patch: [], warnings: [] };
@@ -58,14 +60,17 @@ export function inject({ metadata, spec }: AdmittedPod, random: RandomBytes): In
   const mode = typeof spec.securityContext?.fsGroup === 'number' ? GROUP_READABLE : READABLE;
   const volumes = volumesPatch(spec.volumes, names, mode);
   const containers = containersPatch(spec, resources, narrowedTo(annotations));
+  const agent = injectAgent(pod, resources, agentImage);
   const written = Object.fromEntries([...names].map(([resource, name]) => [secretNameAnnotation(resource), name]));
   return {
     patch: [
       ...setEntries('/metadata/annotations', metadata.annotations, written),
       ...volumes.patch,
       ...containers.patch,
+      // Last: it moves init containers, which the patches before it name by their position.
+      ...agent.patch,
     ],
-    warnings: [...warnings, ...volumes.warnings, ...containers.warnings],
+    warnings: [...warnings, ...volumes.warnings, ...containers.warnings, ...agent.warnings],
   };
 }
 

@@ -20,6 +20,7 @@ export interface Container {
   readonly name: string;
   readonly volumeMounts?: readonly VolumeMount[] | null;
   readonly volumeDevices?: readonly { readonly devicePath: string }[] | null;
+  readonly securityContext?: { readonly runAsUser?: number | null } | null;
 }
 
 /** Go writes an empty list or map as nothing, or as null. */
@@ -29,6 +30,8 @@ export interface AdmittedPod {
     readonly volumes?: readonly Volume[] | null;
     readonly containers?: readonly Container[] | null;
     readonly initContainers?: readonly Container[] | null;
-    readonly securityContext?: { readonly fsGroup?: number | null } | null;
+    readonly securityContext?: { readonly fsGroup?: number | null; readonly runAsUser?: number | null } | null;
+    readonly hostPID?: boolean | null;
+    readonly shareProcessNamespace?: boolean | null;
   };
 }

@@ -1,6 +1,7 @@
 /** AdmissionReview, admission.k8s.io/v1: the API server's question, and the answer. */
 import { z } from 'zod';
 import { inject } from './inject.ts';
+import type { AgentImage } from './inject-agent.ts';
 import type { AdmittedPod } from './pod.ts';
 import type { RandomBytes } from './secret-name.ts';
 import { fitWarnings } from './warning.ts';
@@ -28,6 +29,7 @@ const container = z.looseObject({
   name: z.string(),
   volumeMounts: z.array(z.looseObject({ name: z.string(), mountPath: z.string() })).nullish(),
   volumeDevices: z.array(z.looseObject({ devicePath: z.string() })).nullish(),
+  securityContext: z.looseObject({ runAsUser: z.number().nullish() }).nullish(),
 });
 /** Loose: what is not named here must be in the patch as it came. */
 const podSchema = z.looseObject({
@@ -36,7 +38,9 @@ const podSchema = z.looseObject({
     volumes: z.array(z.looseObject({ name: z.string() })).nullish(),
     containers: z.array(container).nullish(),
     initContainers: z.array(container).nullish(),
-    securityContext: z.looseObject({ fsGroup: z.number().nullish() }).nullish(),
+    securityContext: z.looseObject({ fsGroup: z.number().nullish(), runAsUser: z.number().nullish() }).nullish(),
+    hostPID: z.boolean().nullish(),
+    shareProcessNamespace: z.boolean().nullish(),
   }),
 });
 
@@ -52,13 +56,13 @@ export interface Admission {
  * anywhere, so that a dry run needs no care (sideEffects None).
  * @throws ReviewError
  */
-export function admit(text: string, random: RandomBytes): Admission {
+export function admit(text: string, random: RandomBytes, agent?: AgentImage): Admission {
   const { request, object } = readReview(text);
   const { uid, operation, resource, subResource = '' } = request;
   const isNewPod =
     operation === 'CREATE' && resource.group === '' && resource.resource === 'pods' && subResource === '';
   if (!isNewPod) return answer(uid, [], []);
-  const { patch, warnings } = inject(readPod(object), random);
+  const { patch, warnings } = inject(readPod(object), random, agent);
   return answer(uid, patch, fitWarnings(warnings));
 }
 

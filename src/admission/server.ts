@@ -8,6 +8,7 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { type Clock, delay } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
+import type { AgentImage } from './inject-agent.ts';
 import { type Admission, admit, ReviewError } from './review.ts';
 import type { RandomBytes } from './secret-name.ts';
 
@@ -33,6 +34,8 @@ export interface AdmissionObservation {
 export interface AdmissionServerOptions {
   readonly address: Address;
   readonly random: RandomBytes;
+  /** What the reload agent is made from; undefined: pods that ask for it get a warning. */
+  readonly agentImage?: AgentImage | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly observe?: (observation: AdmissionObservation) => void;
@@ -116,13 +119,13 @@ export class AdmissionServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { clock, observe, random } = this.#options;
+    const { agentImage, clock, observe, random } = this.#options;
     const started = clock.monotonic();
     if (this.#draining) response.setHeader('connection', 'close');
     let observed: Pick<AdmissionObservation, 'outcome' | 'warnings'>;
     try {
       assertAnswerable(request);
-      const { body, outcome, warnings } = admit(await readBody(request), random);
+      const { body, outcome, warnings } = admit(await readBody(request), random, agentImage);
       response
         .writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) })
         .end(body);

@@ -8,6 +8,7 @@
  * all of its files at once, so it is told of nothing while any of the directories holds something bad.
  */
 import { createHash } from 'node:crypto';
+import { formatReload, type ReloadSpec } from '../api/reload-spec.ts';
 import type { Usage } from '../credential/scheme.ts';
 import { formatTime } from '../credential/time.ts';
 import { Backoff } from '../kubernetes/backoff.ts';
@@ -19,7 +20,6 @@ import { type BadPair, type GoodPair, judge } from './judge.ts';
 import type { AgentMetrics } from './metrics.ts';
 import { startedAt } from './processes.ts';
 import { find, type ReloadOptions, reload } from './reload.ts';
-import { formatReload, type ReloadSpec } from './reload-spec.ts';
 
 export interface AgentOptions extends ReloadOptions {
   readonly directories: readonly string[];

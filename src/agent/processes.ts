@@ -2,7 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { basename, join } from 'node:path';
-import type { ReloadSignal } from './reload-spec.ts';
+import type { ReloadSignal } from '../api/reload-spec.ts';
 
 export interface FoundProcess {
   readonly pid: number;

@@ -1,8 +1,8 @@
 /** Tells a server to load its files anew, and finds out whether it did, as far as that can be known. */
 import { readFile } from 'node:fs/promises';
+import { formatReload, type ProcessReference, type ReloadSpec } from '../api/reload-spec.ts';
 import { type Clock, delay } from '../kubernetes/clock.ts';
 import { catches, type FoundProcess, findByName, isAlive, readProcess } from './processes.ts';
-import { formatReload, type ProcessReference, type ReloadSpec } from './reload-spec.ts';
 
 export type ReloadErrorCode =
   | 'ProcessNotFound'

@@ -12,5 +12,5 @@ export function readRenewRequest(text: string): number {
 
 /** `seconds` since the epoch. To the millisecond, so that two requests differ. */
 export function formatRenewRequest(seconds: number): string {
-  return new Date(seconds * 1000).toISOString();
+  return new Date(Math.round(seconds * 1000)).toISOString();
 }

@@ -1,5 +1,5 @@
 import { isAbsolute } from 'node:path';
-import { parseReload, parseUrl, ReloadSpecError } from '../agent/reload-spec.ts';
+import { parseReload, parseUrl, ReloadSpecError } from '../api/reload-spec.ts';
 import { USAGES, type Usage } from '../credential/scheme.ts';
 import { systemClock } from '../kubernetes/clock.ts';
 import { VERSION } from '../version.ts';
@@ -66,7 +66,7 @@ async function runAgent(args: CommandArguments, io: CommandIo): Promise<ExitStat
   // Loaded here: no other command pays for it.
   const { Agent } = await import('../agent/agent.ts');
   const { AgentMetrics } = await import('../agent/metrics.ts');
-  const { formatReload } = await import('../agent/reload-spec.ts');
+  const { formatReload } = await import('../api/reload-spec.ts');
   const log = createLogger(args.required('log-level'), io);
   const metrics = new AgentMetrics(VERSION, targets.map(formatReload));
   const agent = new Agent({

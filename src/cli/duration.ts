@@ -6,13 +6,13 @@ const UNIT_NANOSECONDS = {
   s: 1_000_000_000,
   ms: 1_000_000,
   us: 1_000,
-  µs: 1_000,
+  '\u00b5s': 1_000,
   ns: 1,
 } as const;
 type Unit = keyof typeof UNIT_NANOSECONDS;
 
-const DURATION = /^([0-9]+(\.[0-9]+)?(h|ms|m|s|us|µs|ns))+$/;
-const PART = /([0-9]+(?:\.[0-9]+)?)(h|ms|m|s|us|µs|ns)/g;
+const DURATION = /^([0-9]+(\.[0-9]+)?(h|ms|m|s|us|\u00b5s|ns))+$/;
+const PART = /([0-9]+(?:\.[0-9]+)?)(h|ms|m|s|us|\u00b5s|ns)/g;
 
 /**
  * A duration as Go writes it (`48h`, `90s`, `1h30m`), in whole seconds: what kubectl and every Kubernetes flag take.

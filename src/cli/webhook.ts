@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { isIP } from 'node:net';
-import type { Webhook } from '../admission/webhook.ts';
+import type { AgentImage } from '../admission/inject-agent.ts';
 import { systemClock } from '../kubernetes/clock.ts';
 import { type HttpServer, probe, serveHttp } from '../operator/http-server.ts';
 import { VERSION } from '../version.ts';
@@ -54,6 +54,18 @@ export const webhookCommand: Command = {
       default: 'dcred-webhook',
       help: 'MutatingWebhookConfiguration that is told whom to trust',
     },
+    'agent-image': {
+      type: 'string',
+      value: 'IMAGE',
+      help: 'image of the agent that annotation dcred.dev/reload asks for; default: none is added',
+    },
+    'agent-image-pull-policy': {
+      type: 'string',
+      value: 'POLICY',
+      choices: ['IfNotPresent', 'Always', 'Never'],
+      default: 'IfNotPresent',
+      help: 'when that image is pulled',
+    },
     'shutdown-delay': {
       type: 'string',
       value: 'DURATION',
@@ -93,12 +105,19 @@ async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitSt
     clock: systemClock,
     random: Math.random,
     randomBytes,
+    agentImage: readAgentImage(args),
     log,
     shutdownDelayMs,
   });
-  const servers = await serve(webhook, metrics.registry, { healthAddress, metricsAddress });
-  log.info({ version: VERSION, server: connection.server, port: webhook.port }, 'starting');
+  const servers: HttpServer[] = [];
   try {
+    const ready = probe(() => webhook.problem);
+    const probes = { '/healthz': probe(() => undefined), '/readyz': ready };
+    if (healthAddress !== undefined) servers.push(await serveHttp(healthAddress, probes));
+    if (metricsAddress !== undefined) servers.push(await serveHttp(metricsAddress, scrapes(metrics.registry)));
+    // Last: what cannot be bound above must not leave this one listening.
+    await webhook.listen();
+    log.info({ version: VERSION, server: connection.server, port: webhook.port }, 'starting');
     await webhook.run(io.signal);
     return 0;
   } finally {
@@ -107,29 +126,25 @@ async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitSt
   }
 }
 
-type BindAddress = ReturnType<typeof readAddress>;
+interface MetricsSource {
+  readonly contentType: string;
+  metrics(): Promise<string>;
+}
 
-async function serve(
-  webhook: Webhook,
-  registry: { readonly contentType: string; metrics(): Promise<string> },
-  { healthAddress, metricsAddress }: { readonly healthAddress: BindAddress; readonly metricsAddress: BindAddress },
-): Promise<readonly HttpServer[]> {
-  const servers: HttpServer[] = [];
-  await webhook.listen();
-  if (healthAddress !== undefined) {
-    const ready = probe(() => webhook.problem);
-    servers.push(await serveHttp(healthAddress, { '/healthz': probe(() => undefined), '/readyz': ready }));
-  }
-  if (metricsAddress !== undefined) {
-    const scrape = async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() });
-    servers.push(await serveHttp(metricsAddress, { '/metrics': scrape }));
-  }
-  return servers;
+function scrapes(registry: MetricsSource) {
+  return {
+    '/metrics': async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() }),
+  };
 }
 
 /** The API server asks for the first of these (apiserver: ServerName `<service>.<namespace>.svc`). */
 function serviceNames(service: string, namespace: string): readonly string[] {
   return [`${service}.${namespace}.svc`, `${service}.${namespace}.svc.cluster.local`];
+}
+
+function readAgentImage(args: CommandArguments): AgentImage | undefined {
+  const image = args.string('agent-image');
+  return image === undefined ? undefined : { image, pullPolicy: args.required('agent-image-pull-policy') };
 }
 
 function readHosts(args: CommandArguments): readonly string[] {

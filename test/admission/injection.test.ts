@@ -14,6 +14,8 @@ type Pod = KubernetesObject<{
   readonly spec: {
     readonly volumes?: readonly { readonly name: string; readonly secret?: Readonly<Record<string, unknown>> }[];
     readonly containers: readonly { readonly name: string; readonly volumeMounts?: readonly object[] }[];
+    readonly initContainers?: readonly { readonly name: string; readonly restartPolicy?: string }[];
+    readonly shareProcessNamespace?: boolean;
   };
 }>;
 
@@ -131,13 +133,13 @@ describe('with the webhook', () => {
     assert.equal(after && secretNameOf(after), before && secretNameOf(before));
   });
 
-  test('a namespace that enforces "restricted" takes an injected pod', async () => {
+  test('a namespace that enforces "restricted" takes an injected pod, the agent beside it included', async () => {
     const namespace = await served();
     await cluster.plane.kubectl(['label', 'namespace', namespace, 'pod-security.kubernetes.io/enforce=restricted']);
     const pod = {
       apiVersion: 'v1',
       kind: 'Pod',
-      metadata: { name: 'web-0', labels: LABELS },
+      metadata: { name: 'web-0', labels: LABELS, annotations: { 'dcred.dev/reload': 'signal:HUP:main' } },
       spec: {
         securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: 'RuntimeDefault' } },
         initContainers: [restricted('setup')],
@@ -147,6 +149,12 @@ describe('with the webhook', () => {
     await cluster.plane.kubectl(['create', '-n', namespace, '-f', '-'], { input: JSON.stringify(pod) });
     const [created] = await podsOf(namespace);
     assert.ok(created !== undefined && secretNameOf(created));
+    const sidecars = created.spec.initContainers?.map(({ name, restartPolicy }) => [name, restartPolicy]);
+    assert.deepEqual(sidecars, [
+      ['setup', undefined],
+      ['dcred-agent', 'Always'],
+    ]);
+    assert.equal(created.spec.shareProcessNamespace, true);
   });
 
   test('a wrong name warns and does no harm', async () => {

@@ -86,6 +86,7 @@ export async function startWebhook(cluster: Cluster, args: readonly string[] = [
       '--host=127.0.0.1',
       `--webhook-configuration=${CONFIGURATION}`,
       '--shutdown-delay=0s',
+      '--agent-image=localhost/dcred:test',
       '--log-level=debug',
       ...args,
     ],

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { Agent, type AgentOptions } from '../../src/agent/agent.ts';
 import { AgentMetrics } from '../../src/agent/metrics.ts';
-import { formatReload, parseReload } from '../../src/agent/reload-spec.ts';
+import { formatReload, parseReload } from '../../src/api/reload-spec.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
 import { eventually } from '../support/processes.ts';
 import { type LogLine, recordingLogger } from '../support/recording-logger.ts';

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { type ReloadErrorCode, type ReloadOptions, reload } from '../../src/agent/reload.ts';
-import { parseReload } from '../../src/agent/reload-spec.ts';
+import { parseReload } from '../../src/api/reload-spec.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
 import { temporaryDirectory } from '../cli/run-command.ts';
 import { DEAF, FRAIL, freshName, startServer, WITH_WORKER } from './server-process.ts';

@@ -15,7 +15,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   api: ['credential'],
   operator: ['api', 'credential', 'kubernetes'],
   admission: ['api', 'credential', 'kubernetes'],
-  agent: ['credential', 'kubernetes'],
+  agent: ['api', 'credential', 'kubernetes'],
   renew: ['api', 'kubernetes', 'operator'],
   cli: ['admission', 'agent', 'api', 'credential', 'kubernetes', 'operator', 'renew', 'version.ts'],
   'main.ts': ['cli'],

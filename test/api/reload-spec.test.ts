@@ -8,7 +8,7 @@ import {
   RELOAD_SIGNALS,
   type ReloadSpec,
   ReloadSpecError,
-} from '../../src/agent/reload-spec.ts';
+} from '../../src/api/reload-spec.ts';
 
 const GOOD: Readonly<Record<string, ReloadSpec>> = {
   'signal:HUP:nginx': { kind: 'signal', signal: 'HUP', process: { kind: 'name', name: 'nginx' } },
