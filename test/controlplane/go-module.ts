@@ -14,6 +14,8 @@ export interface GoModule<Name extends string> {
   /** Where go.mod and go.sum are. */
   readonly directory: string;
   readonly packages: Readonly<Record<Name, string>>;
+  /** Go files of our own beside go.mod. Default: none. */
+  readonly sources?: readonly string[];
   /** What `go build` is given besides `-trimpath`; the versions come from go.mod. */
   readonly flags: (goMod: string) => readonly string[];
   /** How to do without Go: a sentence for the error. */
@@ -137,9 +139,9 @@ async function checkGo(module: GoModule<string>, env: NodeJS.ProcessEnv): Promis
 async function cacheFolder(module: GoModule<string>): Promise<string> {
   const hash = createHash('sha256');
   const flags = await buildFlags(module);
-  for (const part of [await moduleFile(module, 'go.mod'), await moduleFile(module, 'go.sum'), ...flags]) {
-    hash.update(`${part}\0`);
-  }
+  const files = ['go.mod', 'go.sum', ...(module.sources ?? [])];
+  const texts = await Promise.all(files.map((file) => moduleFile(module, file)));
+  for (const part of [...texts, ...flags]) hash.update(`${part}\0`);
   hash.update(`${process.platform}/${process.arch}`);
   return `${module.name}-${hash.digest('hex').slice(0, 16)}`;
 }

@@ -76,6 +76,17 @@ describe('a real node', { skip: await whyNoNode() }, () => {
     assert.deepEqual([...inside].sort(), names.sort());
   });
 
+  test('knows a Service by its name in a pod, and no name of the world outside', async () => {
+    const names = (await text('get', 'pods', '-o', 'jsonpath={.items[*].metadata.name}')).split(' ');
+    for (const name of ['web', 'web.default.svc', 'web.default.svc.cluster.local']) {
+      const answer = await text('exec', 'deploy/web', '--', 'wget', '-q', '-O', '-', `http://${name}/`);
+      assert.ok(names.includes(answer), answer);
+    }
+    await assert.rejects(text('exec', 'deploy/web', '--', 'wget', '-q', '-O', '-', 'http://example.com/'), {
+      message: /bad address 'example\.com'/,
+    });
+  });
+
   test("answers the API server's own address in a pod", async () => {
     const { stdout } = await node.plane.kubectl(['exec', 'deploy/web', '--', 'sh', '-c', REACHES_API]);
     assert.equal(stdout.trim(), 'reached');

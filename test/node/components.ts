@@ -6,12 +6,14 @@ import type { Network } from './network.ts';
 
 /** The kubelet starts it in every sandbox; it comes from `images.ts`. */
 export const PAUSE_IMAGE = 'localhost/pause:1';
+const CLUSTER_DOMAIN = 'cluster.local';
 export const CONTAINERD_SOCKET = '/run/containerd/containerd.sock';
 
 export interface NodeFiles {
   readonly containerd: string;
   readonly kubelet: string;
   readonly kubeProxy: string;
+  readonly dns: string;
 }
 
 export interface NodeFacts {
@@ -21,6 +23,7 @@ export interface NodeFacts {
   /** Of the API server's clients. A path. */
   readonly authority: string;
   readonly kubeProxyKubeconfig: string;
+  readonly dnsKubeconfig: string;
 }
 
 export async function writeNodeFiles(facts: NodeFacts): Promise<NodeFiles> {
@@ -29,12 +32,14 @@ export async function writeNodeFiles(facts: NodeFacts): Promise<NodeFiles> {
     containerd: join(directory, 'containerd.toml'),
     kubelet: join(directory, 'kubelet.json'),
     kubeProxy: join(directory, 'kube-proxy.json'),
+    dns: join(directory, 'Corefile'),
   };
   const cni = join(directory, 'cni.conflist');
   await writeFile(cni, JSON.stringify(networkConfiguration(facts.network)));
   await writeFile(files.containerd, containerdConfiguration(directory));
   await writeFile(files.kubelet, JSON.stringify(kubeletConfiguration(facts)));
   await writeFile(files.kubeProxy, JSON.stringify(kubeProxyConfiguration(facts)));
+  await writeFile(files.dns, dnsConfiguration(facts));
   return files;
 }
 
@@ -89,9 +94,8 @@ function kubeletConfiguration({ authority, cgroup, network }: NodeFacts): object
     failCgroupV1: false,
     failSwapOn: false,
     enforceNodeAllocatable: [],
-    // There is no name server; without an address each pod would get an Event about that.
-    clusterDNS: [network.services.replace(/\.0\/24$/, '.10')],
-    clusterDomain: 'cluster.local',
+    clusterDNS: [network.nodeAddress],
+    clusterDomain: CLUSTER_DOMAIN,
     resolvConf: '',
     volumePluginDir: '/var/lib/kubelet/volume-plugins',
     // The machine's disk and memory are not the node's own: how full they are is nothing to end a pod for.
@@ -112,4 +116,22 @@ function kubeProxyConfiguration({ kubeProxyKubeconfig, network }: NodeFacts): ob
     // A pod that meets another of the same bridge by way of a Service must get its answer by the same way.
     nftables: { masqueradeAll: true },
   };
+}
+
+/** The names of Services, and of nothing else: there is nobody to ask for others, and a pod must learn that at once. */
+function dnsConfiguration({ dnsKubeconfig, network }: NodeFacts): string {
+  return `${CLUSTER_DOMAIN}:53 {
+  bind ${network.nodeAddress}
+  errors
+  kubernetes ${CLUSTER_DOMAIN} {
+    kubeconfig ${JSON.stringify(dnsKubeconfig)}
+  }
+}
+.:53 {
+  bind ${network.nodeAddress}
+  template ANY ANY {
+    rcode NXDOMAIN
+  }
+}
+`;
 }

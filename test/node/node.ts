@@ -1,10 +1,11 @@
+import { Resolver } from 'node:dns/promises';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ensureBinaries } from '../controlplane/binaries.ts';
 import { type ControlPlane, type ControlPlaneOptions, startControlPlane } from '../controlplane/control-plane.ts';
 import { type Component, Guardian } from '../controlplane/guardian.ts';
 import { eventually, type Output, type RunOptions } from '../support/processes.ts';
-import { ensureContainerd } from './binaries.ts';
+import { ensureNodeBinaries } from './binaries.ts';
 import { CONTAINERD_SOCKET, writeNodeFiles } from './components.ts';
 import { pauseImage } from './images.ts';
 import { Namespaces } from './namespaces.ts';
@@ -23,18 +24,18 @@ const START_TIMEOUT_MS = 180_000;
 const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
- * Starts a control plane and one real node: containerd, kubelet, kube-proxy and kube-scheduler, ready for pods. Needs what
+ * Starts a control plane and one real node: containerd, kubelet, kube-proxy and a name server for Services, ready for pods. Needs what
  * `findNodeSupport` asks for. Any number run side by side. `stop`, or the end of this process in any way, removes all of it.
  *
  *     this machine                                             namespaces of the node
- *     etcd, kube-apiserver, controllers, scheduler --- veth --- containerd, kubelet, kube-proxy, pods
+ *     etcd, kube-apiserver, controllers, scheduler --- veth --- containerd, kubelet, kube-proxy, CoreDNS, pods
  *
  * Pods and Services answer on this machine as they do on the node: it has a route to them.
  */
 export async function startNode(options: NodeOptions = {}): Promise<Node> {
   const progress = options.onProgress === undefined ? {} : { onProgress: options.onProgress };
   const kubernetes = await ensureBinaries(['kubelet', 'kube-proxy'], progress);
-  const containerd = await ensureContainerd(progress);
+  const { containerd, dns } = await ensureNodeBinaries(progress);
   const guardian = await Guardian.start('node');
   let plane: ControlPlane | undefined;
   try {
@@ -49,7 +50,7 @@ export async function startNode(options: NodeOptions = {}): Promise<Node> {
       serviceRange: network.services,
     });
     const node = new Node(plane, network, guardian, namespaces);
-    await node.start({ containerd: join(containerd, 'containerd'), ...kubernetes });
+    await node.start({ containerd: join(containerd, 'containerd'), dns, ...kubernetes });
     return node;
   } catch (error) {
     await plane?.stop();
@@ -58,7 +59,7 @@ export async function startNode(options: NodeOptions = {}): Promise<Node> {
   }
 }
 
-type Binaries = Readonly<Record<'containerd' | 'kubelet' | 'kube-proxy', string>>;
+type Binaries = Readonly<Record<'containerd' | 'dns' | 'kubelet' | 'kube-proxy', string>>;
 
 export class Node {
   readonly name = NODE_NAME;
@@ -89,6 +90,7 @@ export class Node {
       cgroup: this.#namespaces.cgroup,
       authority,
       kubeProxyKubeconfig: await plane.kubeconfigFor({ user: 'system:kube-proxy' }),
+      dnsKubeconfig: await plane.kubeconfigFor({ user: 'dns', groups: ['system:masters'] }),
     });
     const containerd = this.#namespaces.startComponent('containerd', [
       binaries.containerd,
@@ -102,6 +104,7 @@ export class Node {
       ),
     );
     await this.importImage(await pauseImage());
+    const dns = this.#namespaces.startComponent('dns', [binaries.dns, '-conf', files.dns]);
     const name = `--hostname-override=${this.name}`;
     this.#namespaces.startComponent('kube-proxy', [binaries['kube-proxy'], `--config=${files.kubeProxy}`, name]);
     const kubelet = this.#namespaces.startComponent('kubelet', [
@@ -111,6 +114,7 @@ export class Node {
       name,
     ]);
     await this.#until('the node is ready', kubelet, () => this.#isReady());
+    await this.#until('the name server answers', dns, () => this.#answersNames());
   }
 
   /** Makes the images of a docker-archive, a path or its bytes, known to the node. Pods use `imagePullPolicy: Never`. */
@@ -147,6 +151,15 @@ export class Node {
       .kubectl(['get', 'node', this.name, '--output', `jsonpath=${ready}`])
       .catch(() => undefined);
     return answer?.stdout === 'True/';
+  }
+
+  async #answersNames(): Promise<boolean> {
+    const resolver = new Resolver({ timeout: 1_000, tries: 1 });
+    resolver.setServers([this.network.nodeAddress]);
+    return resolver.resolve4('kubernetes.default.svc.cluster.local').then(
+      () => true,
+      () => false,
+    );
   }
 
   /** Waits for a component. Rejects at once when it ends. */

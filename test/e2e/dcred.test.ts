@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, describe, type TestContext, test } from 'node:test';
+import { NAMESPACE } from '../chart/chart.ts';
+import { createNssClient, type NssClient } from '../interop/nss-client.ts';
+import type { Node } from '../node/node.ts';
+import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
+import { startFirefox, whyNoFirefox } from './firefox.ts';
+import { credentialObjects, SERVER_PORT, SHOP, serverSpec, startNodeWithDcred } from './installation.ts';
+import { whyNoNode } from './requirements.ts';
+import { deployment, list, pod, service } from './workloads.ts';
+
+/** dcred as a user has it: installed by its chart, issuing to pods that a kubelet runs, judged by strangers. */
+
+const NAME = 'web.example';
+const REPLICAS = 3;
+const absent = (await whyNoNode()) || (await whyNoFirefox());
+
+const seconds = (since: number) => `${((performance.now() - since) / 1_000).toFixed(1)} s`;
+
+interface PodView {
+  readonly metadata: { readonly name: string; readonly annotations?: Readonly<Record<string, string>> };
+  readonly status: {
+    readonly podIP: string;
+    readonly containerStatuses?: readonly { readonly ready: boolean; readonly restartCount: number }[];
+  };
+}
+
+interface SecretView {
+  readonly metadata: { readonly name: string; readonly annotations: Readonly<Record<string, string>> };
+  readonly data: Readonly<Record<string, string>>;
+}
+
+describe('dcred on a real node', { skip: absent }, () => {
+  let node: Node;
+  let authority: TestAuthority;
+  let nss: NssClient;
+  let installed: string;
+
+  before(async () => {
+    const began = performance.now();
+    node = await startNodeWithDcred();
+    installed = seconds(began);
+    authority = await createTestAuthority();
+    nss = await createNssClient(authority.certificatePem);
+    await apply(credentialObjects('web', await authority.issue()));
+  });
+  after(async () => {
+    await nss?.[Symbol.asyncDispose]();
+    await node?.stop();
+  });
+
+  async function text(...words: readonly string[]): Promise<string> {
+    return (await node.plane.kubectl(words, { timeoutMs: 400_000 })).stdout.trim();
+  }
+
+  function apply(input: string): Promise<unknown> {
+    return node.plane.kubectl(['apply', '--namespace', SHOP, '-f', '-'], { input });
+  }
+
+  async function items<T>(kind: string, namespace: string, selector: string): Promise<readonly T[]> {
+    const words = ['get', kind, '--namespace', namespace, '--selector', selector, '--output', 'json'];
+    return (JSON.parse(await text(...words)) as { readonly items: readonly T[] }).items;
+  }
+
+  test('its chart starts two operators and two webhooks, and helm test agrees', async (t: TestContext) => {
+    t.diagnostic(`control plane, node and chart ready after ${installed}`);
+    const pods = await items<PodView>('pods', NAMESPACE, 'app.kubernetes.io/instance=dcred');
+    const states = pods.map(({ status }) =>
+      status.containerStatuses?.map(({ ready, restartCount }) => [ready, restartCount]),
+    );
+    assert.deepEqual(
+      states,
+      Array.from({ length: 4 }, () => [[true, 0]]),
+    );
+    await node.plane.helm(['test', 'dcred', '--namespace', NAMESPACE, '--timeout', '3m'], { timeoutMs: 200_000 });
+  });
+
+  test('a pod that mounts its Secret by name serves its credential', async (t: TestContext) => {
+    const selector = { podSelector: { matchLabels: { app: 'bare' } } };
+    await apply(credentialObjects('bare', await authority.issue(), selector));
+    const began = performance.now();
+    const pods = ['bare-0', 'bare-1'].map((name) =>
+      pod(name, serverSpec('/credential', { secretName: `bare-${name}` }), { app: 'bare' }),
+    );
+    await apply(list(...pods));
+    await text('wait', '--namespace', SHOP, '--for=condition=Ready', 'pod', '--selector=app=bare', '--timeout=300s');
+    t.diagnostic(`two pods ready after ${seconds(began)}`);
+    for (const { status } of await items<PodView>('pods', SHOP, 'app=bare')) {
+      const outcome = await nss.connect({ host: status.podIP, port: SERVER_PORT, name: NAME });
+      assert.deepEqual([outcome.connected, outcome.receivedCredential], [true, true], outcome.output);
+    }
+  });
+
+  test('a Deployment with one label: each replica serves a credential of its own', async (t: TestContext) => {
+    const began = performance.now();
+    const spec = serverSpec('/var/run/secrets/dcred.dev/web');
+    await apply(
+      list(deployment('web', REPLICAS, spec, { 'dcred.dev/inject': 'web' }), service('web', 443, SERVER_PORT)),
+    );
+    await text('rollout', 'status', '--namespace', SHOP, 'deployment/web', '--timeout=300s');
+    t.diagnostic(`${REPLICAS} replicas ready after ${seconds(began)}`);
+    const pods = await items<PodView>('pods', SHOP, 'app=web');
+    const secrets = await items<SecretView>('secrets', SHOP, 'dcred.dev/delegated-credential=web');
+    assert.deepEqual(
+      secrets.map(({ metadata }) => metadata.annotations['dcred.dev/pod-name']).sort(),
+      pods.map(({ metadata }) => metadata.name).sort(),
+    );
+    assert.deepEqual(
+      secrets.map(({ metadata }) => metadata.name).sort(),
+      pods.map(({ metadata }) => metadata.annotations?.['secret.dcred.dev/web']).sort(),
+    );
+    for (const field of ['dc.bin', 'dc.key'])
+      assert.equal(new Set(secrets.map(({ data }) => data[field])).size, REPLICAS);
+  });
+
+  test('NSS gets a credential from each replica, and by way of the Service', async () => {
+    const address = await text('get', 'service', 'web', '--namespace', SHOP, '--output', 'jsonpath={.spec.clusterIP}');
+    const pods = await items<PodView>('pods', SHOP, 'app=web');
+    const servers = pods.map(({ status }) => ({ host: status.podIP, port: SERVER_PORT }));
+    for (const server of [...servers, { host: address, port: 443 }]) {
+      const outcome = await nss.connect({ ...server, name: NAME });
+      assert.deepEqual([outcome.connected, outcome.receivedCredential], [true, true], outcome.output);
+    }
+  });
+
+  test('Firefox uses the credential of each replica', async () => {
+    const pods = await items<PodView>('pods', SHOP, 'app=web');
+    assert.equal(pods.length, REPLICAS);
+    for (const { status } of pods) {
+      await using firefox = await startFirefox({ authority: authority.certificatePem, address: status.podIP });
+      const page = await firefox.visit(`https://${NAME}:${SERVER_PORT}/`);
+      assert.deepEqual([page.isDelegatedCredential, page.protocol, page.text], [true, 'TLS 1.3', 'delegated']);
+    }
+  });
+
+  test("Firefox uses it at the Service's address too, as a person would see it", async () => {
+    const address = await text('get', 'service', 'web', '--namespace', SHOP, '--output', 'jsonpath={.spec.clusterIP}');
+    await using firefox = await startFirefox({ authority: authority.certificatePem, address });
+    assert.equal((await firefox.visit(`https://${NAME}/`)).isDelegatedCredential, true);
+    const folder = process.env['DCRED_SCREENSHOTS'];
+    if (folder !== undefined) await firefox.screenshot(join(folder, 'firefox.png'));
+  });
+
+  test('no pod has waited for a Secret', async () => {
+    const events = await text('get', 'events', '--all-namespaces', '--field-selector=reason=FailedMount', '-o', 'name');
+    assert.equal(events, '');
+  });
+});

@@ -1,0 +1,69 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { CHART, NAMESPACE, ROOT } from '../chart/chart.ts';
+import { createRestrictedNamespaces } from '../chart/cluster.ts';
+import { findPeers } from '../interop/peers.ts';
+import { SERVER_IMAGE, serverImage } from '../node/images.ts';
+import { type Node, startNode } from '../node/node.ts';
+import type { LeafFiles } from '../support/certificates.ts';
+import { list, podSpec } from './workloads.ts';
+
+/** The namespace of the tests' own pods; `restricted`, as dcred's is. */
+export const SHOP = 'shop';
+export const SERVER_PORT = 8443;
+
+const IMAGE = join(ROOT, 'dist', 'image.tar');
+
+/** A node with dcred installed on it from its chart and its image, and the image of the BoringSSL server. */
+export async function startNodeWithDcred(): Promise<Node> {
+  if (!existsSync(IMAGE)) throw new Error('dist/image.tar is not there: run "make e2e", or "make image" first');
+  const peers = await findPeers();
+  if (!peers.available) throw new Error(peers.reason);
+  const node = await startNode();
+  try {
+    await node.importImage(IMAGE);
+    await node.importImage(await serverImage(peers.serverBinary));
+    await createRestrictedNamespaces(node.plane, [NAMESPACE, SHOP]);
+    const install = ['install', 'dcred', CHART, '--namespace', NAMESPACE, '--wait', '--timeout', '5m'];
+    await node.plane.helm(install, { timeoutMs: 6 * 60_000 });
+    return node;
+  } catch (error) {
+    await node.stop();
+    throw error;
+  }
+}
+
+/** Runs the BoringSSL server on the files of an issued Secret; its input stays open, or it would end. */
+export function serverSpec(directory: string, mount?: { readonly secretName: string }): object {
+  const container = {
+    name: 'server',
+    image: SERVER_IMAGE,
+    args: [directory, '--port', String(SERVER_PORT)],
+    port: SERVER_PORT,
+    stdin: true,
+  };
+  if (mount === undefined) return podSpec(container);
+  const volume = { name: 'credential', secret: { secretName: mount.secretName } };
+  return podSpec({ ...container, volumeMounts: [{ name: 'credential', mountPath: directory, readOnly: true }] }, [
+    volume,
+  ]);
+}
+
+/** The Secret `<name>-tls`, and a DelegatedCredential of this name that stands on it. */
+export function credentialObjects(name: string, leaf: LeafFiles, spec: object = {}): string {
+  return list(
+    {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: `${name}-tls` },
+      type: 'kubernetes.io/tls',
+      stringData: { 'tls.crt': leaf.certificatePem, 'tls.key': leaf.keyPem },
+    },
+    {
+      apiVersion: 'dcred.dev/v1alpha1',
+      kind: 'DelegatedCredential',
+      metadata: { name },
+      spec: { certificateRef: { name: `${name}-tls` }, ...spec },
+    },
+  );
+}
