@@ -9,7 +9,7 @@ import type { AdmittedPod, Container } from './pod.ts';
 
 /** On the pod; several, one a line. */
 export const RELOAD_ANNOTATION = 'dcred.dev/reload';
-export const AGENT_NAME = 'dcred-agent';
+const AGENT_NAME = 'dcred-agent';
 const AGENT_PORT = 9345;
 
 /** What the sidecar is made from; undefined in `inject` where the webhook was not told. */

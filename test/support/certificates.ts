@@ -7,7 +7,7 @@ const DELEGATION_USAGE = '1.3.6.1.4.1.44363.44';
 const ASN1_NULL = new Uint8Array([0x05, 0x00]);
 const HASHES = { 'P-256': 'SHA-256', 'P-384': 'SHA-384', 'P-521': 'SHA-512' } as const;
 
-export interface LeafRequest {
+interface LeafRequest {
   readonly curve?: keyof typeof HASHES;
   readonly dnsNames?: readonly string[];
   readonly notBefore?: Date;
