@@ -26,6 +26,10 @@ image: $(MODULES) ## dist/image.tar, a docker-archive with the chart's default n
 test: $(MODULES) ## every test that this machine can run; says which it cannot and why
 	@npm run --silent test
 
+.PHONY: e2e
+e2e: $(MODULES) ## the tests on a real node (kubelet, containerd, browser); needs root on Linux
+	@npm run --silent e2e
+
 .PHONY: lint
 lint: $(MODULES) ## format, lint, types, unused code
 	@npm run --silent lint
