@@ -9,7 +9,13 @@ import { startNode } from '../node/node.ts';
 import { eventually, firstLine, run } from '../support/processes.ts';
 import { whyNoNode } from './requirements.ts';
 
-const CRASHING = join(import.meta.dirname, '..', 'node', 'crashing-test.ts');
+/** A test process that never ends by itself. */
+const CRASHING = `
+import { startNode } from ${JSON.stringify(new URL('../node/node.ts', import.meta.url).href)};
+const { directory, network, plane } = await startNode();
+process.stdout.write(JSON.stringify({ directories: [directory, plane.directory], network }) + '\\n');
+setInterval(() => {}, 60_000);
+`;
 
 /** Whatever on this machine still speaks of a node. */
 async function traces(directories: readonly string[], network: Network): Promise<readonly string[]> {
@@ -35,7 +41,9 @@ describe('two nodes side by side', { skip: await whyNoNode() }, () => {
   test('one is killed together with its test: nothing of it stays, and the other runs on', async () => {
     const before = await settings();
     await using survivor = await startNode();
-    const child = spawn(process.execPath, [CRASHING], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', CRASHING], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     const { directories, network } = JSON.parse(await firstLine(child.stdout)) as {
       readonly directories: readonly string[];
       readonly network: Network;

@@ -21,7 +21,7 @@ export interface Network {
   readonly services: string;
 }
 
-export class NetworkError extends Error {
+class NetworkError extends Error {
   readonly code = 'NODE_NETWORK';
   override readonly name = 'NetworkError';
 }

@@ -14,7 +14,7 @@ import { createNetwork, type Network } from './network.ts';
 export type NodeOptions = Omit<ControlPlaneOptions, 'bindAddress' | 'controllerManager' | 'scheduler' | 'serviceRange'>;
 
 /** A component of the node did not start; the end of its log is in the message. */
-export class NodeError extends Error {
+class NodeError extends Error {
   readonly code = 'NODE';
   override readonly name = 'NodeError';
 }
