@@ -29,9 +29,12 @@ for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/p
   mount --bind "$file" "/proc/sys/\${setting%=*}"
 done
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
-  mkdir "/sys/fs/cgroup/$2"
+  mkdir -p "/sys/fs/cgroup/$2/system"
+  echo 1000 >"/sys/fs/cgroup/$2/cpu.weight" || true
 else
   for tree in /sys/fs/cgroup/*/cgroup.procs; do mkdir -p "\${tree%/cgroup.procs}/$2"; done
+  mkdir "/sys/fs/cgroup/cpu/$2/system"
+  echo 10240 >"/sys/fs/cgroup/cpu/$2/cpu.shares"
 fi
 echo 1 >/proc/sys/net/ipv4/ip_forward
 echo "$pid" >"$1/holder.new"
@@ -39,6 +42,18 @@ mv "$1/holder.new" "$1/holder"
 # Waiting, it buries the processes whose parents have gone.
 sleep infinity &
 wait
+`;
+
+/**
+ * As on a machine with systemd, the node's programs share their part of the processor among themselves, beside the pods. In the
+ * root group each of them, and each runc, would weigh as much as all pods together.
+ */
+const JOIN = `
+group="/sys/fs/cgroup/cpu/$1/system"
+if [ -e /sys/fs/cgroup/cgroup.controllers ]; then group="/sys/fs/cgroup/$1/system"; fi
+echo "$$" >"$group/cgroup.procs"
+shift
+exec nsenter "$@"
 `;
 
 const START_TIMEOUT_MS = 30_000;
@@ -91,7 +106,8 @@ export class Namespaces {
 
   /** Starts a process of the node. Its output goes to `<folder>/<name>.log`. */
   startComponent(name: string, command: readonly string[]): Component {
-    return this.#guardian.startComponent({ name, binary: 'nsenter', args: this.#inside(command) });
+    const args = ['-c', JOIN, 'node', this.cgroup, ...this.#inside(command)];
+    return this.#guardian.startComponent({ name, binary: 'sh', args });
   }
 
   /** Runs a command as if on the node, to its end. */
