@@ -12,7 +12,7 @@ import { whyNoNode } from './requirements.ts';
 import { deployment, list, podSpec } from './workloads.ts';
 
 /** Two cores for the control plane, the node and a hundred starting pods: now and then one mount comes first. */
-const TODO = 'where the processor is short, a Secret in some hundreds comes after the first try of the kubelet';
+const TODO = 'where the processor is short, some Secrets come after the first try of the kubelet';
 
 /** A node takes 110 pods, and dcred's own four are among them. */
 const PODS = 100;
