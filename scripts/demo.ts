@@ -117,8 +117,10 @@ async function main(): Promise<void> {
     '--create-namespace',
   ]);
   await run('kubectl', 'get', 'serviceaccounts,deployments,crds', '--namespace', RELEASE_NAMESPACE, '-o', 'name');
-  say('No node runs here, so the operator of the Deployment stays pending. The same bundle runs beside it instead,');
-  say("with a token of the chart's service account and with no permission but what the chart granted.");
+  say(
+    "No node runs here, so the chart's own pods stay pending. The same bundle runs beside them instead, with a token of",
+  );
+  say("the chart's service account, and with no permission but what the chart granted.");
   const kubeconfig = await plane.kubeconfigFor({ serviceAccount: { namespace: RELEASE_NAMESPACE, name: 'dcred' } });
   const operator = await startOperator(kubeconfig);
   try {
@@ -239,7 +241,7 @@ async function startOperator(kubeconfig: string): Promise<ChildProcess> {
   const started = performance.now();
   const args = ['operator', `--kubeconfig=${kubeconfig}`, '--metrics-bind-address=0', '--health-probe-bind-address=0'];
   const env = { ...process.env, POD_NAMESPACE: RELEASE_NAMESPACE };
-  say(dim('$ dcred operator'));
+  say(dim('$ dcred operator --kubeconfig=SERVICE_ACCOUNT'));
   const child = spawn(process.execPath, [BUNDLE, ...args], { stdio: ['ignore', 'inherit', 'pipe'], env });
   const lines: string[] = [];
   await new Promise<void>((resolve, reject) => {
