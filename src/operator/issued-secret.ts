@@ -44,6 +44,8 @@ export interface IssuedSecret {
   readonly template: ExtraMetadata;
   /** What others put there; it is kept through every re-issue. */
   readonly foreign: ExtraMetadata;
+  /** Of others, kept likewise; absent where there are none. */
+  readonly finalizers?: readonly string[];
 }
 
 /** What every issued Secret holds; Fizz reads P-256 keys only. */
@@ -65,7 +67,7 @@ const NO_EXTRAS: ExtraMetadata = Object.freeze({ labels: NO_ENTRIES, annotations
  * or deleted, whatever it is called.
  */
 export function readIssuedSecret({ metadata }: KubernetesObject): IssuedSecret | undefined {
-  const { labels = NO_ENTRIES, annotations = NO_ENTRIES, ownerReferences = [] } = metadata;
+  const { labels = NO_ENTRIES, annotations = NO_ENTRIES, ownerReferences = [], finalizers = [] } = metadata;
   const resource = labels[RESOURCE_LABEL];
   const owner = ownerReferences.find(({ kind, apiVersion }) => kind === 'Pod' && apiVersion === 'v1');
   if (labels[MANAGED_BY_LABEL] !== MANAGED_BY || resource === undefined || owner === undefined) return undefined;
@@ -85,6 +87,7 @@ export function readIssuedSecret({ metadata }: KubernetesObject): IssuedSecret |
     intact: facts !== undefined && ownership.intact && annotations[ANNOTATIONS.podUid] === owner.uid,
     template: extras(labels, annotations, (kind, key) => owns(ownership, kind, key)),
     foreign: extras(labels, annotations, (kind, key) => !owns(ownership, kind, key)),
+    ...(finalizers.length === 0 ? {} : { finalizers }),
   };
 }
 

@@ -42,6 +42,7 @@ export function secretManifest(content: SecretContent): SecretManifest {
       ...(replaces === undefined ? {} : { uid: replaces.uid, resourceVersion: replaces.resourceVersion }),
       labels: { ...replaces?.foreign.labels, ...labels },
       annotations: { ...replaces?.foreign.annotations, ...annotations },
+      ...(replaces?.finalizers === undefined ? {} : { finalizers: replaces.finalizers }),
       ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', name: pod.name, uid: pod.uid }],
       // Whoever took a field of ours would keep those that this write does not change, and the Secret would never be intact again.
       ...(replaces?.intact === false && {

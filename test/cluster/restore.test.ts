@@ -59,7 +59,7 @@ test('a Secret that was made immutable is still re-issued', async () => {
   await reissued(namespace, secret);
 });
 
-test('labels and annotations of others stay, through a re-issue too, but for the copy of the key that kubectl keeps', async () => {
+test('labels, annotations and finalizers of others stay, through a re-issue too, but for the copy of the key that kubectl keeps', async () => {
   const { namespace, secret } = await onePod();
   await kubectl('label', 'secret', 'web-web-a', '-n', namespace, 'backup=no');
   await kubectl(
@@ -71,8 +71,11 @@ test('labels and annotations of others stay, through a re-issue too, but for the
     'example.com/owner=edge',
     'kubectl.kubernetes.io/last-applied-configuration=x',
   );
+  const finalizers = JSON.stringify({ metadata: { finalizers: ['example.com/backup'] } });
+  await kubectl('patch', 'secret', 'web-web-a', '-n', namespace, '--type=merge', '-p', finalizers);
   await running().cluster.patchResource(namespace, 'web', { keyAlgorithm: 'ECDSAP384' });
   const { metadata } = await reissued(namespace, secret);
+  assert.deepEqual(metadata.finalizers, ['example.com/backup']);
   assert.equal(metadata.labels?.['backup'], 'no');
   assert.equal(metadata.annotations?.['example.com/owner'], 'edge');
   assert.equal(metadata.annotations?.['kubectl.kubernetes.io/last-applied-configuration'], undefined);
