@@ -98,7 +98,7 @@ describe("Node's heap", () => {
   ] as const) {
     test(`is ${mebibytes} MiB for a memory limit of ${memory}`, async () => {
       const found = await variable({ resources: { limits: { memory } } }, 'NODE_OPTIONS');
-      assert.deepEqual(found, [`--max-old-space-size=${mebibytes}`]);
+      assert.deepEqual(found, [`--max-old-space-size=${mebibytes} --max-semi-space-size=4`]);
     });
   }
 
