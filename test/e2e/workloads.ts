@@ -45,6 +45,7 @@ export function deployment(
   replicas: number,
   spec: object,
   labels: Readonly<Record<string, string>> = {},
+  annotations: Readonly<Record<string, string>> = {},
 ) {
   return {
     apiVersion: 'apps/v1',
@@ -53,7 +54,7 @@ export function deployment(
     spec: {
       replicas,
       selector: { matchLabels: { app: name } },
-      template: { metadata: { labels: { app: name, ...labels } }, spec },
+      template: { metadata: { labels: { app: name, ...labels }, annotations }, spec },
     },
   };
 }

@@ -1,0 +1,219 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, type TestContext, test } from 'node:test';
+import { NAMESPACE } from '../chart/chart.ts';
+import { createNssClient, type NssClient } from '../interop/nss-client.ts';
+import { PAUSE_IMAGE } from '../node/components.ts';
+import type { Node } from '../node/node.ts';
+import { createTestAuthority } from '../support/certificates.ts';
+import { eventually } from '../support/processes.ts';
+import { credentialObjects, SERVER_PORT, SHOP, serverSpec, startNodeWithDcred } from './installation.ts';
+import { load } from './load.ts';
+import { whyNoNode } from './requirements.ts';
+import { deployment, list, pod, podSpec, service } from './workloads.ts';
+
+/** What happens to a Deployment in its life, while its credentials live for a minute and the agent tells its servers. */
+
+const NAME = 'web.example';
+const LIFETIME_SECONDS = 60;
+/** Longer than the life of every credential that was there at the start. */
+const LOAD_MS = 75_000;
+const WANTED_PER_SECOND = 50;
+const WAIT = { timeoutMs: 300_000, intervalMs: 500 };
+
+interface PodView {
+  readonly metadata: {
+    readonly name: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
+  readonly status: { readonly podIP?: string };
+}
+
+interface SecretView {
+  readonly metadata: { readonly name: string; readonly annotations: Readonly<Record<string, string>> };
+  readonly data: Readonly<Record<string, string>>;
+}
+
+describe('the life of a Deployment on a real node', { skip: await whyNoNode() }, () => {
+  let node: Node;
+  let nss: NssClient;
+
+  before(async () => {
+    node = await startNodeWithDcred();
+    const authority = await createTestAuthority();
+    nss = await createNssClient(authority.certificatePem);
+    await apply(credentialObjects('web', await authority.issue(), { lifetimeSeconds: LIFETIME_SECONDS }));
+    const spec = {
+      ...serverSpec('/var/run/secrets/dcred.dev/web'),
+      // The agent can signal its own user only, and learns from here who that is.
+      securityContext: { runAsNonRoot: true, runAsUser: 65_532, seccompProfile: { type: 'RuntimeDefault' } },
+    };
+    const labels = { 'dcred.dev/inject': 'web' };
+    const web = deployment('web', 3, spec, labels, { 'dcred.dev/reload': 'signal:HUP:server' });
+    await apply(list(web, service('web', 443, SERVER_PORT)));
+    await rolledOut();
+  });
+  after(async () => {
+    await nss?.[Symbol.asyncDispose]();
+    await node?.stop();
+  });
+
+  function apply(input: string): Promise<unknown> {
+    return node.plane.kubectl(['apply', '--namespace', SHOP, '-f', '-'], { input });
+  }
+
+  async function text(...words: readonly string[]): Promise<string> {
+    return (await node.plane.kubectl(['--namespace', SHOP, ...words], { timeoutMs: 400_000 })).stdout.trim();
+  }
+
+  async function items<T>(kind: string, selector: string): Promise<readonly T[]> {
+    const answer = await text('get', kind, '--selector', selector, '--output', 'json');
+    return (JSON.parse(answer) as { readonly items: readonly T[] }).items;
+  }
+
+  const secretsNow = () => items<SecretView>('secrets', 'dcred.dev/delegated-credential=web');
+  const rolledOut = () => text('rollout', 'status', 'deployment/web', '--timeout=300s');
+
+  /** What is wrong with a handshake that demands a credential. */
+  async function handshake(host: string, port: number): Promise<string | undefined> {
+    const { connected, output, receivedCredential } = await nss.connect({ host, port, name: NAME });
+    return connected && receivedCredential ? undefined : output || 'no handshake, and not a word about why';
+  }
+
+  /** Waits until there are so many pods and exactly their Secrets; then asks each pod for its credential. */
+  async function settled(count: number): Promise<readonly string[]> {
+    await rolledOut();
+    const { pods, secrets } = await eventually(
+      `${count} pods with a Secret each, and no other Secret`,
+      async () => {
+        const seen = await items<PodView>('pods', 'app=web');
+        const found = await secretsNow();
+        const claimed = new Set(seen.map(({ metadata }) => metadata.annotations?.['secret.dcred.dev/web']));
+        const there = found.map(({ metadata }) => metadata.name);
+        const complete = seen.length === count && there.length === count && there.every((name) => claimed.has(name));
+        if (!complete) return undefined;
+        return { pods: seen, secrets: there };
+      },
+      WAIT,
+    );
+    await eventually(
+      `a status that counts ${count}`,
+      async () => {
+        const status = 'jsonpath={.status.pods.selected}/{.status.pods.issued}/{.status.pods.failed}';
+        const counts = await text('get', 'delegatedcredential/web', '--output', status);
+        return counts === `${count}/${count}/0` || undefined;
+      },
+      WAIT,
+    );
+    for (const { metadata, status } of pods) {
+      assert.equal(await handshake(status.podIP ?? '', SERVER_PORT), undefined, metadata.name);
+    }
+    return secrets;
+  }
+
+  function assertNoneOf(earlier: readonly string[], present: readonly string[]): void {
+    assert.deepEqual(
+      present.filter((name) => earlier.includes(name)),
+      [],
+    );
+  }
+
+  test('credentials are re-issued under load, and no handshake fails', async (t: TestContext) => {
+    await settled(3);
+    const address = await text('get', 'service', 'web', '--output', 'jsonpath={.spec.clusterIP}');
+    const first = await secretsNow();
+    const report = await load({
+      handshake: () => handshake(address, 443),
+      perSecond: WANTED_PER_SECOND,
+      parallel: 6,
+      durationMs: LOAD_MS,
+    });
+    t.diagnostic(
+      `${report.handshakes} handshakes, ${report.rate.toFixed(1)} a second (${WANTED_PER_SECOND} wanted; each is a process ` +
+        `of NSS), ${report.failures.length} failed or without a credential`,
+    );
+    assert.deepEqual(report.failures, []);
+    // NSS refuses a credential that has expired: who is still served by each pod has met another one.
+    for (const { metadata } of first) {
+      assert.ok(
+        Date.parse(metadata.annotations['dcred.dev/expires-at'] ?? '') < Date.now(),
+        'the first one has expired',
+      );
+    }
+    await settled(3);
+    const firstKeys = first.map(({ data }) => data['dc.key']);
+    const laterKeys = (await secretsNow()).map(({ data }) => data['dc.key']);
+    assert.equal(new Set([...firstKeys, ...laterKeys]).size, 6, 'each pod has another credential key');
+    // The server reads its files on SIGHUP and at no other time: these are the agent's signals.
+    const reloads: number[] = [];
+    for (const { metadata } of await items<PodView>('pods', 'app=web')) {
+      const lines = (await text('logs', metadata.name, '--container=server')).split('\n');
+      reloads.push(lines.filter((line) => line === 'reloaded').length);
+      assert.deepEqual(
+        lines.filter((line) => line.startsWith('kept')),
+        [],
+      );
+    }
+    t.diagnostic(`reloads of each server, by signals of its agent: ${reloads.join(', ')}`);
+    assert.ok(Math.min(...reloads) >= 1);
+    const restarts = '{.items[*].status.containerStatuses[*].restartCount}';
+    assert.equal(await text('get', 'pods', '--selector=app=web', '--output', `jsonpath=${restarts}`), '0 0 0');
+  });
+
+  test('ten replicas are each served, and what was theirs goes with them', async (t: TestContext) => {
+    const began = performance.now();
+    await text('scale', 'deployment/web', '--replicas=10');
+    await settled(10);
+    t.diagnostic(`ten served after ${((performance.now() - began) / 1_000).toFixed(1)} s`);
+    await text('scale', 'deployment/web', '--replicas=2');
+    await settled(2);
+  });
+
+  test('a rolled Deployment has other Secrets, and the old ones are gone', async () => {
+    const earlier = await settled(2);
+    await text('rollout', 'restart', 'deployment/web');
+    assertNoneOf(earlier, await settled(2));
+  });
+
+  test('a drained pod takes its Secret with it, and its replacement is served', async () => {
+    const earlier = await settled(2);
+    await text('drain', node.name, '--pod-selector=app=web', '--timeout=120s');
+    await text('uncordon', node.name);
+    assertNoneOf(earlier, await settled(2));
+  });
+
+  test('no pod has waited for a Secret', async (t: TestContext) => {
+    const messages = 'jsonpath={range .items[*]}{.message}{"\\n"}{end}';
+    const failed = (await text('get', 'events', '--field-selector=reason=FailedMount', '--output', messages)).split(
+      '\n',
+    );
+    // A busy kubelet also waits for its own watches, and says so in the same Event.
+    t.diagnostic(`FailedMount Events of any kind: ${failed.filter((line) => line !== '').length}`);
+    assert.deepEqual(
+      failed.filter((line) => / not found/.test(line)),
+      [],
+    );
+  });
+
+  test('without the webhook pods are created all the same, and dcred says what they miss', async () => {
+    const webhook = ['--namespace', NAMESPACE, 'deployment/dcred-webhook'];
+    const selector = '--selector=app.kubernetes.io/component=webhook';
+    await text('scale', ...webhook, '--replicas=0');
+    await text('wait', '--namespace', NAMESPACE, '--for=delete', 'pod', selector, '--timeout=120s');
+    const idle = podSpec({ name: 'idle', image: PAUSE_IMAGE });
+    await apply(list(pod('missed', idle, { 'dcred.dev/inject': 'web' })));
+    await text('wait', '--for=condition=Ready', 'pod/missed', '--timeout=120s');
+    await text('wait', '--for=condition=Injected=False', 'delegatedcredential/web', '--timeout=120s');
+    const fields = '--field-selector=reason=NotInjected,involvedObject.name=missed';
+    const note = await eventually('an Event on the pod', async () => {
+      return (await text('get', 'events', fields, '--output', 'jsonpath={.items[*].message}')) || undefined;
+    });
+    assert.match(note, /once the webhook runs, re-create the pod/);
+
+    await text('delete', 'pod', 'missed');
+    await text('scale', ...webhook, '--replicas=2');
+    await text('rollout', 'status', ...webhook, '--timeout=180s');
+    await apply(list(pod('missed', idle, { 'dcred.dev/inject': 'web' })));
+    await text('wait', '--for=condition=Ready', 'pod/missed', '--timeout=120s');
+    await text('wait', '--for=condition=Injected=True', 'delegatedcredential/web', '--timeout=120s');
+  });
+});
