@@ -187,7 +187,7 @@ describe('the life of a Deployment on a real node', { skip: await whyNoNode() },
       '\n',
     );
     // A busy kubelet also waits for its own watches, and says so in the same Event.
-    t.diagnostic(`FailedMount Events of any kind: ${failed.filter((line) => line !== '').length}`);
+    t.diagnostic(`FailedMount Events of any kind: ${failed.filter((line) => line !== '').join('; ') || 'none'}`);
     assert.deepEqual(
       failed.filter((line) => / not found/.test(line)),
       [],
