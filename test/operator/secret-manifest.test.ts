@@ -14,11 +14,13 @@ import { type Delegation, delegation, issuedSecret, specOf } from '../support/bu
 
 const POD = { name: 'web-0', uid: '5d7c2c1e-0000-4000-8000-000000000000' };
 const signal = new AbortController().signal;
-const now = Math.floor(Date.now() / 1000);
 let authority: Delegation;
+/** The present. Taken after the certificate was made, which is valid from that second on and not before. */
+let now: number;
 
 before(() => {
   authority = delegation();
+  now = Math.floor(Date.now() / 1000);
 });
 
 function manifest({
