@@ -44,10 +44,6 @@ export class Cache<T extends Named> {
     for (const reflector of this.#reflectors.values()) yield* reflector.store.values();
   }
 
-  get size(): number {
-    return [...this.#reflectors.values()].reduce((sum, { store }) => sum + store.size, 0);
-  }
-
   /** Whether everything up to that write has been seen. */
   isAtLeast(namespace: string, resourceVersion: string): boolean {
     return this.#scope(namespace)?.isAtLeast(resourceVersion) ?? true;

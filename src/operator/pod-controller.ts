@@ -72,8 +72,7 @@ export class PodController {
     const situation = this.#observe(key);
     if (situation === undefined) return { kind: 'done' };
     try {
-      const outcome = await this.#carryOut(key, situation, signal);
-      return outcome;
+      return await this.#carryOut(key, situation, signal);
     } finally {
       onOutcome(namespace, resource);
     }
