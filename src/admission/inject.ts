@@ -14,6 +14,8 @@
 import { posix } from 'node:path';
 import {
   CONTAINERS_ANNOTATION,
+  gatedResource,
+  gateName,
   isResourceName,
   MAX_INJECTED_RESOURCES,
   mountPath,
@@ -23,7 +25,7 @@ import {
 import { INJECT_KEY, injectedResources } from '../api/pod-selector.ts';
 import { type AgentImage, injectAgent } from './inject-agent.ts';
 import { type JsonPatch, pointer, replaceItems, setEntries } from './json-patch.ts';
-import type { AdmittedPod, Container, Volume, VolumeMount } from './pod.ts';
+import type { AdmittedPod, Container, SchedulingGate, Volume, VolumeMount } from './pod.ts';
 import { freshSecretName, type RandomBytes } from './secret-name.ts';
 import { quoted } from './warning.ts';
 
@@ -32,6 +34,13 @@ export interface Injection {
   readonly patch: JsonPatch;
   /** What the person who creates the pod should know. */
   readonly warnings: readonly string[];
+}
+
+export interface InjectionOptions {
+  /** What the reload agent is made from; undefined: pods that ask for it get a warning. */
+  readonly agentImage?: AgentImage | undefined;
+  /** Keep each pod from every node until the operator has written its Secrets. */
+  readonly gatePods?: boolean;
 }
 
 /** The kubelet's mark on its picture of a static pod, which can use no Secrets: the API server would refuse it. */
@@ -45,7 +54,7 @@ const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
 const GROUP_READABLE = 0o440;
 const READABLE = 0o444;
 
-export function inject(pod: AdmittedPod, random: RandomBytes, agentImage?: AgentImage): Injection {
+export function inject(pod: AdmittedPod, random: RandomBytes, options: InjectionOptions = {}): Injection {
   const { metadata, spec } = pod;
   const annotations = metadata.annotations ?? {};
   const asked = injectedResources(metadata.labels ?? {}, annotations);
@@ -60,11 +69,16 @@ export function inject(pod: AdmittedPod, random: RandomBytes, agentImage?: Agent
   const mode = typeof spec.securityContext?.fsGroup === 'number' ? GROUP_READABLE : READABLE;
   const volumes = volumesPatch(spec.volumes, names, mode);
   const containers = containersPatch(spec, resources, narrowedTo(annotations));
-  const agent = injectAgent(pod, resources, agentImage);
-  const written = Object.fromEntries([...names].map(([resource, name]) => [secretNameAnnotation(resource), name]));
+  const agent = injectAgent(pod, resources, options.agentImage);
+  const gates = options.gatePods === true ? gatesFor(spec, resources) : [];
+  const written = Object.fromEntries([
+    ...[...names].map(([resource, name]) => [secretNameAnnotation(resource), name]),
+    ...gates.map(({ name }) => [name, CLOSED]),
+  ]);
   return {
     patch: [
       ...setEntries('/metadata/annotations', metadata.annotations, written),
+      ...replaceItems('/spec/schedulingGates', spec.schedulingGates, isOwnGate, gates),
       ...volumes.patch,
       ...containers.patch,
       // Last: it moves init containers, which the patches before it name by their position.
@@ -89,6 +103,20 @@ function judgeNames(asked: readonly string[]): { resources: readonly string[]; w
   if (valid.length === resources.length) return { resources, warnings };
   const ignored = `dcred.dev: ${INJECT_KEY} names ${valid.length} resources and the first ${MAX_INJECTED_RESOURCES} are injected: name fewer`;
   return { resources, warnings: [...warnings, ignored] };
+}
+
+/** Of the annotation that stands for a gate: for whoever reads it in a pod that waits. */
+const CLOSED = 'until the Secret is there';
+
+/** The API server takes no gates for a pod whose node is chosen already: there the kubelet waits for the Secret. */
+function gatesFor({ nodeName }: AdmittedPod['spec'], resources: readonly string[]): readonly SchedulingGate[] {
+  if (nodeName) return [];
+  return resources.map((resource) => ({ name: gateName(resource) }));
+}
+
+/** Also one that came along with a copied pod: for a resource that this pod does not ask for, nobody would ever lift it. */
+function isOwnGate({ name }: SchedulingGate): boolean {
+  return gatedResource(name) !== undefined;
 }
 
 function volumesPatch(

@@ -23,6 +23,10 @@ export interface Container {
   readonly securityContext?: { readonly runAsUser?: number | null } | null;
 }
 
+export interface SchedulingGate {
+  readonly name: string;
+}
+
 /** Go writes an empty list or map as nothing, or as null. */
 export interface AdmittedPod {
   readonly metadata: { readonly labels?: Entries | null; readonly annotations?: Entries | null };
@@ -31,6 +35,9 @@ export interface AdmittedPod {
     readonly containers?: readonly Container[] | null;
     readonly initContainers?: readonly Container[] | null;
     readonly securityContext?: { readonly fsGroup?: number | null; readonly runAsUser?: number | null } | null;
+    readonly schedulingGates?: readonly SchedulingGate[] | null;
+    /** Set where whoever creates the pod has chosen its node: then no scheduler is asked. */
+    readonly nodeName?: string | null;
     readonly hostPID?: boolean | null;
     readonly shareProcessNamespace?: boolean | null;
   };

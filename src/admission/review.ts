@@ -1,7 +1,6 @@
 /** AdmissionReview, admission.k8s.io/v1: the API server's question, and the answer. */
 import { z } from 'zod';
-import { inject } from './inject.ts';
-import type { AgentImage } from './inject-agent.ts';
+import { type InjectionOptions, inject } from './inject.ts';
 import type { AdmittedPod } from './pod.ts';
 import type { RandomBytes } from './secret-name.ts';
 import { fitWarnings } from './warning.ts';
@@ -39,6 +38,8 @@ const podSchema = z.looseObject({
     containers: z.array(container).nullish(),
     initContainers: z.array(container).nullish(),
     securityContext: z.looseObject({ fsGroup: z.number().nullish(), runAsUser: z.number().nullish() }).nullish(),
+    schedulingGates: z.array(z.looseObject({ name: z.string() })).nullish(),
+    nodeName: z.string().nullish(),
     hostPID: z.boolean().nullish(),
     shareProcessNamespace: z.boolean().nullish(),
   }),
@@ -56,13 +57,13 @@ export interface Admission {
  * anywhere, so that a dry run needs no care (sideEffects None).
  * @throws ReviewError
  */
-export function admit(text: string, random: RandomBytes, agent?: AgentImage): Admission {
+export function admit(text: string, random: RandomBytes, options: InjectionOptions = {}): Admission {
   const { request, object } = readReview(text);
   const { uid, operation, resource, subResource = '' } = request;
   const isNewPod =
     operation === 'CREATE' && resource.group === '' && resource.resource === 'pods' && subResource === '';
   if (!isNewPod) return answer(uid, [], []);
-  const { patch, warnings } = inject(readPod(object), random, agent);
+  const { patch, warnings } = inject(readPod(object), random, options);
   return answer(uid, patch, fitWarnings(warnings));
 }
 

@@ -8,7 +8,7 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { type Clock, delay } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
-import type { AgentImage } from './inject-agent.ts';
+import type { InjectionOptions } from './inject.ts';
 import { type Admission, admit, ReviewError } from './review.ts';
 import type { RandomBytes } from './secret-name.ts';
 
@@ -34,8 +34,7 @@ export interface AdmissionObservation {
 export interface AdmissionServerOptions {
   readonly address: Address;
   readonly random: RandomBytes;
-  /** What the reload agent is made from; undefined: pods that ask for it get a warning. */
-  readonly agentImage?: AgentImage | undefined;
+  readonly injection?: InjectionOptions;
   readonly clock: Clock;
   readonly log: Logger;
   readonly observe?: (observation: AdmissionObservation) => void;
@@ -119,13 +118,13 @@ export class AdmissionServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { agentImage, clock, observe, random } = this.#options;
+    const { clock, injection, observe, random } = this.#options;
     const started = clock.monotonic();
     if (this.#draining) response.setHeader('connection', 'close');
     let observed: Pick<AdmissionObservation, 'outcome' | 'warnings'>;
     try {
       assertAnswerable(request);
-      const { body, outcome, warnings } = admit(await readBody(request), random, agentImage);
+      const { body, outcome, warnings } = admit(await readBody(request), random, injection);
       response
         .writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) })
         .end(body);

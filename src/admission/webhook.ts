@@ -7,7 +7,7 @@ import type { ApiClient } from '../kubernetes/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import { CertificateKeeper, type CertificateKeeperOptions } from './certificate-keeper.ts';
-import type { AgentImage } from './inject-agent.ts';
+import type { InjectionOptions } from './inject.ts';
 import type { WebhookMetrics } from './metrics.ts';
 import type { RandomBytes } from './secret-name.ts';
 import { type Address, AdmissionServer } from './server.ts';
@@ -21,7 +21,7 @@ export interface WebhookOptions
   /** In [0, 1). For delays, never for names. */
   readonly random: () => number;
   readonly randomBytes: RandomBytes;
-  readonly agentImage?: AgentImage | undefined;
+  readonly injection?: InjectionOptions;
   readonly log: Logger;
   /** How long it answers after it was told to end. */
   readonly shutdownDelayMs: number;

@@ -66,6 +66,11 @@ export const webhookCommand: Command = {
       default: 'IfNotPresent',
       help: 'when that image is pulled',
     },
+    'gate-pods': {
+      type: 'boolean',
+      default: true,
+      help: 'keep each injected pod from the nodes until its Secret is there; the operator lifts the gate by a patch of the pod',
+    },
     'shutdown-delay': {
       type: 'string',
       value: 'DURATION',
@@ -105,7 +110,7 @@ async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitSt
     clock: systemClock,
     random: Math.random,
     randomBytes,
-    agentImage: readAgentImage(args),
+    injection: { agentImage: readAgentImage(args), gatePods: args.boolean('gate-pods') },
     log,
     shutdownDelayMs,
   });

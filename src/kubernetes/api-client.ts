@@ -113,6 +113,26 @@ export class ApiClient {
     patch: object,
     options: WriteOptions,
   ): Promise<T> {
+    return this.#patch<T>(type, ref, patch, 'application/merge-patch+json', options);
+  }
+
+  /** As a merge patch, but items of lists are changed by their key, and `$patch: delete` removes one. Not for custom resources. */
+  strategicMergePatch<T = KubernetesObject>(
+    type: ResourceType,
+    ref: ObjectReference,
+    patch: object,
+    options: WriteOptions,
+  ): Promise<T> {
+    return this.#patch<T>(type, ref, patch, 'application/strategic-merge-patch+json', options);
+  }
+
+  #patch<T>(
+    type: ResourceType,
+    ref: ObjectReference,
+    patch: object,
+    contentType: string,
+    options: WriteOptions,
+  ): Promise<T> {
     const { subresource } = options;
     const request = this.#request(
       'patch',
@@ -122,7 +142,7 @@ export class ApiClient {
       {
         query: { fieldManager: this.#options.fieldManager },
         accept: options.metadataOnly ? METADATA : JSON_TYPE,
-        contentType: 'application/merge-patch+json',
+        contentType,
         body: JSON.stringify(patch),
       },
     );

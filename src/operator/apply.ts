@@ -1,4 +1,4 @@
-/** The only writes of Secrets. Each step is one request, or a look and one request; a crash between any two leaves nothing half. */
+/** The only writes of Secrets, and the end of a pod's wait for one. Each step is one request, or a look and one request; a crash between any two leaves nothing half. */
 import type { DelegatedCredential } from '../api/delegated-credential.ts';
 import { CertificateError } from '../credential/errors.ts';
 import { formatTime } from '../credential/time.ts';
@@ -15,6 +15,7 @@ import { ANNOTATIONS, type PodKey } from './names.ts';
 import { type DeleteReason, type FailureReason, type Step, wantedMetadata } from './plan.ts';
 import type { Pod } from './pod.ts';
 import type { Reporter } from './reporter.ts';
+import { liftGate } from './scheduling-gate.ts';
 import type { SecretManifest } from './secret-manifest.ts';
 
 /** Planned on old knowledge; `resourceVersion`: what the caches must have seen before it is worth planning again. */
@@ -29,7 +30,7 @@ export class StaleCacheError extends Error {
   }
 }
 
-export type PodFailureReason = FailureReason | 'SecretRefused' | 'IssueFailed';
+export type PodFailureReason = FailureReason | 'SecretRefused' | 'IssueFailed' | 'GateNotLifted';
 
 /** This pod cannot be served, for a reason that a person can mend. */
 export class PodFailure extends Error {
@@ -49,9 +50,11 @@ export interface Subject {
   readonly certificate: CertificateState | undefined;
 }
 
+/** The versions that were written, where there was a write. */
 export interface Applied {
-  /** Of the write, where there was one. */
+  /** Of the Secret. */
   readonly resourceVersion?: string | undefined;
+  readonly podResourceVersion?: string | undefined;
 }
 
 export interface ApplierOptions {
@@ -80,6 +83,8 @@ export class Applier {
         return await this.#delete(step.secret, step.reason, subject, signal);
       case 'annotate':
         return await this.#annotate(step, subject, signal);
+      case 'ungate':
+        return await this.#ungate(subject, signal);
     }
   }
 
@@ -208,6 +213,24 @@ export class Applier {
     } catch (error) {
       if (isApiError(error, 'NotFound')) return undefined;
       throw error;
+    }
+  }
+
+  async #ungate({ key, pod }: Subject, signal: AbortSignal): Promise<Applied> {
+    if (pod === undefined) throw new TypeError('planned to lift the gate of a pod without a pod');
+    try {
+      return { podResourceVersion: await liftGate(this.#options.client, pod, key.resource, signal) };
+    } catch (error) {
+      if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) {
+        throw new StaleCacheError(`pod "${pod.name}" is gone`, undefined, { cause: error });
+      }
+      if (!isApiError(error, 'Forbidden')) throw error;
+      throw new PodFailure(
+        'GateNotLifted',
+        `the Secret is there, and the pod cannot be told: dcred may not patch pods here (chart: rbac, webhook.gatePods); ` +
+          `the API server says: ${error.message.slice(0, MESSAGE_LENGTH)}`,
+        { cause: error },
+      );
     }
   }
 

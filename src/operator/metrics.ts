@@ -9,7 +9,13 @@ import { POD_NOTICE_REASONS, type PodNoticeReason } from './missed-injection.ts'
 import { DELETE_REASONS, type DeleteReason, ISSUE_REASONS, type IssueReason } from './plan.ts';
 import type { PodTally } from './status.ts';
 
-const FAILURES: readonly PodFailureReason[] = ['SecretNameInvalid', 'SecretNameTaken', 'SecretRefused', 'IssueFailed'];
+const FAILURES = [
+  'SecretNameInvalid',
+  'SecretNameTaken',
+  'SecretRefused',
+  'IssueFailed',
+  'GateNotLifted',
+] as const satisfies PodFailureReason[];
 const WATCHED = ['delegatedcredentials', 'pods', 'secrets', 'certificates'] as const;
 const WATCH_EVENTS = ['list', 'watch', 'failure', 'handler-error'] as const satisfies ReflectorEvent['kind'][];
 const QUEUES = ['pod', 'resource'] as const;

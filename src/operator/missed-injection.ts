@@ -10,24 +10,47 @@ export interface PodNotice {
   readonly note: string;
 }
 
-export const POD_NOTICE_REASONS = ['NotInjected', 'ResourceNotFound'] as const;
+export const POD_NOTICE_REASONS = ['NotInjected', 'ResourceNotFound', 'NotSelected', 'NotIssued'] as const;
 export type PodNoticeReason = (typeof POD_NOTICE_REASONS)[number];
 
 const MAX_NAME_LENGTH = 253;
+const MAX_REASON_LENGTH = 600;
 
 /** Whether the pod asks for this resource and was created without the webhook, which writes the name of its Secret. */
 export function missedInjection(pod: Pick<Pod, 'injected' | 'secretNames'>, resource: string): boolean {
   return pod.injected.includes(resource) && !Object.hasOwn(pod.secretNames, resource);
 }
 
-/** The names that a pod asks for and that no resource of its namespace has. Only names that fit into a key of the queue. */
-export function unknownResources(
+/** The names that a pod asks for in vain. Only names that fit into a key of the queue. */
+export function unservedResources(
   { injected }: Pick<Pod, 'injected'>,
-  exists: (name: string) => boolean,
+  isServed: (name: string) => boolean,
 ): readonly string[] {
   return injected
     .slice(0, MAX_INJECTED_RESOURCES)
-    .filter((name) => name.length <= MAX_NAME_LENGTH && !name.includes('/') && !exists(name));
+    .filter((name) => name.length <= MAX_NAME_LENGTH && !name.includes('/') && !isServed(name));
+}
+
+export interface Waiting {
+  /** The resource that the pod asks for by its name. */
+  readonly name: string;
+  readonly pod: Pick<Pod, 'injected' | 'terminating' | 'uid'>;
+  /** Undefined: there is none of that name. */
+  readonly resource: { readonly selectsPod: boolean; readonly suspended: boolean } | undefined;
+  /** What is issued for it already. */
+  readonly secrets: readonly { readonly podUid: string }[];
+  /** Why the certificate cannot be used, where that is so. */
+  readonly refusal: string | undefined;
+}
+
+/** What a pod should be told that asks for a credential and gets none, for a reason that a person can mend; undefined otherwise. */
+export function waitsInVain({ name, pod, refusal, resource, secrets }: Waiting): PodNotice | undefined {
+  if (pod.terminating || !pod.injected.includes(name)) return undefined;
+  if (resource === undefined) return resourceNotFound(name);
+  if (!resource.selectsPod) return notSelected(name);
+  if (secrets.some(({ podUid }) => podUid === pod.uid)) return undefined;
+  if (resource.suspended) return notIssued(name, 'spec.suspend is true');
+  return refusal === undefined ? undefined : notIssued(name, refusal);
 }
 
 export function notInjected(pod: Pick<Pod, 'name'>, resource: string): PodNotice {
@@ -40,7 +63,21 @@ export function notInjected(pod: Pick<Pod, 'name'>, resource: string): PodNotice
   };
 }
 
-export function resourceNotFound(resource: string): PodNotice {
+function notSelected(resource: string): PodNotice {
+  return {
+    reason: 'NotSelected',
+    note:
+      `this pod asks for a credential by ${INJECT_KEY}, and the podSelector of DelegatedCredential "${resource}" does not match its ` +
+      'labels: leave the podSelector out, and the label alone selects, or correct one of the two',
+  };
+}
+
+function notIssued(resource: string, why: string): PodNotice {
+  const what = `this pod waits for its credential, and DelegatedCredential "${resource}" issues none: `;
+  return { reason: 'NotIssued', note: what + why.slice(0, MAX_REASON_LENGTH) };
+}
+
+function resourceNotFound(resource: string): PodNotice {
   return {
     reason: 'ResourceNotFound',
     note:

@@ -5,6 +5,8 @@
  *
  * What a change of the cluster means is decided in one place, below: which keys are to be looked at.
  */
+import { selects } from '../api/pod-selector.ts';
+import { isReadable } from '../api/read.ts';
 import { generateCredentialKey } from '../credential/credential-key.ts';
 import type { ApiClient } from '../kubernetes/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
@@ -21,7 +23,7 @@ import { podKeyOf } from './issued-secret.ts';
 import type { GenerateKey } from './issuer.ts';
 import { Membership } from './membership.ts';
 import type { OperatorMetrics } from './metrics.ts';
-import { unknownResources } from './missed-injection.ts';
+import { unservedResources } from './missed-injection.ts';
 import { CONTROLLER_NAME, formatObjectKey, formatPodKey } from './names.ts';
 import { Notifier } from './notify.ts';
 import { type Pod, samePod } from './pod.ts';
@@ -51,7 +53,7 @@ export interface OperatorOptions {
 
 const RESOURCE_WORKERS = 2;
 /** A pod and the resource that it names are often created together, in any order: nobody is told before this has passed. */
-const UNKNOWN_RESOURCE_MS = 3_000;
+const UNSERVED_MS = 3_000;
 /** What is under way when the end comes has this long; a request to the API server takes milliseconds. */
 const DRAIN_MS = 5_000;
 const FLUSH_MS = 2_000;
@@ -221,11 +223,16 @@ export class Operator {
     if (current !== undefined) this.#awaitResources(current);
   }
 
-  /** Names that no resource has yet are looked at in a moment; by then it may be there, and its pods have been asked. */
-  #awaitResources({ injected, name, namespace }: Pod): void {
-    const exists = (resource: string) => this.#caches.resources.get(namespace, resource) !== undefined;
-    for (const resource of unknownResources({ injected }, exists)) {
-      this.#podQueue.addAfter(formatPodKey({ namespace, resource, pod: name }), UNKNOWN_RESOURCE_MS);
+  /** Names that no resource serves yet are looked at in a moment; by then one may, and its pods have been asked. */
+  #awaitResources(pod: Pod): void {
+    const { name, namespace } = pod;
+    const isServed = (resource: string) => {
+      const value = this.#caches.resources.get(namespace, resource)?.value;
+      if (value === undefined) return false;
+      return !isReadable(value) || selects(resource, value.spec.podSelector, pod);
+    };
+    for (const resource of unservedResources(pod, isServed)) {
+      this.#podQueue.addAfter(formatPodKey({ namespace, resource, pod: name }), UNSERVED_MS);
     }
   }
 

@@ -29,6 +29,15 @@ export type DeleteReason = (typeof DELETE_REASONS)[number];
 export const FAILURE_REASONS = ['SecretNameInvalid', 'SecretNameTaken'] as const;
 export type FailureReason = (typeof FAILURE_REASONS)[number];
 
+interface ObservedPod {
+  readonly uid: string;
+  readonly terminating: boolean;
+  /** By the resource. */
+  readonly selected: boolean;
+  /** No node takes it until this resource's gate is lifted. */
+  readonly gated: boolean;
+}
+
 /** All times in seconds since the epoch. */
 export interface Observed {
   readonly now: number;
@@ -36,8 +45,8 @@ export interface Observed {
   readonly spec: DelegatedCredentialSpec | undefined;
   /** Somebody wants every credential that is older than this re-issued: see `requestedRenewal`. */
   readonly renewRequestedAt?: number | undefined;
-  /** Undefined: the pod is gone, or has ended. `selected`: by the resource. */
-  readonly pod: { readonly uid: string; readonly terminating: boolean; readonly selected: boolean } | undefined;
+  /** Undefined: the pod is gone, or has ended. */
+  readonly pod: ObservedPod | undefined;
   /** What the pod's Secret is to be called; undefined where its annotation holds no valid name. */
   readonly secretName: string | undefined;
   /** Every Secret issued for this (resource, pod), whatever its name. */
@@ -52,7 +61,9 @@ export type Step =
   | { readonly kind: 'issue'; readonly reason: IssueReason; readonly name: string; readonly replaces?: IssuedSecret }
   | { readonly kind: 'delete'; readonly reason: DeleteReason; readonly secret: IssuedSecret }
   /** Labels and annotations only: the credential stays. */
-  | { readonly kind: 'annotate'; readonly secret: IssuedSecret; readonly renewAt: number };
+  | { readonly kind: 'annotate'; readonly secret: IssuedSecret; readonly renewAt: number }
+  /** The Secret is there: let the pod have a node. */
+  | { readonly kind: 'ungate' };
 
 export interface Plan {
   /** To be carried out in this order. */
@@ -63,11 +74,14 @@ export interface Plan {
   readonly failure?: FailureReason;
 }
 
-const NOTHING: Plan = Object.freeze({ steps: [] });
+/** What a gated pod waits for is there. */
+function lift({ gated, terminating }: ObservedPod): readonly Step[] {
+  return gated && !terminating ? [{ kind: 'ungate' }] : [];
+}
 
 export function plan(observed: Observed): Plan {
   const { spec, pod, secrets, secretName, nameHolder, certificate } = observed;
-  if (spec?.suspend === true) return NOTHING;
+  if (spec?.suspend === true) return { steps: suspended(observed) };
   if (spec === undefined) return { steps: deletions(secrets, 'ResourceGone') };
   if (pod === undefined) return { steps: deletions(secrets, 'PodGone') };
   if (!pod.selected) return { steps: deletions(secrets, 'NotSelected') };
@@ -83,26 +97,32 @@ export function plan(observed: Observed): Plan {
   const current = own.find((secret) => secret.name === secretName);
   const renamed = own.filter((secret) => secret.name !== secretName);
   // Without a certificate nothing can be issued, and what is there is better than nothing.
-  if (certificate === undefined) return { steps: cleared };
+  if (certificate === undefined) return { steps: current === undefined ? cleared : [...cleared, ...lift(pod)] };
   if (current === undefined) {
     // A pod on its way out keeps what it has and gets nothing new.
     if (pod.terminating) return { steps: cleared };
     const issue: Step = { kind: 'issue', reason: 'Missing', name: secretName };
-    return { steps: [...cleared, issue, ...deletions(renamed, 'Renamed')] };
+    return { steps: [...cleared, issue, ...lift(pod), ...deletions(renamed, 'Renamed')] };
   }
 
   const verdict = judge(current, spec, certificate, observed);
   const leftovers = [...cleared, ...deletions(renamed, 'Renamed')];
   if (verdict.reason !== undefined) {
     const issue: Step = { kind: 'issue', reason: verdict.reason, name: secretName, replaces: current };
-    return { steps: [...leftovers, issue] };
+    return { steps: [...leftovers, issue, ...lift(pod)] };
   }
   const { renewAt, requestedAt } = verdict;
   const wakeAt = earlier(renewAt, requestedAt);
   const wake = wakeAt === undefined ? {} : { wakeAt };
-  if (!metadataDiffers(current, spec, renewAt)) return { steps: leftovers, ...wake };
+  if (!metadataDiffers(current, spec, renewAt)) return { steps: [...leftovers, ...lift(pod)], ...wake };
   const annotate: Step = { kind: 'annotate', secret: current, renewAt: renewAt ?? current.facts?.renewAt ?? 0 };
-  return { steps: [...leftovers, annotate], ...wake };
+  return { steps: [...leftovers, annotate, ...lift(pod)], ...wake };
+}
+
+/** Nothing is issued and nothing deleted; but a pod whose Secret is there need not wait for a person. */
+function suspended({ pod, secretName, secrets }: Observed): readonly Step[] {
+  if (pod === undefined || !secrets.some(({ name, podUid }) => name === secretName && podUid === pod.uid)) return [];
+  return lift(pod);
 }
 
 function deletions(secrets: readonly IssuedSecret[], reason: DeleteReason): readonly Step[] {

@@ -16,7 +16,7 @@ import { type Applied, type Applier, PodFailure, StaleCacheError } from './apply
 import type { Caches } from './caches.ts';
 import { type CertificateState, latestExpiry, stateAt } from './certificate-state.ts';
 import type { IssuedSecret } from './issued-secret.ts';
-import { missedInjection, notInjected, resourceNotFound } from './missed-injection.ts';
+import { missedInjection, notInjected, waitsInVain } from './missed-injection.ts';
 import { defaultSecretName, formatPodKey, isSecretName, type PodKey, parsePodKey } from './names.ts';
 import { callsForNotice, type Notifier } from './notify.ts';
 import { type Observed, type Plan, plan, type Step } from './plan.ts';
@@ -51,7 +51,7 @@ interface Situation {
 export class PodController {
   readonly #options: PodControllerOptions;
   /** Our own writes that the caches have yet to show: planning before that would do them again. */
-  readonly #unseen = new Map<string, string>();
+  readonly #unseen = new Map<string, Applied>();
   readonly #failures = new Map<string, PodFailure>();
   readonly #restorations = new RestorationGuard();
 
@@ -81,7 +81,10 @@ export class PodController {
   #isBehind(key: string, namespace: string): boolean {
     const written = this.#unseen.get(key);
     if (written === undefined) return false;
-    if (!this.#options.caches.secrets.isAtLeast(namespace, written)) return true;
+    const { pods, secrets } = this.#options.caches;
+    const { podResourceVersion, resourceVersion } = written;
+    if (resourceVersion !== undefined && !secrets.isAtLeast(namespace, resourceVersion)) return true;
+    if (podResourceVersion !== undefined && !pods.isAtLeast(namespace, podResourceVersion)) return true;
     this.#unseen.delete(key);
     return false;
   }
@@ -110,6 +113,7 @@ export class PodController {
         pod: pod && {
           ...pod,
           selected: resource !== undefined && selects(resourceName, resource.spec.podSelector, pod),
+          gated: pod.gated.includes(resourceName),
         },
         secretName,
         secrets,
@@ -149,16 +153,20 @@ export class PodController {
       return this.#settle(key, situation, decided);
     } catch (error) {
       if (error instanceof StaleCacheError) {
-        if (error.resourceVersion !== undefined) this.#unseen.set(key, error.resourceVersion);
-        return { kind: 'at', timeMs: clock.now() + (error.resourceVersion === undefined ? 1000 : CACHE_PATIENCE_MS) };
+        const { resourceVersion } = error;
+        this.#note(key, { resourceVersion });
+        return { kind: 'at', timeMs: clock.now() + (resourceVersion === undefined ? 1000 : CACHE_PATIENCE_MS) };
       }
       if (error instanceof PodFailure) this.#fail(key, situation, error);
       return { kind: 'retry', error, ...retryBound(situation) };
     }
   }
 
-  #note(key: string, applied: Applied): void {
-    if (applied.resourceVersion !== undefined) this.#unseen.set(key, applied.resourceVersion);
+  #note(key: string, { podResourceVersion, resourceVersion }: Applied): void {
+    const { podResourceVersion: pod, resourceVersion: secret } = this.#unseen.get(key) ?? {};
+    const unseen = { podResourceVersion: podResourceVersion ?? pod, resourceVersion: resourceVersion ?? secret };
+    if (unseen.podResourceVersion === undefined && unseen.resourceVersion === undefined) return;
+    this.#unseen.set(key, unseen);
   }
 
   #settle(key: string, situation: Situation, decided: Plan): Outcome {
@@ -168,7 +176,7 @@ export class PodController {
       return { kind: 'retry', error: failure, ...retryBound(situation) };
     }
     this.#failures.delete(key);
-    this.#noticeUnknownResource(situation);
+    this.#noticeWaiting(situation);
     if (decided.wakeAt === undefined) return { kind: 'done' };
     return { kind: 'at', timeMs: decided.wakeAt * 1000 };
   }
@@ -179,9 +187,19 @@ export class PodController {
     this.#options.reporter.podNoticed(pod, resource, notInjected(pod, resource));
   }
 
-  #noticeUnknownResource({ key: { resource: name }, pod, resource }: Situation): void {
-    if (resource !== undefined || pod === undefined || pod.terminating || !pod.injected.includes(name)) return;
-    this.#options.reporter.podNoticed(pod, name, resourceNotFound(name));
+  #noticeWaiting({ certificate, key: { resource: name }, observed, pod, resource }: Situation): void {
+    if (pod === undefined) return;
+    const notice = waitsInVain({
+      name,
+      pod,
+      resource: resource && {
+        selectsPod: observed.pod?.selected === true,
+        suspended: resource.spec.suspend,
+      },
+      secrets: observed.secrets,
+      refusal: certificate?.kind === 'refused' ? certificate.message : undefined,
+    });
+    if (notice !== undefined) this.#options.reporter.podNoticed(pod, name, notice);
   }
 
   #fail(key: string, { pod, resource }: Situation, failure: PodFailure): void {

@@ -1,5 +1,5 @@
 /** What the operator keeps of a pod. Pods are watched as metadata only. */
-import { secretNameAnnotation } from '../api/injection.ts';
+import { gatedResource, secretNameAnnotation } from '../api/injection.ts';
 import { injectedResources, type SelectablePod } from '../api/pod-selector.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 
@@ -10,9 +10,12 @@ export interface Pod extends SelectablePod {
   readonly terminating: boolean;
   /** `secret.dcred.dev/<resource>` annotations: resource to Secret name. */
   readonly secretNames: Readonly<Record<string, string>>;
+  /** The resources whose Secrets it waits for: no node takes it until each of their scheduling gates is lifted. */
+  readonly gated: readonly string[];
 }
 
 const NONE: Readonly<Record<string, string>> = Object.freeze({});
+const NOWHERE: readonly string[] = Object.freeze([]);
 const PREFIX = secretNameAnnotation('');
 
 export function readPod({ metadata }: KubernetesObject): Pod {
@@ -25,6 +28,7 @@ export function readPod({ metadata }: KubernetesObject): Pod {
     injected: injectedResources(labels, annotations),
     terminating: metadata.deletionTimestamp !== undefined,
     secretNames: secretNames(annotations),
+    gated: gated(annotations),
   };
 }
 
@@ -34,6 +38,11 @@ function secretNames(annotations: Readonly<Record<string, string>>): Readonly<Re
   return Object.fromEntries(own.map(([key, name]) => [key.slice(PREFIX.length), name]));
 }
 
+function gated(annotations: Readonly<Record<string, string>>): readonly string[] {
+  const found = Object.keys(annotations).flatMap((key) => gatedResource(key) ?? []);
+  return found.length === 0 ? NOWHERE : found.sort();
+}
+
 /** Whether anything that the plan looks at differs. Kubelets touch pods far more often than that. */
 export function samePod(a: Pod, b: Pod): boolean {
   return (
@@ -41,7 +50,8 @@ export function samePod(a: Pod, b: Pod): boolean {
     a.terminating === b.terminating &&
     sameEntries(a.labels, b.labels) &&
     sameEntries(a.secretNames, b.secretNames) &&
-    a.injected.join() === b.injected.join()
+    a.injected.join() === b.injected.join() &&
+    a.gated.join() === b.gated.join()
   );
 }
 

@@ -24,7 +24,7 @@ interface Injected {
 }
 
 function injected(pod: AdmittedPod, image: AgentImage | undefined = IMAGE): Injected {
-  const { patch, warnings } = inject(pod, countingBytes(), image);
+  const { patch, warnings } = inject(pod, countingBytes(), { agentImage: image });
   const result = applyPatch(pod, patch);
   const agents = (result.spec.initContainers ?? []).filter(({ name }) => name === 'dcred-agent');
   return { pod: result, agents: agents as unknown as readonly AgentContainer[], warnings };

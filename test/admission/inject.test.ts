@@ -98,6 +98,44 @@ describe('a pod with the label', () => {
   });
 });
 
+describe('with gates', () => {
+  const gated = (pod: AdmittedPod) => applyPatch(pod, inject(pod, countingBytes(), { gatePods: true }).patch);
+  const GATE = { name: 'gate.dcred.dev/web' };
+
+  test('a pod waits for each of its Secrets, and says so where metadata alone is read', () => {
+    const pod = gated(podWith({ annotations: { 'dcred.dev/inject': 'api' } }));
+    assert.deepEqual(pod.spec.schedulingGates, [GATE, { name: 'gate.dcred.dev/api' }]);
+    const read = readPod({ metadata: { labels: {}, annotations: pod.metadata.annotations ?? {} } });
+    assert.deepEqual(read.gated, ['api', 'web']);
+  });
+
+  test('the gates of others stay', () => {
+    const pod = gated(podWith({ spec: { schedulingGates: [{ name: 'theirs' }] } }));
+    assert.deepEqual(pod.spec.schedulingGates, [{ name: 'theirs' }, GATE]);
+  });
+
+  test('a second call changes no gate', () => {
+    const once = gated(podWith());
+    assert.deepEqual(gated(once).spec.schedulingGates, [GATE]);
+  });
+
+  test('a copied pod does not wait for what it does not ask for', () => {
+    const copied = podWith({ inject: 'api', spec: { schedulingGates: [GATE] } });
+    assert.deepEqual(gated(copied).spec.schedulingGates, [{ name: 'gate.dcred.dev/api' }]);
+    assert.deepEqual(injected(copied).pod.spec.schedulingGates, []);
+  });
+
+  test('a pod whose node is chosen already gets none: the API server would refuse it', () => {
+    const pod = gated(podWith({ spec: { nodeName: 'node' } }));
+    assert.equal(pod.spec.schedulingGates, undefined);
+    assert.ok(secretNameOf(pod, 'web'));
+  });
+
+  test('a pod without a valid name waits for nothing', () => {
+    assert.equal(gated(podWith({ inject: 'Wrong.Name' })).spec.schedulingGates, undefined);
+  });
+});
+
 describe('a pod is left as it is', () => {
   for (const [what, pod] of Object.entries<AdmittedPod>({
     'without the label': { metadata: {}, spec: { containers: [container('main')] } },

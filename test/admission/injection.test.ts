@@ -16,6 +16,7 @@ type Pod = KubernetesObject<{
     readonly containers: readonly { readonly name: string; readonly volumeMounts?: readonly object[] }[];
     readonly initContainers?: readonly { readonly name: string; readonly restartPolicy?: string }[];
     readonly shareProcessNamespace?: boolean;
+    readonly schedulingGates?: readonly object[];
   };
 }>;
 
@@ -51,6 +52,14 @@ async function podsOf(namespace: string): Promise<readonly Pod[]> {
   return (await cluster.client.list<Pod>(PODS, { namespace }, { signal: cluster.signal })).items;
 }
 
+/** Waits until no pod waits for its Secret any more. */
+async function ungatedPodsOf(namespace: string): Promise<readonly Pod[]> {
+  return await eventually('the gates to be lifted', async () => {
+    const pods = await podsOf(namespace);
+    return pods.every(({ spec }) => (spec.schedulingGates ?? []).length === 0) ? pods : undefined;
+  });
+}
+
 function secretNameOf({ metadata, spec }: Pod, resource = 'web'): string {
   const annotated = metadata.annotations?.[`secret.dcred.dev/${resource}`] ?? '';
   const volume = spec.volumes?.find(({ name }) => name === `dcred-${resource}`);
@@ -80,7 +89,7 @@ describe('with the webhook', () => {
     const namespace = await served();
     await cluster.plane.kubectl(['apply', '-n', namespace, '-f', '-'], { input: deployment(10) });
     const secrets = await cluster.untilSecrets(namespace, 10);
-    const names = (await podsOf(namespace)).map((pod) => secretNameOf(pod));
+    const names = (await ungatedPodsOf(namespace)).map((pod) => secretNameOf(pod));
     assert.equal(new Set(names).size, 10, 'no two pods share a name, whatever their template said');
     assert.deepEqual(new Set(secrets.map(({ metadata }) => metadata.name)), new Set(names));
     assert.equal(new Set(secrets.map((secret) => assertServes(secret).publicKey)).size, 10);
@@ -126,7 +135,7 @@ describe('with the webhook', () => {
   test('an update of a pod changes nothing', async () => {
     const namespace = await served();
     await cluster.createPod(namespace, 'web-0', { labels: LABELS });
-    const [before] = await podsOf(namespace);
+    const [before] = await ungatedPodsOf(namespace);
     await cluster.plane.kubectl(['annotate', 'pod', 'web-0', '-n', namespace, 'note=1']);
     const [after] = await podsOf(namespace);
     assert.deepEqual(after?.spec, before?.spec);
@@ -186,7 +195,9 @@ describe('with the webhook', () => {
       '-o',
       'json',
     ]);
-    secretNameOf(JSON.parse(stdout) as Pod);
+    const pod = JSON.parse(stdout) as Pod;
+    secretNameOf(pod);
+    assert.deepEqual(pod.spec.schedulingGates, [{ name: 'gate.dcred.dev/web' }]);
     assert.equal((await podsOf(namespace)).length, 0);
   });
 

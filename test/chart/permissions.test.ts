@@ -74,13 +74,25 @@ describe('permissions', () => {
     });
   });
 
-  describe('of an operator that does not notify pods', () => {
-    before(() => install({ notifyPods: false }));
-
-    test('let it read pods and nothing more', async () => {
+  describe('on pods', () => {
+    const onPods = async (values: Values) => {
+      await install(values);
       const about = VERBS.map((verb) => ({ verb, resource: 'pods', namespace: 'other' }));
-      assert.deepEqual(await allowed(plane, OPERATOR, about), new Set(['get pods', 'list pods', 'watch pods']));
-    });
+      return await allowed(plane, OPERATOR, about);
+    };
+    const read = ['get pods', 'list pods', 'watch pods'];
+
+    for (const webhook of [{ gatePods: false }, { enabled: false }]) {
+      test(`let an operator read and nothing more that neither notifies nor ungates (${JSON.stringify(webhook)})`, async () => {
+        assert.deepEqual(await onPods({ notifyPods: false, webhook }), new Set(read));
+      });
+    }
+
+    for (const values of [{ notifyPods: false }, { webhook: { gatePods: false } }]) {
+      test(`let it patch where one of the two is on (${JSON.stringify(values)})`, async () => {
+        assert.deepEqual(await onPods(values), new Set([...read, 'patch pods']));
+      });
+    }
   });
 
   describe('of an operator for two namespaces', () => {

@@ -53,6 +53,7 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
     webhook: {
       replicas: 3,
       failurePolicy: 'Fail',
+      gatePods: false,
       timeoutSeconds: 10,
       port: 9443,
       resources: { limits: { memory: '256Mi' } },

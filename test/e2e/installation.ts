@@ -4,7 +4,7 @@ import { CHART, NAMESPACE, ROOT } from '../chart/chart.ts';
 import { createRestrictedNamespaces } from '../chart/cluster.ts';
 import { findPeers } from '../interop/peers.ts';
 import { SERVER_IMAGE, serverImage } from '../node/images.ts';
-import { type Node, startNode } from '../node/node.ts';
+import { type Node, type NodeOptions, startNode } from '../node/node.ts';
 import type { LeafFiles } from '../support/certificates.ts';
 import { list, podSpec } from './workloads.ts';
 
@@ -15,11 +15,11 @@ export const SERVER_PORT = 8443;
 const IMAGE = join(ROOT, 'dist', 'image.tar');
 
 /** A node with dcred installed on it from its chart and its image, and the image of the BoringSSL server. */
-export async function startNodeWithDcred(): Promise<Node> {
+export async function startNodeWithDcred(options: NodeOptions = {}): Promise<Node> {
   if (!existsSync(IMAGE)) throw new Error('dist/image.tar is not there: run "make e2e", or "make image" first');
   const peers = await findPeers();
   if (!peers.available) throw new Error(peers.reason);
-  const node = await startNode();
+  const node = await startNode(options);
   try {
     await node.importImage(IMAGE);
     await node.importImage(await serverImage(peers.serverBinary));

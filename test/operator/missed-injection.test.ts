@@ -9,13 +9,14 @@ import { OperatorMetrics } from '../../src/operator/metrics.ts';
 import {
   missedInjection,
   notInjected,
-  resourceNotFound,
-  unknownResources,
+  unservedResources,
+  type Waiting,
+  waitsInVain,
 } from '../../src/operator/missed-injection.ts';
 import { Reporter } from '../../src/operator/reporter.ts';
 import { resourceStatus } from '../../src/operator/status.ts';
 import { tallyPods } from '../../src/operator/tally.ts';
-import { NOW, podOf, resource, specOf } from '../support/builders.ts';
+import { issuedSecret, NOW, podOf, resource, specOf } from '../support/builders.ts';
 import { recordingLogger } from '../support/recording-logger.ts';
 
 describe('a pod has missed injection', () => {
@@ -37,10 +38,10 @@ describe('a pod has missed injection', () => {
   });
 });
 
-describe('resources that do not exist', () => {
-  const unknown = (injected: readonly string[]) => unknownResources({ injected }, (name) => name === 'web');
+describe('resources that a pod asks for in vain', () => {
+  const unknown = (injected: readonly string[]) => unservedResources({ injected }, (name) => name === 'web');
 
-  test('are those that a pod names and nobody has made', () => {
+  test('are those that it names and that do not serve it', () => {
     assert.deepEqual(unknown(['web', 'api', 'Wrong.Name']), ['api', 'Wrong.Name']);
   });
 
@@ -50,13 +51,69 @@ describe('resources that do not exist', () => {
   });
 });
 
+describe('a pod that waits in vain is told why, and what to do', () => {
+  const notice = (parts: Partial<Waiting>) =>
+    waitsInVain({
+      name: 'web',
+      pod: podOf(),
+      resource: { selectsPod: true, suspended: false },
+      secrets: [],
+      refusal: undefined,
+      ...parts,
+    });
+  const refusal = 'Secret "web-tls" does not exist: create it';
+
+  test('there is no such resource', () => {
+    const { note, reason } = notice({ resource: undefined }) ?? {};
+    assert.equal(reason, 'ResourceNotFound');
+    assert.match(note ?? '', /no DelegatedCredential "web" in this namespace: create it, or correct the name/);
+  });
+
+  test('the resource selects other pods', () => {
+    const { note, reason } = notice({ resource: { selectsPod: false, suspended: false } }) ?? {};
+    assert.equal(reason, 'NotSelected');
+    assert.match(
+      note ?? '',
+      /the podSelector of DelegatedCredential "web" does not match .* leave the podSelector out/,
+    );
+  });
+
+  test('the certificate cannot be used', () => {
+    const { note, reason } = notice({ refusal }) ?? {};
+    assert.equal(reason, 'NotIssued');
+    assert.match(note ?? '', /DelegatedCredential "web" issues none: Secret "web-tls" does not exist: create it/);
+  });
+
+  test('the resource is suspended', () => {
+    assert.match(notice({ resource: { selectsPod: true, suspended: true } })?.note ?? '', /spec\.suspend is true/);
+  });
+
+  for (const [what, parts] of Object.entries<Partial<Waiting>>({
+    'all is well': {},
+    'it has its Secret': { refusal, secrets: [issuedSecret()] },
+    'it is on its way out': { refusal, pod: podOf({ terminating: true }) },
+    'it never asked by the label': { refusal, pod: podOf({ labels: { app: 'web' } }) },
+  })) {
+    test(`not when ${what}`, () => assert.equal(notice(parts), undefined));
+  }
+
+  test("a predecessor's Secret is not its own", () => {
+    assert.ok(notice({ refusal, secrets: [issuedSecret({ podUid: 'earlier' })] }));
+  });
+
+  test('an endless reason is cut', () => {
+    assert.ok((notice({ refusal: 'x'.repeat(10_000) })?.note.length ?? 0) < 1024);
+  });
+});
+
 test('each is a Warning on the pod that says what to do, a metric and a log line, with one word in all', async () => {
   const events: EventInput[] = [];
   const metrics = new OperatorMetrics('1.2.3');
   const log = recordingLogger();
   const reporter = new Reporter({ events: { record: (event) => void events.push(event) }, metrics, log });
   reporter.podNoticed(podOf(), 'web', notInjected(podOf(), 'web'));
-  reporter.podNoticed(podOf(), 'web', resourceNotFound('web'));
+  const absent = { name: 'web', pod: podOf(), resource: undefined, secrets: [], refusal: undefined };
+  reporter.podNoticed(podOf(), 'web', waitsInVain(absent) ?? assert.fail('no notice'));
   assert.deepEqual(
     events.map(({ reason, regarding, type }) => `${type} ${reason} ${regarding.kind}/${regarding.name}`),
     ['Warning NotInjected Pod/web-0', 'Warning ResourceNotFound Pod/web-0'],
@@ -65,7 +122,6 @@ test('each is a Warning on the pod that says what to do, a metric and a log line
     events[0]?.note ?? '',
     /the credential is in Secret "web-web-0"; once the webhook runs, re-create the pod/,
   );
-  assert.match(events[1]?.note ?? '', /no DelegatedCredential "web" in this namespace: create it, or correct the name/);
   const text = await metrics.registry.metrics();
   for (const reason of ['NotInjected', 'ResourceNotFound']) {
     assert.ok(text.includes(`dcred_pod_notices_total{reason="${reason}"} 1`));

@@ -18,7 +18,8 @@ import {
 import { facts, issuedSecret, LIFETIME, NOW, SHA256, specOf } from '../support/builders.ts';
 
 const DAY = 86_400;
-const POD = { uid: 'uid-of-web-0', terminating: false, selected: true };
+const POD = { uid: 'uid-of-web-0', terminating: false, selected: true, gated: false };
+const GATED = { ...POD, gated: true };
 const CERTIFICATE = { sha256: SHA256, latestExpiry: NOW + 60 * DAY };
 
 /** One pod with a good Secret, unless told otherwise. */
@@ -49,6 +50,8 @@ function word(step: Step): string {
       return `delete ${step.reason} ${step.secret.name}`;
     case 'annotate':
       return `annotate ${step.secret.name}`;
+    case 'ungate':
+      return 'ungate';
   }
 }
 
@@ -198,6 +201,46 @@ const TABLE: readonly Row[] = [
     ['delete PodReplaced web-web-0'],
   ],
 
+  [
+    'a gated pod gets its Secret, and only then a node',
+    { pod: GATED, secrets: [] },
+    ['issue Missing web-web-0', 'ungate'],
+  ],
+  ['a gated pod whose Secret is there: whoever wrote it did not come so far', { pod: GATED }, ['ungate']],
+  [
+    'a gated pod whose Secret is of another certificate',
+    { pod: GATED, certificate: { ...CERTIFICATE, sha256: 'b2'.repeat(32) } },
+    ['issue CertificateChanged web-web-0 again', 'ungate'],
+  ],
+  [
+    'a gated pod of the name of an earlier one',
+    { pod: GATED, secrets: [predecessor] },
+    ['delete PodReplaced web-web-0', 'issue Missing web-web-0', 'ungate'],
+  ],
+  [
+    'a gated pod that has a Secret under another name',
+    { pod: GATED, secrets: [elsewhere] },
+    ['issue Missing web-web-0', 'ungate', 'delete Renamed old-name'],
+  ],
+  ['a gated pod waits while nothing can be issued', { pod: GATED, secrets: [], certificate: undefined }, []],
+  [
+    'a gated pod does not wait for a certificate when its Secret is there',
+    { pod: GATED, certificate: undefined },
+    ['ungate'],
+  ],
+  ['a gated pod that is not selected waits', { pod: { ...GATED, selected: false }, secrets: [] }, []],
+  ['a gated pod on its way out gets no node', { pod: { ...GATED, terminating: true } }, []],
+  [
+    'a gated pod whose Secret name is taken waits',
+    { pod: GATED, secrets: [], nameHolder: issuedSecret({ podName: 'web-1' }) },
+    ['fail SecretNameTaken'],
+  ],
+  [
+    'a gated pod and a new template',
+    { pod: GATED, spec: specOf({ secretTemplate: { labels: { team: 'edge' } } }) },
+    ['annotate web-web-0', 'ungate'],
+  ],
+
   ['no valid Secret name', { secretName: undefined, secrets: [] }, ['fail SecretNameInvalid']],
   ['no valid Secret name any more: what the pod mounts stays', { secretName: undefined }, ['fail SecretNameInvalid']],
   [
@@ -273,12 +316,20 @@ describe('the plan', () => {
   });
 
   for (const [what, given] of TABLE) {
-    test(`suspended, nothing is done: ${what}`, () => {
+    test(`suspended, nothing is issued, changed or deleted: ${what}`, () => {
       const spec = given.spec ?? specOf();
       if (Object.hasOwn(given, 'spec') && given.spec === undefined) return;
-      assert.deepEqual(plan(observed({ ...given, spec: { ...spec, suspend: true } })), { steps: [] });
+      const decided = plan(observed({ ...given, spec: { ...spec, suspend: true } }));
+      assert.deepEqual(words({ ...decided, steps: decided.steps.filter(({ kind }) => kind !== 'ungate') }), []);
     });
   }
+
+  test('suspended, a gated pod waits for its Secret, and not longer', () => {
+    const spec = specOf({ suspend: true });
+    assert.deepEqual(words(plan(observed({ spec, pod: GATED, secrets: [] }))), []);
+    assert.deepEqual(words(plan(observed({ spec, pod: GATED, secrets: [predecessor, elsewhere] }))), []);
+    assert.deepEqual(words(plan(observed({ spec, pod: GATED }))), ['ungate']);
+  });
 
   test('the first policy that holds gives the reason', () => {
     const wrong = { ...facts(), certificateSha256: 'c3', usage: 'Client', expiresAt: NOW + 9 * DAY } as const;
@@ -370,7 +421,9 @@ describe('any plan', () => {
       fc.property(anything(), (given) => {
         fc.pre(given.spec !== undefined);
         const spec = { ...(given.spec as DelegatedCredentialSpec), suspend: true };
-        assert.deepEqual(plan({ ...given, spec }), { steps: [] });
+        const { failure, steps } = plan({ ...given, spec });
+        assert.equal(failure, undefined);
+        assert.ok(steps.every(({ kind }) => kind === 'ungate'));
       }),
     );
   });
@@ -395,6 +448,26 @@ describe('any plan', () => {
         assert.ok(step.replaces === undefined || step.replaces.name === given.secretName);
         assert.ok(step.replaces === undefined || step.replaces.podUid === given.pod.uid);
       }),
+    );
+  });
+
+  test('lets a gated pod have a node when its Secret is there, and not a step sooner', () => {
+    fc.assert(
+      fc.property(anything(), (given) => {
+        const { steps } = plan(given);
+        const serves = ({ secrets, secretName, pod }: Observed) =>
+          secrets.some(({ name, podUid }) => name === secretName && podUid === pod?.uid);
+        const at = steps.findIndex(({ kind }) => kind === 'ungate');
+        if (at >= 0) {
+          assert.ok(given.pod?.gated === true && !given.pod.terminating);
+          assert.ok(serves(carriedOut(given, { steps: steps.slice(0, at) })));
+          return;
+        }
+        const { pod, spec, nameHolder } = given;
+        const isServed = pod?.selected === true && !pod.terminating && spec !== undefined && nameHolder === undefined;
+        if (isServed && pod.gated) assert.ok(!serves(carriedOut(given, { steps })));
+      }),
+      { numRuns: 2_000 },
     );
   });
 
@@ -431,9 +504,11 @@ describe('any plan', () => {
 
 /** What the cluster holds after a plan: a model of the API server, in which who writes a label owns it. */
 function carriedOut(given: Observed, { steps }: Plan): Observed {
-  const { certificate, now, pod, spec } = given;
+  const { certificate, now, spec } = given;
+  let { pod } = given;
   let secrets = [...given.secrets];
   for (const step of steps) {
+    if (step.kind === 'ungate' && pod !== undefined) pod = { ...pod, gated: false };
     if (step.kind === 'delete') secrets = secrets.filter((secret) => secret !== step.secret);
     if (step.kind === 'annotate' && spec !== undefined) {
       const { secret, renewAt } = step;
@@ -451,7 +526,7 @@ function carriedOut(given: Observed, { steps }: Plan): Observed {
       secrets.push({ ...base, ...ownership(base, spec), intact: true, facts: { ...bare, renewAt } });
     }
   }
-  return { ...given, secrets };
+  return { ...given, pod, secrets };
 }
 
 /** A value that was there already stays whose it was. */
@@ -481,6 +556,7 @@ function anything(): fc.Arbitrary<Observed> {
         fc.record({
           uid: fc.constantFrom('u1', 'u2'),
           terminating: fc.boolean(),
+          gated: fc.boolean(),
           selected: fc.integer({ min: 0, max: 4 }).map((n) => n > 0),
         }),
         { freq: 8, nil: undefined },

@@ -20,12 +20,18 @@ describe('a pod', () => {
       injected: ['web'],
       terminating: false,
       secretNames: { web: 'web-x', api: 'api-x' },
+      gated: [],
     });
+  });
+
+  test('tells which Secrets it waits for', () => {
+    const annotations = { 'gate.dcred.dev/web': '', 'gate.dcred.dev/api': '', 'gate.example/x': '' };
+    assert.deepEqual(readPod({ metadata: { ...METADATA, annotations } }).gated, ['api', 'web']);
   });
 
   test('without labels and annotations is one too', () => {
     const pod = readPod({ metadata: METADATA });
-    assert.deepEqual(pod, { ...METADATA, labels: {}, injected: [], terminating: false, secretNames: {} });
+    assert.deepEqual(pod, { ...METADATA, labels: {}, injected: [], terminating: false, secretNames: {}, gated: [] });
   });
 
   test('with a deletion timestamp is terminating', () => {
@@ -69,6 +75,7 @@ describe('two readings of a pod', () => {
     'the Secret name': { secretNames: { web: 'y' } },
     'a second Secret name': { secretNames: { web: 'x', api: 'y' } },
     'what it asks for': { injected: ['web', 'api'] },
+    'what it waits for': { gated: ['web'] },
   })) {
     test(`differ by ${what}`, () => assert.ok(!samePod(pod, { ...pod, ...changes })));
   }

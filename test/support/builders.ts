@@ -43,6 +43,7 @@ export function podOf(overrides: Partial<Pod> = {}): Pod {
     injected: injectedResources(labels, {}),
     terminating: false,
     secretNames: {},
+    gated: [],
     ...overrides,
   };
 }

@@ -92,8 +92,9 @@ in each namespace.
 - apiGroups: ['']
   resources: [pods]
   verbs: [get, list, watch]
-{{- if .Values.notifyPods }}
-# One annotation of a pod is changed after its Secret was re-issued. RBAC knows no smaller leave than this.
+{{- if or .Values.notifyPods (and .Values.webhook.enabled .Values.webhook.gatePods) }}
+# A pod's scheduling gate is lifted once its Secret is there (webhook.gatePods), and one annotation of it is changed after a re-issue
+# (notifyPods). RBAC knows no smaller leave than this.
 - apiGroups: ['']
   resources: [pods]
   verbs: [patch]

@@ -1,0 +1,155 @@
+/** Pods that no node may take before their Secret is there. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
+import { PODS } from '../../src/kubernetes/resource-type.ts';
+import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
+import { eventually } from '../support/processes.ts';
+import { type Cluster, startCluster } from './cluster.ts';
+import { type OperatorProcess, startOperator } from './operator-process.ts';
+import { servedNamespace } from './scenario.ts';
+
+type Pod = KubernetesObject<{ readonly spec: { readonly schedulingGates?: readonly { readonly name: string }[] } }>;
+
+const GATE = 'gate.dcred.dev/web';
+const THEIRS = 'gate.example/theirs';
+
+let cluster: Cluster;
+let authority: TestAuthority;
+let operator: OperatorProcess;
+
+before(async () => {
+  cluster = await startCluster({ controllerManager: true });
+  authority = await createTestAuthority();
+  operator = await start();
+});
+after(async () => {
+  await operator?.stop();
+  await cluster?.[Symbol.asyncDispose]();
+});
+
+const start = () => startOperator({ kubeconfig: cluster.operatorKubeconfig });
+
+/** As injection leaves it: the gate, and the annotation that tells of it. */
+async function createGated(namespace: string, name: string, gates: readonly string[] = [GATE]): Promise<void> {
+  const ours = gates.filter((gate) => gate.startsWith('gate.dcred.dev/'));
+  const annotations = Object.fromEntries(ours.map((gate) => [gate, 'closed']));
+  const pod = {
+    metadata: { namespace, name, labels: { app: 'web', 'dcred.dev/inject': 'web' }, annotations },
+    spec: {
+      automountServiceAccountToken: false,
+      containers: [{ name: 'main', image: 'localhost/none' }],
+      schedulingGates: gates.map((gate) => ({ name: gate })),
+    },
+  };
+  await cluster.client.create(PODS, pod as never, { signal: cluster.signal });
+}
+
+async function gatesOf(namespace: string, name: string) {
+  const pod = await cluster.client.get<Pod>(PODS, { namespace, name }, { signal: cluster.signal });
+  const gates = (pod.spec.schedulingGates ?? []).map((gate) => gate.name);
+  const annotations = Object.keys(pod.metadata.annotations ?? {}).filter((key) => key.startsWith('gate.'));
+  return { gates, annotations };
+}
+
+async function untilGates(namespace: string, name: string, expected: readonly string[]): Promise<void> {
+  await eventually(`pod ${name} to have the gates [${expected.join()}]`, async () => {
+    const { gates } = await gatesOf(namespace, name);
+    return gates.join() === expected.join() ? true : undefined;
+  });
+}
+
+test('the gate is lifted once the Secret is there, with the annotation that told of it', async () => {
+  const namespace = await servedNamespace({ authority, cluster });
+  await createGated(namespace, 'web-0');
+  await untilGates(namespace, 'web-0', []);
+  assert.deepEqual((await gatesOf(namespace, 'web-0')).annotations, []);
+  assert.equal((await cluster.secrets(namespace)).length, 1);
+});
+
+test("others' gates stay: their owners lift them", async () => {
+  const namespace = await servedNamespace({ authority, cluster });
+  await createGated(namespace, 'web-0', [THEIRS, GATE, 'gate.dcred.dev/api']);
+  await untilGates(namespace, 'web-0', [THEIRS, 'gate.dcred.dev/api']);
+  assert.deepEqual((await gatesOf(namespace, 'web-0')).annotations, ['gate.dcred.dev/api']);
+});
+
+test('without a certificate the pod waits, is told why, and is let go when there is one', async () => {
+  const namespace = await cluster.namespace();
+  await cluster.createResource(namespace, 'web', { certificateRef: { name: 'web-tls' } });
+  await cluster.untilReason(namespace, 'web', 'CertificateNotFound');
+  await createGated(namespace, 'web-0');
+  const event = await eventually('the Event', async () =>
+    (await cluster.events(namespace)).find(({ reason }) => reason === 'NotIssued'),
+  );
+  assert.deepEqual([event.type, event.regarding?.kind, event.regarding?.name], ['Warning', 'Pod', 'web-0']);
+  assert.match(event.note ?? '', /DelegatedCredential "web" issues none: .*web-tls/);
+  assert.deepEqual((await gatesOf(namespace, 'web-0')).gates, [GATE]);
+  await cluster.putCertificate(namespace, 'web-tls', await authority.issue());
+  await untilGates(namespace, 'web-0', []);
+});
+
+test('a pod that the resource does not select is told so', async () => {
+  const namespace = await servedNamespace({ authority, cluster }, { podSelector: { matchLabels: { app: 'another' } } });
+  await createGated(namespace, 'web-0');
+  const event = await eventually('the Event', async () =>
+    (await cluster.events(namespace)).find(({ reason }) => reason === 'NotSelected'),
+  );
+  assert.deepEqual([event.regarding?.kind, event.regarding?.name], ['Pod', 'web-0']);
+  assert.match(event.note ?? '', /podSelector of DelegatedCredential "web" does not match/);
+  await cluster.patchResource(namespace, 'web', { podSelector: null });
+  await untilGates(namespace, 'web-0', []);
+});
+
+test('an annotation without a gate costs one write, and the Secret comes all the same', async () => {
+  const namespace = await servedNamespace({ authority, cluster });
+  await cluster.createPod(namespace, 'web-0', { labels: { app: 'web' }, annotations: { [GATE]: 'forged' } });
+  await eventually('the annotation to be gone', async () => {
+    const { annotations } = await gatesOf(namespace, 'web-0');
+    return annotations.length === 0 ? true : undefined;
+  });
+  assert.equal((await cluster.secrets(namespace)).length, 1);
+});
+
+test('forty pods at once: each lets go after its Secret, with one write each', async () => {
+  const namespace = await servedNamespace({ authority, cluster });
+  const patches = async () =>
+    operator.metric('dcred_api_request_duration_seconds_count{verb="patch",resource="pods",status="200"}');
+  const before = await patches();
+  const names = Array.from({ length: 40 }, (_, number) => `web-${number}`);
+  await Promise.all(names.map((name) => createGated(namespace, name)));
+  for (const name of names) await untilGates(namespace, name, []);
+  await cluster.untilReason(namespace, 'web', 'Issued');
+  assert.equal((await patches()) - before, 40);
+});
+
+test('an operator that ends between the Secret and the gate: the next one lets the pod go, and issues nothing', async () => {
+  const namespace = await servedNamespace({ authority, cluster });
+  // What a crash at that moment leaves behind is made by taking the permission for the second write away.
+  const role = 'clusterrole/dcred-system:dcred-operator';
+  const { stdout } = await cluster.plane.kubectl(['get', role, '-o', 'json']);
+  const { rules } = JSON.parse(stdout) as {
+    rules: readonly { resources: readonly string[]; verbs: readonly string[] }[];
+  };
+  const without = rules.filter(({ resources, verbs }) => !(resources.includes('pods') && verbs.includes('patch')));
+  assert.equal(without.length, rules.length - 1);
+  const setRules = (value: object) =>
+    cluster.plane.kubectl(['patch', role, '--type=merge', '-p', JSON.stringify({ rules: value })]);
+  await setRules(without);
+  await createGated(namespace, 'web-0');
+  const [issued] = await cluster.untilSecrets(namespace, 1);
+  const event = await eventually('the Event', async () =>
+    (await cluster.events(namespace)).find(({ reason }) => reason === 'GateNotLifted'),
+  );
+  assert.match(event.note ?? '', /dcred may not patch pods here/);
+  await cluster.untilReason(namespace, 'web', 'PodsFailed');
+  await operator.kill();
+  await setRules(rules);
+  assert.deepEqual((await gatesOf(namespace, 'web-0')).gates, [GATE]);
+
+  operator = await start();
+  await untilGates(namespace, 'web-0', []);
+  await cluster.untilReason(namespace, 'web', 'Issued');
+  const [same] = await cluster.secrets(namespace);
+  assert.equal(same?.metadata.resourceVersion, issued?.metadata.resourceVersion);
+});
