@@ -11,6 +11,7 @@ import { progressReporter } from '../test/controlplane/build-progress.ts';
 import { whyNoFirefox } from '../test/e2e/firefox.ts';
 import { whyNoNode } from '../test/e2e/requirements.ts';
 import { findPeers } from '../test/interop/peers.ts';
+import { findTlslite } from '../test/interop/tlslite.ts';
 import { ensureNodeBinaries } from '../test/node/binaries.ts';
 import { run } from '../test/support/processes.ts';
 
@@ -37,8 +38,8 @@ async function prepare(): Promise<void> {
     say(`the tests will be skipped: ${obstacle}`);
     return;
   }
-  const peers = await findPeers();
-  for (const reason of [await whyNoFirefox(), peers.available ? false : peers.reason]) {
+  const peers = [await findPeers(), await findTlslite()];
+  for (const reason of [await whyNoFirefox(), ...peers.map((peer) => (peer.available ? false : peer.reason))]) {
     if (reason !== false) say(`some tests will be skipped: ${reason}`);
   }
   const onProgress = progressReporter(process.stdout);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { NAMESPACE } from '../chart/chart.ts';
 import { createNssClient, type NssClient } from '../interop/nss-client.ts';
+import { findTlslite } from '../interop/tlslite.ts';
 import type { Node } from '../node/node.ts';
 import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
 import { startFirefox, whyNoFirefox } from './firefox.ts';
@@ -14,7 +15,8 @@ import { deployment, list, pod, service } from './workloads.ts';
 
 const NAME = 'web.example';
 const REPLICAS = 3;
-const absent = (await whyNoNode()) || (await whyNoFirefox());
+const tlslite = await findTlslite();
+const absent = (await whyNoNode()) || (await whyNoFirefox()) || (tlslite.available ? false : tlslite.reason);
 
 const seconds = (since: number) => `${((performance.now() - since) / 1_000).toFixed(1)} s`;
 
@@ -110,6 +112,20 @@ describe('dcred on a real node', { skip: absent }, () => {
     for (const field of ['dc.bin', 'dc.key']) {
       assert.equal(new Set(secrets.map(({ data }) => data[field])).size, REPLICAS);
     }
+  });
+
+  test('the credential that each replica proves to hold the key of is that of its own Secret', async () => {
+    assert.ok(tlslite.available);
+    const secrets = await items<SecretView>('secrets', SHOP, 'dcred.dev/delegated-credential=web');
+    const served = new Set<string>();
+    for (const { metadata, status } of await items<PodView>('pods', SHOP, 'app=web')) {
+      const name = metadata.annotations?.['secret.dcred.dev/web'];
+      const issued = secrets.find((secret) => secret.metadata.name === name)?.data['dc.bin'] ?? '';
+      const seen = await tlslite.connect({ host: status.podIP, port: SERVER_PORT, name: NAME });
+      assert.equal(seen, Buffer.from(issued, 'base64').toString('hex'));
+      served.add(seen);
+    }
+    assert.equal(served.size, REPLICAS);
   });
 
   test('NSS gets a credential from each replica, and by way of the Service', async () => {
