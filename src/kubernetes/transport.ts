@@ -1,5 +1,6 @@
 /** Connections to the API server: a pool for calls, and connections of their own for watches. */
 
+import { createSecureContext } from 'node:tls';
 import type { Pool } from 'undici';
 import UndiciPool from 'undici/lib/dispatcher/pool.js';
 import type { Connection, ConnectionCredentials, ConnectionTls } from './connection.ts';
@@ -42,8 +43,11 @@ export class Transport {
     if (this.#closed) throw new TypeError('the client is closed');
     if (this.#pools !== undefined && this.#tls === tls) return this.#pools;
     const before = this.#pools;
+    // Once, and not for each of the connections that a burst opens: measured, a third of what 30 pods cost that come at once.
+    const secureContext = createSecureContext(tls);
+    const connect = { ...tls, secureContext, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
     this.#tls = tls;
-    this.#pools = { calls: this.#pool(tls, this.#connections), watches: this.#pool(tls, null) };
+    this.#pools = { calls: this.#pool(connect, this.#connections), watches: this.#pool(connect, null) };
     if (before !== undefined) void Promise.allSettled([before.calls.close(), before.watches.close()]);
     return this.#pools;
   }
@@ -56,7 +60,7 @@ export class Transport {
     if (pools !== undefined) await Promise.allSettled([pools.calls.destroy(), pools.watches.destroy()]);
   }
 
-  #pool(tls: ConnectionTls, connections: number | null): Pool {
+  #pool(connect: object, connections: number | null): Pool {
     return new UndiciPool(this.#origin, {
       connections,
       pipelining: 1,
@@ -66,7 +70,7 @@ export class Transport {
       headersTimeout: 0,
       bodyTimeout: 0,
       ...(connections !== null && { maxResponseSize: MAX_RESPONSE_BYTES }),
-      connect: { ...tls, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
+      connect,
     });
   }
 }

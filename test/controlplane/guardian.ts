@@ -15,7 +15,7 @@ import { endChild } from '../support/processes.ts';
  *     test process --- pipe ---> guardian --- end of file: kill pids/*, rm -r folder
  *          `--- starts components; each writes pids/<its id> and only then becomes the component
  *
- * A node's containers live in control groups below ones that are named as the folder: they go too, once they are empty.
+ * A node lives in control groups whose names begin as the folder's does: they go too, once they are empty.
  *
  * A component registers itself before `exec`, and the guardian renames `pids` before it reads it. So whenever the test
  * dies, a component is either in the list, or finds no place to register and ends: none can be overlooked.
@@ -28,7 +28,7 @@ for file in "$1/ending/"*; do
   if [ -e "$file" ]; then kill -KILL "\${file##*/}" 2>/dev/null; fi
 done
 tries=0
-for path in "$1" /sys/fs/cgroup/"\${1##*/}" /sys/fs/cgroup/*/"\${1##*/}"; do
+for path in "$1" /sys/fs/cgroup/"\${1##*/}"* /sys/fs/cgroup/*/"\${1##*/}"*; do
   while [ -e "$path" ] && [ "$tries" -lt 200 ]; do
     case "$path" in
       /sys/*) find "$path" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.05 ;;

@@ -25,13 +25,13 @@ async function traces(directories: readonly string[], network: Network): Promise
   for (const line of `${routes}${addresses}`.split('\n')) {
     if (line.includes(network.nodeAddress) || line.includes(network.hostAddress)) found.push(line);
   }
-  const { stdout: groups } = await run('find', ['/sys/fs/cgroup', '-name', basename(directories[0] ?? '')]);
+  const { stdout: groups } = await run('find', ['/sys/fs/cgroup', '-name', `${basename(directories[0] ?? '')}*`]);
   found.push(...groups.split('\n').filter((line) => line !== ''));
   for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
     const [command, group] = await Promise.all(
       ['cmdline', 'cgroup'].map((file) => readFile(join('/proc', pid, file), 'utf8').catch(() => '')),
     );
-    const ours = directories.some((path) => command?.includes(path) || group?.includes(`/${basename(path)}/`));
+    const ours = directories.some((path) => command?.includes(path) || group?.includes(`/${basename(path)}`));
     if (ours) found.push(`process ${pid}: ${command?.replaceAll('\0', ' ')}`);
   }
   return found;

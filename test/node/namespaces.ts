@@ -29,12 +29,14 @@ for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/p
   mount --bind "$file" "/proc/sys/\${setting%=*}"
 done
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
-  mkdir -p "/sys/fs/cgroup/$2/system"
-  echo 1000 >"/sys/fs/cgroup/$2/cpu.weight" || true
+  mkdir -p "/sys/fs/cgroup/$2" "/sys/fs/cgroup/$2-system"
+  echo 800 >"/sys/fs/cgroup/$2/cpu.weight" || true
+  echo 10 >"/sys/fs/cgroup/$2-system/cpu.weight" || true
 else
   for tree in /sys/fs/cgroup/*/cgroup.procs; do mkdir -p "\${tree%/cgroup.procs}/$2"; done
-  mkdir "/sys/fs/cgroup/cpu/$2/system"
-  echo 10240 >"/sys/fs/cgroup/cpu/$2/cpu.shares"
+  mkdir "/sys/fs/cgroup/cpu/$2-system"
+  echo 8192 >"/sys/fs/cgroup/cpu/$2/cpu.shares"
+  echo 102 >"/sys/fs/cgroup/cpu/$2-system/cpu.shares"
 fi
 echo 1 >/proc/sys/net/ipv4/ip_forward
 echo "$pid" >"$1/holder.new"
@@ -45,12 +47,13 @@ wait
 `;
 
 /**
- * As on a machine with systemd, the node's programs share their part of the processor among themselves, beside the pods. In the
- * root group each of them, and each runc, would weigh as much as all pods together.
+ * The processors are shared with the control plane, which in a cluster has machines of its own. So that starting containers does not
+ * keep the API server waiting, the node's programs (kubelet, containerd, runc) weigh a tenth of one thread of the control plane. The
+ * pods weigh eight threads, eighty times as much as the programs, as on a large machine. Each pod's own share is the kubelet's matter.
  */
 const JOIN = `
-group="/sys/fs/cgroup/cpu/$1/system"
-if [ -e /sys/fs/cgroup/cgroup.controllers ]; then group="/sys/fs/cgroup/$1/system"; fi
+group="/sys/fs/cgroup/cpu/$1-system"
+if [ -e /sys/fs/cgroup/cgroup.controllers ]; then group="/sys/fs/cgroup/$1-system"; fi
 echo "$$" >"$group/cgroup.procs"
 shift
 exec nsenter "$@"
