@@ -17,7 +17,7 @@ export type Tlslite =
   | { readonly available: true; readonly connect: (server: TlsServer) => Promise<string> }
   | { readonly available: false; readonly reason: string };
 
-export interface TlsServer {
+interface TlsServer {
   /** Default: 127.0.0.1. */
   readonly host?: string;
   readonly port: number;
