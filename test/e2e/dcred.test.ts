@@ -152,6 +152,7 @@ describe('dcred on a real node', { skip: absent }, () => {
     const address = await text('get', 'service', 'web', '--namespace', SHOP, '--output', 'jsonpath={.spec.clusterIP}');
     await using firefox = await startFirefox({ authority: authority.certificatePem, address });
     assert.equal((await firefox.visit(`https://${NAME}/`)).isDelegatedCredential, true);
+    assert.match(await firefox.securityPanel(), /^Used Delegated Credentials: ?true$/m);
     const folder = process.env['DCRED_SCREENSHOTS'];
     if (folder !== undefined) await firefox.screenshot(join(folder, 'firefox.png'));
   });

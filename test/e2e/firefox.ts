@@ -32,6 +32,7 @@ const SETTINGS: Readonly<Record<string, unknown>> = {
   'browser.shell.checkDefaultBrowser': false,
   'browser.startup.homepage_override.mstone': 'ignore',
   'browser.startup.page': 0,
+  'devtools.toolbox.footer.height': 420,
   'datareporting.healthreport.uploadEnabled': false,
   'datareporting.policy.dataSubmissionEnabled': false,
   'extensions.update.enabled': false,
@@ -113,6 +114,21 @@ export class Firefox {
     return { ...(answer as Omit<PageSecurity, 'text'>), text: String(text).trim() };
   }
 
+  /**
+   * Loads the page again under the eye of Firefox's own developer tools, and gives what their Network panel then says under
+   * "Security", as a person reads it. It stays open, for a screenshot.
+   */
+  async securityPanel(): Promise<string> {
+    await this.#context('chrome');
+    await this.#client.send('WebDriver:SetWindowRect', { width: 1_100, height: 640 });
+    const { value } = (await this.#client.send('WebDriver:ExecuteAsyncScript', {
+      script: SECURITY_PANEL,
+      args: [],
+    })) as { value: { readonly text?: string; readonly problem?: string } };
+    if (value.text === undefined) throw new Error(`Firefox's Network panel: ${value.problem ?? 'no answer'}`);
+    return value.text;
+  }
+
   /** Firefox's whole window as a PNG file, the address and the padlock too. */
   async screenshot(path: string): Promise<void> {
     await this.#context('chrome');
@@ -134,6 +150,34 @@ export class Firefox {
     return answer.value;
   }
 }
+
+/** Source: Firefox, `devtools/client/netmonitor` (the panel's own store and actions). */
+const SECURITY_PANEL = `
+  const done = arguments[arguments.length - 1];
+  const until = async (what, probe) => {
+    for (let attempt = 0; attempt < 200; attempt += 1) {
+      const found = probe();
+      if (found) return found;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    throw new Error('no ' + what);
+  };
+  (async () => {
+    const { require } = ChromeUtils.importESModule('resource://devtools/shared/loader/Loader.sys.mjs');
+    const { gDevTools } = require('devtools/client/framework/devtools');
+    const toolbox = await gDevTools.showToolboxForTab(gBrowser.selectedTab, { toolId: 'netmonitor' });
+    const { document, store, windowRequire } = toolbox.getCurrentPanel().panelWin;
+    const actions = windowRequire('devtools/client/netmonitor/src/actions/index');
+    gBrowser.selectedBrowser.reload();
+    await until('request', () => store.getState().requests.requests.find(({ status }) => status));
+    store.dispatch(actions.selectRequestByIndex(0));
+    store.dispatch(actions.selectDetailsPanelTab('security'));
+    const rows = await until('security panel', () => {
+      const found = [...document.querySelectorAll('#security-panel .treeRow')];
+      return found.length > 10 && found;
+    });
+    return rows.map((row) => row.textContent).join('\\n');
+  })().then((text) => done({ text }), (error) => done({ problem: String(error) }));`;
 
 async function writeProfile(directory: string, { address, authority }: FirefoxOptions): Promise<string> {
   const profile = join(directory, 'profile');

@@ -181,6 +181,39 @@ describe('the life of a Deployment on a real node', { skip: await whyNoNode() },
     assertNoneOf(earlier, await settled(2));
   });
 
+  test('a drain takes one of the operators and of the webhooks at a time, and the others serve', async () => {
+    const ours = ['--namespace', NAMESPACE];
+    const all = '--pod-selector=app.kubernetes.io/instance=dcred';
+    // There is no second node for their replacements: the drain cannot end, and must not have taken everything by then.
+    await assert.rejects(
+      text('drain', node.name, all, '--ignore-daemonsets', '--delete-emptydir-data', '--timeout=20s'),
+      /disruption budget/,
+    );
+    for (const component of ['operator', 'webhook']) {
+      const selector = `--selector=app.kubernetes.io/component=${component}`;
+      const phases = await text('get', 'pods', ...ours, selector, '--output', 'jsonpath={.items[*].status.phase}');
+      assert.deepEqual(phases.split(' ').sort(), ['Pending', 'Running'], component);
+    }
+    const before = (await secretsNow()).map(({ data }) => data['dc.key']);
+    const asked = `dcred.dev/renew-requested-at=${new Date().toISOString()}`;
+    await text('annotate', '--overwrite', 'delegatedcredential/web', asked);
+    await eventually(
+      'every credential to be another one',
+      async () => (await secretsNow()).every(({ data }) => !before.includes(data['dc.key'])) || undefined,
+      WAIT,
+    );
+    const probe = JSON.stringify(
+      pod('probe', podSpec({ name: 'idle', image: PAUSE_IMAGE }), { 'dcred.dev/inject': 'web' }),
+    );
+    const words = ['create', '--namespace', SHOP, '--dry-run=server', '-f', '-', '--output'];
+    const { stdout } = await node.plane.kubectl([...words, 'jsonpath={.spec.volumes[*].name}'], { input: probe });
+    assert.match(stdout, /dcred-web/);
+
+    await text('uncordon', node.name);
+    for (const name of ['dcred', 'dcred-webhook']) await text('rollout', 'status', ...ours, `deployment/${name}`);
+    await settled(2);
+  });
+
   test('no pod has waited for a Secret', async (t: TestContext) => {
     const messages = 'jsonpath={range .items[*]}{.message}{"\\n"}{end}';
     const failed = (await text('get', 'events', '--field-selector=reason=FailedMount', '--output', messages)).split(

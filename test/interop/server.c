@@ -8,7 +8,7 @@
  * handshakes fail (NO_CERTIFICATE_SET).
  *
  * Prints "listening PORT", then a line for each connection: "delegated", "ordinary", or "failed REASON". Every answer is one
- * small page that says the same. SIGHUP reads the files again; what cannot be loaded leaves the earlier set in use, and
+ * small page that says the same; its title is the host's name, which in a pod is the pod's. SIGHUP reads the files again; what cannot be loaded leaves the earlier set in use, and
  * prints "kept REASON" in place of "reloaded". Ends when its standard input closes, so that it never outlives its parent.
  *
  * One connection at a time, each with at most five seconds: enough for tests, and nothing to lock.
@@ -129,13 +129,18 @@ static void reload(Identity *identity, const char *directory, const char *leaf_k
 static void answer(SSL *ssl) {
   const char *how = SSL_delegated_credential_used(ssl) ? "delegated" : "ordinary";
   char request[4096];
-  char response[256];
+  char host[256] = "";
+  char page[512];
+  char response[1024];
   int received = SSL_read(ssl, request, sizeof request);
   if (received > 0) {
+    gethostname(host, sizeof host - 1);
+    int size = snprintf(page, sizeof page,
+                        "<!doctype html>\n<title>%s</title>\n<body style=\"font: 2em sans-serif; margin: 1em\">%s\n", host, how);
     int length = snprintf(response, sizeof response,
-                          "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
-                          "Connection: close\r\n\r\n%s\n",
-                          strlen(how) + 1, how);
+                          "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: %d\r\n"
+                          "Connection: close\r\n\r\n%s",
+                          size, page);
     SSL_write(ssl, response, length);
   }
   SSL_shutdown(ssl);
