@@ -57,10 +57,6 @@ export class Membership {
     return this.#namespaces.get(namespace)?.get(name)?.pods ?? NO_PODS;
   }
 
-  has(namespace: string, name: string, pod: string): boolean {
-    return this.podsOf(namespace, name).has(pod);
-  }
-
   #groups(namespace: string): Iterable<Group> {
     return this.#namespaces.get(namespace)?.values() ?? [];
   }

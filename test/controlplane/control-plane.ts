@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { join } from 'node:path';
-import { freePort } from '../support/ports.ts';
+import { canConnect, freePort } from '../support/ports.ts';
 import { eventually, type Output, run } from '../support/processes.ts';
 import { type BinaryName, ensureBinaries } from './binaries.ts';
 import { type Authority, createAuthority } from './certificates.ts';
@@ -138,7 +137,7 @@ export class ControlPlane {
   /** For `startControlPlane` only. */
   async start(): Promise<void> {
     this.#launch('etcd', etcdArguments(this.directory, this.#files));
-    await this.#until('etcd', () => canConnect(this.#files.etcdSocket));
+    await this.#until('etcd', () => canConnect({ path: this.#files.etcdSocket }));
     await this.#startApiServerOnAnyPort();
     const admin = await this.#authority.issueClient('admin', ['system:masters']);
     await this.#writeKubeconfig(this.kubeconfig, admin);
@@ -306,15 +305,4 @@ export class ControlPlane {
       },
     });
   }
-}
-
-function canConnect(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
 }

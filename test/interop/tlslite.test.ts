@@ -7,15 +7,17 @@ import { generateCredentialKey } from '../../src/credential/credential-key.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { credentialFiles } from '../../src/credential/files.ts';
 import { issueCredential } from '../../src/credential/issue.ts';
-import type { Usage } from '../../src/credential/scheme.ts';
+import type { KeyAlgorithm, Usage } from '../../src/credential/scheme.ts';
 import { signerFromPem } from '../../src/credential/signer.ts';
-import { leaf } from '../credential/openssl.ts';
+import { authority, leaf } from '../credential/openssl.ts';
 import { startBoringServer } from './boringssl-server.ts';
+import { createNssClient } from './nss-client.ts';
 import { findPeers } from './peers.ts';
 import { findTlslite } from './tlslite.ts';
 
-/** BoringSSL serves dcred's credentials, tlslite-ng judges them and shows which one it got. */
+/** tlslite-ng judges dcred's credentials that BoringSSL serves, and shows which one it got; and serves them to NSS. */
 
+const NAME = 'web.example';
 const [peers, tlslite] = [await findPeers(), await findTlslite()];
 const absent = (peers.available ? undefined : peers.reason) ?? (tlslite.available ? undefined : tlslite.reason);
 
@@ -23,27 +25,31 @@ test('tlslite-ng is at hand', { skip: process.env['CI'] === 'true' ? false : (ab
   assert.equal(absent, undefined, 'in CI the real peers must be there');
 });
 
-describe('credentials between BoringSSL and tlslite-ng', { skip: absent ?? false }, () => {
-  const made = leaf();
+describe('credentials and tlslite-ng', { skip: absent ?? false }, () => {
+  const ca = authority();
+  const made = leaf({ issuer: ca });
 
-  /** What the client saw of what was served. */
-  async function meet(algorithm: 'ECDSAP256' | 'ECDSAP384' | 'ECDSAP521', usage: Usage = 'Server') {
-    assert.ok(peers.available && tlslite.available);
+  /** The files of an issued Secret in a folder of their own, which goes when it is disposed of. */
+  async function issue(algorithm: KeyAlgorithm, usage: Usage = 'Server') {
     const directory = await mkdtemp(join(tmpdir(), 'dcred-tlslite-'));
-    try {
-      const certificate = readDelegationCertificate(made.certificatePem);
-      const key = await generateCredentialKey(algorithm);
-      const [signer, now] = [signerFromPem(made.keyPem), Math.floor(Date.now() / 1_000)];
-      const issued = await issueCredential({ certificate, signer, key, usage, lifetimeSeconds: 7_200, now });
-      for (const [name, content] of credentialFiles({ certificate, key, issued })) {
-        await writeFile(join(directory, name), content);
-      }
-      await using server = await startBoringServer({ binary: peers.serverBinary, directory });
-      const seen = await tlslite.connect({ port: server.port, name: 'web.example' });
-      return { seen, served: Buffer.from(issued.bytes).toString('hex') };
-    } finally {
-      await rm(directory, { recursive: true });
+    const certificate = readDelegationCertificate(made.certificatePem);
+    const key = await generateCredentialKey(algorithm);
+    const [signer, now] = [signerFromPem(made.keyPem), Math.floor(Date.now() / 1_000)];
+    const issued = await issueCredential({ certificate, signer, key, usage, lifetimeSeconds: 7_200, now });
+    for (const [name, content] of credentialFiles({ certificate, key, issued })) {
+      await writeFile(join(directory, name), content);
     }
+    const hex = Buffer.from(issued.bytes).toString('hex');
+    return { directory, hex, [Symbol.asyncDispose]: () => rm(directory, { recursive: true }) };
+  }
+
+  /** What tlslite-ng saw of what BoringSSL served. */
+  async function meet(algorithm: KeyAlgorithm, usage?: Usage) {
+    assert.ok(peers.available && tlslite.available);
+    await using served = await issue(algorithm, usage);
+    await using server = await startBoringServer({ binary: peers.serverBinary, directory: served.directory });
+    const seen = await tlslite.connect({ port: server.port, name: NAME });
+    return { seen, served: served.hex };
   }
 
   for (const algorithm of ['ECDSAP256', 'ECDSAP384', 'ECDSAP521'] as const) {
@@ -56,4 +62,16 @@ describe('credentials between BoringSSL and tlslite-ng', { skip: absent ?? false
   test('a credential for clients is refused', async () => {
     await assert.rejects(meet('ECDSAP256', 'Client'), /tlslite-ng: TLS/);
   });
+
+  for (const file of ['dc.pem', 'dc.bin']) {
+    test(`${file} is served by tlslite-ng without the leaf's key, and NSS uses it`, async () => {
+      assert.ok(tlslite.available);
+      await using served = await issue('ECDSAP256');
+      await using server = await tlslite.serve(served.directory, file);
+      await using nss = await createNssClient(ca.certificatePem);
+      const { connected, output, receivedCredential } = await nss.connect({ port: server.port, name: NAME });
+      assert.deepEqual([connected, receivedCredential], [true, true], output);
+      assert.equal(await tlslite.connect({ port: server.port, name: NAME }), served.hex);
+    });
+  }
 });

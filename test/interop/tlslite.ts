@@ -1,12 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Guardian } from '../controlplane/guardian.ts';
 import { buildOnce } from '../support/cache.ts';
 import { ensurePackages } from '../support/debian.ts';
-import { run, tryRun } from '../support/processes.ts';
+import { canConnect, freePort } from '../support/ports.ts';
+import { eventually, run, tryRun } from '../support/processes.ts';
 
 /**
  * tlslite-ng, a TLS implementation in Python of which nothing is shared with the other peers: the one client that shows the
- * credential which a server proved to hold the key of.
+ * credential which a server proved to hold the key of, and the one server that reads credentials as PEM.
  */
 
 const FOLDER = join(import.meta.dirname, 'tlslite');
@@ -14,7 +16,13 @@ const PYTHON = '/usr/bin/python3';
 const INSTALL_TIMEOUT_MS = 300_000;
 
 export type Tlslite =
-  | { readonly available: true; readonly connect: (server: TlsServer) => Promise<string> }
+  | {
+      readonly available: true;
+      /** The credential that the server used, as lower-case hex; `none`. Rejects with what the handshake failed by. */
+      readonly connect: (server: TlsServer) => Promise<string>;
+      /** Serves `tls.crt` and `dc.key` of a folder with one of its credential files, and without the leaf's key. */
+      readonly serve: (directory: string, credentialFile: string) => Promise<TlsliteServer>;
+    }
   | { readonly available: false; readonly reason: string };
 
 interface TlsServer {
@@ -22,6 +30,10 @@ interface TlsServer {
   readonly host?: string;
   readonly port: number;
   readonly name: string;
+}
+
+interface TlsliteServer extends AsyncDisposable {
+  readonly port: number;
 }
 
 let found: Promise<Tlslite> | undefined;
@@ -43,10 +55,13 @@ async function find(): Promise<Tlslite> {
     const words = ['-m', 'pip', 'install', ...quiet, '--no-deps', '--target', directory, '--requirement', requirements];
     await run(PYTHON, words, { timeoutMs: INSTALL_TIMEOUT_MS });
   });
-  return { available: true, connect: (server) => connect(libraries, server) };
+  return {
+    available: true,
+    connect: (server) => connect(libraries, server),
+    serve: (directory, credentialFile) => serve(libraries, directory, credentialFile),
+  };
 }
 
-/** The credential that the server used, as lower-case hex; `none`. Rejects with what the handshake failed by. */
 async function connect(libraries: string, { host = '127.0.0.1', name, port }: TlsServer): Promise<string> {
   const words = ['-B', join(FOLDER, 'client.py'), host, String(port), name];
   const { status, stderr, stdout } = await tryRun(PYTHON, words, {
@@ -54,4 +69,34 @@ async function connect(libraries: string, { host = '127.0.0.1', name, port }: Tl
   });
   if (status !== 0) throw new Error(`tlslite-ng: ${stderr.trim()}`);
   return stdout.trim();
+}
+
+async function serve(libraries: string, directory: string, credentialFile: string): Promise<TlsliteServer> {
+  const guardian = await Guardian.start('tlslite');
+  try {
+    const port = await freePort();
+    const files = ['-c', 'tls.crt', '--dc-key', 'dc.key', '--dc-file', credentialFile];
+    const words = files.map((word) => (word.startsWith('-') ? word : join(directory, word)));
+    const server = guardian.startComponent({
+      name: 'server',
+      binary: 'env',
+      args: [
+        `PYTHONPATH=${libraries}`,
+        PYTHON,
+        '-B',
+        join(libraries, 'bin', 'tls.py'),
+        'server',
+        ...words,
+        `127.0.0.1:${port}`,
+      ],
+    });
+    await eventually('tlslite-ng to listen', async () => {
+      if (server.hasExited) throw new Error(`tlslite-ng ended: ${await server.logTail()}`);
+      return (await canConnect({ host: '127.0.0.1', port })) || undefined;
+    });
+    return { port, [Symbol.asyncDispose]: () => guardian.stop() };
+  } catch (error) {
+    await guardian.stop();
+    throw error;
+  }
 }
