@@ -95,7 +95,15 @@ test('without the permission, the re-issue stands, and what is lost is counted',
   await cluster.untilSecrets(namespace, 1);
   const before = await operator.metric(LOST);
   const upgrade = (value: boolean) =>
-    cluster.plane.helm(['upgrade', 'dcred', CHART, '-n', 'dcred-system', '--set', `notifyPods=${value}`]);
+    cluster.plane.helm([
+      'upgrade',
+      'dcred',
+      CHART,
+      '-n',
+      'dcred-system',
+      '--set',
+      `webhook.enabled=false,notifyPods=${value}`,
+    ]);
   await upgrade(false);
   try {
     await reissue(namespace);
