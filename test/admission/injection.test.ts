@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { PODS } from '../../src/kubernetes/resource-type.ts';
-import { type Cluster, startCluster } from '../cluster/cluster.ts';
-import { type OperatorProcess, startOperator } from '../cluster/operator-process.ts';
+import type { Cluster } from '../cluster/cluster.ts';
 import { assertServes } from '../cluster/verification.ts';
 import { createTestAuthority } from '../support/certificates.ts';
 import { eventually } from '../support/processes.ts';
+import { type InjectionScenario, startInjectionScenario } from './scenario.ts';
 import { CERT_SECRET, CONFIGURATION, pointAt, SYSTEM, startWebhook, type WebhookProcess } from './webhook-process.ts';
 
 type Pod = KubernetesObject<{
@@ -23,22 +23,15 @@ type Pod = KubernetesObject<{
 const LABELS = { app: 'web', 'dcred.dev/inject': 'web' };
 const FORGED = { 'secret.dcred.dev/web': 'somebody-elses' };
 
+let scenario: InjectionScenario;
 let cluster: Cluster;
-let operator: OperatorProcess;
 let webhook: WebhookProcess;
 
 before(async () => {
-  cluster = await startCluster({ controllerManager: true, webhook: true });
-  webhook = await startWebhook(cluster);
-  await pointAt(cluster, webhook.port);
-  await webhook.ready();
-  operator = await startOperator({ kubeconfig: cluster.operatorKubeconfig });
+  scenario = await startInjectionScenario();
+  ({ cluster, webhook } = scenario);
 });
-after(async () => {
-  await operator?.stop();
-  await webhook?.stop();
-  await cluster?.[Symbol.asyncDispose]();
-});
+after(() => scenario?.[Symbol.asyncDispose]());
 
 async function served(): Promise<string> {
   const namespace = await cluster.namespace();

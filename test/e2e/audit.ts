@@ -66,7 +66,9 @@ export class AuditLog {
 
   /** The creations so far, in the order in which they were answered. */
   async read(): Promise<readonly AuditedRequest[]> {
-    const lines = (await readFile(this.#path, 'utf8')).split('\n').filter((line) => line !== '');
+    const text = await readFile(this.#path, 'utf8');
+    // What follows the last end of a line is being written.
+    const lines = text.split('\n').slice(0, -1);
     return lines
       .map((line) => JSON.parse(line) as AuditedRequest)
       .filter(({ responseStatus }) => responseStatus?.code === 201)

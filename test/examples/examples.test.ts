@@ -5,11 +5,10 @@ import { parseReload } from '../../src/api/reload-spec.ts';
 import { CREDENTIAL_FILE_NAMES } from '../../src/credential/files.ts';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { PODS } from '../../src/kubernetes/resource-type.ts';
-import { pointAt, startWebhook, type WebhookProcess } from '../admission/webhook-process.ts';
+import { type InjectionScenario, startInjectionScenario } from '../admission/scenario.ts';
 import type { Manifest } from '../chart/chart.ts';
 import { createRestrictedNamespaces } from '../chart/cluster.ts';
-import { type Cluster, type Secret, startCluster } from '../cluster/cluster.ts';
-import { type OperatorProcess, startOperator } from '../cluster/operator-process.ts';
+import type { Cluster, Secret } from '../cluster/cluster.ts';
 import { assertServes } from '../cluster/verification.ts';
 import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
 import { type Example, examples, manifests, read } from './examples.ts';
@@ -28,24 +27,16 @@ const LABEL = 'dcred.dev/inject';
 const RELOAD = 'dcred.dev/reload';
 
 const all = await examples();
+let scenario: InjectionScenario;
 let cluster: Cluster;
-let webhook: WebhookProcess;
-let operator: OperatorProcess;
 let authority: TestAuthority;
 
 before(async () => {
   authority = await createTestAuthority();
-  cluster = await startCluster({ controllerManager: true, webhook: true });
-  webhook = await startWebhook(cluster);
-  await pointAt(cluster, webhook.port);
-  await webhook.ready();
-  operator = await startOperator({ kubeconfig: cluster.operatorKubeconfig });
+  scenario = await startInjectionScenario();
+  ({ cluster } = scenario);
 });
-after(async () => {
-  await operator?.stop();
-  await webhook?.stop();
-  await cluster?.[Symbol.asyncDispose]();
-});
+after(() => scenario?.[Symbol.asyncDispose]());
 
 /** As strict as kubectl can be: unknown fields and warnings, PodSecurity's among them, are errors. */
 async function apply(namespace: string, input: string, ...more: readonly string[]): Promise<void> {
