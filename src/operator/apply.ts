@@ -1,4 +1,7 @@
-/** The only writes of Secrets, and the end of a pod's wait for one. Each step is one request, or a look and one request; a crash between any two leaves nothing half. */
+/**
+ * The only writes of Secrets, and the end of a pod's wait for one. Each step is one request, or a look and one request; a crash
+ * between any two leaves nothing half.
+ */
 import type { DelegatedCredential } from '../api/delegated-credential.ts';
 import { CertificateError } from '../credential/errors.ts';
 import { formatTime } from '../credential/time.ts';
@@ -222,7 +225,7 @@ export class Applier {
       return { podResourceVersion: await liftGate(this.#options.client, pod, key.resource, signal) };
     } catch (error) {
       if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) {
-        throw new StaleCacheError(`pod "${pod.name}" is gone`, undefined, { cause: error });
+        throw new StaleCacheError(`pod "${pod.name}" has changed or is gone`, undefined, { cause: error });
       }
       if (!isApiError(error, 'Forbidden')) throw error;
       throw new PodFailure(

@@ -20,7 +20,8 @@ interface Call {
   readonly preconditions?: unknown;
 }
 
-type Answers = Partial<Readonly<Record<'create' | 'replace' | 'delete' | 'get', () => KubernetesObject | undefined>>>;
+type Verb = 'create' | 'replace' | 'delete' | 'get' | 'strategicMergePatch';
+type Answers = Partial<Readonly<Record<Verb, () => KubernetesObject | undefined>>>;
 
 /** A fake of the API server that answers as it is told and remembers what it was asked. */
 function fakeClient(answers: Answers): { readonly client: ApiClient; readonly calls: Call[] } {
@@ -33,6 +34,8 @@ function fakeClient(answers: Answers): { readonly client: ApiClient; readonly ca
     create: async (_type: unknown, object: KubernetesObject) => answer('create', object.metadata.name),
     replace: async (_type: unknown, object: KubernetesObject) => answer('replace', object.metadata.name),
     get: async (_type: unknown, ref: { name: string }) => answer('get', ref.name),
+    strategicMergePatch: async (_type: unknown, ref: { name: string }, patch: unknown) =>
+      answer('strategicMergePatch', ref.name, patch),
     delete: async (_type: unknown, ref: { name: string }, options: { preconditions?: unknown }) =>
       answer('delete', ref.name, options.preconditions),
   };
@@ -169,6 +172,38 @@ describe('a re-issue that was planned on old knowledge', () => {
     const { client, calls } = fakeClient({ replace: refusal('Invalid', 422, 'metadata.annotations: Too long') });
     await assert.rejects(applier(client).apply(DUE, subject(), SIGNAL), { code: 'SecretRefused' });
     assert.equal(calls.length, 1);
+  });
+});
+
+describe('a gate', () => {
+  const lift = (answers: Answers) => {
+    const { calls, client } = fakeClient(answers);
+    return { calls, done: applier(client).apply({ kind: 'ungate' }, subject(), SIGNAL) };
+  };
+
+  test('goes with the annotation that tells of it, from that very pod', async () => {
+    const { calls, done } = lift({});
+    assert.deepEqual(await done, { podResourceVersion: '8' });
+    const preconditions = {
+      metadata: { uid: 'uid-of-web-0', annotations: { 'gate.dcred.dev/web': null } },
+      spec: { schedulingGates: [{ $patch: 'delete', name: 'gate.dcred.dev/web' }] },
+    };
+    assert.deepEqual(calls, [{ verb: 'strategicMergePatch', name: 'web-0', preconditions }]);
+  });
+
+  for (const reason of ['NotFound', 'Conflict']) {
+    test(`of a pod that is gone or another one (${reason}): it is looked at again`, async () => {
+      await assert.rejects(lift({ strategicMergePatch: refusal(reason, 409) }).done, StaleCacheError);
+    });
+  }
+
+  test('that dcred may not lift is for a person to mend', async () => {
+    const { done } = lift({ strategicMergePatch: refusal('Forbidden', 403, 'pods "web-0" is forbidden') });
+    await assert.rejects(done, { code: 'GateNotLifted', message: /dcred may not patch pods here .*is forbidden/ });
+  });
+
+  test('that cannot be lifted now is tried again', async () => {
+    await assert.rejects(lift({ strategicMergePatch: refusal('InternalError', 500) }).done, ApiError);
   });
 });
 
