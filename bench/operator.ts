@@ -8,10 +8,10 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Pool } from 'undici';
-import { loadConnection } from '../src/kubernetes/connection.ts';
+import { loadConnection } from '../src/kubernetes/connection/connection.ts';
 import { type Cluster, startCluster } from '../test/cluster/cluster.ts';
-import { createTestAuthority } from '../test/support/certificates.ts';
-import { endChild } from '../test/support/processes.ts';
+import { createTestAuthority } from '../testing/support/certificates.ts';
+import { endChild } from '../testing/support/processes.ts';
 
 const BUNDLE = join(import.meta.dirname, '..', 'dist', 'dcred.js');
 const STARTS = 5;

@@ -6,10 +6,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { progressReporter } from '../test/controlplane/build-progress.ts';
-import { type ControlPlane, startControlPlane } from '../test/controlplane/control-plane.ts';
-import { createTestAuthority } from '../test/support/certificates.ts';
-import { endChild, eventually, tryRun } from '../test/support/processes.ts';
+import { progressReporter } from '../testing/controlplane/build-progress.ts';
+import { type ControlPlane, startControlPlane } from '../testing/controlplane/control-plane.ts';
+import { createTestAuthority } from '../testing/support/certificates.ts';
+import { endChild, eventually, tryRun } from '../testing/support/processes.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const BUNDLE = join(ROOT, 'dist', 'dcred.js');

@@ -6,14 +6,14 @@
 import { spawn } from 'node:child_process';
 import { glob } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ensureBinaries } from '../test/controlplane/binaries.ts';
-import { progressReporter } from '../test/controlplane/build-progress.ts';
 import { whyNoFirefox } from '../test/e2e/firefox.ts';
 import { whyNoNode } from '../test/e2e/requirements.ts';
 import { findPeers } from '../test/interop/peers.ts';
 import { findTlslite } from '../test/interop/tlslite.ts';
-import { ensureNodeBinaries } from '../test/node/binaries.ts';
-import { run } from '../test/support/processes.ts';
+import { ensureBinaries } from '../testing/controlplane/binaries.ts';
+import { progressReporter } from '../testing/controlplane/build-progress.ts';
+import { ensureNodeBinaries } from '../testing/node/binaries.ts';
+import { run } from '../testing/support/processes.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const BINARIES = [

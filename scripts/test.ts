@@ -5,8 +5,8 @@
 import { spawn } from 'node:child_process';
 import { glob } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ensureBinaries } from '../test/controlplane/binaries.ts';
-import { progressReporter } from '../test/controlplane/build-progress.ts';
+import { ensureBinaries } from '../testing/controlplane/binaries.ts';
+import { progressReporter } from '../testing/controlplane/build-progress.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 /** The end-to-end tests need a node of their own: `make e2e`. */

@@ -1,9 +1,9 @@
 /** Prometheus metrics of the webhook. Every series that can be known beforehand starts at 0. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { ApiCall } from '../kubernetes/api-types.ts';
-import type { ReflectorEvent } from '../kubernetes/reflector.ts';
-import type { CertificateEvent } from './certificate-keeper.ts';
-import type { AdmissionObservation } from './server.ts';
+import type { ReflectorEvent } from '../kubernetes/cache/reflector.ts';
+import type { ApiCall } from '../kubernetes/client/api-types.ts';
+import type { AdmissionObservation } from './serving/server.ts';
+import type { CertificateEvent } from './serving/serving-certificate-rotator.ts';
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1];
 

@@ -3,17 +3,20 @@
  *
  *   listen -> certificate (issued or found, trusted) -> ready -> SIGTERM: not ready, drains -> end
  */
-import type { ApiClient } from '../kubernetes/api-client.ts';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
-import { CertificateKeeper, type CertificateKeeperOptions } from './certificate-keeper.ts';
-import type { InjectionOptions } from './inject.ts';
+import type { InjectionOptions } from './injection/inject.ts';
+import type { RandomBytes } from './injection/secret-name.ts';
 import type { WebhookMetrics } from './metrics.ts';
-import type { RandomBytes } from './secret-name.ts';
-import { type Address, AdmissionServer } from './server.ts';
+import { type Address, AdmissionServer } from './serving/server.ts';
+import {
+  ServingCertificateRotator,
+  type ServingCertificateRotatorOptions,
+} from './serving/serving-certificate-rotator.ts';
 
 export interface WebhookOptions
-  extends Pick<CertificateKeeperOptions, 'secret' | 'configuration' | 'names' | 'lifetimeMs' | 'trustDelayMs'> {
+  extends Pick<ServingCertificateRotatorOptions, 'secret' | 'configuration' | 'names' | 'lifetimeMs' | 'trustDelayMs'> {
   readonly client: ApiClient;
   readonly address: Address;
   readonly metrics: WebhookMetrics;
@@ -30,7 +33,7 @@ export interface WebhookOptions
 export class Webhook {
   readonly #options: WebhookOptions;
   readonly #server: AdmissionServer;
-  readonly #keeper: CertificateKeeper;
+  readonly #keeper: ServingCertificateRotator;
   #draining = false;
 
   constructor(options: WebhookOptions) {
@@ -41,7 +44,7 @@ export class Webhook {
       random: randomBytes,
       observe: (observation) => metrics.admission(observation),
     });
-    this.#keeper = new CertificateKeeper({
+    this.#keeper = new ServingCertificateRotator({
       ...options,
       onServe: (certificate) => this.#server.use(certificate),
       observe: (event) => metrics.certificateEvent(event),

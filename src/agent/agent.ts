@@ -1,7 +1,7 @@
 /**
  * Follows mounted Secrets, and tells a server when there is something new that is good.
  *
- *   changed? -> read one generation -> judge it -(all good)-> still the present one? -> tell the server -> served
+ *   changed? -> read one mountedVersion -> checkPair it -(all good)-> still the present one? -> tell the server -> served
  *      ^               '--(bad)-- report, keep quiet --'              '--(failed)-- back-off, again --'
  *
  * Level-based: what counts is what is mounted now and what the server was last told of, not which notices came. A server reads
@@ -10,14 +10,14 @@
 import { createHash } from 'node:crypto';
 import { formatReload, type ReloadSpec } from '../api/reload-spec.ts';
 import type { Usage } from '../credential/scheme.ts';
-import { formatTime } from '../credential/time.ts';
 import { Backoff } from '../kubernetes/backoff.ts';
 import { delay } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
+import { formatRfc3339 } from '../text/rfc3339.ts';
+import { type BadPair, checkPair, type GoodPair } from './check-pair.ts';
 import { DirectoryWatch } from './directory-watch.ts';
-import { GenerationError, generationName, readGeneration } from './generation.ts';
-import { type BadPair, type GoodPair, judge } from './judge.ts';
 import type { AgentMetrics } from './metrics.ts';
+import { MountedVersionError, mountedVersionName, readMountedVersion } from './mounted-version.ts';
 import { startedAt } from './processes.ts';
 import { find, type ReloadOptions, reload } from './reload.ts';
 
@@ -36,7 +36,7 @@ export interface AgentOptions extends ReloadOptions {
 
 interface Mounted {
   readonly directory: string;
-  generation: string | undefined;
+  mountedVersion: string | undefined;
   placedAtMs: number;
   verdict: GoodPair | BadPair;
 }
@@ -74,7 +74,7 @@ export class Agent {
     this.#options = options;
     this.#mounted = options.directories.map((directory) => ({
       directory,
-      generation: undefined,
+      mountedVersion: undefined,
       placedAtMs: 0,
       verdict: UNREAD,
     }));
@@ -96,7 +96,7 @@ export class Agent {
       return `${bad.directory}: ${bad.verdict.message}`;
     }
     if (this.#now() < this.#servedUntil) return undefined;
-    return `the credential that the server was last told of expired at ${formatTime(this.#servedUntil)}`;
+    return `the credential that the server was last told of expired at ${formatRfc3339(this.#servedUntil)}`;
   }
 
   /** Runs until the signal. Rejects for nothing that is in a mounted directory or said by a server. */
@@ -150,17 +150,17 @@ export class Agent {
   }
 
   async #look(mounted: Mounted, signal: AbortSignal): Promise<void> {
-    const { directory, generation, verdict } = mounted;
-    const present = await generationName(directory);
-    if (verdict.ok && present === generation && this.#now() < verdict.expiresAt) return;
-    const found = await this.#judge(mounted, signal);
+    const { directory, mountedVersion, verdict } = mounted;
+    const present = await mountedVersionName(directory);
+    if (verdict.ok && present === mountedVersion && this.#now() < verdict.expiresAt) return;
+    const found = await this.#checkPair(mounted, signal);
     const { log, metrics } = this.#options;
     mounted.verdict = found;
     if (found.ok) {
       metrics.checked('verified');
       metrics.mounted(directory, found.expiresAt);
       const { certificateSha256, expiresAt, keyAlgorithm } = found;
-      const fields = { directory, certificateSha256, keyAlgorithm, expiresAt: formatTime(expiresAt) };
+      const fields = { directory, certificateSha256, keyAlgorithm, expiresAt: formatRfc3339(expiresAt) };
       log.info(fields, 'a credential is there and verified');
       return;
     }
@@ -173,15 +173,15 @@ export class Agent {
     );
   }
 
-  async #judge(mounted: Mounted, signal: AbortSignal): Promise<GoodPair | BadPair> {
+  async #checkPair(mounted: Mounted, signal: AbortSignal): Promise<GoodPair | BadPair> {
     const { directory } = mounted;
     try {
-      const { files, name, placedAtMs } = await readGeneration(directory, signal);
-      mounted.generation = name;
+      const { files, name, placedAtMs } = await readMountedVersion(directory, signal);
+      mounted.mountedVersion = name;
       mounted.placedAtMs = placedAtMs;
-      return judge(files, this.#options.usage, this.#now());
+      return checkPair(files, this.#options.usage, this.#now());
     } catch (error) {
-      if (!(error instanceof GenerationError)) throw error;
+      if (!(error instanceof MountedVersionError)) throw error;
       return { ok: false, code: error.code, message: error.message };
     }
   }
@@ -213,8 +213,8 @@ export class Agent {
   }
 
   async #isPresent(): Promise<boolean> {
-    const names = await Promise.all(this.#mounted.map(({ directory }) => generationName(directory)));
-    return this.#mounted.every(({ generation }, position) => generation === names[position]);
+    const names = await Promise.all(this.#mounted.map(({ directory }) => mountedVersionName(directory)));
+    return this.#mounted.every(({ mountedVersion }, position) => mountedVersion === names[position]);
   }
 
   async #tell({ spec }: Target, signal: AbortSignal): Promise<boolean> {
@@ -269,4 +269,4 @@ const UNREADABLE = {
   Unreadable: true,
   TooLarge: true,
   Restless: true,
-} as const satisfies Readonly<Record<GenerationError['code'], true>>;
+} as const satisfies Readonly<Record<MountedVersionError['code'], true>>;

@@ -12,7 +12,10 @@ interface Family {
 }
 
 const FAMILIES = {
-  dcred_agent_checks_total: { type: 'counter', help: 'Generations of mounted files that were looked at, by outcome.' },
+  dcred_agent_checks_total: {
+    type: 'counter',
+    help: 'Mounted versions of mounted files that were looked at, by outcome.',
+  },
   dcred_agent_reloads_total: { type: 'counter', help: 'Attempts to tell a server of a new credential, by outcome.' },
   dcred_agent_last_reload_timestamp_seconds: { type: 'gauge', help: 'When a server was last told with success.' },
   dcred_agent_credential_expiry_timestamp_seconds: { type: 'gauge', help: 'When the mounted credential expires.' },

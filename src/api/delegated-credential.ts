@@ -266,7 +266,7 @@ export const RESOURCE_RULES: readonly CelRule[] = [
 ];
 
 /** The object as the API server serves it; `spec` is parsed, so that defaults hold even where the API server set none. */
-export interface DelegatedCredential {
+export interface DelegatedCredentialResource {
   readonly metadata: {
     readonly name: string;
     readonly namespace: string;

@@ -1,7 +1,7 @@
 /** From what the API server serves to a DelegatedCredential that the operator can rely on. */
 import * as z from 'zod';
 import {
-  type DelegatedCredential,
+  type DelegatedCredentialResource,
   type DelegatedCredentialStatus,
   specSchema,
   statusSchema,
@@ -10,7 +10,7 @@ import { RENEW_REQUESTED_AT, readRenewRequest } from './renew-request.ts';
 
 /** A resource whose spec the schema refuses. It has a name, so that somebody can be told. */
 export interface UnreadableResource {
-  readonly metadata: DelegatedCredential['metadata'];
+  readonly metadata: DelegatedCredentialResource['metadata'];
   readonly status: DelegatedCredentialStatus;
   /** What is wrong, in one line, with the path of every field. */
   readonly problem: string;
@@ -30,7 +30,7 @@ const metadataSchema = z.object({
  * object that does not fit is returned as unreadable, never thrown, so that the others are served.
  * Throws only when there is no metadata to speak of, which no API server sends.
  */
-export function readDelegatedCredential(raw: unknown): DelegatedCredential | UnreadableResource {
+export function readDelegatedCredential(raw: unknown): DelegatedCredentialResource | UnreadableResource {
   const { annotations, ...identity } = z.object({ metadata: metadataSchema }).parse(raw).metadata;
   // The one annotation that means something: others may be as long as the object itself.
   const requested = annotations?.[RENEW_REQUESTED_AT];
@@ -42,7 +42,9 @@ export function readDelegatedCredential(raw: unknown): DelegatedCredential | Unr
   return { metadata, status, problem: describe(spec.error) };
 }
 
-export function isReadable(resource: DelegatedCredential | UnreadableResource): resource is DelegatedCredential {
+export function isReadable(
+  resource: DelegatedCredentialResource | UnreadableResource,
+): resource is DelegatedCredentialResource {
   return 'spec' in resource;
 }
 

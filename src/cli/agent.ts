@@ -111,7 +111,7 @@ async function waitOnce(agent: Agent, timeoutMs: number, io: CommandIo): Promise
 
 async function serve(address: NonNullable<ReturnType<typeof readAddress>>, agent: Agent, metrics: AgentMetrics) {
   const { METRICS_TYPE } = await import('../agent/metrics.ts');
-  const { probe, serveHttp } = await import('../operator/http-server.ts');
+  const { probe, serveHttp } = await import('./http-server.ts');
   const scrape = async () => ({
     status: 200,
     type: METRICS_TYPE,

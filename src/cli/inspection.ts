@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
 import { type Certificate, readCertificate, readCertificateChain } from '../credential/certificate.ts';
 import { credentialKeyFromPem } from '../credential/credential-key.ts';
-import { judgeDelegation, judgeValidity } from '../credential/delegation-certificate.ts';
+import { checkCertificateValidity, checkDelegation } from '../credential/delegation-certificate.ts';
 import { CertificateError, CredentialKeyError, MalformedCredentialError } from '../credential/errors.ts';
 import { type CredentialFile, type CredentialFormat, readCredentialFile } from '../credential/formats.ts';
 import { schemeByCode, schemeBySubjectPublicKeyInfo, type Usage } from '../credential/scheme.ts';
-import { formatTime } from '../credential/time.ts';
 import { verifyCredential } from '../credential/verify.ts';
 import { decodeDelegatedCredential } from '../credential/wire.ts';
-import type { SecretManifest } from './manifest.ts';
+import { formatRfc3339 } from '../text/rfc3339.ts';
+import type { SecretInput } from './manifest.ts';
 
 /** What `dcred inspect` finds; printed as text, or as it is with `-o json`. Holds nothing secret. */
 export type Inspection = CredentialInspection | CertificateInspection | SecretInspection;
@@ -77,7 +77,7 @@ export function inspectCredential(file: CredentialFile, now: number, leaf?: Cert
     bytes: file.bytes.length,
     ...(file.usage === undefined ? {} : { usage: file.usage }),
     validTime: credential.validTime,
-    ...(beside === undefined ? {} : { expiresAt: formatTime(beside.notBefore + credential.validTime) }),
+    ...(beside === undefined ? {} : { expiresAt: formatRfc3339(beside.notBefore + credential.validTime) }),
     keyAlgorithm: schemeBySubjectPublicKeyInfo(spki)?.keyAlgorithm ?? 'unknown',
     publicKeySha256: createHash('sha256').update(spki).digest('hex'),
     dcCertVerifyAlgorithm: schemeName(credential.dcCertVerifyAlgorithm),
@@ -93,16 +93,16 @@ export function inspectCertificate(
   now: number,
   role: 'leaf' | 'issuer' = 'leaf',
 ): CertificateInspection {
-  const refusal = judgeDelegation(certificate);
-  const found = [role === 'leaf' ? refusal : undefined, judgeValidity(certificate, now)];
+  const refusal = checkDelegation(certificate);
+  const found = [role === 'leaf' ? refusal : undefined, checkCertificateValidity(certificate, now)];
   const problems = found.filter((problem) => problem !== undefined);
   return {
     kind: 'Certificate',
     subject: certificate.subject,
     dnsNames: certificate.dnsNames,
     sha256: certificate.sha256,
-    notBefore: formatTime(certificate.notBefore),
-    notAfter: formatTime(certificate.notAfter),
+    notBefore: formatRfc3339(certificate.notBefore),
+    notAfter: formatRfc3339(certificate.notAfter),
     key: certificate.keyAlgorithm ?? certificate.keyDescription,
     authority: certificate.authority,
     canDelegate: refusal === undefined,
@@ -121,7 +121,7 @@ export function inspectDer(der: Uint8Array, now: number): CertificateInspection 
 }
 
 /** Never throws for what stands in the Secret: it becomes a problem. */
-export function inspectSecret(secret: SecretManifest, now: number): SecretInspection {
+export function inspectSecret(secret: SecretInput, now: number): SecretInspection {
   const problems: Problem[] = [];
   const attempt = <T>(key: string, work: (content: Uint8Array) => T): T | undefined => {
     const content = secret.data.get(key);

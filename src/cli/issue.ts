@@ -10,8 +10,8 @@ import { type IssuedCredential, issueCredential } from '../credential/issue.ts';
 import { MAX_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { KEY_ALGORITHMS, type KeyAlgorithm, USAGES, type Usage } from '../credential/scheme.ts';
 import { assertSignerMatches, signerFromPem } from '../credential/signer.ts';
-import { formatTime } from '../credential/time.ts';
 import { verifyCredential } from '../credential/verify.ts';
+import { formatRfc3339 } from '../text/rfc3339.ts';
 import { type Command, CommandError, UsageError } from './command.ts';
 import { namingFile, reading } from './credential-input.ts';
 import { formatDuration, parseDuration } from './duration.ts';
@@ -137,7 +137,7 @@ function describe({
   return [
     `Issued a ${usage} credential on ${certificate.subject || 'a certificate without a subject'}`,
     `  key      ${keyAlgorithm}`,
-    `  expires  ${formatTime(expiresAt)} (in ${formatDuration(life)}${note})`,
+    `  expires  ${formatRfc3339(expiresAt)} (in ${formatDuration(life)}${note})`,
     `  files    ${directory}: ${names.join(' ')}`,
     '',
   ].join('\n');

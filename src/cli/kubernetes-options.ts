@@ -1,10 +1,10 @@
 /** The flags that every command with a cluster shares; they follow kubectl. */
 import { hostname } from 'node:os';
-import { ApiClient } from '../kubernetes/api-client.ts';
-import type { ApiCall } from '../kubernetes/api-types.ts';
+import { FIELD_MANAGER } from '../issued-secret/names.ts';
+import { ApiClient } from '../kubernetes/client/api-client.ts';
+import type { ApiCall } from '../kubernetes/client/api-types.ts';
 import { systemClock } from '../kubernetes/clock.ts';
-import { type Connection, loadConnection } from '../kubernetes/connection.ts';
-import { FIELD_MANAGER } from '../operator/names.ts';
+import { type Connection, loadConnection } from '../kubernetes/connection/connection.ts';
 import { VERSION } from '../version.ts';
 import type { CommandArguments, CommandIo, OptionSpec } from './command.ts';
 

@@ -1,7 +1,7 @@
 import { CommandError } from './command.ts';
 
 /** What matters of a Secret in a manifest; `data` is decoded. */
-export interface SecretManifest {
+export interface SecretInput {
   readonly namespace: string | undefined;
   readonly name: string;
   readonly type: string;
@@ -15,7 +15,7 @@ export function looksLikeManifest(text: string): boolean {
 }
 
 /** The Secrets of a manifest: one, several documents, or a List. Throws CommandError when there is none. */
-export async function readSecretManifests(text: string, source: string): Promise<readonly SecretManifest[]> {
+export async function readSecretManifests(text: string, source: string): Promise<readonly SecretInput[]> {
   const documents = text.trimStart().startsWith('{') ? [parseJson(text, source)] : await parseYaml(text, source);
   const objects = documents.flatMap((document) =>
     isRecord(document) && Array.isArray(document['items']) ? document['items'] : [document],
@@ -26,7 +26,7 @@ export async function readSecretManifests(text: string, source: string): Promise
   throw new CommandError(`${source}: expected a Secret manifest; found ${kinds.join(', ') || 'no Kubernetes object'}`);
 }
 
-function readSecret(object: Readonly<Record<string, unknown>>): SecretManifest {
+function readSecret(object: Readonly<Record<string, unknown>>): SecretInput {
   const metadata = isRecord(object['metadata']) ? object['metadata'] : {};
   const data = new Map<string, Uint8Array>();
   for (const [key, value] of strings(object['data'])) data.set(key, Uint8Array.from(Buffer.from(value, 'base64')));

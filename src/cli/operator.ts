@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { systemClock } from '../kubernetes/clock.ts';
-import { LeaderElector } from '../kubernetes/leader-election.ts';
-import { type Answer, type HttpServer, probe, serveHttp } from '../operator/http-server.ts';
+import { LeaderElector } from '../kubernetes/leader/leader-election.ts';
 import { OperatorMetrics } from '../operator/metrics.ts';
 import { Operator } from '../operator/operator.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
+import { type Answer, type HttpServer, probe, serveHttp } from './http-server.ts';
 import { connect, createClient, instanceName, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
 

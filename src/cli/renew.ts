@@ -1,8 +1,8 @@
-import { formatTime } from '../credential/time.ts';
 import { systemClock } from '../kubernetes/clock.ts';
 import { describePending, type Progress, progressBar, progressLine, summary } from '../renew/progress.ts';
 import { findTargets, type Request, requestRenewal, type Selection, type Target } from '../renew/request.ts';
 import { waitForRenewal } from '../renew/wait.ts';
+import { formatRfc3339 } from '../text/rfc3339.ts';
 import {
   type Command,
   type CommandArguments,
@@ -125,7 +125,7 @@ interface Waited {
 
 function json(targets: readonly Target[], { requestedAt }: Request, waited?: Waited): string {
   const outcome = {
-    requestedAt: formatTime(Math.ceil(requestedAt)),
+    requestedAt: formatRfc3339(Math.ceil(requestedAt)),
     resources: targets,
     ...(waited !== undefined && {
       complete: waited.complete,

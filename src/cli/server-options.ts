@@ -1,8 +1,8 @@
 /** The flags that every long-running command shares, and what becomes of them. */
 import { pino } from 'pino';
 import type { Logger } from '../kubernetes/log.ts';
-import { parseAddress } from '../operator/http-server.ts';
 import { type CommandArguments, type CommandIo, type OptionSpec, UsageError } from './command.ts';
+import { parseAddress } from './http-server.ts';
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 

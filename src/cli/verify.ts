@@ -1,7 +1,7 @@
 import type { Certificate } from '../credential/certificate.ts';
 import { USAGES, type Usage } from '../credential/scheme.ts';
-import { formatTime } from '../credential/time.ts';
 import { type VerifyRequest, type VerifyResult, verifyCredential } from '../credential/verify.ts';
+import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { Command } from './command.ts';
 import { readChainFile, readCredential, readCredentialKeyFile } from './credential-input.ts';
 import { formatDuration } from './duration.ts';
@@ -105,7 +105,7 @@ function formatLine({ message, name, ok }: Line): string {
 
 function accepted(result: VerifyResult, now: number): string {
   if (!result.ok) throw new TypeError('a credential whose every check holds was refused');
-  return `\nGood until ${formatTime(result.expiresAt)} (${formatDuration(result.expiresAt - now)} remain)\n`;
+  return `\nGood until ${formatRfc3339(result.expiresAt)} (${formatDuration(result.expiresAt - now)} remain)\n`;
 }
 
 function refused(failed: readonly Line[]): string {

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { isIP } from 'node:net';
-import type { AgentImage } from '../admission/inject-agent.ts';
+import type { AgentImage } from '../admission/injection/inject-agent.ts';
 import { systemClock } from '../kubernetes/clock.ts';
-import { type HttpServer, probe, serveHttp } from '../operator/http-server.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { parseDuration } from './duration.ts';
+import { type HttpServer, probe, serveHttp } from './http-server.ts';
 import { connect, createClient, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
 

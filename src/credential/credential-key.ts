@@ -20,10 +20,10 @@ const generateKeyPairAsync = promisify(generateKeyPair);
  * on a busy machine milliseconds of waiting for its turn. 1 to 2 ms of such a thread for P-384 and P-521.
  */
 export async function generateCredentialKey(algorithm: KeyAlgorithm): Promise<CredentialKey> {
-  const { keyType, namedCurve, quickKeys } = schemeByKeyAlgorithm(algorithm);
+  const { keyType, namedCurve, syncKeygen } = schemeByKeyAlgorithm(algorithm);
   // node's types know the kinds of keys one by one.
   const [kind, options] = [keyType as 'ec', (namedCurve === undefined ? {} : { namedCurve }) as { namedCurve: string }];
-  const { privateKey, publicKey } = quickKeys
+  const { privateKey, publicKey } = syncKeygen
     ? generateKeyPairSync(kind, options)
     : await generateKeyPairAsync(kind, options);
   return credentialKey(privateKey, algorithm, publicKey);

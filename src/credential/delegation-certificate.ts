@@ -1,7 +1,7 @@
+import { formatRfc3339 } from '../text/rfc3339.ts';
 import { type Certificate, DELEGATION_USAGE_OID, readCertificateChain } from './certificate.ts';
 import { CertificateError } from './errors.ts';
 import { type KeyAlgorithm, schemeByKeyAlgorithm } from './scheme.ts';
-import { formatTime } from './time.ts';
 
 /** A leaf that may sign delegated credentials (RFC 9345 section 4.2) with a key that browsers accept. */
 export interface DelegationCertificate extends Certificate {
@@ -12,7 +12,7 @@ export interface DelegationCertificate extends Certificate {
 }
 
 /**
- * Reads a PEM chain whose first certificate is to sign credentials. Looks at no clock: see `judgeValidity`.
+ * Reads a PEM chain whose first certificate is to sign credentials. Looks at no clock: see `checkCertificateValidity`.
  * Throws CertificateError with the reason it cannot.
  */
 export function readDelegationCertificate(chainPem: string): DelegationCertificate {
@@ -23,18 +23,22 @@ export function readDelegationCertificate(chainPem: string): DelegationCertifica
       `the first certificate is "${leaf.subject}", a CA: put the leaf first, then its chain`,
     );
   }
-  const refusal = judgeDelegation(leaf);
+  const refusal = checkDelegation(leaf);
   if (refusal !== undefined) throw refusal;
   return leaf as DelegationCertificate;
 }
 
 /** Why this certificate cannot sign credentials that peers accept, or undefined when it can. */
-export function judgeDelegation(certificate: Certificate): CertificateError | undefined {
-  return judgeKey(certificate) ?? judgeExtensions(certificate);
+export function checkDelegation(certificate: Certificate): CertificateError | undefined {
+  return checkCertificateKey(certificate) ?? checkCertificateExtensions(certificate);
 }
 
 /** Browsers accept credentials signed by ECDSA leaves only. */
-export function judgeKey({ keyAlgorithm, keyDescription, subject }: Certificate): CertificateError | undefined {
+export function checkCertificateKey({
+  keyAlgorithm,
+  keyDescription,
+  subject,
+}: Certificate): CertificateError | undefined {
   if (keyAlgorithm !== undefined && schemeByKeyAlgorithm(keyAlgorithm).delegates) return undefined;
   return new CertificateError(
     'CertificateKeyUnsupported',
@@ -44,7 +48,7 @@ export function judgeKey({ keyAlgorithm, keyDescription, subject }: Certificate)
 }
 
 /** RFC 9345 section 4.2. */
-export function judgeExtensions(certificate: Certificate): CertificateError | undefined {
+export function checkCertificateExtensions(certificate: Certificate): CertificateError | undefined {
   const { authority, delegationUsage, digitalSignature, subject } = certificate;
   const refuse = (message: string) =>
     new CertificateError('CertificateCannotDelegate', `the certificate "${subject}" ${message}`);
@@ -80,20 +84,20 @@ export function judgeExtensions(certificate: Certificate): CertificateError | un
 }
 
 /** Why the certificate is not valid at `now` (seconds since the epoch), or undefined when it is. */
-export function judgeValidity(
+export function checkCertificateValidity(
   { notAfter, notBefore, subject }: Pick<Certificate, 'subject' | 'notBefore' | 'notAfter'>,
   now: number,
 ): CertificateError | undefined {
   if (now < notBefore) {
     return new CertificateError(
       'CertificateInvalid',
-      `the certificate "${subject}" is not valid before ${formatTime(notBefore)}, and it is ${formatTime(now)}: wait, or use one ` +
+      `the certificate "${subject}" is not valid before ${formatRfc3339(notBefore)}, and it is ${formatRfc3339(now)}: wait, or use one ` +
         'that is valid now',
     );
   }
   if (now <= notAfter) return undefined;
   return new CertificateError(
     'CertificateInvalid',
-    `the certificate "${subject}" expired at ${formatTime(notAfter)}, and it is ${formatTime(now)}: renew it`,
+    `the certificate "${subject}" expired at ${formatRfc3339(notAfter)}, and it is ${formatRfc3339(now)}: renew it`,
   );
 }

@@ -1,7 +1,7 @@
+import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { Certificate } from './certificate.ts';
-import { judgeValidity } from './delegation-certificate.ts';
+import { checkCertificateValidity } from './delegation-certificate.ts';
 import { CertificateError } from './errors.ts';
-import { formatTime } from './time.ts';
 
 /** The most that may remain of a credential's life, ever (RFC 9345 section 4.1.3). */
 export const MAX_VALIDITY_SECONDS = 604_800;
@@ -39,20 +39,20 @@ export function expiryFor({ certificate, lifetimeSeconds, now }: ExpiryRequest):
       `a credential's lifetime is ${MIN_LIFETIME_SECONDS} to ${MAX_LIFETIME_SECONDS} seconds; got ${lifetimeSeconds}`,
     );
   }
-  const invalid = judgeValidity(certificate, now);
+  const invalid = checkCertificateValidity(certificate, now);
   if (invalid !== undefined) throw invalid;
   const expiry = Math.min(now + lifetimeSeconds, certificate.notAfter - 1);
   if (expiry - certificate.notBefore > MAX_VALID_TIME) {
     throw new CertificateError(
       'CertificateInvalid',
-      `the certificate "${certificate.subject}" has been valid since ${formatTime(certificate.notBefore)}, longer than valid_time ` +
+      `the certificate "${certificate.subject}" has been valid since ${formatRfc3339(certificate.notBefore)}, longer than valid_time ` +
         'can count (136 years): renew it',
     );
   }
   if (expiry - now >= MIN_LIFETIME_SECONDS) return expiry;
   throw new CertificateError(
     'CertificateInvalid',
-    `the certificate "${certificate.subject}" expires at ${formatTime(certificate.notAfter)}, too soon for a credential of at ` +
+    `the certificate "${certificate.subject}" expires at ${formatRfc3339(certificate.notAfter)}, too soon for a credential of at ` +
       `least ${MIN_LIFETIME_SECONDS} seconds: renew it`,
   );
 }

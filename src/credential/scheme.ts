@@ -26,7 +26,7 @@ export interface SignatureScheme {
   /** Bytes in such a SubjectPublicKeyInfo. */
   readonly spkiLength: number;
   /** Whether such a key is made in less time than it takes to hand the work to a thread. */
-  readonly quickKeys: boolean;
+  readonly syncKeygen: boolean;
   /** Whether a leaf with such a key may sign credentials. Browsers refuse all but ECDSA. */
   readonly delegates: boolean;
 }
@@ -42,7 +42,7 @@ export const SIGNATURE_SCHEMES: readonly SignatureScheme[] = [
     namedCurve: 'prime256v1',
     spkiPrefix: hex('3059301306072a8648ce3d020106082a8648ce3d03010703420004'),
     spkiLength: 91,
-    quickKeys: true,
+    syncKeygen: true,
     delegates: true,
   },
   {
@@ -54,7 +54,7 @@ export const SIGNATURE_SCHEMES: readonly SignatureScheme[] = [
     namedCurve: 'secp384r1',
     spkiPrefix: hex('3076301006072a8648ce3d020106052b8104002203620004'),
     spkiLength: 120,
-    quickKeys: false,
+    syncKeygen: false,
     delegates: true,
   },
   {
@@ -66,7 +66,7 @@ export const SIGNATURE_SCHEMES: readonly SignatureScheme[] = [
     namedCurve: 'secp521r1',
     spkiPrefix: hex('30819b301006072a8648ce3d020106052b810400230381860004'),
     spkiLength: 158,
-    quickKeys: false,
+    syncKeygen: false,
     delegates: true,
   },
   {
@@ -78,7 +78,7 @@ export const SIGNATURE_SCHEMES: readonly SignatureScheme[] = [
     namedCurve: undefined,
     spkiPrefix: hex('302a300506032b6570032100'),
     spkiLength: 44,
-    quickKeys: true,
+    syncKeygen: true,
     delegates: false,
   },
 ];

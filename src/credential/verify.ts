@@ -1,6 +1,7 @@
 import { createPublicKey } from 'node:crypto';
+import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { Certificate } from './certificate.ts';
-import { judgeExtensions, judgeKey, judgeValidity } from './delegation-certificate.ts';
+import { checkCertificateExtensions, checkCertificateKey, checkCertificateValidity } from './delegation-certificate.ts';
 import { MalformedCredentialError } from './errors.ts';
 import { MAX_VALIDITY_SECONDS } from './lifetime.ts';
 import {
@@ -12,7 +13,6 @@ import {
   type Usage,
 } from './scheme.ts';
 import { type VerifySignature, verifyWithNode } from './signature.ts';
-import { formatTime } from './time.ts';
 import {
   type DelegatedCredential,
   decodeDelegatedCredential,
@@ -86,9 +86,17 @@ export function verifyCredential(request: VerifyRequest): VerifyResult {
   const scheme = schemeByCode(credential.dcCertVerifyAlgorithm);
   const checks: readonly Check[] = [
     decoded.check,
-    certificateCheck('the certificate is valid now', 'CertificateInvalid', judgeValidity(certificate, now)),
-    certificateCheck("the certificate's key may delegate", 'CertificateKeyUnsupported', judgeKey(certificate)),
-    certificateCheck('the certificate may delegate', 'CertificateCannotDelegate', judgeExtensions(certificate)),
+    certificateCheck('the certificate is valid now', 'CertificateInvalid', checkCertificateValidity(certificate, now)),
+    certificateCheck(
+      "the certificate's key may delegate",
+      'CertificateKeyUnsupported',
+      checkCertificateKey(certificate),
+    ),
+    certificateCheck(
+      'the certificate may delegate',
+      'CertificateCannotDelegate',
+      checkCertificateExtensions(certificate),
+    ),
     checkVerifyAlgorithm(credential, scheme),
     checkPublicKey(credential, scheme),
     checkNotExpired(expiresAt, now),
@@ -165,8 +173,8 @@ function checkPublicKey(credential: DelegatedCredential, scheme: SignatureScheme
 function checkNotExpired(expiresAt: number, now: number): Check {
   const ok = now <= expiresAt;
   const message = ok
-    ? `until ${formatTime(expiresAt)}`
-    : `the credential expired at ${formatTime(expiresAt)}, and it is ${formatTime(now)}: issue a new one`;
+    ? `until ${formatRfc3339(expiresAt)}`
+    : `the credential expired at ${formatRfc3339(expiresAt)}, and it is ${formatRfc3339(now)}: issue a new one`;
   return { name: 'the credential has not expired', code: 'Expired', ok, message };
 }
 
@@ -175,7 +183,7 @@ function checkValidity(expiresAt: number, now: number): Check {
   const ok = remaining <= MAX_VALIDITY_SECONDS;
   const message = ok
     ? ''
-    : `the credential is valid until ${formatTime(expiresAt)}, ${remaining} seconds from now; peers refuse more than ` +
+    : `the credential is valid until ${formatRfc3339(expiresAt)}, ${remaining} seconds from now; peers refuse more than ` +
       `${MAX_VALIDITY_SECONDS} (seven days): issue one with a shorter lifetime`;
   return { name: 'at most seven days remain', code: 'ValidTooLong', ok, message };
 }
@@ -184,7 +192,7 @@ function checkWithinCertificate(expiresAt: number, { notAfter }: Certificate): C
   const ok = expiresAt < notAfter;
   const message = ok
     ? ''
-    : `the credential ends at ${formatTime(expiresAt)}, not before its certificate (${formatTime(notAfter)}): renew the certificate`;
+    : `the credential ends at ${formatRfc3339(expiresAt)}, not before its certificate (${formatRfc3339(notAfter)}): renew the certificate`;
   return { name: 'the credential ends before the certificate', code: 'OutlivesCertificate', ok, message };
 }
 

@@ -1,6 +1,6 @@
 /** Conditions, as `metav1.Condition` and its helpers have them. */
 
-import { toKubernetesTime } from './kubernetes-time.ts';
+import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { Condition } from './objects.ts';
 
 export type ConditionUpdate = Omit<Condition, 'lastTransitionTime'>;
@@ -17,13 +17,13 @@ export function setCondition(
 ): readonly Condition[] {
   const index = conditions.findIndex((condition) => condition.type === next.type);
   const current = conditions[index];
-  if (current === undefined) return [...conditions, { ...next, lastTransitionTime: toKubernetesTime(now) }];
+  if (current === undefined) return [...conditions, { ...next, lastTransitionTime: formatRfc3339(now / 1000) }];
   const unchanged =
     current.status === next.status &&
     current.reason === next.reason &&
     current.message === next.message &&
     current.observedGeneration === next.observedGeneration;
   if (unchanged) return conditions;
-  const lastTransitionTime = current.status === next.status ? current.lastTransitionTime : toKubernetesTime(now);
+  const lastTransitionTime = current.status === next.status ? current.lastTransitionTime : formatRfc3339(now / 1000);
   return conditions.with(index, { ...next, lastTransitionTime });
 }

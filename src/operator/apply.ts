@@ -2,24 +2,24 @@
  * The only writes of Secrets, and the end of a pod's wait for one. Each step is one request, or a look and one request; a crash
  * between any two leaves nothing half.
  */
-import type { DelegatedCredential } from '../api/delegated-credential.ts';
+import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import { CertificateError } from '../credential/errors.ts';
-import { formatTime } from '../credential/time.ts';
-import type { ApiClient } from '../kubernetes/api-client.ts';
+import { type IssuedSecret, readIssuedSecret } from '../issued-secret/issued-secret.ts';
+import { ANNOTATIONS, type PodKey } from '../issued-secret/names.ts';
+import type { SecretManifest } from '../issued-secret/secret-manifest.ts';
 import { type ApiError, isApiError } from '../kubernetes/api-error.ts';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { PODS, type ResourceType, SECRETS } from '../kubernetes/resource-type.ts';
+import { formatRfc3339 } from '../text/rfc3339.ts';
 import { DELEGATED_CREDENTIALS } from './caches.ts';
-import type { CertificateState } from './certificate-state.ts';
-import { type IssuedSecret, readIssuedSecret } from './issued-secret.ts';
+import type { CertificateState } from './core/certificate-state.ts';
+import { type DeleteReason, type FailureReason, type Step, wantedMetadata } from './core/plan.ts';
+import type { Pod } from './core/pod.ts';
 import { type GenerateKey, makeSecret, UnverifiedCredentialError } from './issuer.ts';
-import { ANNOTATIONS, type PodKey } from './names.ts';
-import { type DeleteReason, type FailureReason, type Step, wantedMetadata } from './plan.ts';
-import type { Pod } from './pod.ts';
 import type { Reporter } from './reporter.ts';
 import { liftGate } from './scheduling-gate.ts';
-import type { SecretManifest } from './secret-manifest.ts';
 
 /** Planned on old knowledge; `resourceVersion`: what the caches must have seen before it is worth planning again. */
 export class StaleCacheError extends Error {
@@ -48,7 +48,7 @@ export class PodFailure extends Error {
 
 export interface Subject {
   readonly key: PodKey;
-  readonly resource: DelegatedCredential | undefined;
+  readonly resource: DelegatedCredentialResource | undefined;
   readonly pod: Pod | undefined;
   readonly certificate: CertificateState | undefined;
 }
@@ -248,7 +248,7 @@ export class Applier {
         labels: difference(template.labels, wanted.labels),
         annotations: {
           ...difference(template.annotations, wanted.annotations),
-          [ANNOTATIONS.renewAt]: formatTime(renewAt),
+          [ANNOTATIONS.renewAt]: formatRfc3339(renewAt),
         },
       },
     };

@@ -1,14 +1,14 @@
 /** What the operator sees of the cluster: one reflector a kind, or one a kind and namespace where it serves a list of them. */
 
 import { PLURAL } from '../api/crd.ts';
-import { API_GROUP, API_VERSION, type DelegatedCredential, KIND } from '../api/delegated-credential.ts';
+import { API_GROUP, API_VERSION, type DelegatedCredentialResource, KIND } from '../api/delegated-credential.ts';
 import { readDelegatedCredential, type UnreadableResource } from '../api/read.ts';
+import { type IssuedSecret, podKeyOf, readIssuedSecret } from '../issued-secret/issued-secret.ts';
+import { formatObjectKey, MANAGED_BY, MANAGED_BY_LABEL, type ObjectKey } from '../issued-secret/names.ts';
+import { type Change, Reflector, type ReflectorOptions } from '../kubernetes/cache/reflector.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
-import { type Change, Reflector, type ReflectorOptions } from '../kubernetes/reflector.ts';
 import { PODS, type ResourceType, SECRETS } from '../kubernetes/resource-type.ts';
-import { type IssuedSecret, podKeyOf, readIssuedSecret } from './issued-secret.ts';
-import { formatObjectKey, MANAGED_BY, MANAGED_BY_LABEL, type ObjectKey } from './names.ts';
-import { type Pod, readPod } from './pod.ts';
+import { type Pod, readPod } from './core/pod.ts';
 
 export const DELEGATED_CREDENTIALS: ResourceType = {
   group: API_GROUP,
@@ -74,7 +74,7 @@ export interface CachesOptions {
   readonly onSecret: (change: Change<CachedSecret>) => void;
 }
 
-export type Resource = Named & { readonly value: DelegatedCredential | UnreadableResource };
+export type Resource = Named & { readonly value: DelegatedCredentialResource | UnreadableResource };
 
 /** A Secret with our label; `issued` is undefined where it is not one of ours after all. */
 export type CachedSecret = Named & { readonly issued: IssuedSecret | undefined };

@@ -1,9 +1,11 @@
 /**
  * Certificate Secrets, each watched by its own name, so that RBAC can name them, and only for as long as a resource refers to it.
  */
+
+import { formatObjectKey, type ObjectKey, parseObjectKey } from '../issued-secret/names.ts';
+import { Reflector, type ReflectorOptions } from '../kubernetes/cache/reflector.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
-import { Reflector, type ReflectorOptions } from '../kubernetes/reflector.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
 import {
   type CertificateSecret,
@@ -11,8 +13,7 @@ import {
   PENDING,
   readCertificateSecret,
   refused,
-} from './certificate-state.ts';
-import { formatObjectKey, type ObjectKey, parseObjectKey } from './names.ts';
+} from './core/certificate-state.ts';
 
 type Engine = Pick<ReflectorOptions<never>, 'client' | 'clock' | 'random' | 'log' | 'observe'>;
 

@@ -2,11 +2,12 @@
  * Asks every pod of a resource to be looked at: pods without a Secret at once, then a wave at the workers' pace, the one whose
  * credential ends first in front. New pods, which arrive as urgent, overtake the wave.
  */
-import type { WorkQueue } from '../kubernetes/work-queue.ts';
+
+import { podKeyOf } from '../issued-secret/issued-secret.ts';
+import { formatObjectKey, formatPodKey } from '../issued-secret/names.ts';
+import type { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import type { Caches } from './caches.ts';
-import { podKeyOf } from './issued-secret.ts';
-import type { Membership } from './membership.ts';
-import { formatObjectKey, formatPodKey } from './names.ts';
+import type { Membership } from './core/membership.ts';
 
 export interface FanOut {
   readonly caches: Caches;

@@ -6,10 +6,10 @@ import { issueCredential } from '../credential/issue.ts';
 import type { KeyAlgorithm } from '../credential/scheme.ts';
 import type { Signer } from '../credential/signer.ts';
 import { verifyCredential } from '../credential/verify.ts';
-import type { IssuedSecret } from './issued-secret.ts';
-import { wantedMetadata } from './plan.ts';
-import { renewalTime } from './schedule.ts';
-import { type SecretManifest, secretManifest } from './secret-manifest.ts';
+import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
+import { type SecretManifest, secretManifest } from '../issued-secret/secret-manifest.ts';
+import { wantedMetadata } from './core/plan.ts';
+import { renewalTime } from './core/schedule.ts';
 
 /** A credential that dcred made and that does not verify. It is never published. */
 export class UnverifiedCredentialError extends Error {

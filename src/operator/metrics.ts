@@ -1,13 +1,13 @@
 /** Prometheus metrics. Every series that can be known beforehand starts at 0, so that rates and alerts work from the first scrape. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { ApiCall } from '../kubernetes/api-types.ts';
-import type { ReflectorEvent } from '../kubernetes/reflector.ts';
-import type { WorkQueue, WorkQueueEvent } from '../kubernetes/work-queue.ts';
-import type { ReconcileObservation } from '../kubernetes/workers.ts';
+import type { ReflectorEvent } from '../kubernetes/cache/reflector.ts';
+import type { ApiCall } from '../kubernetes/client/api-types.ts';
+import type { WorkQueue, WorkQueueEvent } from '../kubernetes/queue/work-queue.ts';
+import type { ReconcileObservation } from '../kubernetes/queue/workers.ts';
 import type { PodFailureReason } from './apply.ts';
-import { POD_NOTICE_REASONS, type PodNoticeReason } from './missed-injection.ts';
-import { DELETE_REASONS, type DeleteReason, ISSUE_REASONS, type IssueReason } from './plan.ts';
-import type { PodTally } from './status.ts';
+import { POD_NOTICE_REASONS, type PodNoticeReason } from './core/missed-injection.ts';
+import { DELETE_REASONS, type DeleteReason, ISSUE_REASONS, type IssueReason } from './core/plan.ts';
+import type { PodTally } from './core/status.ts';
 
 const FAILURES = [
   'SecretNameInvalid',

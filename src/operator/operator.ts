@@ -8,25 +8,25 @@
 import { selects } from '../api/pod-selector.ts';
 import { isReadable } from '../api/read.ts';
 import { generateCredentialKey } from '../credential/credential-key.ts';
-import type { ApiClient } from '../kubernetes/api-client.ts';
+import { podKeyOf } from '../issued-secret/issued-secret.ts';
+import { CONTROLLER_NAME, formatObjectKey, formatPodKey } from '../issued-secret/names.ts';
+import type { Change } from '../kubernetes/cache/reflector.ts';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
-import { EventRecorder } from '../kubernetes/event-recorder.ts';
-import type { LeaderElector } from '../kubernetes/leader-election.ts';
+import { EventRecorder } from '../kubernetes/events/event-recorder.ts';
+import type { LeaderElector } from '../kubernetes/leader/leader-election.ts';
 import type { Logger } from '../kubernetes/log.ts';
-import type { Change } from '../kubernetes/reflector.ts';
-import { WorkQueue } from '../kubernetes/work-queue.ts';
-import { runWorkers } from '../kubernetes/workers.ts';
+import { WorkQueue } from '../kubernetes/queue/work-queue.ts';
+import { runWorkers } from '../kubernetes/queue/workers.ts';
 import { Applier } from './apply.ts';
 import { type CachedSecret, Caches, type Resource } from './caches.ts';
 import { CertificateWatcher } from './certificate-watcher.ts';
-import { podKeyOf } from './issued-secret.ts';
+import { Membership } from './core/membership.ts';
+import { unservedResources } from './core/missed-injection.ts';
+import { type Pod, samePod } from './core/pod.ts';
 import type { GenerateKey } from './issuer.ts';
-import { Membership } from './membership.ts';
+import { KubeletNudge } from './kubelet-nudge.ts';
 import type { OperatorMetrics } from './metrics.ts';
-import { unservedResources } from './missed-injection.ts';
-import { CONTROLLER_NAME, formatObjectKey, formatPodKey } from './names.ts';
-import { Notifier } from './notify.ts';
-import { type Pod, samePod } from './pod.ts';
 import { PodController } from './pod-controller.ts';
 import { Reporter } from './reporter.ts';
 import { ResourceController } from './resource-controller.ts';
@@ -127,7 +127,7 @@ export class Operator {
       this.#work('resource', this.#resourceQueue, RESOURCE_WORKERS, controllers.resources, work),
     ]);
     this.#leading = true;
-    this.#lookAtEverything();
+    this.#enqueueAll();
     await aborted(signal);
     log.info({}, 'draining');
     const patience = clock.setTimeout(() => working.abort(), DRAIN_MS);
@@ -153,7 +153,7 @@ export class Operator {
     const pods: PodController = new PodController({
       ...shared,
       applier: new Applier({ client, generateKey, reporter, clock }),
-      notifier: notifyPods ? new Notifier({ client, clock, log, metrics }) : undefined,
+      notifier: notifyPods ? new KubeletNudge({ client, clock, log, metrics }) : undefined,
       certificateOf: (resource) => resources.certificateOf(resource),
       onOutcome: (namespace, name) => resources.touch(formatObjectKey({ namespace, name })),
     });
@@ -199,9 +199,9 @@ export class Operator {
   }
 
   /** What happened before this process led. Pods without a Secret are asked by their resource: see `fanOut`. */
-  #lookAtEverything(): void {
+  #enqueueAll(): void {
     for (const resource of this.#caches.resources.values()) this.#resourceQueue.add(formatObjectKey(resource));
-    for (const pod of this.#caches.pods.values()) this.#awaitResources(pod);
+    for (const pod of this.#caches.pods.values()) this.#scheduleUnservedCheck(pod);
     for (const { issued } of this.#caches.secrets.values()) {
       if (issued !== undefined) this.#podQueue.add(podKeyOf(issued), 'background');
     }
@@ -220,11 +220,11 @@ export class Operator {
     if (!this.#leading) return;
     const { namespace } = pod;
     for (const resource of resources) this.#podQueue.add(formatPodKey({ namespace, resource, pod: pod.name }));
-    if (current !== undefined) this.#awaitResources(current);
+    if (current !== undefined) this.#scheduleUnservedCheck(current);
   }
 
   /** Names that no resource serves yet are looked at in a moment; by then one may, and its pods have been asked. */
-  #awaitResources(pod: Pod): void {
+  #scheduleUnservedCheck(pod: Pod): void {
     const { name, namespace } = pod;
     const isServed = (resource: string) => {
       const value = this.#caches.resources.get(namespace, resource)?.value;

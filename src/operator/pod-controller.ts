@@ -6,34 +6,34 @@
  * refuses what was planned on old knowledge.
  */
 
-import type { DelegatedCredential } from '../api/delegated-credential.ts';
+import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import { secretNameAnnotation } from '../api/injection.ts';
 import { selects } from '../api/pod-selector.ts';
 import { isReadable } from '../api/read.ts';
+import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
+import { defaultSecretName, formatPodKey, isSecretName, type PodKey, parsePodKey } from '../issued-secret/names.ts';
 import type { Clock } from '../kubernetes/clock.ts';
-import type { Outcome } from '../kubernetes/workers.ts';
+import type { Outcome } from '../kubernetes/queue/workers.ts';
 import { type Applied, type Applier, PodFailure, StaleCacheError } from './apply.ts';
 import type { Caches } from './caches.ts';
-import { type CertificateState, latestExpiry, stateAt } from './certificate-state.ts';
-import type { IssuedSecret } from './issued-secret.ts';
-import { missedInjection, notInjected, waitsInVain } from './missed-injection.ts';
-import { defaultSecretName, formatPodKey, isSecretName, type PodKey, parsePodKey } from './names.ts';
-import { callsForNotice, type Notifier } from './notify.ts';
-import { type Observed, type Plan, plan, type Step } from './plan.ts';
-import type { Pod } from './pod.ts';
+import { type CertificateState, latestExpiry, stateAt } from './core/certificate-state.ts';
+import { missedInjection, notInjected, pendingWarning } from './core/missed-injection.ts';
+import { type Observed, type Plan, plan, type Step } from './core/plan.ts';
+import type { Pod } from './core/pod.ts';
+import { RestorationGuard } from './core/restoration-guard.ts';
+import { maxRetryDelayMs } from './core/schedule.ts';
+import { type KubeletNudge, needsNudge } from './kubelet-nudge.ts';
 import type { Reporter } from './reporter.ts';
-import { RestorationGuard } from './restoration-guard.ts';
-import { maxRetryDelayMs } from './schedule.ts';
 
 /** A write that the caches have not shown after this long is looked at again. */
-const CACHE_PATIENCE_MS = 5_000;
+const CACHE_TIMEOUT_MS = 5_000;
 
 export interface PodControllerOptions {
   readonly caches: Caches;
-  readonly certificateOf: (resource: DelegatedCredential) => CertificateState;
+  readonly certificateOf: (resource: DelegatedCredentialResource) => CertificateState;
   readonly applier: Applier;
   /** Undefined: kubelets find new Secrets by themselves. */
-  readonly notifier: Pick<Notifier, 'notify'> | undefined;
+  readonly notifier: Pick<KubeletNudge, 'notify'> | undefined;
   readonly reporter: Reporter;
   readonly clock: Clock;
   /** The count of served pods of this resource may be another one now. */
@@ -42,7 +42,7 @@ export interface PodControllerOptions {
 
 interface Situation {
   readonly key: PodKey;
-  readonly resource: DelegatedCredential | undefined;
+  readonly resource: DelegatedCredentialResource | undefined;
   readonly pod: Pod | undefined;
   readonly certificate: CertificateState | undefined;
   readonly observed: Observed;
@@ -68,7 +68,7 @@ export class PodController {
   async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
     const { clock, onOutcome } = this.#options;
     const { namespace, resource } = parsePodKey(key);
-    if (this.#isBehind(key, namespace)) return { kind: 'at', timeMs: clock.now() + CACHE_PATIENCE_MS };
+    if (this.#isBehind(key, namespace)) return { kind: 'at', timeMs: clock.now() + CACHE_TIMEOUT_MS };
     const situation = this.#observe(key);
     if (situation === undefined) return { kind: 'done' };
     try {
@@ -148,14 +148,14 @@ export class PodController {
         this.#note(key, await applier.apply(step, situation, signal));
         if (isRestoration(step)) this.#restorations.restored(key, clock.now());
         if (step.kind === 'issue' && step.reason === 'Missing') this.#noticeMissedInjection(situation);
-        if (pod !== undefined && callsForNotice(step, pod)) await notifier?.notify(pod, signal);
+        if (pod !== undefined && needsNudge(step, pod)) await notifier?.notify(pod, signal);
       }
       return this.#settle(key, situation, decided);
     } catch (error) {
       if (error instanceof StaleCacheError) {
         const { resourceVersion } = error;
         this.#note(key, { resourceVersion });
-        return { kind: 'at', timeMs: clock.now() + (resourceVersion === undefined ? 1000 : CACHE_PATIENCE_MS) };
+        return { kind: 'at', timeMs: clock.now() + (resourceVersion === undefined ? 1000 : CACHE_TIMEOUT_MS) };
       }
       if (error instanceof PodFailure) this.#fail(key, situation, error);
       return { kind: 'retry', error, ...retryBound(situation) };
@@ -189,7 +189,7 @@ export class PodController {
 
   #noticeWaiting({ certificate, key: { resource: name }, observed, pod, resource }: Situation): void {
     if (pod === undefined) return;
-    const notice = waitsInVain({
+    const notice = pendingWarning({
       name,
       pod,
       resource: resource && {

@@ -1,15 +1,15 @@
 /** What the operator tells people: an Event, a metric and a log line, with the same word in each. Identifiers only, no content. */
-import { API_GROUP, API_VERSION, type DelegatedCredential, KIND } from '../api/delegated-credential.ts';
+import { API_GROUP, API_VERSION, type DelegatedCredentialResource, KIND } from '../api/delegated-credential.ts';
 import { RENEW_REQUESTED_AT } from '../api/renew-request.ts';
-import type { EventRecorder, EventSubject } from '../kubernetes/event-recorder.ts';
+import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
+import type { EventRecorder, EventSubject } from '../kubernetes/events/event-recorder.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import type { PodFailure } from './apply.ts';
-import type { IssuedSecret } from './issued-secret.ts';
+import type { PodWarning } from './core/missed-injection.ts';
+import type { DeleteReason, IssueReason } from './core/plan.ts';
+import type { Pod } from './core/pod.ts';
+import type { ReadyReason } from './core/status.ts';
 import type { OperatorMetrics } from './metrics.ts';
-import type { PodNotice } from './missed-injection.ts';
-import type { DeleteReason, IssueReason } from './plan.ts';
-import type { Pod } from './pod.ts';
-import type { ReadyReason } from './status.ts';
 
 export interface ReporterOptions {
   readonly events: Pick<EventRecorder, 'record'>;
@@ -17,7 +17,7 @@ export interface ReporterOptions {
   readonly log: Logger;
 }
 
-type Metadata = DelegatedCredential['metadata'];
+type Metadata = DelegatedCredentialResource['metadata'];
 
 export class Reporter {
   readonly #options: ReporterOptions;
@@ -26,7 +26,7 @@ export class Reporter {
     this.#options = options;
   }
 
-  issued({ metadata }: DelegatedCredential, pod: Pod, reason: IssueReason, seconds: number): void {
+  issued({ metadata }: DelegatedCredentialResource, pod: Pod, reason: IssueReason, seconds: number): void {
     const { events, log, metrics } = this.#options;
     metrics.issued(reason, seconds);
     log.info({ namespace: pod.namespace, resource: metadata.name, pod: pod.name, reason }, 'issued a credential');
@@ -44,7 +44,7 @@ export class Reporter {
     this.#options.log.info({ namespace, resource, pod: podName, secret: name, reason }, 'deleted a Secret');
   }
 
-  podFailed(pod: Pod, { metadata }: DelegatedCredential, failure: PodFailure): void {
+  podFailed(pod: Pod, { metadata }: DelegatedCredentialResource, failure: PodFailure): void {
     const { events, log, metrics } = this.#options;
     metrics.failed(failure.code);
     log.warn(
@@ -80,7 +80,7 @@ export class Reporter {
   }
 
   /** Something about a pod that its owner has to mend, though nothing failed. */
-  podNoticed(pod: Pod, resource: string, { note, reason }: PodNotice): void {
+  podNoticed(pod: Pod, resource: string, { note, reason }: PodWarning): void {
     const { events, log, metrics } = this.#options;
     metrics.podNoticed(reason);
     log.warn({ namespace: pod.namespace, resource, pod: pod.name, reason }, 'a pod cannot use its credential');

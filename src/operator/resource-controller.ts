@@ -5,29 +5,29 @@
  *                                                     -> status (at most once a second)
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { DelegatedCredential, DelegatedCredentialStatus } from '../api/delegated-credential.ts';
+import type { DelegatedCredentialResource, DelegatedCredentialStatus } from '../api/delegated-credential.ts';
 import { isReadable, type UnreadableResource } from '../api/read.ts';
-import type { ApiClient } from '../kubernetes/api-client.ts';
+import { parseObjectKey } from '../issued-secret/names.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
-import type { WorkQueue } from '../kubernetes/work-queue.ts';
-import type { Outcome } from '../kubernetes/workers.ts';
+import type { WorkQueue } from '../kubernetes/queue/work-queue.ts';
+import type { Outcome } from '../kubernetes/queue/workers.ts';
 import { type Caches, DELEGATED_CREDENTIALS } from './caches.ts';
-import { type CertificateState, nextStateChange, refused, stateAt } from './certificate-state.ts';
 import type { CertificateWatcher } from './certificate-watcher.ts';
+import { type CertificateState, nextStateChange, refused, stateAt } from './core/certificate-state.ts';
+import type { Membership } from './core/membership.ts';
+import { type ReadyReason, resourceStatus, unreadableStatus } from './core/status.ts';
 import { fanOut } from './fan-out.ts';
-import type { Membership } from './membership.ts';
 import type { OperatorMetrics } from './metrics.ts';
-import { parseObjectKey } from './names.ts';
 import type { PodController } from './pod-controller.ts';
 import type { Reporter } from './reporter.ts';
-import { type ReadyReason, resourceStatus, unreadableStatus } from './status.ts';
 import { tallyPods } from './tally.ts';
 
 const STATUS_INTERVAL_MS = 1_000;
 const STATUS_RETRY_MS = 30_000;
 /** A certificate is read in milliseconds; until then there is nothing to report that would not be wrong a moment later. */
-const CERTIFICATE_PATIENCE_MS = 5_000;
+const CERTIFICATE_TIMEOUT_MS = 5_000;
 
 export interface ResourceControllerOptions {
   readonly client: ApiClient;
@@ -42,7 +42,7 @@ export interface ResourceControllerOptions {
   readonly clock: Clock;
 }
 
-interface Concern {
+interface FanOutInputs {
   /** Undefined: there was no spec that could be read. */
   readonly generation: number | undefined;
   /** An annotation, which no generation counts. */
@@ -54,26 +54,26 @@ interface Concern {
   readonly certificate: CertificateState | 'unusable';
 }
 
-const NOBODY_ASKED: Concern = Object.freeze({
+const NO_INPUTS: FanOutInputs = Object.freeze({
   generation: undefined,
   renewRequestedAt: undefined,
   certificate: 'unusable',
 });
 
-function sameConcern(a: Concern, b: Concern): boolean {
+function sameFanOutInputs(a: FanOutInputs, b: FanOutInputs): boolean {
   const keys = ['generation', 'renewRequestedAt', 'certificate'] as const;
   return keys.every((key) => Object.is(a[key], b[key]));
 }
 
 /** What is remembered of a resource between two looks at it. */
-interface Memory {
+interface ResourceState {
   /** When it was first seen. */
   readonly sinceMs: number;
   /** A resource made anew under the same name is another one. */
   readonly uid: string;
   selector: unknown;
   /** What concerned every pod when they were last asked to look; fan out when it differs. */
-  fannedOut: Concern;
+  fannedOut: FanOutInputs;
   /** The request to renew was not understood, and that was said. */
   toldOfRequest: boolean;
   /** What was last written: the cache may be behind it. */
@@ -85,7 +85,7 @@ interface Memory {
 
 export class ResourceController {
   readonly #options: ResourceControllerOptions;
-  readonly #memories = new Map<string, Memory>();
+  readonly #states = new Map<string, ResourceState>();
 
   constructor(options: ResourceControllerOptions) {
     this.#options = options;
@@ -94,16 +94,16 @@ export class ResourceController {
   /** Something that the status shows may have changed: look again, at most once a second. */
   touch(key: string): void {
     const { clock, resourceQueue } = this.#options;
-    const memory = this.#memories.get(key);
+    const state = this.#states.get(key);
     // Gone, or not looked at yet: then there is no status to keep up to date.
-    if (memory === undefined) return;
+    if (state === undefined) return;
     const now = clock.now();
-    const counted = Math.min(memory.countedMs, now);
+    const counted = Math.min(state.countedMs, now);
     resourceQueue.addAt(key, Math.max(now, counted + STATUS_INTERVAL_MS));
   }
 
   /** The certificate of a resource, as far as it may be used. */
-  certificateOf({ metadata, spec }: DelegatedCredential): CertificateState {
+  certificateOf({ metadata, spec }: DelegatedCredentialResource): CertificateState {
     const { name, namespace = metadata.namespace } = spec.certificateRef;
     if (namespace === metadata.namespace) return this.#options.certificates.state({ namespace, name });
     return refused(
@@ -118,23 +118,23 @@ export class ResourceController {
     const { namespace, name } = parseObjectKey(key);
     const resource = caches.resources.get(namespace, name)?.value;
     if (resource === undefined) return this.#forget(key);
-    const memory = this.#remember(key, resource);
-    if (!isReadable(resource)) return await this.#reportUnreadable(resource, memory, signal);
+    const state = this.#stateOf(key, resource);
+    if (!isReadable(resource)) return await this.#reportUnreadable(resource, state, signal);
 
-    this.#follow(key, resource, memory);
-    this.#tellOfRequest(resource, memory);
+    this.#follow(key, resource, state);
+    this.#tellOfRequest(resource, state);
     const now = Math.floor(clock.now() / 1000);
     const certificate = stateAt(this.certificateOf(resource), now);
-    this.#fanOutOnce(key, resource, certificate, memory);
-    const patientUntil = memory.sinceMs + CERTIFICATE_PATIENCE_MS;
+    this.#fanOutOnce(key, resource, certificate, state);
+    const patientUntil = state.sinceMs + CERTIFICATE_TIMEOUT_MS;
     if (certificate.kind === 'pending' && clock.now() < patientUntil) return { kind: 'at', timeMs: patientUntil };
 
-    memory.countedMs = clock.now();
+    state.countedMs = clock.now();
     const tally = tallyPods({ ...this.#options, resource, certificate, now });
     const status = resourceStatus({
       spec: resource.spec,
       generation: resource.metadata.generation,
-      previous: memory.status,
+      previous: state.status,
       certificate,
       pods: tally,
       now,
@@ -143,7 +143,7 @@ export class ResourceController {
     const ready = status.conditions?.some(({ type, status: holds }) => type === 'Ready' && holds === 'True') ?? false;
     this.#options.metrics.resource({ namespace, name, ready, pods: tally, certificateNotAfter });
 
-    const wait = await this.#writeStatus(resource, status, memory, signal);
+    const wait = await this.#writeStatus(resource, status, state, signal);
     if (wait !== undefined) return wait;
     const change = nextStateChange(this.certificateOf(resource), now);
     const moments = [change, tally.earliestExpiry].filter((moment) => moment !== undefined && moment > now);
@@ -151,28 +151,28 @@ export class ResourceController {
     return { kind: 'at', timeMs: Math.min(...(moments as number[])) * 1000 };
   }
 
-  #remember(key: string, { metadata, status }: DelegatedCredential | UnreadableResource): Memory {
-    const known = this.#memories.get(key);
+  #stateOf(key: string, { metadata, status }: DelegatedCredentialResource | UnreadableResource): ResourceState {
+    const known = this.#states.get(key);
     if (known?.uid === metadata.uid) return known;
-    const memory: Memory = {
+    const state: ResourceState = {
       sinceMs: this.#options.clock.now(),
       uid: metadata.uid,
       selector: NEVER,
-      fannedOut: NOBODY_ASKED,
+      fannedOut: NO_INPUTS,
       toldOfRequest: false,
       status: { ...status, conditions: (status.conditions ?? []).filter(({ type }) => OWN_CONDITIONS.has(type)) },
       statusWrittenMs: 0,
       countedMs: 0,
     };
-    this.#memories.set(key, memory);
-    return memory;
+    this.#states.set(key, state);
+    return state;
   }
 
   /** The resource is gone: its Secrets go, each by its own key. */
   #forget(key: string): Outcome {
     const { caches, certificates, membership, metrics, podQueue } = this.#options;
     const { namespace, name } = parseObjectKey(key);
-    this.#memories.delete(key);
+    this.#states.delete(key);
     certificates.refer(key, undefined);
     fanOut({ caches, membership, podQueue, namespace, name });
     membership.removeResource(namespace, name);
@@ -181,59 +181,64 @@ export class ResourceController {
   }
 
   /** Keeps the certificate watched and the pods known. */
-  #follow(key: string, { metadata, spec }: DelegatedCredential, memory: Memory): void {
+  #follow(key: string, { metadata, spec }: DelegatedCredentialResource, state: ResourceState): void {
     const { caches, certificates, membership } = this.#options;
     const { namespace, name } = metadata;
     const referred = spec.certificateRef.namespace ?? namespace;
     // A Secret that may not be used is not read either.
     certificates.refer(key, referred === namespace ? { namespace, name: spec.certificateRef.name } : undefined);
-    if (isDeepStrictEqual(memory.selector, spec.podSelector)) return;
+    if (isDeepStrictEqual(state.selector, spec.podSelector)) return;
     // Pods of the old selector are asked too: they may have Secrets to lose. Their keys come from those Secrets.
     membership.setResource(namespace, name, spec.podSelector, caches.pods.byIndex(namespace, 'namespace', namespace));
-    memory.selector = spec.podSelector;
+    state.selector = spec.podSelector;
   }
 
-  #tellOfRequest({ metadata }: DelegatedCredential, memory: Memory): void {
+  #tellOfRequest({ metadata }: DelegatedCredentialResource, state: ResourceState): void {
     const unreadable = Number.isNaN(metadata.renewRequestedAt);
-    if (unreadable && !memory.toldOfRequest) this.#options.reporter.renewRequestUnreadable(metadata);
-    memory.toldOfRequest = unreadable;
+    if (unreadable && !state.toldOfRequest) this.#options.reporter.renewRequestUnreadable(metadata);
+    state.toldOfRequest = unreadable;
   }
 
-  #fanOutOnce(key: string, resource: DelegatedCredential, certificate: CertificateState, memory: Memory): void {
+  #fanOutOnce(
+    key: string,
+    resource: DelegatedCredentialResource,
+    certificate: CertificateState,
+    state: ResourceState,
+  ): void {
     const { caches, membership, podQueue } = this.#options;
     // Soon it will be known, and the pods are asked once.
     if (certificate.kind === 'pending') return;
-    const concern: Concern = {
+    const inputs: FanOutInputs = {
       generation: resource.metadata.generation,
       renewRequestedAt: resource.metadata.renewRequestedAt,
       certificate: certificate.kind === 'usable' ? certificate : 'unusable',
     };
-    if (sameConcern(memory.fannedOut, concern)) return;
-    memory.fannedOut = concern;
+    if (sameFanOutInputs(state.fannedOut, inputs)) return;
+    state.fannedOut = inputs;
     fanOut({ caches, membership, podQueue, ...parseObjectKey(key) });
   }
 
-  async #reportUnreadable(resource: UnreadableResource, memory: Memory, signal: AbortSignal): Promise<Outcome> {
+  async #reportUnreadable(resource: UnreadableResource, state: ResourceState, signal: AbortSignal): Promise<Outcome> {
     const now = Math.floor(this.#options.clock.now() / 1000);
     const { metadata, problem } = resource;
-    memory.fannedOut = NOBODY_ASKED;
+    state.fannedOut = NO_INPUTS;
     this.#options.metrics.unready(metadata);
-    const status = unreadableStatus(problem, metadata.generation, memory.status, now);
-    return (await this.#writeStatus(resource, status, memory, signal)) ?? { kind: 'done' };
+    const status = unreadableStatus(problem, metadata.generation, state.status, now);
+    return (await this.#writeStatus(resource, status, state, signal)) ?? { kind: 'done' };
   }
 
   /** Writes what differs; an outcome when it has to wait or to be tried again. */
   async #writeStatus(
-    { metadata }: Pick<DelegatedCredential, 'metadata'>,
+    { metadata }: Pick<DelegatedCredentialResource, 'metadata'>,
     status: DelegatedCredentialStatus,
-    memory: Memory,
+    state: ResourceState,
     signal: AbortSignal,
   ): Promise<Outcome | undefined> {
-    if (isDeepStrictEqual(plain(status), plain(memory.status))) return undefined;
+    if (isDeepStrictEqual(plain(status), plain(state.status))) return undefined;
     const { client, clock } = this.#options;
     const { name, namespace, uid } = metadata;
-    const allowedMs = memory.statusWrittenMs + STATUS_INTERVAL_MS;
-    if (clock.now() < allowedMs && clock.now() >= memory.statusWrittenMs) return { kind: 'at', timeMs: allowedMs };
+    const allowedMs = state.statusWrittenMs + STATUS_INTERVAL_MS;
+    if (clock.now() < allowedMs && clock.now() >= state.statusWrittenMs) return { kind: 'at', timeMs: allowedMs };
     try {
       // Server-side apply: what we no longer say goes, conditions of others stay. The uid makes the API server refuse a resource
       // that was made anew under the same name.
@@ -244,14 +249,14 @@ export class ResourceController {
       if (isApiError(error, 'NotFound')) return { kind: 'done' };
       return { kind: 'retry', error, maxDelayMs: STATUS_RETRY_MS };
     }
-    this.#announce(metadata, memory.status, status);
-    memory.status = status;
-    memory.statusWrittenMs = clock.now();
+    this.#announce(metadata, state.status, status);
+    state.status = status;
+    state.statusWrittenMs = clock.now();
     return undefined;
   }
 
   #announce(
-    metadata: DelegatedCredential['metadata'],
+    metadata: DelegatedCredentialResource['metadata'],
     before: DelegatedCredentialStatus,
     after: DelegatedCredentialStatus,
   ): void {

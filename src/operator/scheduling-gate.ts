@@ -6,9 +6,9 @@
  * Lifting one that is lifted changes nothing.
  */
 import { gateName } from '../api/injection.ts';
-import type { ApiClient } from '../kubernetes/api-client.ts';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { PODS } from '../kubernetes/resource-type.ts';
-import type { Pod } from './pod.ts';
+import type { Pod } from './core/pod.ts';
 
 /**
  * Returns the pod's new resourceVersion.

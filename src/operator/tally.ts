@@ -1,20 +1,20 @@
 /** Counts the pods of one resource. One pass over its pods, at most once a second. */
-import type { DelegatedCredential } from '../api/delegated-credential.ts';
+import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
+import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
+import { formatPodKey } from '../issued-secret/names.ts';
 import type { Caches } from './caches.ts';
-import { type CertificateState, latestExpiry } from './certificate-state.ts';
-import type { IssuedSecret } from './issued-secret.ts';
-import type { Membership } from './membership.ts';
-import { missedInjection } from './missed-injection.ts';
-import { formatPodKey } from './names.ts';
-import { nextRenewal, requestedRenewal } from './plan.ts';
+import { type CertificateState, latestExpiry } from './core/certificate-state.ts';
+import type { Membership } from './core/membership.ts';
+import { missedInjection } from './core/missed-injection.ts';
+import { nextRenewal, requestedRenewal } from './core/plan.ts';
+import type { PodTally } from './core/status.ts';
 import type { PodController } from './pod-controller.ts';
-import type { PodTally } from './status.ts';
 
 export interface TallyInput {
   readonly caches: Caches;
   readonly membership: Membership;
   readonly pods: Pick<PodController, 'failureOf'>;
-  readonly resource: DelegatedCredential;
+  readonly resource: DelegatedCredentialResource;
   readonly certificate: CertificateState;
   /** Seconds since the epoch. */
   readonly now: number;

@@ -1,5 +1,5 @@
 /** How far a renewal is, and the words for it. Pure. */
-import type { IssuedSecret } from '../operator/issued-secret.ts';
+import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
 
 export interface Progress {
   readonly total: number;

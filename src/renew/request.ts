@@ -1,7 +1,7 @@
 /** Finds the DelegatedCredentials that are meant, and asks the operator to re-issue what was issued for them. */
 import { formatRenewRequest, RENEW_REQUESTED_AT } from '../api/renew-request.ts';
-import type { ApiClient } from '../kubernetes/api-client.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject, ManagedFieldsEntry } from '../kubernetes/objects.ts';
 import { DELEGATED_CREDENTIALS } from '../operator/caches.ts';
 

@@ -1,11 +1,12 @@
 /** Waits until every credential of some resources is new, by watching the metadata of their Secrets. */
-import type { ApiClient } from '../kubernetes/api-client.ts';
+
+import { type IssuedSecret, readIssuedSecret } from '../issued-secret/issued-secret.ts';
+import { formatObjectKey, MANAGED_BY, MANAGED_BY_LABEL } from '../issued-secret/names.ts';
+import { Reflector } from '../kubernetes/cache/reflector.ts';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
-import { Reflector } from '../kubernetes/reflector.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
-import { type IssuedSecret, readIssuedSecret } from '../operator/issued-secret.ts';
-import { formatObjectKey, MANAGED_BY, MANAGED_BY_LABEL } from '../operator/names.ts';
 import { type Progress, progressOf } from './progress.ts';
 import type { Target } from './request.ts';
 

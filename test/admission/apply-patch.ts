@@ -1,6 +1,6 @@
 /** JSON Patch as RFC 6902 describes it, naive on purpose: judges what the webhook answers. */
 import assert from 'node:assert/strict';
-import type { JsonPatch } from '../../src/admission/json-patch.ts';
+import type { JsonPatch } from '../../src/admission/injection/json-patch.ts';
 
 type Node = Record<string, unknown> | unknown[];
 

@@ -1,6 +1,6 @@
 /** Builders of what the webhook is asked about. */
-import type { AdmittedPod, Container } from '../../src/admission/pod.ts';
-import type { RandomBytes } from '../../src/admission/secret-name.ts';
+import type { AdmittedPod, Container } from '../../src/admission/injection/pod.ts';
+import type { RandomBytes } from '../../src/admission/injection/secret-name.ts';
 
 export interface PodParts {
   readonly inject?: string | undefined;

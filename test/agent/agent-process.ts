@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
-import { freePort } from '../support/ports.ts';
-import { endChild, eventually } from '../support/processes.ts';
+import { freePort } from '../../testing/support/ports.ts';
+import { endChild, eventually } from '../../testing/support/processes.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 

@@ -8,8 +8,8 @@ import { Agent, type AgentOptions } from '../../src/agent/agent.ts';
 import { AgentMetrics } from '../../src/agent/metrics.ts';
 import { formatReload, parseReload } from '../../src/api/reload-spec.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
-import { eventually } from '../support/processes.ts';
-import { type LogLine, recordingLogger } from '../support/recording-logger.ts';
+import { eventually } from '../../testing/support/processes.ts';
+import { type LogLine, recordingLogger } from '../../testing/support/recording-logger.ts';
 import { credential, emptyMount, type Mount, type SecretFiles } from './mount.ts';
 import { freshName, startServer } from './server-process.ts';
 

@@ -7,7 +7,7 @@ import { generateCredentialKey } from '../../src/credential/credential-key.ts';
 import { credentialFiles } from '../../src/credential/files.ts';
 import { issueCredential } from '../../src/credential/issue.ts';
 import type { Usage } from '../../src/credential/scheme.ts';
-import { type Delegation, delegation } from '../support/builders.ts';
+import { type Delegation, delegation } from '../../testing/support/builders.ts';
 
 export type SecretFiles = ReadonlyMap<string, string | Uint8Array>;
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
-import { endChild } from '../support/processes.ts';
+import { endChild } from '../../testing/support/processes.ts';
 
 export interface ServerProcess {
   readonly pid: number;

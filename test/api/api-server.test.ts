@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { customResourceDefinition } from '../../src/api/crd.ts';
-import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';
-import { tryRun } from '../support/processes.ts';
+import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
+import { tryRun } from '../../testing/support/processes.ts';
 
 const CRD = join(import.meta.dirname, '..', '..', 'crds', 'dcred.dev_delegatedcredentials.yaml');
 

@@ -3,9 +3,9 @@ import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { PodSelector } from '../../src/api/delegated-credential.ts';
 import { INJECT_KEY, injectedResources, selects } from '../../src/api/pod-selector.ts';
-import type { ApiClient } from '../../src/kubernetes/api-client.ts';
+import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { PODS } from '../../src/kubernetes/resource-type.ts';
-import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';
+import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { createPod, operatorsClient } from '../operator/cluster.ts';
 
 type Labels = Readonly<Record<string, string>>;

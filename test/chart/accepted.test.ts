@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { crdYaml } from '../../src/api/crd-yaml.ts';
-import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';
+import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { deployments, list, NAMESPACE, operatorOf, podOf, render, renderText } from './chart.ts';
 import { createRestrictedNamespaces, SERVICE_MONITORS } from './cluster.ts';
 import { VARIANTS } from './variants.ts';

@@ -1,4 +1,4 @@
-import type { ControlPlane } from '../controlplane/control-plane.ts';
+import type { ControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { list } from './chart.ts';
 
 export const VERBS = ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete', 'deletecollection'];

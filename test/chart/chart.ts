@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { loadAll } from 'js-yaml';
-import { ensureBinaries } from '../controlplane/binaries.ts';
-import { type Output, run } from '../support/processes.ts';
+import { ensureBinaries } from '../../testing/controlplane/binaries.ts';
+import { type Output, run } from '../../testing/support/processes.ts';
 
 export const ROOT = join(import.meta.dirname, '..', '..');
 export const CHART = join(ROOT, 'charts', 'dcred');

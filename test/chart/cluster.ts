@@ -1,4 +1,4 @@
-import type { ControlPlane } from '../controlplane/control-plane.ts';
+import type { ControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { CHART, list, NAMESPACE, type Values } from './chart.ts';
 
 /** The Prometheus operator's CRD as far as a ServiceMonitor of ours needs it. */

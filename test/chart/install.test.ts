@@ -3,7 +3,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
-import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';
+import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { CHART, NAMESPACE } from './chart.ts';
 import { createRestrictedNamespaces, deploy } from './cluster.ts';
 

@@ -4,9 +4,9 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';
-import { freePort } from '../support/ports.ts';
-import { endChild, eventually, tryRun } from '../support/processes.ts';
+import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
+import { freePort } from '../../testing/support/ports.ts';
+import { endChild, eventually, tryRun } from '../../testing/support/processes.ts';
 import { NAMESPACE, operatorOf, pick, ROOT, render, type Values } from './chart.ts';
 import { createRestrictedNamespaces, deploy } from './cluster.ts';
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
-import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';
-import { eventually } from '../support/processes.ts';
+import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
+import { eventually } from '../../testing/support/processes.ts';
 import { allowed, type Question, VERBS } from './access.ts';
 import { NAMESPACE, type Values } from './chart.ts';
 import { createRestrictedNamespaces, deploy } from './cluster.ts';

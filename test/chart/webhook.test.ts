@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { ADMISSION_PATH } from '../../src/admission/server.ts';
+import { ADMISSION_PATH } from '../../src/admission/serving/server.ts';
 import { COMMON_OPTIONS } from '../../src/cli/arguments.ts';
 import { webhookCommand } from '../../src/cli/webhook.ts';
-import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';
+import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { allowed, type Question, VERBS } from './access.ts';
 import { deploymentOf, type Manifest, NAMESPACE, pick, render } from './chart.ts';
 import { createRestrictedNamespaces, deploy } from './cluster.ts';

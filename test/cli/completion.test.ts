@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { describe, test } from 'node:test';
 import { COMMANDS } from '../../src/cli/commands.ts';
-import { run } from '../support/processes.ts';
+import { run } from '../../testing/support/processes.ts';
 import { runLine } from './frame.ts';
 
 async function script(shell: string): Promise<string> {

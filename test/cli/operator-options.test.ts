@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { UsageError } from '../../src/cli/command.ts';
 import { operatorCommand } from '../../src/cli/operator.ts';
-import { freePort } from '../support/ports.ts';
+import { freePort } from '../../testing/support/ports.ts';
 import { runCommand, temporaryDirectory } from './run-command.ts';
 
 /** A kubeconfig whose server nobody is. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { CommandError, UsageError } from '../../src/cli/command.ts';
 import { COMMANDS } from '../../src/cli/commands.ts';
-import { tryRun } from '../support/processes.ts';
+import { tryRun } from '../../testing/support/processes.ts';
 import { command, runLine } from './frame.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');

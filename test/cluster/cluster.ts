@@ -1,15 +1,19 @@
 /** A real control plane with dcred's chart, and the operator as a process of its own: what every test in this folder stands on. */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { ApiClient } from '../../src/kubernetes/api-client.ts';
+import { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
-import { loadConnection } from '../../src/kubernetes/connection.ts';
+import { loadConnection } from '../../src/kubernetes/connection/connection.ts';
 import type { Condition, KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
 import { DELEGATED_CREDENTIALS } from '../../src/operator/caches.ts';
-import { type ControlPlane, type ControlPlaneOptions, startControlPlane } from '../controlplane/control-plane.ts';
-import type { LeafFiles } from '../support/certificates.ts';
-import { eventually } from '../support/processes.ts';
+import {
+  type ControlPlane,
+  type ControlPlaneOptions,
+  startControlPlane,
+} from '../../testing/controlplane/control-plane.ts';
+import type { LeafFiles } from '../../testing/support/certificates.ts';
+import { eventually } from '../../testing/support/processes.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const CHART = join(ROOT, 'charts', 'dcred');

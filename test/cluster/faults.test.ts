@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
-import { eventually } from '../support/processes.ts';
+import { createTestAuthority, type TestAuthority } from '../../testing/support/certificates.ts';
+import { eventually } from '../../testing/support/processes.ts';
 import { type Cluster, startCluster } from './cluster.ts';
 import { startOperator } from './operator-process.ts';
 import { servedNamespace } from './scenario.ts';

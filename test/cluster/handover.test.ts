@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { PODS } from '../../src/kubernetes/resource-type.ts';
-import { eventually } from '../support/processes.ts';
+import { eventually } from '../../testing/support/processes.ts';
 import type { Secret } from './cluster.ts';
 import { startOperator } from './operator-process.ts';
 import { scenario, servedNamespace } from './scenario.ts';

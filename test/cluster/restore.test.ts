@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { eventually } from '../support/processes.ts';
+import { eventually } from '../../testing/support/processes.ts';
 import type { Secret } from './cluster.ts';
 import { scenario, servedNamespace } from './scenario.ts';
 import { assertServes, file } from './verification.ts';

@@ -1,6 +1,6 @@
 /** The setting that most tests of this folder start from. */
 import { after, before } from 'node:test';
-import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
+import { createTestAuthority, type TestAuthority } from '../../testing/support/certificates.ts';
 import { type Cluster, startCluster } from './cluster.ts';
 import { type OperatorProcess, startOperator } from './operator-process.ts';
 

@@ -4,8 +4,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { readCertificateChain } from '../../src/credential/certificate.ts';
 import {
-  judgeDelegation,
-  judgeValidity,
+  checkCertificateValidity,
+  checkDelegation,
   readDelegationCertificate,
 } from '../../src/credential/delegation-certificate.ts';
 import { CertificateError, type CertificateErrorCode } from '../../src/credential/errors.ts';
@@ -221,20 +221,26 @@ test('a megabyte of half-open blocks is refused quickly', () => {
 test('a certificate is valid from its first second to its last', () => {
   const certificate = vectorLeaf();
   const { notAfter, notBefore } = certificate;
-  assert.equal(judgeValidity(certificate, notBefore), undefined);
-  assert.equal(judgeValidity(certificate, notAfter), undefined);
+  assert.equal(checkCertificateValidity(certificate, notBefore), undefined);
+  assert.equal(checkCertificateValidity(certificate, notAfter), undefined);
   assert.ok(
-    refused('CertificateInvalid', /not valid before 2026-11-22T21:40:43Z/)(judgeValidity(certificate, notBefore - 1)),
+    refused(
+      'CertificateInvalid',
+      /not valid before 2026-11-22T21:40:43Z/,
+    )(checkCertificateValidity(certificate, notBefore - 1)),
   );
   assert.ok(
-    refused('CertificateInvalid', /expired at 2027-02-20T21:40:43Z.*renew/)(judgeValidity(certificate, notAfter + 1)),
+    refused(
+      'CertificateInvalid',
+      /expired at 2027-02-20T21:40:43Z.*renew/,
+    )(checkCertificateValidity(certificate, notAfter + 1)),
   );
 });
 
 test('a subject of several parts reads as one line', () => {
   const [certificate] = readCertificateChain(leaf({ subject: '/O=Example/CN=web.example' }).certificatePem);
   assert.equal(certificate.subject, 'O=Example, CN=web.example');
-  assert.equal(judgeDelegation(certificate), undefined);
+  assert.equal(checkDelegation(certificate), undefined);
 });
 
 test('DNS names are read, and other kinds of name left out', () => {

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
+import type { Node } from '../../testing/node/node.ts';
+import { createTestAuthority, type TestAuthority } from '../../testing/support/certificates.ts';
 import { NAMESPACE } from '../chart/chart.ts';
 import { createNssClient, type NssClient } from '../interop/nss-client.ts';
 import { findTlslite } from '../interop/tlslite.ts';
-import type { Node } from '../node/node.ts';
-import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
 import { startFirefox, whyNoFirefox } from './firefox.ts';
 import { credentialObjects, SERVER_PORT, SHOP, serverSpec, startNodeWithDcred } from './installation.ts';
 import { whyNoNode } from './requirements.ts';

@@ -4,10 +4,10 @@ import { chmod, copyFile, cp, mkdir, readFile, realpath, symlink, writeFile } fr
 import { dirname, join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { sharedLibraries } from '../../scripts/image.ts';
+import { Guardian } from '../../testing/controlplane/guardian.ts';
+import { ensurePackages, findCommand } from '../../testing/support/debian.ts';
+import { type Output, run } from '../../testing/support/processes.ts';
 import { ROOT } from '../chart/chart.ts';
-import { Guardian } from '../controlplane/guardian.ts';
-import { ensurePackages, findCommand } from '../support/debian.ts';
-import { type Output, run } from '../support/processes.ts';
 
 /**
  * The Dockerfile, built without a daemon and without pulling: its base is a stand-in made of this machine's Node, npm and shell.

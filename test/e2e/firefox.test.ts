@@ -10,9 +10,9 @@ import { credentialFiles } from '../../src/credential/files.ts';
 import { issueCredential } from '../../src/credential/issue.ts';
 import type { KeyAlgorithm, Usage } from '../../src/credential/scheme.ts';
 import { signerFromPem } from '../../src/credential/signer.ts';
+import { createTestAuthority, type LeafFiles, type TestAuthority } from '../../testing/support/certificates.ts';
 import { startBoringServer } from '../interop/boringssl-server.ts';
 import { findPeers } from '../interop/peers.ts';
-import { createTestAuthority, type LeafFiles, type TestAuthority } from '../support/certificates.ts';
 import { startFirefox, whyNoFirefox } from './firefox.ts';
 import { MarionetteError } from './marionette.ts';
 

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, type TestContext, test } from 'node:test';
+import { PAUSE_IMAGE } from '../../testing/node/components.ts';
+import type { Node } from '../../testing/node/node.ts';
+import { createTestAuthority } from '../../testing/support/certificates.ts';
+import { eventually } from '../../testing/support/processes.ts';
 import { NAMESPACE } from '../chart/chart.ts';
 import { createNssClient, type NssClient } from '../interop/nss-client.ts';
-import { PAUSE_IMAGE } from '../node/components.ts';
-import type { Node } from '../node/node.ts';
-import { createTestAuthority } from '../support/certificates.ts';
-import { eventually } from '../support/processes.ts';
 import { credentialObjects, SERVER_PORT, SHOP, serverSpec, startNodeWithDcred } from './installation.ts';
 import { load } from './load.ts';
 import { whyNoNode } from './requirements.ts';

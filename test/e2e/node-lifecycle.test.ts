@@ -4,14 +4,14 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { describe, test } from 'node:test';
-import type { Network } from '../node/network.ts';
-import { startNode } from '../node/node.ts';
-import { eventually, firstLine, run } from '../support/processes.ts';
+import type { Network } from '../../testing/node/network.ts';
+import { startNode } from '../../testing/node/node.ts';
+import { eventually, firstLine, run } from '../../testing/support/processes.ts';
 import { whyNoNode } from './requirements.ts';
 
 /** A test process that never ends by itself. */
 const CRASHING = `
-import { startNode } from ${JSON.stringify(new URL('../node/node.ts', import.meta.url).href)};
+import { startNode } from ${JSON.stringify(new URL('../../testing/node/node.ts', import.meta.url).href)};
 const { directory, network, plane } = await startNode();
 process.stdout.write(JSON.stringify({ directories: [directory, plane.directory], network }) + '\\n');
 setInterval(() => {}, 60_000);

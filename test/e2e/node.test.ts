@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, type TestContext, test } from 'node:test';
-import { SHELL_IMAGE, shellImage } from '../node/images.ts';
-import { type Node, startNode } from '../node/node.ts';
-import { eventually } from '../support/processes.ts';
+import { SHELL_IMAGE, shellImage } from '../../testing/node/images.ts';
+import { type Node, startNode } from '../../testing/node/node.ts';
+import { eventually } from '../../testing/support/processes.ts';
 import { whyNoNode } from './requirements.ts';
 import { deployment, list, podSpec, service } from './workloads.ts';
 

@@ -3,9 +3,9 @@ import { existsSync } from 'node:fs';
 import { glob, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { loadAll } from 'js-yaml';
+import { ensureBinaries } from '../../testing/controlplane/binaries.ts';
+import { run } from '../../testing/support/processes.ts';
 import { type Manifest, ROOT } from '../chart/chart.ts';
-import { ensureBinaries } from '../controlplane/binaries.ts';
-import { run } from '../support/processes.ts';
 
 /** What is applied at a time. */
 export interface Example {

@@ -5,9 +5,9 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { ensurePackages, findCommand } from '../support/debian.ts';
-import { freePort } from '../support/ports.ts';
-import { endChild, eventually, type Result, tryRun } from '../support/processes.ts';
+import { ensurePackages, findCommand } from '../../testing/support/debian.ts';
+import { freePort } from '../../testing/support/ports.ts';
+import { endChild, eventually, type Result, tryRun } from '../../testing/support/processes.ts';
 
 /** The commands that only Tongsuo knows: `cmd_DC` and the others in its ssl/ssl_conf.c. */
 const TONGSUO_ONLY = /^\s*ssl_conf_command (?:DC|DCKey|Enable_sign_by_dc) [^;]+;\n/gm;

@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { defaultImageName, image, withParents } from '../../scripts/image.ts';
 import { tar } from '../../scripts/tar.ts';
-import { run } from '../support/processes.ts';
+import { run } from '../../testing/support/processes.ts';
 
 /** Stands for dist/dcred.js, and says who it is. */
 const BUNDLE = Buffer.from(

@@ -3,10 +3,14 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { ApiClient } from '../../src/kubernetes/api-client.ts';
-import type { ApiClientOptions } from '../../src/kubernetes/api-types.ts';
+import { ApiClient } from '../../src/kubernetes/client/api-client.ts';
+import type { ApiClientOptions } from '../../src/kubernetes/client/api-types.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
-import { type Connection, type ConnectionCredentials, loadConnection } from '../../src/kubernetes/connection.ts';
+import {
+  type Connection,
+  type ConnectionCredentials,
+  loadConnection,
+} from '../../src/kubernetes/connection/connection.ts';
 
 const DEFAULTS: ApiClientOptions = {
   userAgent: 'engine-test',

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setCondition } from '../../src/kubernetes/conditions.ts';
-import { toKubernetesTime, toMicroTime } from '../../src/kubernetes/kubernetes-time.ts';
 import type { Condition } from '../../src/kubernetes/objects.ts';
+import { formatRfc3339, formatRfc3339Micro } from '../../src/text/rfc3339.ts';
 
 const T0 = Date.UTC(2026, 10, 22, 22, 0, 0, 999);
 const LATER = T0 + 60_000;
@@ -27,15 +27,15 @@ describe('setCondition', () => {
   test('moves the transition time with the status, and only with it', () => {
     const conditions = setCondition([], issued, T0);
     const [sameStatus] = setCondition(conditions, { ...issued, reason: 'Issuing', observedGeneration: 2 }, LATER);
-    assert.equal(sameStatus?.lastTransitionTime, toKubernetesTime(T0));
+    assert.equal(sameStatus?.lastTransitionTime, formatRfc3339(T0 / 1000));
     assert.equal(sameStatus?.reason, 'Issuing');
     assert.equal(sameStatus?.observedGeneration, 2);
     const [otherStatus] = setCondition(conditions, { ...issued, status: 'False' }, LATER);
-    assert.equal(otherStatus?.lastTransitionTime, toKubernetesTime(LATER));
+    assert.equal(otherStatus?.lastTransitionTime, formatRfc3339(LATER / 1000));
   });
 
   test('leaves the others where they are, and what it was given as it was', () => {
-    const other: Condition = { ...issued, type: 'Other', lastTransitionTime: toKubernetesTime(T0) };
+    const other: Condition = { ...issued, type: 'Other', lastTransitionTime: formatRfc3339(T0 / 1000) };
     const before = Object.freeze([...setCondition([], issued, T0), other]);
     const after = setCondition(before, { ...issued, message: 'New.' }, LATER);
     assert.deepEqual(
@@ -48,6 +48,6 @@ describe('setCondition', () => {
 });
 
 test('Time has whole seconds, MicroTime six digits', () => {
-  assert.equal(toKubernetesTime(T0), '2026-11-22T22:00:00Z');
-  assert.equal(toMicroTime(T0), '2026-11-22T22:00:00.999000Z');
+  assert.equal(formatRfc3339(T0 / 1000), '2026-11-22T22:00:00Z');
+  assert.equal(formatRfc3339Micro(T0), '2026-11-22T22:00:00.999000Z');
 });

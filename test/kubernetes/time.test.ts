@@ -5,8 +5,8 @@ import { describe, test } from 'node:test';
 import { Backoff } from '../../src/kubernetes/backoff.ts';
 import { delay, systemClock } from '../../src/kubernetes/clock.ts';
 import { Deadline } from '../../src/kubernetes/deadline.ts';
-import { TokenBucket } from '../../src/kubernetes/token-bucket.ts';
-import { FakeClock } from '../support/fake-clock.ts';
+import { TokenBucket } from '../../src/kubernetes/events/token-bucket.ts';
+import { FakeClock } from '../../testing/support/fake-clock.ts';
 
 describe('delay', () => {
   test('ends after its time, or with the signal, leaving no timer', async () => {

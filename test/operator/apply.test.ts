@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
 import type { Signer } from '../../src/credential/signer.ts';
-import type { ApiClient } from '../../src/kubernetes/api-client.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
+import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { Applier, PodFailure, StaleCacheError, type Subject } from '../../src/operator/apply.ts';
-import type { Step } from '../../src/operator/plan.ts';
+import type { Step } from '../../src/operator/core/plan.ts';
 import type { Reporter } from '../../src/operator/reporter.ts';
-import { type Delegation, delegation, issuedSecret, podOf, resource } from '../support/builders.ts';
-import { FakeClock } from '../support/fake-clock.ts';
+import { type Delegation, delegation, issuedSecret, podOf, resource } from '../../testing/support/builders.ts';
+import { FakeClock } from '../../testing/support/fake-clock.ts';
 
 const SIGNAL = new AbortController().signal;
 const good = delegation();

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { ApiClient } from '../../src/kubernetes/api-client.ts';
+import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { SECRETS } from '../../src/kubernetes/resource-type.ts';
-import type { CertificateState } from '../../src/operator/certificate-state.ts';
 import { CertificateWatcher } from '../../src/operator/certificate-watcher.ts';
-import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';
-import { type Delegation, delegation } from '../support/builders.ts';
-import { recordingLogger } from '../support/recording-logger.ts';
+import type { CertificateState } from '../../src/operator/core/certificate-state.ts';
+import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
+import { type Delegation, delegation } from '../../testing/support/builders.ts';
+import { recordingLogger } from '../../testing/support/recording-logger.ts';
 import { operatorsClient } from './cluster.ts';
 
 const signal = AbortSignal.timeout(60_000);

@@ -1,11 +1,12 @@
 /** What tests of the operator's parts do with a real API server. */
-import { ApiClient } from '../../src/kubernetes/api-client.ts';
+
+import { FIELD_MANAGER } from '../../src/issued-secret/names.ts';
+import { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
-import { loadConnection } from '../../src/kubernetes/connection.ts';
+import { loadConnection } from '../../src/kubernetes/connection/connection.ts';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { PODS } from '../../src/kubernetes/resource-type.ts';
-import { FIELD_MANAGER } from '../../src/operator/names.ts';
-import type { ControlPlane } from '../controlplane/control-plane.ts';
+import type { ControlPlane } from '../../testing/controlplane/control-plane.ts';
 
 /** Writes under the operator's name; with the administrator's rights, unless another kubeconfig is given. */
 export async function operatorsClient(plane: ControlPlane, kubeconfig = plane.kubeconfig): Promise<ApiClient> {

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { WorkQueue } from '../../src/kubernetes/work-queue.ts';
+import type { IssuedSecret } from '../../src/issued-secret/issued-secret.ts';
+import { WorkQueue } from '../../src/kubernetes/queue/work-queue.ts';
 import type { Caches } from '../../src/operator/caches.ts';
+import { Membership } from '../../src/operator/core/membership.ts';
 import { fanOut } from '../../src/operator/fan-out.ts';
-import type { IssuedSecret } from '../../src/operator/issued-secret.ts';
-import { Membership } from '../../src/operator/membership.ts';
-import { facts, issuedSecret, NOW, podOf } from '../support/builders.ts';
-import { FakeClock } from '../support/fake-clock.ts';
+import { facts, issuedSecret, NOW, podOf } from '../../testing/support/builders.ts';
+import { FakeClock } from '../../testing/support/fake-clock.ts';
 
 /** Stands for the cache of Secrets. A fake. */
 function cachesWith(secrets: readonly (IssuedSecret | undefined)[]): Caches {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { WorkQueue } from '../../src/kubernetes/work-queue.ts';
+import { WorkQueue } from '../../src/kubernetes/queue/work-queue.ts';
+import { DELETE_REASONS, ISSUE_REASONS } from '../../src/operator/core/plan.ts';
 import { OperatorMetrics } from '../../src/operator/metrics.ts';
-import { DELETE_REASONS, ISSUE_REASONS } from '../../src/operator/plan.ts';
-import { FakeClock } from '../support/fake-clock.ts';
+import { FakeClock } from '../../testing/support/fake-clock.ts';
 
 const PODS = { selected: 3, issued: 2, failed: 1, failures: [], notInjected: 0, earliestExpiry: 200, nextRenewal: 100 };
 const FACTS = { namespace: 'edge', name: 'web', ready: true, pods: PODS, certificateNotAfter: 900 };

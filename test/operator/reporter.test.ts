@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { EventInput } from '../../src/kubernetes/event-recorder.ts';
+import type { EventInput } from '../../src/kubernetes/events/event-recorder.ts';
 import { PodFailure, type PodFailureReason } from '../../src/operator/apply.ts';
+import { DELETE_REASONS, ISSUE_REASONS } from '../../src/operator/core/plan.ts';
+import type { ReadyReason } from '../../src/operator/core/status.ts';
 import { OperatorMetrics } from '../../src/operator/metrics.ts';
-import { DELETE_REASONS, ISSUE_REASONS } from '../../src/operator/plan.ts';
 import { Reporter } from '../../src/operator/reporter.ts';
-import type { ReadyReason } from '../../src/operator/status.ts';
-import { issuedSecret, podOf, resource } from '../support/builders.ts';
-import { recordingLogger } from '../support/recording-logger.ts';
+import { issuedSecret, podOf, resource } from '../../testing/support/builders.ts';
+import { recordingLogger } from '../../testing/support/recording-logger.ts';
 
 /** The events are kept by a fake; metrics and log are as they are. */
 function reporting() {

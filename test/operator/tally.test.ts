@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
+import type { IssuedSecret } from '../../src/issued-secret/issued-secret.ts';
+import { podKeyOf } from '../../src/issued-secret/issued-secret.ts';
 import type { Caches } from '../../src/operator/caches.ts';
-import { type CertificateState, latestExpiry, PENDING, refused } from '../../src/operator/certificate-state.ts';
-import type { IssuedSecret } from '../../src/operator/issued-secret.ts';
-import { podKeyOf } from '../../src/operator/issued-secret.ts';
-import { Membership } from '../../src/operator/membership.ts';
-import type { Pod } from '../../src/operator/pod.ts';
+import { type CertificateState, latestExpiry, PENDING, refused } from '../../src/operator/core/certificate-state.ts';
+import { Membership } from '../../src/operator/core/membership.ts';
+import type { Pod } from '../../src/operator/core/pod.ts';
 import type { PodController } from '../../src/operator/pod-controller.ts';
 import { type TallyInput, tallyPods } from '../../src/operator/tally.ts';
-import { delegation, facts, issuedSecret, podOf, resource } from '../support/builders.ts';
+import { delegation, facts, issuedSecret, podOf, resource } from '../../testing/support/builders.ts';
 
 let usable: Extract<CertificateState, { kind: 'usable' }>;
 let now: number;

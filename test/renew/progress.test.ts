@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { describePending, progressBar, progressLine, progressOf, summary } from '../../src/renew/progress.ts';
-import { facts, issuedSecret, NOW } from '../support/builders.ts';
+import { facts, issuedSecret, NOW } from '../../testing/support/builders.ts';
 
 const issuedAt = (issued: number, podName = 'web-0') =>
   issuedSecret({ name: `web-${podName}`, podName, facts: facts({ issuedAt: issued }) });

@@ -1,0 +1,42 @@
+/** The Secret that the replicas share: one certificate, of the type that says whose it is. */
+import type { KubernetesObject } from '../../kubernetes/objects.ts';
+import type { SecretState } from './rotation-plan.ts';
+import { type CertificateFiles, readServingCertificate } from './serving-certificate.ts';
+
+/** A Secret's type cannot be changed, and nobody gives a Secret of his own this one by chance. */
+const CERTIFICATE_SECRET_TYPE = 'dcred.dev/webhook-certificate';
+
+export type ServingCertificateSecret = KubernetesObject<{
+  readonly type?: string;
+  readonly data?: Readonly<Record<string, string>>;
+}>;
+
+export function readSecret(
+  secret: ServingCertificateSecret | undefined,
+  names: readonly string[],
+  now: number,
+): SecretState {
+  if (secret === undefined) return { kind: 'missing' };
+  if (secret.type !== CERTIFICATE_SECRET_TYPE) return { kind: 'foreign' };
+  const files = Object.entries(secret.data ?? {}).map(([key, text]) => [key, Buffer.from(text, 'base64').toString()]);
+  const certificate = readServingCertificate(Object.fromEntries(files), names, now);
+  return typeof certificate === 'string' ? { kind: 'unusable', problem: certificate } : { kind: 'usable', certificate };
+}
+
+/** `over`: the Secret that it replaces, whose labels, annotations and owners it keeps. */
+export function certificateSecret(
+  ref: { readonly namespace: string; readonly name: string },
+  files: CertificateFiles,
+  over: ServingCertificateSecret | undefined,
+) {
+  const { annotations, labels = NEW_LABELS, ownerReferences, resourceVersion, uid } = over?.metadata ?? {};
+  const kept = { labels, annotations, ownerReferences, resourceVersion, uid };
+  const data = Object.entries(files).map(([key, text]) => [key, Buffer.from(text).toString('base64')]);
+  return {
+    metadata: { ...ref, ...Object.fromEntries(Object.entries(kept).filter(([, value]) => value !== undefined)) },
+    type: CERTIFICATE_SECRET_TYPE,
+    data: Object.fromEntries(data) as Readonly<Record<string, string>>,
+  };
+}
+
+const NEW_LABELS = Object.freeze({ 'app.kubernetes.io/part-of': 'dcred', 'app.kubernetes.io/component': 'webhook' });

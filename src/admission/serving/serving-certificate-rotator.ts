@@ -1,0 +1,206 @@
+/**
+ * Keeps the serving certificate: watches the Secret and the configuration, decides (certificate-plan.ts), does it, and waits for
+ * the next change or the next moment that counts.
+ */
+
+import { isApiError } from '../../kubernetes/api-error.ts';
+import { Backoff } from '../../kubernetes/backoff.ts';
+import { Reflector, type ReflectorEvent } from '../../kubernetes/cache/reflector.ts';
+import type { ApiClient } from '../../kubernetes/client/api-client.ts';
+import { type Clock, delay } from '../../kubernetes/clock.ts';
+import type { Logger } from '../../kubernetes/log.ts';
+import { SECRETS } from '../../kubernetes/resource-type.ts';
+import { certificateSecret, readSecret, type ServingCertificateSecret } from './certificate-secret.ts';
+import { type Decision, decide, type RotationReason } from './rotation-plan.ts';
+import { makeCertificate, type ServingCertificate } from './serving-certificate.ts';
+import {
+  MUTATING_WEBHOOK_CONFIGURATIONS,
+  trustedAuthorities,
+  trusting,
+  type WebhookConfiguration,
+} from './webhook-configuration.ts';
+
+export type CertificateEvent =
+  | { readonly kind: 'issued' | 'trusted' | 'failed' }
+  | { readonly kind: 'served'; readonly notAfter: number };
+
+export interface ServingCertificateRotatorOptions {
+  readonly client: ApiClient;
+  readonly secret: { readonly namespace: string; readonly name: string };
+  /** Of the MutatingWebhookConfiguration. */
+  readonly configuration: string;
+  /** DNS names and addresses by which the API server reaches the webhook. */
+  readonly names: readonly string[];
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly log: Logger;
+  /** From now on this one. */
+  readonly onServe: (certificate: ServingCertificate) => void;
+  readonly observe?: (event: CertificateEvent) => void;
+  readonly observeWatch?: (resource: string, event: ReflectorEvent) => void;
+  /** 30 days; renewed when a third is left. */
+  readonly lifetimeMs?: number;
+  /** How long the API server may take to learn of a changed bundle: its watches take milliseconds. 30 s. */
+  readonly trustDelayMs?: number;
+}
+
+const DAY_MS = 86_400_000;
+const DEFAULT_LIFETIME_MS = 30 * DAY_MS;
+const DEFAULT_TRUST_DELAY_MS = 30_000;
+/** The wall clock may be set; so often it is looked at. */
+const MAX_SLEEP_MS = 600_000;
+/** For a watch to show what was written. Somebody who undoes every write of ours is answered no more often either. */
+const PATIENCE_MS = 5_000;
+
+export class ServingCertificateRotator {
+  readonly #options: ServingCertificateRotatorOptions;
+  readonly #secret: Reflector<ServingCertificateSecret>;
+  readonly #configuration: Reflector<WebhookConfiguration>;
+  readonly #backoff: Backoff;
+  /** Since when each authority was seen in the bundle, on the monotonic clock. */
+  readonly #trustedSince = new Map<string, number>();
+  #serving: ServingCertificate | undefined;
+  /** On the monotonic clock. */
+  #issuedMs = Number.NEGATIVE_INFINITY;
+  #problem: string | undefined = 'the serving certificate has not been looked at yet';
+  #changed = new AbortController();
+
+  constructor(options: ServingCertificateRotatorOptions) {
+    this.#options = options;
+    const { client, clock, configuration, log, observeWatch, random, secret } = options;
+    const engine = { client, clock, random, log, keyOf: () => '', onChange: () => this.#changed.abort() };
+    const observe = (resource: string) => (event: ReflectorEvent) => observeWatch?.(resource, event);
+    this.#secret = new Reflector<ServingCertificateSecret>({
+      ...engine,
+      type: SECRETS,
+      namespace: secret.namespace,
+      fieldSelector: `metadata.name=${secret.name}`,
+      transform: (raw) => raw as ServingCertificateSecret,
+      observe: observe('secrets'),
+    });
+    this.#configuration = new Reflector<WebhookConfiguration>({
+      ...engine,
+      type: MUTATING_WEBHOOK_CONFIGURATIONS,
+      fieldSelector: `metadata.name=${configuration}`,
+      transform: (raw) => raw as WebhookConfiguration,
+      observe: observe('mutatingwebhookconfigurations'),
+    });
+    this.#backoff = new Backoff({ baseMs: 500, maxMs: 60_000, random });
+  }
+
+  /** Why the API server cannot rely on this replica now; undefined: it can. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  get serving(): ServingCertificate | undefined {
+    return this.#serving;
+  }
+
+  /** Ends when the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const watches = [this.#secret.run(signal), this.#configuration.run(signal)];
+    const synced = Promise.all([this.#secret.synced, this.#configuration.synced]);
+    await Promise.race([synced, Promise.all(watches)]);
+    while (!signal.aborted) {
+      // Renewed first: what changes during the round is looked at in the next one.
+      this.#changed = new AbortController();
+      const sleepMs = await this.#round(signal);
+      await delay(this.#options.clock, sleepMs, AbortSignal.any([signal, this.#changed.signal]));
+    }
+    await Promise.all(watches);
+  }
+
+  /** Returns how long to sleep, unless something changes before. */
+  async #round(signal: AbortSignal): Promise<number> {
+    const { clock, log, observe } = this.#options;
+    const decision = this.#decide();
+    this.#problem = decision.problem;
+    if (decision.serve !== undefined) this.#serve(decision.serve);
+    try {
+      const isPatient = clock.monotonic() - this.#issuedMs >= PATIENCE_MS;
+      if (decision.issue !== undefined && isPatient) await this.#issue(decision.issue, signal);
+      if (decision.trust !== undefined) await this.#trust(decision.trust, signal);
+      this.#backoff.reset();
+    } catch (error) {
+      if (signal.aborted) return 0;
+      // Another replica was quicker: the watch is about to show what it wrote.
+      if (isApiError(error, 'Conflict') || isApiError(error, 'AlreadyExists')) return PATIENCE_MS;
+      observe?.({ kind: 'failed' });
+      const retryInMs = Math.round(this.#backoff.next());
+      log.warn({ err: error, retryInMs }, 'the serving certificate could not be looked after');
+      return retryInMs;
+    }
+    if (decision.serve !== undefined) return 0;
+    if (decision.issue !== undefined || decision.trust !== undefined) return PATIENCE_MS;
+    const untilMs = decision.wakeAt === undefined ? MAX_SLEEP_MS : decision.wakeAt - clock.now();
+    return Math.min(MAX_SLEEP_MS, Math.max(1, untilMs));
+  }
+
+  #decide(): Decision {
+    const { clock, names, trustDelayMs = DEFAULT_TRUST_DELAY_MS } = this.#options;
+    const now = clock.now();
+    const secret = readSecret(this.#secret.store.get(''), names, now);
+    const trusted = this.#trusted(secret.kind === 'usable' ? secret.certificate : undefined, now, trustDelayMs);
+    return decide({ now, secret, serving: this.#serving, trusted, trustDelayMs });
+  }
+
+  #trusted(
+    candidate: ServingCertificate | undefined,
+    now: number,
+    trustDelayMs: number,
+  ): ReadonlyMap<string, number> | undefined {
+    const configuration = this.#configuration.store.get('');
+    if (configuration === undefined) {
+      this.#trustedSince.clear();
+      return undefined;
+    }
+    const monotonic = this.#options.clock.monotonic();
+    const present = trustedAuthorities(configuration).filter(({ notAfter }) => notAfter > now);
+    const ids = new Set(present.map(({ id }) => id));
+    for (const id of this.#trustedSince.keys()) if (!ids.has(id)) this.#trustedSince.delete(id);
+    for (const id of ids) {
+      if (this.#trustedSince.has(id)) continue;
+      // A replica that has just started finds old certificates trusted, and need not wait for them.
+      const isOld =
+        this.#serving === undefined && candidate?.authorityId === id && now - candidate.issuedAt >= trustDelayMs;
+      // One that was the only one was relied on from the first moment, and is not doubted when others come beside it.
+      const isSettled = isOld || ids.size === 1;
+      this.#trustedSince.set(id, isSettled ? Number.NEGATIVE_INFINITY : monotonic);
+    }
+    return new Map([...this.#trustedSince].map(([id, since]) => [id, monotonic - since]));
+  }
+
+  #serve(certificate: ServingCertificate): void {
+    const { log, observe, onServe } = this.#options;
+    onServe(certificate);
+    this.#serving = certificate;
+    log.info({ notAfter: new Date(certificate.notAfter).toISOString() }, 'serving a certificate');
+    observe?.({ kind: 'served', notAfter: certificate.notAfter });
+  }
+
+  /** Into the Secret, over the version that was seen; every replica learns of it by its watch, this one too. */
+  async #issue(reason: RotationReason, signal: AbortSignal): Promise<void> {
+    const { client, clock, lifetimeMs = DEFAULT_LIFETIME_MS, log, names, observe, secret } = this.#options;
+    const over = this.#secret.store.get('');
+    const files = await makeCertificate({ names, now: clock.now(), lifetimeMs });
+    const object = certificateSecret(secret, files, over);
+    if (over === undefined) await client.create(SECRETS, object, { signal, metadataOnly: true });
+    else await client.replace(SECRETS, object, { signal, metadataOnly: true });
+    this.#issuedMs = clock.monotonic();
+    log.info({ ...secret, reason }, 'issued a serving certificate');
+    observe?.({ kind: 'issued' });
+  }
+
+  async #trust(needed: readonly ServingCertificate[], signal: AbortSignal): Promise<void> {
+    const { client, clock, configuration: name, log, observe } = this.#options;
+    const configuration = this.#configuration.store.get('');
+    if (configuration === undefined) return;
+    const authorities = needed.map(({ authorityId, authorityPem }) => ({ id: authorityId, pem: authorityPem }));
+    const object = trusting(configuration, authorities, clock.now());
+    await client.apply(MUTATING_WEBHOOK_CONFIGURATIONS, object, { signal, force: true, metadataOnly: true });
+    log.info({ configuration: name, authorities: needed.length }, 'the API server was told of the serving certificate');
+    observe?.({ kind: 'trusted' });
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * The webhook's own certificate: a leaf, and the authority that signed this one leaf and nothing else, for its key is thrown away
+ * at once. So a new leaf always comes with a new authority, there is one way of rotation and not two, and whoever reads the Secret
+ * can be this server until the leaf ends, and nobody else ever.
+ */
+import 'reflect-metadata';
+import { createPrivateKey, randomBytes, type webcrypto, X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
+import {
+  AuthorityKeyIdentifierExtension,
+  BasicConstraintsExtension,
+  ExtendedKeyUsage,
+  ExtendedKeyUsageExtension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  PemConverter,
+  SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
+  X509CertificateGenerator,
+} from '@peculiar/x509';
+import { AUTHORITY_NAME } from './trust-bundle.ts';
+
+/** Times in milliseconds since the epoch. */
+export interface ServingCertificate {
+  readonly authorityPem: string;
+  /** SHA-256 of the authority: tells one from another. */
+  readonly authorityId: string;
+  readonly certificatePem: string;
+  /** PKCS#8. */
+  readonly keyPem: string;
+  readonly issuedAt: number;
+  /** With a third of its life left. */
+  readonly renewAt: number;
+  readonly notAfter: number;
+}
+
+export interface CertificateFiles {
+  readonly 'ca.crt': string;
+  readonly 'tls.crt': string;
+  readonly 'tls.key': string;
+}
+
+export interface CertificateRequest {
+  /** DNS names and IP addresses; one at least. */
+  readonly names: readonly string[];
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  readonly lifetimeMs: number;
+}
+
+const ECDSA_P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
+/** An API server whose clock is behind accepts it too. */
+const BACKDATED_MS = 3_600_000;
+
+/** Makes one anew: two keys, two certificates, about 10 ms. */
+export async function makeCertificate({ lifetimeMs, names, now }: CertificateRequest): Promise<CertificateFiles> {
+  const validity = { notBefore: new Date(now - BACKDATED_MS), notAfter: new Date(now + lifetimeMs) };
+  const [authorityKeys, leafKeys] = await Promise.all([generateKeys(), generateKeys()]);
+  // A name of its own: in a bundle of several, the right one is found by its name.
+  const issuer = `CN=${AUTHORITY_NAME} ${randomBytes(8).toString('hex')}`;
+  const authority = await X509CertificateGenerator.createSelfSigned({
+    name: issuer,
+    keys: authorityKeys,
+    ...validity,
+    serialNumber: serialNumber(),
+    signingAlgorithm: ECDSA_P256,
+    extensions: [
+      new BasicConstraintsExtension(true, 0, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign, true),
+      await SubjectKeyIdentifierExtension.create(authorityKeys.publicKey),
+    ],
+  });
+  const leaf = await X509CertificateGenerator.create({
+    subject: 'CN=dcred webhook',
+    issuer,
+    publicKey: leafKeys.publicKey,
+    signingKey: authorityKeys.privateKey,
+    ...validity,
+    serialNumber: serialNumber(),
+    signingAlgorithm: ECDSA_P256,
+    extensions: [
+      new BasicConstraintsExtension(false, undefined, true),
+      new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+      new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
+      new SubjectAlternativeNameExtension(
+        names.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value }) as const),
+      ),
+      await AuthorityKeyIdentifierExtension.create(authorityKeys.publicKey),
+    ],
+  });
+  return {
+    'ca.crt': `${authority.toString('pem')}\n`,
+    'tls.crt': `${leaf.toString('pem')}\n`,
+    'tls.key': `${PemConverter.encode(await crypto.subtle.exportKey('pkcs8', leafKeys.privateKey), 'PRIVATE KEY')}\n`,
+  };
+}
+
+/** What the files hold, or in a few words why they cannot be used now, under these names. No word of it is from the files. */
+export function readServingCertificate(
+  files: Partial<CertificateFiles>,
+  names: readonly string[],
+  now: number,
+): ServingCertificate | string {
+  const { 'ca.crt': authorityPem, 'tls.crt': certificatePem, 'tls.key': keyPem } = files;
+  if (!authorityPem || !certificatePem || !keyPem) return 'it is not complete';
+  try {
+    const [authority, leaf] = [new X509Certificate(authorityPem), new X509Certificate(certificatePem)];
+    if (!leaf.checkPrivateKey(createPrivateKey(keyPem))) return 'key and certificate do not belong together';
+    if (!leaf.verify(authority.publicKey)) return 'it is not signed by its authority';
+    const missing = names.find((name) => (isIP(name) === 0 ? leaf.checkHost(name) : leaf.checkIP(name)) === undefined);
+    if (missing !== undefined) return 'it is made out to other names';
+    const [issuedAt, notAfter] = [leaf.validFromDate.getTime() + BACKDATED_MS, leaf.validToDate.getTime()];
+    if (notAfter <= now) return 'it has expired';
+    if (leaf.validFromDate.getTime() > now) return 'it is not yet valid';
+    return {
+      authorityPem,
+      authorityId: authority.fingerprint256,
+      certificatePem,
+      keyPem,
+      issuedAt,
+      renewAt: notAfter - (notAfter - issuedAt) / 3,
+      notAfter,
+    };
+  } catch {
+    // A parser's message could quote what it has read.
+    return 'it cannot be read';
+  }
+}
+
+async function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
+  return crypto.subtle.generateKey(ECDSA_P256, true, ['sign', 'verify']);
+}
+
+/** Positive and of fixed length (RFC 5280 section 4.1.2.2). */
+function serialNumber(): string {
+  return `01${randomBytes(15).toString('hex')}`;
+}

@@ -1,0 +1,48 @@
+/** The MutatingWebhookConfiguration, as far as this server writes it: the `caBundle` of each of its webhooks, and nothing else. */
+import type { KubernetesObject } from '../../kubernetes/objects.ts';
+import type { ResourceType } from '../../kubernetes/resource-type.ts';
+import { type Authority, mergeBundle, readBundle } from './trust-bundle.ts';
+
+export const MUTATING_WEBHOOK_CONFIGURATIONS = {
+  group: 'admissionregistration.k8s.io',
+  version: 'v1',
+  plural: 'mutatingwebhookconfigurations',
+  kind: 'MutatingWebhookConfiguration',
+  namespaced: false,
+} as const satisfies ResourceType;
+
+export type WebhookConfiguration = KubernetesObject<{
+  readonly webhooks?: readonly {
+    readonly name: string;
+    readonly clientConfig: { readonly caBundle?: string };
+  }[];
+}>;
+
+/** The authorities that every one of its webhooks trusts. */
+export function trustedAuthorities({ webhooks = [] }: WebhookConfiguration): readonly Authority[] {
+  const [first = [], ...others] = webhooks.map(({ clientConfig }) => readBundle(decode(clientConfig.caBundle)));
+  return first.filter(({ id }) => others.every((bundle) => bundle.some((one) => one.id === id)));
+}
+
+/**
+ * The same configuration with these authorities in every bundle, as server-side apply wants it: the fields that are ours, over the
+ * version that was read.
+ */
+export function trusting(
+  { metadata, webhooks = [] }: WebhookConfiguration,
+  needed: readonly Pick<Authority, 'id' | 'pem'>[],
+  now: number,
+) {
+  const { name, resourceVersion } = metadata;
+  return {
+    metadata: { name: name ?? '', ...(resourceVersion === undefined ? {} : { resourceVersion }) },
+    webhooks: webhooks.map(({ clientConfig, name: webhook }) => {
+      const bundle = mergeBundle(readBundle(decode(clientConfig.caBundle)), needed, now);
+      return { name: webhook, clientConfig: { caBundle: Buffer.from(bundle).toString('base64') } };
+    }),
+  };
+}
+
+function decode(text = ''): string {
+  return Buffer.from(text, 'base64').toString();
+}

@@ -1,0 +1,123 @@
+/**
+ * One generation of a mounted Secret. A kubelet writes every change into a folder of its own and then swaps one symbolic link,
+ * so that all files change at once:
+ *
+ *     web/..2026_11_23_21_00_00.123/{tls.crt,dc.key,...}     written once, never changed; removed after the swap
+ *     web/..data -> ..2026_11_23_21_00_00.123                the swap
+ *     web/tls.crt -> ..data/tls.crt                          what servers open, one file after the other
+ *
+ * Whoever opens several files by their links may get some of one generation and some of the next. So the link is read once, the
+ * files below what it names, and the link once more.
+ */
+import { lstat, open, readlink } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { CREDENTIAL_FILE_NAMES, type CredentialFileName } from '../credential/files.ts';
+
+export type MountedVersionErrorCode = 'NotThere' | 'NotAMount' | 'Incomplete' | 'Unreadable' | 'TooLarge' | 'Restless';
+
+export class MountedVersionError extends Error {
+  override readonly name = 'MountedVersionError';
+  readonly code: MountedVersionErrorCode;
+
+  constructor(code: MountedVersionErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+export type Files = ReadonlyMap<CredentialFileName, Buffer>;
+
+export interface MountedVersion {
+  /** What `..data` names: another one, another name. */
+  readonly name: string;
+  /** When it was put in place, in milliseconds since the epoch. */
+  readonly placedAtMs: number;
+  readonly files: Files;
+}
+
+/** Written for other peers; Fizz takes no key but P-256. */
+const OPTIONAL: ReadonlySet<CredentialFileName> = new Set<CredentialFileName>(['dc.hex', 'dc.pem', 'fizz.pem']);
+/** A Secret is at most this long as a whole. */
+const MAX_BYTES = 1_048_576;
+const ATTEMPTS = 10;
+
+/** The name of the present generation; undefined where there is none yet. Costs one system call. */
+export async function mountedVersionName(directory: string): Promise<string | undefined> {
+  try {
+    return await readlink(join(directory, '..data'));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Reads every file of the present generation, and of no other. Throws MountedVersionError. */
+export async function readMountedVersion(directory: string, signal: AbortSignal): Promise<MountedVersion> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    signal.throwIfAborted();
+    const name = await presentName(directory);
+    const placedAtMs = await lstat(join(directory, '..data'))
+      .then(({ ctimeMs }) => ctimeMs)
+      .catch(() => Date.now());
+    const outcome = await readFiles(resolve(directory, name), directory).catch((error: unknown) => error);
+    // Swapped meanwhile: what was read may be half removed, and is of no interest any more.
+    if ((await mountedVersionName(directory)) !== name) continue;
+    if (outcome instanceof Map) return { name, placedAtMs, files: outcome };
+    throw outcome;
+  }
+  throw new MountedVersionError('Restless', `${directory} was changed ${ATTEMPTS} times while it was read`);
+}
+
+async function presentName(directory: string): Promise<string> {
+  try {
+    return await readlink(join(directory, '..data'));
+  } catch (cause) {
+    const exists = await lstat(directory)
+      .then(() => true)
+      .catch(() => false);
+    if (!exists) {
+      throw new MountedVersionError('NotThere', `${directory} does not exist: expected a Secret mounted there`, {
+        cause,
+      });
+    }
+    throw new MountedVersionError(
+      'NotAMount',
+      `${directory} has no "..data": expected a whole Secret mounted there, by no subPath, which is never refreshed`,
+      { cause },
+    );
+  }
+}
+
+async function readFiles(folder: string, directory: string): Promise<Files> {
+  const files = new Map<CredentialFileName, Buffer>();
+  for (const name of CREDENTIAL_FILE_NAMES) {
+    const content = await readSmall(join(folder, name), `${directory}/${name}`, OPTIONAL.has(name));
+    if (content !== undefined) files.set(name, content);
+  }
+  return files;
+}
+
+async function readSmall(path: string, shown: string, optional: boolean): Promise<Buffer | undefined> {
+  try {
+    await using file = await open(path, 'r');
+    const { size } = await file.stat();
+    if (size > MAX_BYTES) throw new MountedVersionError('TooLarge', `${shown} is larger than 1 MiB`);
+    return await file.readFile();
+  } catch (error) {
+    if (error instanceof MountedVersionError) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' && optional) return undefined;
+    if (code === 'ENOENT') {
+      throw new MountedVersionError(
+        'Incomplete',
+        `${shown} is missing: expected a Secret that dcred issued, mounted whole`,
+      );
+    }
+    const hint =
+      code === 'EACCES'
+        ? `: it may not be read by uid ${process.getuid?.()}; give the pod an fsGroup, or the volume mode 0444`
+        : '';
+    throw new MountedVersionError('Unreadable', `${shown} cannot be read (${code ?? 'unknown error'})${hint}`, {
+      cause: error,
+    });
+  }
+}

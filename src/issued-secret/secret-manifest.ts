@@ -1,0 +1,84 @@
+/** The issued Secret, whole: all of it goes out in one write, so that no reader ever sees a mixed pair. */
+import type { CredentialKey } from '../credential/credential-key.ts';
+import type { DelegationCertificate } from '../credential/delegation-certificate.ts';
+import { credentialFiles } from '../credential/files.ts';
+import type { IssuedCredential } from '../credential/issue.ts';
+import type { KubernetesObject } from '../kubernetes/objects.ts';
+import { formatRfc3339 } from '../text/rfc3339.ts';
+import { claimFields } from './field-ownership.ts';
+import type { ExtraMetadata, IssuedSecret } from './issued-secret.ts';
+import { ANNOTATIONS, FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, RESOURCE_LABEL, SECRET_TYPE } from './names.ts';
+
+export interface SecretContent {
+  readonly namespace: string;
+  readonly name: string;
+  readonly resource: string;
+  readonly pod: { readonly name: string; readonly uid: string };
+  readonly certificate: DelegationCertificate;
+  readonly key: CredentialKey;
+  readonly credential: IssuedCredential;
+  /** Seconds since the epoch. */
+  readonly renewAt: number;
+  readonly template: ExtraMetadata;
+  /** The Secret that this one replaces: only as long as it is at that resourceVersion. */
+  readonly replaces?: IssuedSecret | undefined;
+}
+
+export type SecretManifest = KubernetesObject<{
+  readonly type: string;
+  readonly data: Readonly<Record<string, string>>;
+}>;
+
+export function secretManifest(content: SecretContent): SecretManifest {
+  const { namespace, name, pod, replaces } = content;
+  const { annotations, labels } = ownMetadata(content);
+  const data = secretData(content);
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: {
+      name,
+      namespace,
+      ...(replaces === undefined ? {} : { uid: replaces.uid, resourceVersion: replaces.resourceVersion }),
+      labels: { ...replaces?.foreign.labels, ...labels },
+      annotations: { ...replaces?.foreign.annotations, ...annotations },
+      ...(replaces?.finalizers === undefined ? {} : { finalizers: replaces.finalizers }),
+      ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', name: pod.name, uid: pod.uid }],
+      // Whoever took a field of ours would keep those that this write does not change, and the Secret would never be intact again.
+      ...(replaces?.intact === false && {
+        managedFields: [
+          claimFields(FIELD_MANAGER, {
+            data: Object.keys(data),
+            labels: Object.keys(labels),
+            annotations: Object.keys(annotations),
+            ownerUid: pod.uid,
+          }),
+        ],
+      }),
+    },
+    type: SECRET_TYPE,
+    data,
+  };
+}
+
+function ownMetadata({ certificate, credential, pod, renewAt, resource, template }: SecretContent): ExtraMetadata {
+  return {
+    labels: { ...template.labels, [MANAGED_BY_LABEL]: MANAGED_BY, [RESOURCE_LABEL]: resource },
+    annotations: {
+      ...template.annotations,
+      [ANNOTATIONS.podName]: pod.name,
+      [ANNOTATIONS.podUid]: pod.uid,
+      [ANNOTATIONS.issuedAt]: formatRfc3339(credential.issuedAt),
+      [ANNOTATIONS.expiresAt]: formatRfc3339(credential.expiresAt),
+      [ANNOTATIONS.renewAt]: formatRfc3339(renewAt),
+      [ANNOTATIONS.certificateSha256]: certificate.sha256,
+      [ANNOTATIONS.usage]: credential.usage,
+      [ANNOTATIONS.keyAlgorithm]: credential.keyAlgorithm,
+    },
+  };
+}
+
+function secretData({ certificate, credential, key }: SecretContent): Readonly<Record<string, string>> {
+  const files = credentialFiles({ certificate, issued: credential, key });
+  return Object.fromEntries([...files].map(([name, content]) => [name, Buffer.from(content).toString('base64')]));
+}

@@ -1,0 +1,301 @@
+/**
+ * The API server's verbs over one pool of HTTP/1.1 connections. Every call ends in its answer, an ApiError, or its signal's
+ * reason; what is retried, and why so little of what writes, is in retry-policy.ts.
+ */
+
+import { ApiError } from '../api-error.ts';
+import { delay } from '../clock.ts';
+import type { Connection } from '../connection/connection.ts';
+import { Deadline } from '../deadline.ts';
+import type { KubernetesObject, ObjectList, WatchEvent } from '../objects.ts';
+import { apiVersionOf, type ResourcePathParts, type ResourceType, resourcePath } from '../resource-type.ts';
+import type {
+  ApiClientOptions,
+  ApplyOptions,
+  CallOptions,
+  CreateOptions,
+  DeleteOptions,
+  ListSelection,
+  ObjectReference,
+  ReadOptions,
+  WatchOptions,
+  WatchSelection,
+  WritableObject,
+  WriteOptions,
+} from './api-types.ts';
+import { type ApiRequest, exchange, failure } from './exchange.ts';
+import { type Repeatability, retryDelay } from './retry-policy.ts';
+import { invalidResponseError } from './status-error.ts';
+import { Transport } from './transport.ts';
+import { watchStream } from './watch-stream.ts';
+
+const JSON_TYPE = 'application/json';
+const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
+const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
+
+const DEFAULT_CONNECTIONS = 32;
+const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_MAX_ATTEMPTS = 5;
+const DEFAULT_QUIET_MS = 150_000;
+
+export class ApiClient {
+  readonly #transport: Transport;
+  readonly #options: ApiClientOptions;
+  readonly #timeoutMs: number;
+
+  constructor(connection: Connection, options: ApiClientOptions) {
+    this.#options = options;
+    this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    this.#transport = new Transport(connection, options.connections ?? DEFAULT_CONNECTIONS);
+  }
+
+  get<T = KubernetesObject>(type: ResourceType, ref: ObjectReference, options: ReadOptions): Promise<T> {
+    const request = this.#request('get', 'GET', type, ref, { accept: options.metadataOnly ? METADATA : JSON_TYPE });
+    return this.#call<T>(request, 'repeatable', options);
+  }
+
+  /** One page. With `metadataOnly`, T is PartialObjectMetadata. Items carry no apiVersion and kind. */
+  async list<T = KubernetesObject>(
+    type: ResourceType,
+    selection: ListSelection,
+    options: CallOptions,
+  ): Promise<ObjectList<T>> {
+    const { namespace, metadataOnly, ...query } = selection;
+    const accept = metadataOnly ? METADATA_LIST : JSON_TYPE;
+    const request = this.#request('list', 'GET', type, { namespace }, { accept, query });
+    const list = await this.#call<ObjectList<T> & { readonly items: readonly T[] | null }>(
+      request,
+      'repeatable',
+      options,
+    );
+    return { metadata: list.metadata, items: list.items ?? [] };
+  }
+
+  /** Never repeated once it may have reached the server: a create that timed out may have happened. */
+  create<T = KubernetesObject>(type: ResourceType, object: WritableObject, options: CreateOptions): Promise<T> {
+    const { subresource, name } = options;
+    const { namespace } = object.metadata;
+    if (type.namespaced && namespace === undefined) {
+      throw new TypeError(`expected metadata.namespace in a new ${type.kind}, found none`);
+    }
+    const request = this.#request(
+      'create',
+      'POST',
+      type,
+      { namespace, name, subresource },
+      {
+        ...this.#write(type, object, JSON_TYPE, options),
+      },
+    );
+    return this.#call<T>(request, 'once', options);
+  }
+
+  /** With metadata.resourceVersion: only over that very version, else Conflict. */
+  replace<T = KubernetesObject>(type: ResourceType, object: WritableObject, options: WriteOptions): Promise<T> {
+    const request = this.#request('update', 'PUT', type, targetOf(type, object, options), {
+      ...this.#write(type, object, JSON_TYPE, options),
+    });
+    return this.#call<T>(request, 'once', options);
+  }
+
+  /** Server-side apply: the object holds the fields that this manager wants to own, and no others. */
+  apply<T = KubernetesObject>(type: ResourceType, object: WritableObject, options: ApplyOptions): Promise<T> {
+    const request = this.#request('apply', 'PATCH', type, targetOf(type, object, options), {
+      ...this.#write(type, object, 'application/apply-patch+yaml', options, { force: options.force }),
+    });
+    return this.#call<T>(request, object.metadata.resourceVersion === undefined ? 'repeatable' : 'once', options);
+  }
+
+  /** JSON merge patch (RFC 7386): null deletes, lists are replaced whole. */
+  mergePatch<T = KubernetesObject>(
+    type: ResourceType,
+    ref: ObjectReference,
+    patch: object,
+    options: WriteOptions,
+  ): Promise<T> {
+    return this.#patch<T>(type, ref, patch, 'application/merge-patch+json', options);
+  }
+
+  /** As a merge patch, but items of lists are changed by their key, and `$patch: delete` removes one. Not for custom resources. */
+  strategicMergePatch<T = KubernetesObject>(
+    type: ResourceType,
+    ref: ObjectReference,
+    patch: object,
+    options: WriteOptions,
+  ): Promise<T> {
+    return this.#patch<T>(type, ref, patch, 'application/strategic-merge-patch+json', options);
+  }
+
+  #patch<T>(
+    type: ResourceType,
+    ref: ObjectReference,
+    patch: object,
+    contentType: string,
+    options: WriteOptions,
+  ): Promise<T> {
+    const { subresource } = options;
+    const request = this.#request(
+      'patch',
+      'PATCH',
+      type,
+      { ...ref, subresource },
+      {
+        query: { fieldManager: this.#options.fieldManager },
+        accept: options.metadataOnly ? METADATA : JSON_TYPE,
+        contentType,
+        body: JSON.stringify(patch),
+      },
+    );
+    return this.#call<T>(request, holdsVersion(patch) ? 'once' : 'repeatable', options);
+  }
+
+  /** With a UID: repeated where no answer came, so that NotFound may mean that an earlier try did it. */
+  async delete(type: ResourceType, ref: ObjectReference, options: DeleteOptions): Promise<void> {
+    const { preconditions, propagationPolicy } = options;
+    const request = this.#request('delete', 'DELETE', type, ref, {
+      contentType: JSON_TYPE,
+      body: JSON.stringify({ apiVersion: 'v1', kind: 'DeleteOptions', preconditions, propagationPolicy }),
+    });
+    // Without a UID, a second try might hit the object that has taken the first one's place.
+    await this.#call(request, preconditions?.uid === undefined ? 'once' : 'repeatable', options);
+  }
+
+  /** Bookmarks are asked for. Ends when the server ends it; throws as calls do, and is never retried here. */
+  watch<T = KubernetesObject>(
+    type: ResourceType,
+    selection: WatchSelection,
+    options: WatchOptions,
+  ): AsyncIterable<WatchEvent<T>> {
+    const { namespace, metadataOnly, sendInitialEvents, ...query } = selection;
+    const request = this.#request(
+      'watch',
+      'GET',
+      type,
+      { namespace },
+      {
+        accept: metadataOnly ? METADATA : JSON_TYPE,
+        query: {
+          ...query,
+          watch: true,
+          allowWatchBookmarks: true,
+          ...(sendInitialEvents && { sendInitialEvents, resourceVersionMatch: 'NotOlderThan' }),
+        },
+      },
+    );
+    const { clock } = this.#options;
+    const started = clock.monotonic();
+    return watchStream<T>(this.#context(), request, {
+      signal: options.signal,
+      clock,
+      timeoutMs: this.#timeoutMs,
+      quietMs: options.quietMs ?? DEFAULT_QUIET_MS,
+      observe: (status) => this.#observe(request, status, started),
+    });
+  }
+
+  /** Ends what is still under way. */
+  close(): Promise<void> {
+    return this.#transport.close();
+  }
+
+  #write(
+    type: ResourceType,
+    object: WritableObject,
+    contentType: string,
+    options: WriteOptions,
+    query: ApiRequest['query'] = {},
+  ): Partial<ApiRequest> {
+    return {
+      query: { ...query, fieldManager: this.#options.fieldManager },
+      accept: options.metadataOnly ? METADATA : JSON_TYPE,
+      contentType,
+      body: JSON.stringify({ apiVersion: apiVersionOf(type), kind: type.kind, ...object }),
+    };
+  }
+
+  #request(
+    verb: ApiRequest['verb'],
+    method: ApiRequest['method'],
+    type: ResourceType,
+    target: ResourcePathParts,
+    parts: Partial<ApiRequest>,
+  ): ApiRequest {
+    const resource = target.subresource === undefined ? type.plural : `${type.plural}/${target.subresource}`;
+    const name = [target.namespace, target.name].filter((part) => part !== undefined).join('/');
+    return {
+      verb,
+      method,
+      resource,
+      what: `${verb} ${resource}${name === '' ? '' : ` ${name}`}`,
+      path: resourcePath(type, target),
+      query: {},
+      accept: JSON_TYPE,
+      ...parts,
+    };
+  }
+
+  async #call<T>(request: ApiRequest, repeatability: Repeatability, { signal }: CallOptions): Promise<T> {
+    const { clock, random, maxAttempts = DEFAULT_MAX_ATTEMPTS } = this.#options;
+    for (let attempt = 1; ; attempt++) {
+      signal.throwIfAborted();
+      const started = clock.monotonic();
+      try {
+        return await this.#attempt<T>(request, signal);
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error;
+        this.#observe(request, error.status, started);
+        const ms = attempt < maxAttempts ? retryDelay(error, repeatability, attempt, random()) : undefined;
+        if (ms === undefined) throw error;
+        await delay(clock, ms, signal);
+      }
+    }
+  }
+
+  async #attempt<T>(request: ApiRequest, signal: AbortSignal): Promise<T> {
+    const { clock } = this.#options;
+    const started = clock.monotonic();
+    using deadline = new Deadline(signal, clock, this.#timeoutMs);
+    const response = await exchange(this.#context(), request, 'calls', deadline, this.#timeoutMs);
+    let text: string;
+    try {
+      text = await response.body.text();
+    } catch (error) {
+      throw failure(request, error, deadline, this.#timeoutMs);
+    }
+    const answer = parseObject<T>(request.what, text);
+    this.#observe(request, response.statusCode, started);
+    return answer;
+  }
+
+  #context() {
+    const { userAgent, clock } = this.#options;
+    return { transport: this.#transport, userAgent, now: () => clock.now() };
+  }
+
+  #observe({ verb, resource }: ApiRequest, status: number, started: number): void {
+    const seconds = (this.#options.clock.monotonic() - started) / 1000;
+    this.#options.observe?.({ verb, resource, status, seconds });
+  }
+}
+
+function targetOf(type: ResourceType, { metadata }: WritableObject, { subresource }: WriteOptions): ResourcePathParts {
+  if (metadata.name === undefined) throw new TypeError(`expected metadata.name in a ${type.kind} to write, found none`);
+  return { namespace: metadata.namespace, name: metadata.name, subresource };
+}
+
+function holdsVersion(patch: object): boolean {
+  const metadata: unknown = 'metadata' in patch ? patch.metadata : undefined;
+  return typeof metadata === 'object' && metadata !== null && 'resourceVersion' in metadata;
+}
+
+function parseObject<T>(what: string, text: string): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw invalidResponseError(what, `${text.length} characters of something else`);
+  }
+  if (typeof value !== 'object' || value === null) throw invalidResponseError(what, typeof value);
+  // Boundary of trust: the API server keeps its own schema; whoever needs more certainty parses T.
+  return value as T;
+}

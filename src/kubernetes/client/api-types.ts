@@ -1,0 +1,96 @@
+/** What one says to the API client. */
+
+import type { Clock } from '../clock.ts';
+import type { ObjectMeta } from '../objects.ts';
+import type { ApiRequest } from './exchange.ts';
+
+export interface ApiCall {
+  readonly verb: ApiRequest['verb'];
+  /** The plural, with the subresource: `pods`, `leases`, `delegatedcredentials/status`. */
+  readonly resource: string;
+  /** HTTP status; 0 when no answer came. */
+  readonly status: number;
+  readonly seconds: number;
+}
+
+export interface ApiClientOptions {
+  readonly userAgent: string;
+  /** Who owns the fields that this client applies and patches. */
+  readonly fieldManager: string;
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  /** For calls; every watch has one more. 32. */
+  readonly connections?: number;
+  /** For one try of one call; for a watch, until it begins. 30 s. */
+  readonly timeoutMs?: number;
+  /** Tries of one call, the first included. 5. */
+  readonly maxAttempts?: number;
+  /** Called after every try. Must not throw. */
+  readonly observe?: (call: ApiCall) => void;
+}
+
+export interface ObjectReference {
+  readonly namespace?: string | undefined;
+  readonly name: string;
+}
+
+export interface CallOptions {
+  readonly signal: AbortSignal;
+}
+
+/** `metadataOnly`: the answer carries the metadata and nothing else (T is then PartialObjectMetadata). */
+export interface ReadOptions extends CallOptions {
+  readonly metadataOnly?: boolean;
+}
+
+export interface WriteOptions extends ReadOptions {
+  readonly subresource?: string;
+}
+
+export interface CreateOptions extends WriteOptions {
+  /** The object whose subresource is created. */
+  readonly name?: string;
+}
+
+export interface ApplyOptions extends WriteOptions {
+  /** Take over fields that another manager owns. */
+  readonly force?: boolean;
+}
+
+export interface DeleteOptions extends CallOptions {
+  readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
+  readonly propagationPolicy?: 'Orphan' | 'Background' | 'Foreground';
+}
+
+export interface WatchOptions extends CallOptions {
+  /** The longest silence that is believed; the API server sends a bookmark every minute or so. 150 s. */
+  readonly quietMs?: number;
+}
+
+interface Selection {
+  /** Omitted: all namespaces. */
+  readonly namespace?: string | undefined;
+  readonly labelSelector?: string | undefined;
+  readonly fieldSelector?: string | undefined;
+  readonly resourceVersion?: string | undefined;
+  readonly metadataOnly?: boolean | undefined;
+}
+
+export interface ListSelection extends Selection {
+  readonly limit?: number;
+  readonly continue?: string;
+  readonly resourceVersionMatch?: 'Exact' | 'NotOlderThan';
+}
+
+export interface WatchSelection extends Selection {
+  readonly sendInitialEvents?: boolean;
+  readonly timeoutSeconds?: number;
+}
+
+/** What may be written; apiVersion and kind are filled in from the type. */
+export interface WritableObject {
+  readonly apiVersion?: string;
+  readonly kind?: string;
+  readonly metadata: ObjectMeta;
+}

@@ -1,0 +1,126 @@
+/** From what the API server answered, or did not, to an ApiError. */
+
+import { ApiError, type ApiErrorDetails } from '../api-error.ts';
+
+/** `metav1.StatusReason` for answers that carry none: a proxy's page, an overloaded front end. */
+const REASON_BY_STATUS: Readonly<Record<number, string>> = {
+  400: 'BadRequest',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'NotFound',
+  405: 'MethodNotAllowed',
+  406: 'NotAcceptable',
+  409: 'Conflict',
+  410: 'Gone',
+  413: 'RequestEntityTooLarge',
+  415: 'UnsupportedMediaType',
+  422: 'Invalid',
+  429: 'TooManyRequests',
+  500: 'InternalError',
+  503: 'ServiceUnavailable',
+  504: 'Timeout',
+};
+
+const MAX_MESSAGE = 1024;
+const LONG_QUOTATION = /"(?:[^"\\]|\\.){100,}"/g;
+
+/** The server quotes invalid values, whole objects among them: nothing long, and so no key, passes on. */
+export function boundedMessage(message: string): string {
+  const short = message.replaceAll(LONG_QUOTATION, (quoted) => `"(${quoted.length - 2} characters)"`);
+  return short.length <= MAX_MESSAGE ? short : `${short.slice(0, MAX_MESSAGE)} (cut)`;
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? boundedMessage(value) : undefined;
+}
+
+function detailsOf(value: unknown): ApiErrorDetails | undefined {
+  if (!isRecord(value)) return undefined;
+  const causes = Array.isArray(value['causes']) ? value['causes'].filter(isRecord).slice(0, 50) : [];
+  const { retryAfterSeconds } = value;
+  const texts = {
+    name: textOf(value['name']),
+    group: textOf(value['group']),
+    kind: textOf(value['kind']),
+    uid: textOf(value['uid']),
+  };
+  return {
+    ...withoutUndefined(texts),
+    ...(causes.length > 0 && {
+      causes: causes.map((cause) =>
+        withoutUndefined({
+          reason: textOf(cause['reason']),
+          message: textOf(cause['message']),
+          field: textOf(cause['field']),
+        }),
+      ),
+    }),
+    ...(typeof retryAfterSeconds === 'number' && { retryAfterSeconds }),
+  };
+}
+
+function withoutUndefined<K extends string>(fields: Readonly<Record<K, string | undefined>>): { [P in K]?: string } {
+  const kept: { [P in K]?: string } = {};
+  for (const key in fields) {
+    const value = fields[key];
+    if (value !== undefined) kept[key] = value;
+  }
+  return kept;
+}
+
+/** Seconds, or an HTTP date (RFC 9110 section 10.2.3); undefined when it is neither. */
+export function parseRetryAfter(value: string | undefined, now: number): number | undefined {
+  if (value === undefined) return undefined;
+  if (/^\d{1,9}$/.test(value)) return Number(value);
+  const date = Date.parse(value);
+  return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - now) / 1000));
+}
+
+/**
+ * @param what what was asked for, as in `get secrets default/web`
+ * @param status a `v1.Status`, or whatever came in its place
+ */
+export function errorOfStatus(what: string, status: unknown, httpStatus: number, retryAfterSeconds?: number): ApiError {
+  const body = isRecord(status) && status['kind'] === 'Status' ? status : undefined;
+  const code = httpStatus !== 0 ? httpStatus : typeof body?.['code'] === 'number' ? body['code'] : 500;
+  const reason = textOf(body?.['reason']) ?? REASON_BY_STATUS[code] ?? 'Unknown';
+  const details = detailsOf(body?.['details']);
+  const message =
+    textOf(body?.['message']) ??
+    `expected a Kubernetes Status with HTTP status ${code}, found none; is there a proxy in between?`;
+  return new ApiError(`${what}: ${message}`, {
+    status: code,
+    reason,
+    details,
+    retryAfterSeconds: retryAfterSeconds ?? details?.retryAfterSeconds,
+  });
+}
+
+/** No answer: the connection failed, was refused or was cut. */
+export function networkError(what: string, cause: unknown): ApiError {
+  const code = isRecord(cause) && typeof cause['code'] === 'string' ? cause['code'] : undefined;
+  const said = cause instanceof Error && cause.message !== '' ? boundedMessage(cause.message) : 'no answer';
+  return new ApiError(`${what}: ${said}${code === undefined ? '' : ` (${code})`}`, {
+    status: 0,
+    reason: 'Network',
+    cause,
+  });
+}
+
+export function timeoutError(what: string, ms: number): ApiError {
+  return new ApiError(`${what}: no answer within ${ms} ms`, { status: 0, reason: 'Timeout' });
+}
+
+/** The answer is not what was asked for. The parser's own words quote the text, which may be a Secret's: they stay here. */
+export function invalidResponseError(what: string, found: string, status = 0): ApiError {
+  return new ApiError(`${what}: expected a JSON object, found ${found}`, { status, reason: 'InvalidResponse' });
+}
+
+/** The resourceVersion or the continue token is older than what the server remembers: list anew. */
+export function isExpired(error: unknown): boolean {
+  return error instanceof ApiError && (error.status === 410 || error.reason === 'Expired' || error.reason === 'Gone');
+}

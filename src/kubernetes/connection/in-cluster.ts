@@ -1,0 +1,56 @@
+/** The connection of a process that runs in a pod. */
+
+import { readFile } from 'node:fs/promises';
+import { isIPv6 } from 'node:net';
+import { join } from 'node:path';
+import { type Clock, systemClock } from '../clock.ts';
+import type { Connection } from './connection.ts';
+import { ConnectionError } from './connection-error.ts';
+import { CredentialCache } from './credential-cache.ts';
+
+export const SERVICE_ACCOUNT_FOLDER = '/var/run/secrets/kubernetes.io/serviceaccount';
+
+export interface InClusterOptions {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly folder?: string;
+  readonly clock?: Clock;
+}
+
+/**
+ * Reads what kubelet mounts, by hand: client-node would do it, at 20 MB of memory that an operator in its pod has no use for.
+ * The token lasts an hour and kubelet replaces it at four fifths; the cache reads it anew long before.
+ * @throws ConnectionError when the pod has no service account
+ */
+export async function inClusterConnection(options: InClusterOptions): Promise<Connection> {
+  const { env, folder = SERVICE_ACCOUNT_FOLDER, clock = systemClock } = options;
+  const host = env['KUBERNETES_SERVICE_HOST'];
+  if (host === undefined || host === '') {
+    throw new ConnectionError(
+      'expected KUBERNETES_SERVICE_HOST to be set, as it is in every pod; give a kubeconfig elsewhere',
+    );
+  }
+  const port = env['KUBERNETES_SERVICE_PORT'] ?? '443';
+  const read = async (name: string): Promise<string> => {
+    try {
+      return await readFile(join(folder, name), 'utf8');
+    } catch (cause) {
+      throw new ConnectionError(
+        `expected a service account's ${name} in ${folder}; is automountServiceAccountToken off?`,
+        {
+          cause,
+        },
+      );
+    }
+  };
+  const cache = new CredentialCache(async () => {
+    const [token, ca] = await Promise.all([read('token'), read('ca.crt')]);
+    return { headers: { authorization: `Bearer ${token.trim()}` }, tls: { ca } };
+  }, clock);
+  await cache.get();
+  const namespace = await read('namespace').catch(() => '');
+  return {
+    server: `https://${isIPv6(host) ? `[${host}]` : host}:${port}`,
+    defaultNamespace: namespace.trim() || 'default',
+    credentials: (rejected) => cache.get(rejected),
+  };
+}

@@ -1,0 +1,109 @@
+/** The connection that a kubeconfig describes: tokens, token files, client certificates, exec plugins, OIDC. */
+
+import type { RequestOptions } from 'node:https';
+import type { KubeConfig } from '@kubernetes/client-node';
+import { type Clock, systemClock } from '../clock.ts';
+import type { Connection, ConnectionCredentials, ConnectionTls } from './connection.ts';
+import { ConnectionError } from './connection-error.ts';
+import { CredentialCache } from './credential-cache.ts';
+
+/**
+ * @param files merged as kubectl merges KUBECONFIG: the first that has a name wins
+ * @param context instead of the current one
+ * @throws ConnectionError when a file cannot be read or names no usable cluster
+ */
+export async function kubeconfigConnection(
+  files: readonly string[],
+  context?: string,
+  clock: Clock = systemClock,
+): Promise<Connection> {
+  // Loaded only here: an operator in its pod never needs it.
+  const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
+  const load = (): KubeConfig => select(merge(KubeConfig, files), context, files);
+
+  let config = load();
+  const cluster = config.getCurrentCluster();
+  if (cluster === null) {
+    throw new ConnectionError(`expected a cluster in context ${config.getCurrentContext()} of ${files.join(', ')}`);
+  }
+  if (cluster.proxyUrl !== undefined) {
+    throw new ConnectionError(
+      `cluster ${cluster.name} is behind the proxy-url ${new URL(cluster.proxyUrl).host}, which is not supported; ` +
+        'give a kubeconfig whose server is reachable directly',
+    );
+  }
+  const cache = new CredentialCache(async (rejected) => {
+    // A new KubeConfig forgets what its plugins cached, and sees a file that was rewritten in place.
+    if (rejected) config = load();
+    return credentialsOf(config);
+  }, clock);
+  return {
+    server: cluster.server.replace(/\/+$/, ''),
+    defaultNamespace: config.getContextObject(config.getCurrentContext())?.namespace ?? 'default',
+    credentials: (rejected) => cache.get(rejected),
+  };
+}
+
+function merge(Config: new () => KubeConfig, files: readonly string[]): KubeConfig {
+  const merged = new Config();
+  for (const file of files) {
+    const config = new Config();
+    try {
+      config.loadFromFile(file);
+    } catch (error) {
+      throw unreadable(file, error);
+    }
+    for (const one of config.clusters) if (merged.getCluster(one.name) === null) merged.addCluster(one);
+    for (const one of config.users) if (merged.getUser(one.name) === null) merged.addUser(one);
+    for (const one of config.contexts) if (merged.getContextObject(one.name) === null) merged.addContext(one);
+    if (!merged.currentContext) merged.setCurrentContext(config.currentContext);
+  }
+  return merged;
+}
+
+/** The YAML parser quotes the text around what it does not like, which may be a key: its words go no further. */
+function unreadable(file: string, error: unknown): ConnectionError {
+  const errno = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  if (errno !== undefined)
+    return new ConnectionError(`expected a kubeconfig at ${file}, which cannot be read (${errno})`);
+  return new ConnectionError(`expected a kubeconfig at ${file}, found something else; "kubectl config view" says what`);
+}
+
+function select(config: KubeConfig, context: string | undefined, files: readonly string[]): KubeConfig {
+  const name = context ?? config.getCurrentContext();
+  if (!name || config.getContextObject(name) === null) {
+    const known = config.getContexts().map((one) => one.name);
+    throw new ConnectionError(
+      `expected a context ${name ? `named ${name}` : 'to be current'} in ${files.join(', ')}, found ${known.join(', ') || 'none'}`,
+    );
+  }
+  config.setCurrentContext(name);
+  return config;
+}
+
+async function credentialsOf(config: KubeConfig): Promise<ConnectionCredentials> {
+  const options: RequestOptions = {};
+  try {
+    await config.applyToHTTPSOptions(options);
+  } catch (error) {
+    // A plugin's garbled answer would be quoted by the JSON parser, token and all.
+    const said =
+      error instanceof Error && !(error instanceof SyntaxError) ? `: ${error.message.slice(0, 300).trim()}` : '';
+    const user = config.getCurrentUser()?.name ?? '(none)';
+    throw new ConnectionError(`the credentials of user ${user} could not be had${said}`);
+  }
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(options.headers ?? {})) {
+    if (value !== undefined) headers[name.toLowerCase()] = String(value).trim();
+  }
+  if (options.auth) headers['authorization'] = `Basic ${Buffer.from(options.auth).toString('base64')}`;
+  const { ca, cert, key, rejectUnauthorized, servername } = options;
+  const tls: ConnectionTls = {
+    ...(ca !== undefined && { ca }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
+    ...(rejectUnauthorized !== undefined && { rejectUnauthorized }),
+    ...(servername !== undefined && { servername }),
+  };
+  return { headers, tls };
+}

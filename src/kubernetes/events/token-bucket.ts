@@ -1,0 +1,32 @@
+/** So many at once, so many a second after that. */
+
+import type { Clock } from '../clock.ts';
+
+export interface TokenBucketOptions {
+  readonly clock: Clock;
+  readonly burst: number;
+  readonly perSecond: number;
+}
+
+export class TokenBucket {
+  readonly #options: TokenBucketOptions;
+  #tokens: number;
+  #filledAt: number;
+
+  constructor(options: TokenBucketOptions) {
+    this.#options = options;
+    this.#tokens = options.burst;
+    this.#filledAt = options.clock.monotonic();
+  }
+
+  /** Takes a token: 0 when there is one, else the milliseconds until there will be one, and none is taken. */
+  take(): number {
+    const { clock, burst, perSecond } = this.#options;
+    const now = clock.monotonic();
+    this.#tokens = Math.min(burst, this.#tokens + ((now - this.#filledAt) * perSecond) / 1000);
+    this.#filledAt = now;
+    if (this.#tokens < 1) return ((1 - this.#tokens) * 1000) / perSecond;
+    this.#tokens -= 1;
+    return 0;
+  }
+}

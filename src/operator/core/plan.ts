@@ -1,0 +1,230 @@
+/**
+ * What is to be done for one (resource, pod). A pure function of what was observed and the time: no I/O, no clock.
+ *
+ * The reason of a step is the word that the Event, the metric and the log carry.
+ */
+import type { DelegatedCredentialSpec } from '../../api/delegated-credential.ts';
+import { CLOCK_SKEW_SECONDS } from '../../credential/lifetime.ts';
+import type { CredentialFacts, ExtraMetadata, IssuedSecret } from '../../issued-secret/issued-secret.ts';
+import { sameEntries } from './pod.ts';
+import { renewalTime } from './schedule.ts';
+
+/** Why a credential is issued, in the order in which the policies are asked. */
+export const ISSUE_REASONS = [
+  'Missing',
+  'Modified',
+  'CertificateChanged',
+  'SpecChanged',
+  'LifetimeExceeded',
+  'RenewRequested',
+  'RenewalDue',
+] as const;
+export type IssueReason = (typeof ISSUE_REASONS)[number];
+
+/** Why a Secret is deleted. */
+export const DELETE_REASONS = ['ResourceGone', 'PodGone', 'NotSelected', 'PodReplaced', 'Renamed'] as const;
+export type DeleteReason = (typeof DELETE_REASONS)[number];
+
+/** Why a selected pod cannot be served. */
+export const FAILURE_REASONS = ['SecretNameInvalid', 'SecretNameTaken'] as const;
+export type FailureReason = (typeof FAILURE_REASONS)[number];
+
+interface ObservedPod {
+  readonly uid: string;
+  readonly terminating: boolean;
+  /** By the resource. */
+  readonly selected: boolean;
+  /** No node takes it until this resource's gate is lifted. */
+  readonly gated: boolean;
+}
+
+/** All times in seconds since the epoch. */
+export interface Observed {
+  readonly now: number;
+  /** Undefined: the resource is gone. */
+  readonly spec: DelegatedCredentialSpec | undefined;
+  /** Somebody wants every credential that is older than this re-issued: see `requestedRenewal`. */
+  readonly renewRequestedAt?: number | undefined;
+  /** Undefined: the pod is gone, or has ended. */
+  readonly pod: ObservedPod | undefined;
+  /** What the pod's Secret is to be called; undefined where its annotation holds no valid name. */
+  readonly secretName: string | undefined;
+  /** Every Secret issued for this (resource, pod), whatever its name. */
+  readonly secrets: readonly IssuedSecret[];
+  /** A Secret of that name which was issued for another (resource, pod). */
+  readonly nameHolder: IssuedSecret | undefined;
+  /** The certificate, where it can be used now. No credential of it ends after `latestExpiry`. */
+  readonly certificate: { readonly sha256: string; readonly latestExpiry: number } | undefined;
+}
+
+export type Step =
+  | { readonly kind: 'issue'; readonly reason: IssueReason; readonly name: string; readonly replaces?: IssuedSecret }
+  | { readonly kind: 'delete'; readonly reason: DeleteReason; readonly secret: IssuedSecret }
+  /** Labels and annotations only: the credential stays. */
+  | { readonly kind: 'annotate'; readonly secret: IssuedSecret; readonly renewAt: number }
+  /** The Secret is there: let the pod have a node. */
+  | { readonly kind: 'ungate' };
+
+export interface Plan {
+  /** To be carried out in this order. */
+  readonly steps: readonly Step[];
+  /** Look again then, in seconds since the epoch. */
+  readonly wakeAt?: number;
+  /** The pod cannot be served, for this reason. */
+  readonly failure?: FailureReason;
+}
+
+/** What a gated pod waits for is there. */
+function lift({ gated, terminating }: ObservedPod): readonly Step[] {
+  return gated && !terminating ? [{ kind: 'ungate' }] : [];
+}
+
+export function plan(observed: Observed): Plan {
+  const { spec, pod, secrets, secretName, nameHolder, certificate } = observed;
+  if (spec?.suspend === true) return { steps: suspended(observed) };
+  if (spec === undefined) return { steps: deletions(secrets, 'ResourceGone') };
+  if (pod === undefined) return { steps: deletions(secrets, 'PodGone') };
+  if (!pod.selected) return { steps: deletions(secrets, 'NotSelected') };
+
+  // A pod of the same name, as a StatefulSet makes it: what its predecessor had is void, and in the way.
+  const replaced = secrets.filter((secret) => secret.podUid !== pod.uid);
+  const own = secrets.filter((secret) => secret.podUid === pod.uid);
+  const cleared = deletions(replaced, 'PodReplaced');
+
+  if (secretName === undefined) return { steps: cleared, failure: 'SecretNameInvalid' };
+  if (nameHolder !== undefined) return { steps: cleared, failure: 'SecretNameTaken' };
+
+  const current = own.find((secret) => secret.name === secretName);
+  const renamed = own.filter((secret) => secret.name !== secretName);
+  // Without a certificate nothing can be issued, and what is there is better than nothing.
+  if (certificate === undefined) return { steps: current === undefined ? cleared : [...cleared, ...lift(pod)] };
+  if (current === undefined) {
+    // A pod on its way out keeps what it has and gets nothing new.
+    if (pod.terminating) return { steps: cleared };
+    const issue: Step = { kind: 'issue', reason: 'Missing', name: secretName };
+    return { steps: [...cleared, issue, ...lift(pod), ...deletions(renamed, 'Renamed')] };
+  }
+
+  const verdict = judge(current, spec, certificate, observed);
+  const leftovers = [...cleared, ...deletions(renamed, 'Renamed')];
+  if (verdict.reason !== undefined) {
+    const issue: Step = { kind: 'issue', reason: verdict.reason, name: secretName, replaces: current };
+    return { steps: [...leftovers, issue, ...lift(pod)] };
+  }
+  const { renewAt, requestedAt } = verdict;
+  const wakeAt = earlier(renewAt, requestedAt);
+  const wake = wakeAt === undefined ? {} : { wakeAt };
+  if (!metadataDiffers(current, spec, renewAt)) return { steps: [...leftovers, ...lift(pod)], ...wake };
+  const annotate: Step = { kind: 'annotate', secret: current, renewAt: renewAt ?? current.facts?.renewAt ?? 0 };
+  return { steps: [...leftovers, annotate, ...lift(pod)], ...wake };
+}
+
+/** Nothing is issued and nothing deleted; but a pod whose Secret is there need not wait for a person. */
+function suspended({ pod, secretName, secrets }: Observed): readonly Step[] {
+  if (pod === undefined || !secrets.some(({ name, podUid }) => name === secretName && podUid === pod.uid)) return [];
+  return lift(pod);
+}
+
+function deletions(secrets: readonly IssuedSecret[], reason: DeleteReason): readonly Step[] {
+  return secrets.map((secret) => ({ kind: 'delete', reason, secret }));
+}
+
+interface Verdict {
+  /** Undefined: the credential is good. */
+  readonly reason?: IssueReason;
+  /** When a good one is to be re-issued; undefined where that would gain nothing. */
+  readonly renewAt?: number;
+  /** When a request to re-issue it is to be obeyed, where that is still to come. */
+  readonly requestedAt?: number;
+}
+
+/** The ladder of policies; the first that holds gives the reason. */
+function judge(
+  { facts, intact, podUid }: IssuedSecret,
+  spec: DelegatedCredentialSpec,
+  certificate: NonNullable<Observed['certificate']>,
+  { now, renewRequestedAt }: Pick<Observed, 'now' | 'renewRequestedAt'>,
+): Verdict {
+  if (!intact || facts === undefined) return { reason: 'Modified' };
+  if (facts.certificateSha256 !== certificate.sha256) return { reason: 'CertificateChanged' };
+  if (facts.usage !== spec.usage || facts.keyAlgorithm !== spec.keyAlgorithm) return { reason: 'SpecChanged' };
+  if (facts.expiresAt - now > spec.lifetimeSeconds + clockSlack(spec.lifetimeSeconds)) {
+    return { reason: 'LifetimeExceeded' };
+  }
+  const requestedAt = requestedRenewal(facts, renewRequestedAt);
+  if (requestedAt !== undefined && now >= requestedAt) return { reason: 'RenewRequested' };
+  const later = requestedAt === undefined ? {} : { requestedAt };
+  const renewAt = nextRenewal(facts, podUid, spec, certificate.latestExpiry);
+  if (renewAt === undefined) return later;
+  return now >= renewAt ? { reason: 'RenewalDue' } : { renewAt, ...later };
+}
+
+/**
+ * When a credential is re-issued on request (seconds since the epoch); undefined where it is newer than the request. Times are
+ * whole seconds, so the request counts from the next whole one: what is issued from then on is never older than it, and one
+ * request re-issues a credential once, however often it is looked at and whatever the clocks of those who ask. A request from a
+ * clock that is ahead waits until this one gets there.
+ */
+export function requestedRenewal(
+  { issuedAt }: Pick<CredentialFacts, 'issuedAt'>,
+  renewRequestedAt: number | undefined,
+): number | undefined {
+  if (renewRequestedAt === undefined) return undefined;
+  const moment = Math.ceil(renewRequestedAt);
+  return issuedAt < moment ? moment : undefined;
+}
+
+function earlier(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
+}
+
+/**
+ * When a good credential is re-issued (seconds since the epoch). Undefined where its certificate ends it: a new one would end
+ * at the same moment.
+ */
+export function nextRenewal(
+  facts: CredentialFacts,
+  podUid: string,
+  spec: DelegatedCredentialSpec,
+  latestExpiry: number,
+): number | undefined {
+  if (facts.expiresAt >= latestExpiry) return undefined;
+  return renewalTime({ ...facts, ...spec, podUid });
+}
+
+/**
+ * More life than was configured means that the lifetime was shortened, or that the clock went back. Two operators' clocks may
+ * differ a little, which is neither. With the longest lifetime this still stays within seven days (RFC 9345 section 4.1.3).
+ */
+function clockSlack(lifetimeSeconds: number): number {
+  return Math.min(CLOCK_SKEW_SECONDS, Math.max(30, lifetimeSeconds * 0.05));
+}
+
+function metadataDiffers(
+  { facts, foreign, template }: IssuedSecret,
+  spec: DelegatedCredentialSpec,
+  renewAt: number | undefined,
+): boolean {
+  if (renewAt !== undefined && renewAt !== facts?.renewAt) return true;
+  const wanted = wantedMetadata(spec);
+  return (
+    entriesDiffer(template.labels, foreign.labels, wanted.labels) ||
+    entriesDiffer(template.annotations, foreign.annotations, wanted.annotations)
+  );
+}
+
+type Entries = Readonly<Record<string, string>>;
+
+/** What another hand has put there with the very value that is wanted stays that hand's: writing it again changes nothing. */
+function entriesDiffer(ours: Entries, theirs: Entries, wanted: Entries): boolean {
+  return !sameEntries({ ...ours, ...pick(theirs, wanted) }, wanted);
+}
+
+function pick(entries: Entries, keys: Entries): Entries {
+  return Object.fromEntries(Object.entries(entries).filter(([key]) => Object.hasOwn(keys, key)));
+}
+
+/** What `secretTemplate` asks for. */
+export function wantedMetadata({ secretTemplate }: DelegatedCredentialSpec): ExtraMetadata {
+  return { labels: secretTemplate?.labels ?? {}, annotations: secretTemplate?.annotations ?? {} };
+}

@@ -1,0 +1,155 @@
+/** The status of a resource: a pure function of what was observed. Times in seconds since the epoch. */
+import type { DelegatedCredentialSpec, DelegatedCredentialStatus } from '../../api/delegated-credential.ts';
+import type { DelegationCertificate } from '../../credential/delegation-certificate.ts';
+import { setCondition } from '../../kubernetes/conditions.ts';
+import type { Condition } from '../../kubernetes/objects.ts';
+import { formatRfc3339 } from '../../text/rfc3339.ts';
+import type { CertificateReason, CertificateState } from './certificate-state.ts';
+
+/** The reasons of the Ready condition. `SpecInvalid`: an object that came past an older CRD. */
+export type ReadyReason =
+  | 'Issued'
+  | 'Issuing'
+  | 'NoPods'
+  | 'Suspended'
+  | 'PodsFailed'
+  | 'SpecInvalid'
+  | CertificateReason;
+
+export interface PodTally {
+  readonly selected: number;
+  readonly issued: number;
+  /** How many selected pods cannot be served, and of the first few why: pod name and message. */
+  readonly failed: number;
+  readonly failures: readonly { readonly pod: string; readonly message: string }[];
+  /** How many ask by `dcred.dev/inject` and were created without the webhook. */
+  readonly notInjected: number;
+  readonly earliestExpiry: number | undefined;
+  readonly nextRenewal: number | undefined;
+}
+
+export interface StatusInput {
+  readonly spec: DelegatedCredentialSpec;
+  readonly generation: number;
+  readonly previous: DelegatedCredentialStatus;
+  readonly certificate: CertificateState;
+  readonly pods: PodTally;
+  readonly now: number;
+}
+
+interface Ready {
+  readonly status: Condition['status'];
+  readonly reason: ReadyReason;
+  readonly message: string;
+}
+
+export function resourceStatus(input: StatusInput): DelegatedCredentialStatus {
+  const { certificate, generation, now, pods, previous } = input;
+  const { earliestExpiry, nextRenewal } = pods;
+  // While the certificate cannot be used, the last one that could is still what the pods hold.
+  const facts = certificate.kind === 'usable' ? certificateFacts(certificate.certificate) : previous.certificate;
+  return {
+    observedGeneration: generation,
+    conditions: withInjected(withReady(previous, readiness(input), generation, now), input),
+    ...(facts === undefined ? {} : { certificate: facts }),
+    pods: { selected: pods.selected, issued: pods.issued, failed: pods.failed },
+    ...(earliestExpiry === undefined ? {} : { earliestExpiryTime: formatRfc3339(earliestExpiry) }),
+    ...(nextRenewal === undefined ? {} : { nextRenewalTime: formatRfc3339(nextRenewal) }),
+  };
+}
+
+/** The status of a resource whose spec cannot be read. */
+export function unreadableStatus(
+  problem: string,
+  generation: number,
+  previous: DelegatedCredentialStatus,
+  now: number,
+): DelegatedCredentialStatus {
+  const message = `the spec cannot be used (${problem}): correct it; nothing is issued or deleted until then`;
+  const ready: Ready = { status: 'False', reason: 'SpecInvalid', message };
+  return { ...previous, observedGeneration: generation, conditions: withReady(previous, ready, generation, now) };
+}
+
+function readiness({ certificate, pods, spec, now }: StatusInput): Ready {
+  if (spec.suspend) return no('Suspended', 'spec.suspend is true: nothing is issued, re-issued or deleted');
+  if (certificate.kind === 'refused') return no(certificate.reason, certificate.message);
+  if (certificate.kind === 'pending') return no('Issuing', 'the certificate is being read');
+  const note = endNote(certificate.certificate, spec, now);
+  if (pods.selected === 0) return yes('NoPods', `no pod is selected: ${whatSelects(spec)}${note}`);
+  if (pods.failed > 0) return no('PodsFailed', failuresMessage(pods) + note);
+  if (pods.issued < pods.selected) {
+    return no('Issuing', `${pods.issued} of ${pods.selected} pods hold a credential of the current certificate${note}`);
+  }
+  return yes(
+    'Issued',
+    `${count(pods.selected, 'pod holds', 'pods hold')} a credential of the current certificate${note}`,
+  );
+}
+
+function yes(reason: ReadyReason, message: string): Ready {
+  return { status: 'True', reason, message };
+}
+
+function no(reason: ReadyReason, message: string): Ready {
+  return { status: 'False', reason, message };
+}
+
+function withReady(
+  previous: DelegatedCredentialStatus,
+  ready: Ready,
+  observedGeneration: number,
+  now: number,
+): Condition[] {
+  const conditions = (previous.conditions ?? []) as readonly Condition[];
+  return [...setCondition(conditions, { type: 'Ready', ...ready, observedGeneration }, now * 1000)];
+}
+
+/** A resource without a selector lives by injection; then it is said whether that works. Not part of Ready: the pods are served. */
+function withInjected(conditions: Condition[], { generation, now, pods, spec }: StatusInput): Condition[] {
+  if (spec.podSelector !== undefined || pods.selected === 0)
+    return conditions.filter(({ type }) => type !== 'Injected');
+  const { notInjected, selected } = pods;
+  const injected = { type: 'Injected', observedGeneration: generation };
+  if (notInjected === 0) {
+    const message = `${count(selected, 'pod was', 'pods were')} injected`;
+    return [...setCondition(conditions, { ...injected, status: 'True', reason: 'Injected', message }, now * 1000)];
+  }
+  const message =
+    `${notInjected} of ${selected} pods were created while the webhook could not be asked, and mount no credential by themselves: ` +
+    'once the webhook runs, re-create them (kubectl rollout restart)';
+  return [
+    ...setCondition(conditions, { ...injected, status: 'False', reason: 'PodsNotInjected', message }, now * 1000),
+  ];
+}
+
+function certificateFacts(certificate: DelegationCertificate): NonNullable<DelegatedCredentialStatus['certificate']> {
+  const { dnsNames, keyAlgorithm, notAfter, sha256, subject } = certificate;
+  return { sha256, subject, dnsNames: [...dnsNames], notAfter: formatRfc3339(notAfter), keyAlgorithm };
+}
+
+/** Said in good time: from here on credentials get shorter, and then there are none. */
+function endNote(
+  { notAfter }: DelegationCertificate,
+  { lifetimeSeconds }: DelegatedCredentialSpec,
+  now: number,
+): string {
+  if (notAfter - now > lifetimeSeconds) return '';
+  return `; the certificate ends at ${formatRfc3339(notAfter)} and every credential with it: renew the certificate`;
+}
+
+function whatSelects({ podSelector }: DelegatedCredentialSpec): string {
+  if (podSelector !== undefined) return 'spec.podSelector matches no running pod of this namespace';
+  return 'no running pod of this namespace has the label dcred.dev/inject with the name of this resource';
+}
+
+const FAILURES_SHOWN = 3;
+
+function failuresMessage({ failed, failures, selected }: PodTally): string {
+  const shown = failures.slice(0, FAILURES_SHOWN).map(({ pod, message }) => `${pod}: ${message}`);
+  const more = failed > shown.length ? `; and ${failed - shown.length} more` : '';
+  return `${failed} of ${selected} pods cannot be served: ${shown.join('; ')}${more}`;
+}
+
+function count(number: number, one: string, many: string): string {
+  return `${number} ${number === 1 ? one : many}`;
+}

@@ -1,0 +1,388 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { inject } from '../../../src/admission/injection/inject.ts';
+import type { AdmittedPod, Container, Volume, VolumeMount } from '../../../src/admission/injection/pod.ts';
+import { freshSecretName } from '../../../src/admission/injection/secret-name.ts';
+import { isResourceName, mountPath, secretNameAnnotation, volumeName } from '../../../src/api/injection.ts';
+import { isSecretName } from '../../../src/issued-secret/names.ts';
+import { readPod } from '../../../src/operator/core/pod.ts';
+import { applyPatch } from '../apply-patch.ts';
+import { container, countingBytes, podWith, sameBytes } from '../pods.ts';
+
+interface Injected {
+  readonly pod: AdmittedPod;
+  readonly warnings: readonly string[];
+}
+
+function injected(pod: AdmittedPod, random = countingBytes()): Injected {
+  const { patch, warnings } = inject(pod, random);
+  return { pod: applyPatch(pod, patch), warnings };
+}
+
+function volumesOf({ spec }: AdmittedPod, name: string): readonly Volume[] {
+  return (spec.volumes ?? []).filter((volume) => volume.name === name);
+}
+
+function secretNameOf(pod: AdmittedPod, resource: string): unknown {
+  const [volume] = volumesOf(pod, volumeName(resource));
+  return (volume?.['secret'] as { secretName?: unknown } | undefined)?.secretName;
+}
+
+function mountsOf({ spec }: AdmittedPod, name: string): readonly VolumeMount[] {
+  const all = [...(spec.initContainers ?? []), ...(spec.containers ?? [])];
+  return all.find((one) => one.name === name)?.volumeMounts ?? [];
+}
+
+const WEB_MOUNT = { name: 'dcred-web', mountPath: '/var/run/secrets/dcred.dev/web', readOnly: true };
+
+describe('a pod with the label', () => {
+  test('gets a Secret name, the same in annotation and volume, and the mount of the contract', () => {
+    const { pod, warnings } = injected(podWith());
+    const name = pod.metadata.annotations?.['secret.dcred.dev/web'] ?? '';
+    assert.match(name, /^web-[a-z2-7]{26}$/);
+    assert.deepEqual(pod.spec.volumes, [
+      { name: 'dcred-web', secret: { secretName: name, defaultMode: 0o444, optional: false } },
+    ]);
+    assert.deepEqual(mountsOf(pod, 'main'), [WEB_MOUNT]);
+    assert.deepEqual(warnings, []);
+  });
+
+  test('keeps everything else that it has', () => {
+    const volumes: readonly Volume[] = [{ name: 'tmp', emptyDir: {} }];
+    const mount = { name: 'tmp', mountPath: '/tmp' };
+    const before = podWith({
+      annotations: { note: 'kept' },
+      spec: { volumes, containers: [container('main', { volumeMounts: [mount] })] },
+    });
+    const { pod } = injected(before);
+    assert.equal(pod.metadata.annotations?.['note'], 'kept');
+    assert.deepEqual(pod.spec.volumes?.[0], volumes[0]);
+    assert.deepEqual(mountsOf(pod, 'main'), [mount, WEB_MOUNT]);
+  });
+
+  test('gets the mount in init containers too', () => {
+    const spec = { initContainers: [container('setup')], containers: [container('a'), container('b')] };
+    const { pod } = injected(podWith({ spec }));
+    for (const name of ['setup', 'a', 'b']) assert.deepEqual(mountsOf(pod, name), [WEB_MOUNT]);
+  });
+
+  test('gets files for its group alone where it has one', () => {
+    const { pod } = injected(podWith({ spec: { securityContext: { fsGroup: 2000 } } }));
+    const [volume] = volumesOf(pod, 'dcred-web');
+    assert.deepEqual(volume?.['secret'], { secretName: secretNameOf(pod, 'web'), defaultMode: 0o440, optional: false });
+  });
+
+  test('may ask for several resources by the annotation', () => {
+    const { pod } = injected(podWith({ annotations: { 'dcred.dev/inject': 'api, admin,web' } }));
+    assert.deepEqual(
+      (pod.spec.volumes ?? []).map(({ name }) => name),
+      ['dcred-web', 'dcred-api', 'dcred-admin'],
+    );
+    assert.equal(new Set(['web', 'api', 'admin'].map((name) => secretNameOf(pod, name))).size, 3);
+    assert.equal(mountsOf(pod, 'main').length, 3);
+  });
+
+  test('may say which containers are meant', () => {
+    const spec = { initContainers: [container('setup')], containers: [container('a'), container('b')] };
+    const { pod, warnings } = injected(podWith({ annotations: { 'dcred.dev/containers': 'a, setup' }, spec }));
+    assert.deepEqual(mountsOf(pod, 'a'), [WEB_MOUNT]);
+    assert.deepEqual(mountsOf(pod, 'setup'), [WEB_MOUNT]);
+    assert.deepEqual(mountsOf(pod, 'b'), []);
+    assert.deepEqual(warnings, []);
+  });
+
+  test('is told of a container that it does not have', () => {
+    const { warnings } = injected(podWith({ annotations: { 'dcred.dev/containers': 'mian' } }));
+    assert.match(warnings.join(), /dcred\.dev\/containers names "mian", which is no container of this pod: correct it/);
+  });
+});
+
+describe('with gates', () => {
+  const gated = (pod: AdmittedPod) => applyPatch(pod, inject(pod, countingBytes(), { gatePods: true }).patch);
+  const GATE = { name: 'gate.dcred.dev/web' };
+
+  test('a pod waits for each of its Secrets, and says so where metadata alone is read', () => {
+    const pod = gated(podWith({ annotations: { 'dcred.dev/inject': 'api' } }));
+    assert.deepEqual(pod.spec.schedulingGates, [GATE, { name: 'gate.dcred.dev/api' }]);
+    const read = readPod({ metadata: { labels: {}, annotations: pod.metadata.annotations ?? {} } });
+    assert.deepEqual(read.gated, ['api', 'web']);
+  });
+
+  test('the gates of others stay', () => {
+    const pod = gated(podWith({ spec: { schedulingGates: [{ name: 'theirs' }] } }));
+    assert.deepEqual(pod.spec.schedulingGates, [{ name: 'theirs' }, GATE]);
+  });
+
+  test('a second call changes no gate', () => {
+    const once = gated(podWith());
+    assert.deepEqual(gated(once).spec.schedulingGates, [GATE]);
+  });
+
+  test('a copied pod does not wait for what it does not ask for', () => {
+    const copied = podWith({ inject: 'api', spec: { schedulingGates: [GATE] } });
+    assert.deepEqual(gated(copied).spec.schedulingGates, [{ name: 'gate.dcred.dev/api' }]);
+    assert.deepEqual(injected(copied).pod.spec.schedulingGates, []);
+  });
+
+  test('a pod whose node is chosen already gets none: the API server would refuse it', () => {
+    const pod = gated(podWith({ spec: { nodeName: 'node' } }));
+    assert.equal(pod.spec.schedulingGates, undefined);
+    assert.ok(secretNameOf(pod, 'web'));
+  });
+
+  test('a pod without a valid name waits for nothing', () => {
+    assert.equal(gated(podWith({ inject: 'Wrong.Name' })).spec.schedulingGates, undefined);
+  });
+});
+
+describe('a pod is left as it is', () => {
+  for (const [what, pod] of Object.entries<AdmittedPod>({
+    'without the label': { metadata: {}, spec: { containers: [container('main')] } },
+    'without the label, though it has the annotation': {
+      metadata: { annotations: { 'dcred.dev/inject': 'web' } },
+      spec: { containers: [container('main')] },
+    },
+    'with an empty label': podWith({ inject: '' }),
+    'that pictures a static pod': podWith({ annotations: { 'kubernetes.io/config.mirror': 'hash' } }),
+  })) {
+    test(what, () => assert.deepEqual(inject(pod, sameBytes).patch, []));
+  }
+
+  for (const name of ['web.example', 'Web', 'web_1', 'x'.repeat(41), '-web']) {
+    test(`and its author is told what to do, when the label says ${name}`, () => {
+      const { patch, warnings } = inject(podWith({ inject: name }), sameBytes);
+      assert.deepEqual(patch, []);
+      assert.match(warnings.join(), /which is no name of a DelegatedCredential .* correct it and re-create the pod/);
+    });
+  }
+
+  test('as far as wrong names go: right ones beside them are injected', () => {
+    const { pod, warnings } = injected(podWith({ inject: 'a.b', annotations: { 'dcred.dev/inject': 'web' } }));
+    assert.ok(secretNameOf(pod, 'web'));
+    assert.equal(pod.spec.volumes?.length, 1);
+    assert.equal(warnings.length, 1);
+  });
+
+  test('beyond sixteen resources, and its author is told', () => {
+    const many = Array.from({ length: 5_000 }, (_, index) => `r${index}`).join(',');
+    const { pod, warnings } = injected(podWith({ annotations: { 'dcred.dev/inject': many } }));
+    assert.equal(pod.spec.volumes?.length, 16);
+    assert.match(warnings.join(), /names 5001 resources and the first 16 are injected: name fewer/);
+  });
+});
+
+describe('what came with a template is not believed', () => {
+  test('a forged annotation is overwritten', () => {
+    const { pod } = injected(podWith({ annotations: { 'secret.dcred.dev/web': 'web-of-someone-else' } }));
+    assert.match(pod.metadata.annotations?.['secret.dcred.dev/web'] ?? '', /^web-[a-z2-7]{26}$/);
+  });
+
+  test('a running pod that is copied whole gets a name of its own', () => {
+    const random = countingBytes();
+    const first = injected(podWith(), random).pod;
+    const { pod: copy, warnings } = injected(first, random);
+    assert.notEqual(secretNameOf(copy, 'web'), secretNameOf(first, 'web'));
+    assert.equal(copy.metadata.annotations?.['secret.dcred.dev/web'], secretNameOf(copy, 'web'));
+    assert.equal(volumesOf(copy, 'dcred-web').length, 1);
+    assert.deepEqual(mountsOf(copy, 'main'), [WEB_MOUNT]);
+    assert.deepEqual(warnings, []);
+  });
+
+  test('a sidecar that another webhook has added since gets its mounts in the second call', () => {
+    const random = countingBytes();
+    const first = injected(podWith(), random).pod;
+    const withSidecar = {
+      ...first,
+      spec: { ...first.spec, containers: [container('proxy'), ...(first.spec.containers ?? [])] },
+    };
+    const { pod } = injected(withSidecar, random);
+    assert.deepEqual(mountsOf(pod, 'proxy'), [WEB_MOUNT]);
+    assert.deepEqual(mountsOf(pod, 'main'), [WEB_MOUNT]);
+  });
+
+  test('a volume of the same name is replaced, and its author is told', () => {
+    const volumes: readonly Volume[] = [
+      { name: 'dcred-web', emptyDir: {} },
+      { name: 'tmp', emptyDir: {} },
+      { name: 'dcred-web', configMap: {} },
+    ];
+    const { pod, warnings } = injected(podWith({ spec: { volumes } }));
+    assert.equal(volumesOf(pod, 'dcred-web').length, 1);
+    assert.equal(volumesOf(pod, 'tmp').length, 1);
+    assert.ok(secretNameOf(pod, 'web'));
+    assert.match(warnings.join(), /volume "dcred-web" was replaced.*give yours another one/);
+  });
+
+  for (const path of [
+    '/var/run/secrets/dcred.dev/web',
+    '/var/run/secrets/dcred.dev/web/',
+    '/var/run/secrets/./dcred.dev//web',
+  ]) {
+    test(`a mount at ${path} is replaced, and its author is told`, () => {
+      const volumeMounts = [{ name: 'tmp', mountPath: path }];
+      const { pod, warnings } = injected(podWith({ spec: { containers: [container('main', { volumeMounts })] } }));
+      assert.deepEqual(mountsOf(pod, 'main'), [WEB_MOUNT]);
+      assert.match(
+        warnings.join(),
+        /container "main": the mount at \/var\/run\/secrets\/dcred.dev\/web was replaced: mount yours elsewhere/,
+      );
+    });
+  }
+
+  test('a mount by subPath, which is never refreshed, is removed, and its author is told', () => {
+    const part = { name: 'dcred-web', mountPath: '/etc/dc.bin', subPath: 'dc.bin' };
+    const whole = { name: 'dcred-web', mountPath: '/etc/dc' };
+    const { pod, warnings } = injected(
+      podWith({ spec: { containers: [container('main', { volumeMounts: [part, whole] })] } }),
+    );
+    assert.deepEqual(mountsOf(pod, 'main'), [whole, WEB_MOUNT]);
+    assert.match(warnings.join(), /subPath was removed.*mount the whole volume/);
+  });
+
+  test('a block device at the path keeps it, for two of them the API server would refuse', () => {
+    const volumeDevices = [{ devicePath: '/var/run/secrets/dcred.dev/web' }];
+    const { pod, warnings } = injected(podWith({ spec: { containers: [container('main', { volumeDevices })] } }));
+    assert.deepEqual(mountsOf(pod, 'main'), []);
+    assert.match(warnings.join(), /has a device at/);
+  });
+});
+
+describe('a name', () => {
+  test('is a valid Secret name, however long the resource name', () => {
+    const name = freshSecretName('x'.repeat(40), countingBytes());
+    assert.ok(isSecretName(name));
+    assert.equal(name.length, 67);
+  });
+
+  test('uses every bit that it is given: 26 characters of five bits', () => {
+    const name = freshSecretName('web', (size) => Uint8Array.from({ length: size }, (_, index) => index + 224));
+    assert.equal(name, 'web-abcdefghijklmnopqrstuvwxyz');
+    assert.equal(
+      freshSecretName('web', (size) => new Uint8Array(size).fill(31)),
+      `web-${'7'.repeat(26)}`,
+    );
+  });
+});
+
+const RESOURCES = ['web', 'api', 'a-b'];
+const volume = fc.record({
+  name: fc.constantFrom('tmp', 'data', ...RESOURCES.map(volumeName)),
+  source: fc.constantFrom('emptyDir', 'secret', 'configMap'),
+});
+const mount: fc.Arbitrary<VolumeMount> = fc.record(
+  {
+    name: fc.constantFrom('tmp', ...RESOURCES.map(volumeName)),
+    mountPath: fc.constantFrom('/tmp', '/data', ...RESOURCES.map(mountPath), `${mountPath('web')}/`),
+    readOnly: fc.boolean(),
+    subPath: fc.constantFrom('', 'dc.bin'),
+  },
+  { requiredKeys: ['name', 'mountPath'] },
+);
+const anyContainer = (name: string): fc.Arbitrary<Container> =>
+  fc.record(
+    { name: fc.constant(name), volumeMounts: fc.option(fc.array(mount, { maxLength: 4 })) },
+    { requiredKeys: ['name'] },
+  );
+const anyPod: fc.Arbitrary<AdmittedPod> = fc.record({
+  metadata: fc.record(
+    {
+      labels: fc.record({ 'dcred.dev/inject': fc.constantFrom(...RESOURCES, 'No.Name', '') }),
+      annotations: fc.option(
+        fc.dictionary(
+          fc.constantFrom(
+            'note',
+            'a/b~c',
+            'dcred.dev/inject',
+            'dcred.dev/containers',
+            ...RESOURCES.map(secretNameAnnotation),
+          ),
+          fc.oneof(fc.constantFrom('web,api', 'a-b', 'main', 'side', ''), fc.string()),
+        ),
+      ),
+    },
+    { requiredKeys: [] },
+  ),
+  spec: fc.record(
+    {
+      volumes: fc.option(
+        fc.array(
+          volume.map(({ name, source }): Volume => ({ name, [source]: {} })),
+          { maxLength: 5 },
+        ),
+      ),
+      containers: fc.tuple(anyContainer('main'), anyContainer('side')).map((all) => [...all]),
+      initContainers: fc.option(fc.tuple(anyContainer('setup')).map((all) => [...all])),
+    },
+    { requiredKeys: ['containers'] },
+  ),
+});
+
+/** What the operator will read of it. */
+function askedOf(pod: AdmittedPod): readonly string[] {
+  const { annotations, labels } = pod.metadata;
+  return readPod({ metadata: { labels: labels ?? {}, annotations: annotations ?? {} } }).injected.filter(
+    isResourceName,
+  );
+}
+
+describe('whatever the pod', () => {
+  test('there is one volume and one name for every resource asked for, and the two agree', () => {
+    fc.assert(
+      fc.property(anyPod, (before) => {
+        const { pod } = injected(before);
+        for (const resource of askedOf(before)) {
+          assert.equal(volumesOf(pod, volumeName(resource)).length, 1);
+          const name = pod.metadata.annotations?.[secretNameAnnotation(resource)];
+          assert.equal(secretNameOf(pod, resource), name);
+          assert.ok(isSecretName(name ?? ''));
+          assert.notEqual(name, before.metadata.annotations?.[secretNameAnnotation(resource)]);
+        }
+      }),
+    );
+  });
+
+  test('no path has two mounts that were not there before, none of ours is a part, and foreign volumes stay', () => {
+    fc.assert(
+      fc.property(anyPod, (before) => {
+        const { pod } = injected(before);
+        const own = new Set(askedOf(before).map(volumeName));
+        for (const name of ['main', 'side', 'setup']) {
+          const mounts = mountsOf(pod, name);
+          for (const resource of askedOf(before)) {
+            const there = mounts.filter(({ mountPath: path }) => path.replace(/\/$/, '') === mountPath(resource));
+            assert.ok(there.length <= 1 || there.every((one) => !own.has(one.name)), JSON.stringify(there));
+          }
+          assert.ok(mounts.every((one) => !own.has(one.name) || !one.subPath));
+        }
+        const foreign = (one: AdmittedPod) => (one.spec.volumes ?? []).filter((each) => !own.has(each.name));
+        assert.deepEqual(foreign(pod), foreign(before));
+      }),
+    );
+  });
+
+  test('doing it again changes the names and nothing else; with the same names, nothing at all', () => {
+    fc.assert(
+      fc.property(anyPod, (before) => {
+        const once = injected(before, sameBytes).pod;
+        assert.deepEqual(inject(once, sameBytes).patch, []);
+        const again = injected(once, countingBytes()).pod;
+        const strip = (pod: AdmittedPod) =>
+          JSON.stringify(pod, (key, value) => (key === 'volumes' ? undefined : value)).replaceAll(
+            /-[a-z2-7]{26}"/g,
+            '"',
+          );
+        assert.equal(strip(again), strip(once));
+      }),
+    );
+  });
+
+  test('a pod without the label comes back without a patch', () => {
+    fc.assert(
+      fc.property(anyPod, (pod) => {
+        const unlabelled = { ...pod, metadata: { ...pod.metadata, labels: { app: 'x' } } };
+        assert.deepEqual(inject(unlabelled, sameBytes), { patch: [], warnings: [] });
+      }),
+    );
+  });
+});

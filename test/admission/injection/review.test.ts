@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { admit, ReviewError } from '../../../src/admission/injection/review.ts';
+import { fitWarnings, quoted } from '../../../src/admission/injection/warning.ts';
+import { podWith, review, sameBytes } from '../pods.ts';
+
+function ask(question: unknown): Record<string, unknown> {
+  const { body } = admit(JSON.stringify(question), sameBytes);
+  const { response, ...envelope } = JSON.parse(body);
+  assert.deepEqual(envelope, { apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview' });
+  return response;
+}
+
+test('a new pod comes back admitted, with a JSON patch', () => {
+  const response = ask(review(podWith()));
+  assert.equal(response['uid'], 'u-1');
+  assert.equal(response['allowed'], true);
+  assert.equal(response['patchType'], 'JSONPatch');
+  const patch = JSON.parse(Buffer.from(String(response['patch']), 'base64').toString());
+  assert.deepEqual(
+    patch.map(({ op, path }: { op: string; path: string }) => `${op} ${path}`),
+    ['add /metadata/annotations', 'add /spec/volumes', 'add /spec/containers/0/volumeMounts'],
+  );
+});
+
+test('a dry run is answered as any other, for nothing happens anyway', () => {
+  assert.ok(ask(review(podWith(), { dryRun: true }))['patch']);
+});
+
+describe('admitted as it is', () => {
+  for (const [what, request] of Object.entries({
+    'an update': { operation: 'UPDATE' },
+    'a deletion': { operation: 'DELETE', object: null },
+    'an ephemeral container': { operation: 'UPDATE', subResource: 'ephemeralcontainers' },
+    'a binding': { subResource: 'binding' },
+    'something that is no pod': { resource: { group: 'apps', version: 'v1', resource: 'deployments' }, object: {} },
+  })) {
+    test(what, () => assert.deepEqual(ask(review(podWith(), request)), { uid: 'u-1', allowed: true }));
+  }
+});
+
+test('warnings are passed on', () => {
+  assert.match(String(ask(review(podWith({ inject: 'a.b' })))['warnings']), /correct it and re-create the pod/);
+});
+
+describe('refused', () => {
+  for (const [what, question, message] of [
+    [
+      'an older version',
+      { ...review({}), apiVersion: 'admission.k8s.io/v1beta1' },
+      /set admissionReviewVersions to \[v1\]/,
+    ],
+    ['another kind', { ...review({}), kind: 'TokenReview' }, /found TokenReview/],
+    ['a review without a request', { apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview' }, /^request/],
+    ['a request without a uid', review({}, { uid: undefined }), /request\.uid/],
+    ['an unknown operation', review({}, { operation: 'PATCH' }), /request\.operation/],
+    ['a pod without a spec', review({ metadata: {} }), /request\.object\.spec/],
+    ['no pod at all', review(null), /request\.object/],
+    ['a list', [], /review/],
+  ] as const) {
+    test(what, () => {
+      assert.throws(
+        () => admit(JSON.stringify(question), sameBytes),
+        (error) => error instanceof ReviewError && message.test(error.message),
+      );
+    });
+  }
+
+  test('whatever is not JSON, or not a review, by an error of ours and no other', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
+        assert.throws(() => admit(text, sameBytes), ReviewError);
+      }),
+    );
+  });
+
+  test('any object in the place of the pod, or admitted; never anything else', () => {
+    fc.assert(
+      fc.property(fc.object(), (object) => {
+        try {
+          assert.equal(ask(review(object))['allowed'], true);
+        } catch (error) {
+          assert.ok(error instanceof ReviewError);
+        }
+      }),
+    );
+  });
+});
+
+test('warnings fit into headers: few, short, without control characters', () => {
+  const long = fitWarnings(Array.from({ length: 99 }, (_, index) => `${index} ${'x'.repeat(400)}`));
+  assert.equal(long.length, 16);
+  assert.ok(long.every((text) => text.length <= 256));
+  assert.equal(quoted('a\r\nb'), '"a\\r\\nb"');
+  assert.ok(quoted('x'.repeat(500)).length < 60);
+  assert.deepEqual(fitWarnings(['same', 'same']), ['same']);
+});

@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { decide, type Observed, type SecretState } from '../../../src/admission/serving/rotation-plan.ts';
+import type { ServingCertificate } from '../../../src/admission/serving/serving-certificate.ts';
+
+const NOW = 1_000_000;
+const DELAY = 30_000;
+
+/** A certificate with its whole life before it; nothing here reads what it says. */
+function certificate(id: string, issuedAt = NOW, lifetime = 900_000): ServingCertificate {
+  return {
+    authorityPem: `authority ${id}`,
+    authorityId: id,
+    certificatePem: `certificate ${id}`,
+    keyPem: `key ${id}`,
+    issuedAt,
+    renewAt: issuedAt + (lifetime * 2) / 3,
+    notAfter: issuedAt + lifetime,
+  };
+}
+
+const usable = (one: ServingCertificate): SecretState => ({ kind: 'usable', certificate: one });
+const [OLD, NEW] = [certificate('old'), certificate('new')];
+
+function observed(parts: Partial<Observed> = {}): Observed {
+  return {
+    now: NOW,
+    secret: usable(OLD),
+    serving: OLD,
+    trusted: new Map([['old', DELAY]]),
+    trustDelayMs: DELAY,
+    ...parts,
+  };
+}
+
+test('when all is well nothing is done until it is due', () => {
+  assert.deepEqual(decide(observed()), { wakeAt: OLD.renewAt });
+});
+
+describe('a certificate is issued', () => {
+  for (const [what, parts, reason] of [
+    ['when there is none', { secret: { kind: 'missing' } }, 'Missing'],
+    ['when the one there cannot be used', { secret: { kind: 'unusable', problem: 'x' } }, 'Unusable'],
+    ['when a third of its life is left', { now: OLD.renewAt }, 'RenewalDue'],
+  ] as const) {
+    test(what, () => {
+      const { issue, problem, serve } = decide(observed(parts));
+      assert.equal(issue, reason);
+      assert.deepEqual([problem, serve], [undefined, undefined], 'and what is served goes on being served');
+    });
+  }
+
+  test('never over a Secret that is somebody else’s', () => {
+    const { issue, problem } = decide(observed({ secret: { kind: 'foreign' }, serving: undefined }));
+    assert.equal(issue, undefined);
+    assert.match(problem ?? '', /not of type dcred\.dev\/webhook-certificate: delete it, or choose another name/);
+  });
+});
+
+describe('a new certificate', () => {
+  test('is first trusted, beside the one that is served', () => {
+    const { serve, trust, wakeAt } = decide(observed({ secret: usable(NEW) }));
+    assert.deepEqual(trust, [NEW, OLD]);
+    assert.deepEqual([serve, wakeAt], [undefined, NEW.renewAt]);
+  });
+
+  test('is not served before the API server has had time to learn of it', () => {
+    const trusted = new Map([
+      ['old', 1e9],
+      ['new', DELAY - 1],
+    ]);
+    const { serve, trust, wakeAt } = decide(observed({ secret: usable(NEW), trusted }));
+    assert.deepEqual([serve, trust, wakeAt], [undefined, undefined, NOW + 1]);
+  });
+
+  test('is served then', () => {
+    const trusted = new Map([
+      ['old', 1e9],
+      ['new', DELAY],
+    ]);
+    assert.equal(decide(observed({ secret: usable(NEW), trusted })).serve, NEW);
+  });
+
+  test('is served at once where nothing good is served, but the replica is not ready', () => {
+    const expired = certificate('expired', 0, NOW);
+    for (const serving of [undefined, expired]) {
+      const { problem, serve, trust } = decide(observed({ secret: usable(NEW), serving }));
+      assert.equal(serve, NEW);
+      assert.deepEqual(trust, [NEW]);
+      assert.match(problem ?? '', /does not trust/);
+    }
+  });
+});
+
+describe('a replica is ready', () => {
+  test('at once, when its authority is the only one: there is nobody else to ask', () => {
+    const { problem } = decide(observed({ secret: usable(NEW), serving: undefined, trusted: new Map([['new', 0]]) }));
+    assert.equal(problem, undefined);
+  });
+
+  test('after the delay, when others are trusted beside it', () => {
+    const at = (seenMs: number) => {
+      const trusted = new Map([
+        ['old', 1e9],
+        ['new', seenMs],
+      ]);
+      return decide(observed({ secret: usable(NEW), serving: NEW, trusted })).problem;
+    };
+    assert.match(at(0) ?? '', /has just been told/);
+    assert.equal(at(DELAY), undefined);
+  });
+
+  test('not while the configuration does not exist', () => {
+    const { problem, trust } = decide(observed({ trusted: undefined }));
+    assert.match(problem ?? '', /MutatingWebhookConfiguration does not exist: create it/);
+    assert.equal(trust, undefined);
+  });
+
+  test('not while somebody has cleared the bundle, which is mended at once', () => {
+    const { problem, trust } = decide(observed({ trusted: new Map() }));
+    assert.match(problem ?? '', /does not trust/);
+    assert.deepEqual(trust, [OLD]);
+  });
+});
+
+/**
+ * Replicas that see the world late and at different times, an API server that learns of the bundle late but within the delay:
+ * whatever the order, no handshake fails once the first one has succeeded.
+ */
+test('however the replicas take turns, what is served is trusted', () => {
+  const step = fc.record({
+    replica: fc.nat(2),
+    ms: fc.nat(40_000),
+    restart: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 400 }), (steps) => {
+      let [now, serial] = [NOW, 0];
+      let secret: ServingCertificate | undefined;
+      /** Authority to the time at which it was trusted; as the API server's lag stays below the delay, seen after half of it. */
+      const bundle = new Map<string, number>();
+      const replicas = Array.from({ length: 3 }, () => ({
+        serving: undefined as ServingCertificate | undefined,
+        seen: new Map<string, number>(),
+        ready: false,
+      }));
+      for (const { ms, replica: index, restart } of steps) {
+        now += ms;
+        const replica = replicas[index];
+        if (replica === undefined) continue;
+        if (restart) Object.assign(replica, { serving: undefined, seen: new Map(), ready: false });
+        for (const id of bundle.keys()) if (!replica.seen.has(id)) replica.seen.set(id, now);
+        const trusted = new Map([...replica.seen].map(([id, since]) => [id, now - since]));
+        const state: SecretState = secret === undefined ? { kind: 'missing' } : usable(secret);
+        const decision = decide({ now, secret: state, serving: replica.serving, trusted, trustDelayMs: DELAY });
+        if (decision.serve !== undefined) replica.serving = decision.serve;
+        if (decision.issue !== undefined) {
+          serial += 1;
+          secret = certificate(`c${serial}`, now, 600_000);
+        }
+        for (const { authorityId } of decision.trust ?? []) if (!bundle.has(authorityId)) bundle.set(authorityId, now);
+        replica.ready = decision.problem === undefined;
+        const served = replica.serving;
+        if (!replica.ready || served === undefined) continue;
+        assert.ok(served.notAfter > now, 'an expired certificate is served as ready');
+        const since = bundle.get(served.authorityId);
+        assert.ok(since !== undefined, 'an authority is served that is not trusted');
+        const isAlone = bundle.size === 1;
+        assert.ok(isAlone || now - since >= DELAY / 2, 'the API server cannot have learnt of it yet');
+      }
+    }),
+  );
+});

@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { Agent } from 'node:https';
+import { connect } from 'node:net';
+import { after, before, describe, test } from 'node:test';
+import { type AdmissionObservation, AdmissionServer } from '../../../src/admission/serving/server.ts';
+import { type CertificateFiles, makeCertificate } from '../../../src/admission/serving/serving-certificate.ts';
+import { systemClock } from '../../../src/kubernetes/clock.ts';
+
+import { recordingLogger } from '../../../testing/support/recording-logger.ts';
+import { send } from '../https.ts';
+import { podWith, review } from '../pods.ts';
+
+const QUESTION = JSON.stringify(review(podWith()));
+
+async function certificate(): Promise<CertificateFiles> {
+  return await makeCertificate({ names: ['localhost', '127.0.0.1'], now: Date.now(), lifetimeMs: 3_600_000 });
+}
+
+async function start(files: CertificateFiles) {
+  const observed: AdmissionObservation[] = [];
+  const server = new AdmissionServer({
+    address: { host: '127.0.0.1', port: 0 },
+    random: randomBytes,
+    clock: systemClock,
+    log: recordingLogger(),
+    observe: (observation) => observed.push(observation),
+  });
+  await server.listen();
+  server.use({ certificatePem: files['tls.crt'], keyPem: files['tls.key'] });
+  return { server, observed, port: server.port };
+}
+
+describe('the admission server', () => {
+  let files: CertificateFiles;
+  let running: Awaited<ReturnType<typeof start>>;
+  before(async () => {
+    files = await certificate();
+    running = await start(files);
+  });
+  after(() => running.server.drain(0));
+  const ask = (options: Parameters<typeof send>[1]) => send({ port: running.port, ca: files['ca.crt'] }, options);
+
+  test('answers a review', async () => {
+    const { headers, status, text } = await ask({ body: QUESTION });
+    assert.equal(status, 200);
+    assert.equal(headers['content-type'], 'application/json');
+    assert.equal(JSON.parse(text).response.allowed, true);
+    const [observation] = running.observed.slice(-1);
+    assert.equal(observation?.outcome, 'injected');
+    assert.ok((observation?.seconds ?? 1) < 1);
+  });
+
+  test('takes a content type with a charset', async () => {
+    const headers = { 'content-type': 'Application/JSON; charset=utf-8' };
+    assert.equal((await ask({ body: QUESTION, headers })).status, 200);
+  });
+
+  for (const [what, options, status, text] of [
+    ['another path', { path: '/' }, 404, /pods are sent to \/inject/],
+    ['another method', { method: 'GET' }, 405, /expected POST, found GET/],
+    ['another type', { headers: { 'content-type': 'text/plain' } }, 415, /application\/json/],
+    ['no type', { headers: { 'content-type': '' } }, 415, /application\/json/],
+    ['an empty body', {}, 400, /found 0 characters/],
+    ['something that is no JSON', { body: 'hello' }, 400, /found 5 characters of something else/],
+    [
+      'another review',
+      { body: '{"apiVersion":"v1","kind":"Pod"}' },
+      400,
+      /expected AdmissionReview of admission\.k8s\.io\/v1, found Pod of v1/,
+    ],
+    [
+      'a body that says it is too large',
+      { body: 'x', headers: { 'content-length': String(9 * 1024 * 1024) } },
+      413,
+      /at most 8388608 bytes/,
+    ],
+  ] as const) {
+    test(`refuses ${what} with ${status} and what was expected`, async () => {
+      const reply = await ask(options);
+      assert.equal(reply.status, status);
+      assert.match(reply.text, text);
+      assert.equal(running.observed.at(-1)?.outcome, 'refused');
+    });
+  }
+
+  test('stops reading a body that grows too large, and goes on serving others', async () => {
+    const headers = { 'transfer-encoding': 'chunked' };
+    const outcome = await ask({ body: Buffer.alloc(9 * 1024 * 1024, ' '), headers }).then(
+      ({ status }) => status,
+      // The server closed while we were still sending.
+      (error: NodeJS.ErrnoException) => error.code,
+    );
+    assert.ok([413, 'EPIPE', 'ECONNRESET'].includes(outcome ?? ''), String(outcome));
+    assert.equal((await ask({ body: QUESTION })).status, 200);
+  });
+
+  test('survives clients that speak no TLS, or hang up in the middle', async () => {
+    const plain = connect(running.port, '127.0.0.1');
+    plain.on('error', () => {});
+    plain.write('POST /inject HTTP/1.1\r\n\r\n');
+    await once(plain, 'close');
+    const hasty = connect(running.port, '127.0.0.1', () => hasty.destroy());
+    hasty.on('error', () => {});
+    await once(hasty, 'close');
+    assert.equal((await ask({ body: QUESTION })).status, 200);
+  });
+
+  test('keeps a connection for the next review', async () => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const target = { port: running.port, ca: files['ca.crt'], agent };
+    await send(target, { body: QUESTION });
+    const [socket] = Object.values(agent.freeSockets).flatMap((sockets) => sockets ?? []);
+    await send(target, { body: QUESTION });
+    assert.deepEqual(
+      Object.values(agent.freeSockets).flatMap((sockets) => sockets ?? []),
+      [socket],
+    );
+    agent.destroy();
+  });
+});
+
+test('a new certificate is for new connections; open ones go on', async () => {
+  const [first, second] = [await certificate(), await certificate()];
+  const { server, port } = await start(first);
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const old = { port, ca: first['ca.crt'], agent };
+  assert.equal((await send(old, { body: QUESTION })).status, 200);
+  server.use({ certificatePem: second['tls.crt'], keyPem: second['tls.key'] });
+  assert.equal((await send(old, { body: QUESTION })).status, 200);
+  assert.equal((await send({ port, ca: second['ca.crt'] }, { body: QUESTION })).status, 200);
+  await assert.rejects(send({ port, ca: first['ca.crt'] }, { body: QUESTION }), /certificate/);
+  agent.destroy();
+  await server.drain(0);
+});
+
+test('draining: what comes is answered and told to close, and then nobody is heard any more', async () => {
+  const files = await certificate();
+  const { server, port } = await start(files);
+  const target = { port, ca: files['ca.crt'] };
+  const agent = new Agent({ keepAlive: true });
+  await send({ ...target, agent }, { body: QUESTION });
+  const drained = server.drain(300);
+  const during = await send({ ...target, agent }, { body: QUESTION });
+  assert.equal(during.status, 200);
+  assert.equal(during.headers['connection'], 'close');
+  await drained;
+  await assert.rejects(send(target, { body: QUESTION }), { code: 'ECONNREFUSED' });
+  agent.destroy();
+});
+
+test('an address that is taken is an error at once', async () => {
+  const { server, port } = await start(await certificate());
+  const other = new AdmissionServer({
+    address: { host: '127.0.0.1', port },
+    random: randomBytes,
+    clock: systemClock,
+    log: recordingLogger(),
+  });
+  await assert.rejects(other.listen(), { code: 'EADDRINUSE' });
+  await server.drain(0);
+});

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { before, describe, test } from 'node:test';
+import { inspect } from 'node:util';
+import fc from 'fast-check';
+import { checkPair } from '../../src/agent/check-pair.ts';
+import type { Files } from '../../src/agent/mounted-version.ts';
+import type { Usage } from '../../src/credential/scheme.ts';
+import { delegation } from '../../testing/support/builders.ts';
+import { credential, type SecretFiles } from './mount.ts';
+
+const now = () => Math.floor(Date.now() / 1000);
+const asRead = (files: SecretFiles) =>
+  new Map([...files].map(([name, content]) => [name, Buffer.from(content)])) as unknown as Files;
+
+/** The code of the refusal, or `good`. */
+function verdict(files: SecretFiles, usage: Usage = 'Server', at = now()): string {
+  const found = checkPair(asRead(files), usage, at);
+  return found.ok ? 'good' : found.code;
+}
+
+const mixed = (files: SecretFiles, others: SecretFiles, ...names: readonly string[]): SecretFiles =>
+  new Map([...files, ...names.map((name) => [name, others.get(name) ?? ''] as const)]);
+
+describe('what is mounted', () => {
+  let files: SecretFiles;
+  let others: SecretFiles;
+  before(async () => {
+    files = await credential();
+    others = await credential();
+  });
+
+  test('is good as dcred issues it', () => {
+    const found = checkPair(asRead(files), 'Server', now());
+    assert.ok(found.ok);
+    assert.ok(found.expiresAt > now() + 3_500 && found.expiresAt <= now() + 3_600);
+    assert.equal(found.keyAlgorithm, 'ECDSAP256');
+  });
+
+  test('is good without the copies for other peers', () => {
+    assert.equal(
+      verdict(new Map([...files].filter(([name]) => ['tls.crt', 'dc.key', 'dc.bin'].includes(name)))),
+      'good',
+    );
+  });
+
+  for (const [name, code] of [
+    ['dc.key', 'KeyMismatch'],
+    ['dc.bin', 'KeyMismatch'],
+    ['dc.hex', 'Mixed'],
+    ['dc.pem', 'Mixed'],
+    ['fizz.pem', 'Mixed'],
+  ] as const) {
+    test(`is refused when ${name} is of another generation`, () => {
+      assert.equal(verdict(mixed(files, others, name)), code);
+    });
+  }
+
+  test('is refused under another certificate', () => {
+    const other = delegation();
+    assert.equal(verdict(new Map([...files, ['tls.crt', other.chainPem]])), 'BadSignature');
+  });
+
+  test('is refused once it has expired', () => assert.equal(verdict(files, 'Server', now() + 3_700), 'Expired'));
+
+  test('is refused for the other side of TLS', async () => {
+    assert.equal(verdict(await credential({ usage: 'Client' })), 'BadSignature');
+    assert.equal(verdict(await credential({ usage: 'Client' }), 'Client'), 'good');
+  });
+
+  for (const name of ['tls.crt', 'dc.key', 'dc.bin', 'dc.hex', 'dc.pem', 'fizz.pem']) {
+    test(`is refused, and nothing thrown, whatever ${name} holds`, () => {
+      fc.assert(
+        fc.property(fc.uint8Array({ maxLength: 600 }), (content) => {
+          assert.notEqual(verdict(new Map([...files, [name, content]])), 'good');
+        }),
+        { numRuns: 60 },
+      );
+    });
+  }
+
+  test('has a fingerprint by its content', async () => {
+    const fingerprint = (given: SecretFiles) => {
+      const found = checkPair(asRead(given), 'Server', now());
+      return found.ok ? found.fingerprint : assert.fail(found.message);
+    };
+    assert.equal(fingerprint(files), fingerprint(new Map(files)));
+    assert.notEqual(fingerprint(files), fingerprint(others));
+  });
+
+  test('is judged without a word of the key', () => {
+    const secret = String(files.get('dc.key')).split('\n')[1] ?? '';
+    assert.ok(secret.length > 40);
+    for (const given of [files, mixed(files, others, 'dc.bin'), mixed(files, others, 'fizz.pem')]) {
+      assert.ok(!inspect(checkPair(asRead(given), 'Server', now()), { depth: 9 }).includes(secret));
+    }
+  });
+});

@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdir, open, rm, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { type MountedVersionError, mountedVersionName, readMountedVersion } from '../../src/agent/mounted-version.ts';
+import { emptyMount, type SecretFiles } from './mount.ts';
+
+const NAMES = ['tls.crt', 'dc.key', 'dc.bin', 'dc.hex', 'dc.pem', 'fizz.pem'];
+const { signal } = new AbortController();
+
+/** Files that say which generation they are of. */
+const labelled = (label: string, names: readonly string[] = NAMES): SecretFiles =>
+  new Map(names.map((name) => [name, label]));
+
+const labelsOf = (files: ReadonlyMap<string, Buffer>) => new Set([...files.values()].map(String));
+
+async function refusal(directory: string): Promise<MountedVersionError> {
+  return await readMountedVersion(directory, signal).then(
+    () => assert.fail('it was read'),
+    (error: unknown) => error as MountedVersionError,
+  );
+}
+
+describe('a generation', () => {
+  test('is read whole, with its name and when it was put in place', async (t) => {
+    const mount = await emptyMount(t);
+    const name = await mount.put(labelled('first'));
+    const generation = await readMountedVersion(mount.directory, signal);
+    assert.equal(generation.name, name);
+    assert.deepEqual([...generation.files.keys()].sort(), [...NAMES].sort());
+    assert.deepEqual(labelsOf(generation.files), new Set(['first']));
+    assert.ok(Math.abs(generation.placedAtMs - Date.now()) < 10_000);
+  });
+
+  test('has another name after a swap', async (t) => {
+    const mount = await emptyMount(t);
+    assert.equal(await mountedVersionName(mount.directory), undefined);
+    const first = await mount.put(labelled('first'));
+    assert.equal(await mountedVersionName(mount.directory), first);
+    const second = await mount.put(labelled('second'));
+    assert.notEqual(first, second);
+    assert.equal(await mountedVersionName(mount.directory), second);
+  });
+
+  test('is never mixed, however often it is swapped while it is read', async (t) => {
+    const mount = await emptyMount(t);
+    await mount.put(labelled('0'));
+    let swapping = true;
+    let swaps = 0;
+    const swapper = (async () => {
+      while (swapping) await mount.put(labelled(String(++swaps)));
+    })();
+    let read = 0;
+    for (let attempt = 0; attempt < 300; attempt += 1) {
+      const outcome = await readMountedVersion(mount.directory, signal).catch((error: MountedVersionError) => error);
+      if (outcome instanceof Error) {
+        assert.equal(outcome.code, 'Restless', outcome.message);
+        continue;
+      }
+      read += 1;
+      assert.equal(outcome.files.size, NAMES.length);
+      assert.equal(labelsOf(outcome.files).size, 1);
+    }
+    swapping = false;
+    await swapper;
+    t.diagnostic(`${read} generations read during ${swaps} swaps`);
+    assert.ok(read > 0 && swaps > 0);
+  });
+
+  test('that is swapped in the middle of reading is not the one that is returned', async (t) => {
+    const mount = await emptyMount(t);
+    // A pipe holds the reader up at the second file until somebody writes into it.
+    const slow = '..slow';
+    await mkdir(join(mount.directory, slow));
+    for (const name of NAMES) if (name !== 'dc.key') await writeFile(join(mount.directory, slow, name), 'old');
+    const pipe = join(mount.directory, slow, 'dc.key');
+    execFileSync('/usr/bin/mkfifo', [pipe]);
+    await symlink(slow, join(mount.directory, '..data'));
+
+    const reading = readMountedVersion(mount.directory, signal);
+    await using writer = await open(pipe, 'w');
+    await mount.put(labelled('new'));
+    await writer.write('old');
+    await writer.close();
+    assert.deepEqual(labelsOf((await reading).files), new Set(['new']));
+  });
+
+  test('may lack what only some peers read', async (t) => {
+    const mount = await emptyMount(t);
+    await mount.put(labelled('first', ['tls.crt', 'dc.key', 'dc.bin']));
+    assert.equal((await readMountedVersion(mount.directory, signal)).files.size, 3);
+  });
+});
+
+describe('no generation', () => {
+  test('where there is no directory', async (t) => {
+    const { directory } = await emptyMount(t);
+    assert.equal((await refusal(`${directory}-nowhere`)).code, 'NotThere');
+  });
+
+  test('where files are mounted one by one: such a mount is never refreshed', async (t) => {
+    const { directory } = await emptyMount(t);
+    await writeFile(join(directory, 'dc.bin'), '');
+    const { code, message } = await refusal(directory);
+    assert.equal(code, 'NotAMount');
+    assert.match(message, /subPath/);
+  });
+
+  for (const missing of ['tls.crt', 'dc.key', 'dc.bin']) {
+    test(`without ${missing}`, async (t) => {
+      const mount = await emptyMount(t);
+      await mount.put(
+        labelled(
+          'first',
+          NAMES.filter((name) => name !== missing),
+        ),
+      );
+      const { code, message } = await refusal(mount.directory);
+      assert.equal(code, 'Incomplete');
+      assert.match(message, new RegExp(`${missing} is missing`));
+    });
+  }
+
+  test('with a file that no Secret can hold', async (t) => {
+    const mount = await emptyMount(t);
+    await mount.put(new Map([...labelled('first'), ['tls.crt', Buffer.alloc(1_048_577)]]));
+    assert.equal((await refusal(mount.directory)).code, 'TooLarge');
+  });
+
+  test('whose folder is gone', async (t) => {
+    const mount = await emptyMount(t);
+    const name = await mount.put(labelled('first'));
+    await rm(join(mount.directory, name), { recursive: true });
+    assert.equal((await refusal(mount.directory)).code, 'Incomplete');
+  });
+});

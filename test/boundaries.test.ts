@@ -1,0 +1,136 @@
+/** The architecture's import rules, held for the whole of src. */
+
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve, sep } from 'node:path';
+import { describe, test } from 'node:test';
+
+const SRC = resolve(import.meta.dirname, '../src');
+const MAX_LINES = 400;
+
+const ENGINE = [
+  'kubernetes',
+  'kubernetes/connection',
+  'kubernetes/client',
+  'kubernetes/cache',
+  'kubernetes/queue',
+  'kubernetes/leader',
+  'kubernetes/events',
+];
+
+/**
+ * What each room may import beside itself. A file belongs to the longest name here that its path begins with. A folder
+ * that is not here has no rule yet, which is an error.
+ */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  credential: ['text'],
+  kubernetes: ['text'],
+  'kubernetes/connection': ['text', 'kubernetes'],
+  'kubernetes/client': ['text', 'kubernetes', 'kubernetes/connection'],
+  'kubernetes/cache': ['text', 'kubernetes', 'kubernetes/client'],
+  'kubernetes/queue': ['text', 'kubernetes'],
+  'kubernetes/leader': ['text', 'kubernetes', 'kubernetes/client'],
+  'kubernetes/events': ['text', 'kubernetes', 'kubernetes/client'],
+  api: ['text', 'credential'],
+  'issued-secret': ['text', 'api', 'credential', 'kubernetes'],
+  'operator/core': ['text', 'api', 'credential', 'issued-secret', 'kubernetes'],
+  operator: ['text', 'api', 'credential', 'issued-secret', 'operator/core', ...ENGINE],
+  admission: ['text', 'admission/injection', 'admission/serving', 'api', 'credential', ...ENGINE],
+  'admission/injection': ['text', 'api', 'kubernetes'],
+  'admission/serving': ['text', 'admission/injection', ...ENGINE],
+  agent: ['text', 'api', 'credential', ...ENGINE],
+  renew: ['text', 'api', 'issued-secret', 'operator', 'operator/core', ...ENGINE],
+  cli: [
+    'text',
+    'admission',
+    'admission/injection',
+    'agent',
+    'api',
+    'credential',
+    'issued-secret',
+    'operator',
+    'renew',
+    'version.ts',
+    ...ENGINE,
+  ],
+  'main.ts': ['cli'],
+  text: [],
+  'version.ts': [],
+};
+
+/** Imports and re-exports, types included, and dynamic ones. Comments may look like one: they then obey the rule too. */
+const SPECIFIER = /(?:\bfrom\s*|\bimport\s*\(?\s*)(['"])(\.[^'"\n]*)\1/g;
+
+function importsOf(text: string): readonly string[] {
+  return [...text.matchAll(SPECIFIER)].map(([, , specifier = '']) => specifier);
+}
+
+/** The room that a path is in: the longest prefix that has a rule; without one, the top folder (or file) of src. */
+function partOf(path: string): string {
+  const parts = relative(SRC, path).split(sep);
+  for (let length = parts.length; length > 0; length -= 1) {
+    const room = parts.slice(0, length).join('/');
+    if (MAY_IMPORT[room] !== undefined) return room;
+  }
+  return parts[0] ?? '';
+}
+
+/** A folder of src's own that no rule names: nobody may add a room without saying what it may import. */
+function folderOf(path: string): string {
+  const parts = relative(SRC, path).split(sep);
+  return parts.length === 1 ? (parts[0] ?? '') : parts.slice(0, -1).join('/');
+}
+
+const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
+  .filter((file) => file.endsWith('.ts'))
+  .map((file) => join(SRC, file));
+
+describe('src', () => {
+  test('holds the folders that have a rule, and no others', () => {
+    const parts = new Set(files.map(folderOf));
+    assert.deepEqual(
+      [...parts].filter((part) => MAY_IMPORT[part] === undefined),
+      [],
+    );
+  });
+
+  for (const part of new Set(files.map(partOf))) {
+    const allowed = MAY_IMPORT[part] ?? [];
+    test(`${part} imports only the rooms that its rule names`, () => {
+      const violations = files
+        .filter((file) => partOf(file) === part)
+        .flatMap((file) => importsOf(readFileSync(file, 'utf8')).map((specifier) => ({ file, specifier })))
+        .filter(({ file, specifier }) => {
+          const target = partOf(resolve(dirname(file), specifier));
+          return target !== part && !allowed.includes(target);
+        })
+        .map(({ file, specifier }) => `${relative(SRC, file)} imports ${specifier}`);
+      assert.deepEqual(violations, []);
+    });
+  }
+
+  test(`no file has more than ${MAX_LINES} lines`, () => {
+    const long = files
+      .map((file) => ({ file: relative(SRC, file), lines: readFileSync(file, 'utf8').split('\n').length }))
+      .filter(({ lines }) => lines > MAX_LINES);
+    assert.deepEqual(long, []);
+  });
+});
+
+test('the rule sees every way to import', () => {
+  const text = `
+    import { a } from './a.ts';
+    import type { b } from "../b.ts";
+    import './c.ts';
+    export { d } from './d.ts';
+    export * from '../../e.ts';
+    const f = await import('./f.ts');
+    import {
+      g,
+    } from './g.ts';
+    import h from 'node:fs';
+    type I = import('./i.ts').I;
+  `;
+  const found = ['./a.ts', '../b.ts', './c.ts', './d.ts', '../../e.ts', './f.ts', './g.ts', './i.ts'];
+  assert.deepEqual(importsOf(text), found);
+});

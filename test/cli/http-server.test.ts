@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { describe, test } from 'node:test';
+import {
+  AddressError,
+  type Answer,
+  type HttpServer,
+  parseAddress,
+  probe,
+  serveHttp,
+} from '../../src/cli/http-server.ts';
+
+const LOOPBACK = { host: '127.0.0.1', port: 0 };
+const hello: Answer = async () => ({ status: 200, type: 'text/plain', body: 'hello\n' });
+
+async function serving<T>(
+  routes: Readonly<Record<string, Answer>>,
+  work: (server: HttpServer) => Promise<T>,
+): Promise<T> {
+  const server = await serveHttp(LOOPBACK, routes);
+  try {
+    return await work(server);
+  } finally {
+    await server.close();
+  }
+}
+
+function ask({ port }: HttpServer, path: string, init?: RequestInit): Promise<Response> {
+  return fetch(`http://127.0.0.1:${port}${path}`, init);
+}
+
+/** What the server answers to these very bytes: clients would tidy some paths up. */
+async function answerTo({ port }: HttpServer, target: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1');
+  socket.setEncoding('utf8');
+  await once(socket, 'connect');
+  socket.write(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+  let text = '';
+  for await (const chunk of socket) text += String(chunk);
+  return text.split('\r\n')[0] ?? '';
+}
+
+describe('an address', () => {
+  for (const [text, host, port] of [
+    [':8080', undefined, 8080],
+    ['127.0.0.1:8080', '127.0.0.1', 8080],
+    ['localhost:0', 'localhost', 0],
+    ['[::1]:8080', '::1', 8080],
+    ['[::]:65535', '::', 65_535],
+  ] as const) {
+    test(`${text} is understood`, () => assert.deepEqual(parseAddress(text), { host, port }));
+  }
+
+  test('0 is none', () => assert.equal(parseAddress('0'), undefined));
+
+  for (const text of [
+    '',
+    '8080',
+    ':',
+    ':x',
+    ':65536',
+    ':123456',
+    '::1:8080',
+    '[::1]',
+    'http://x:80',
+    '127.0.0.1',
+    ' :80',
+  ]) {
+    test(`"${text}" is refused with what would do`, () => {
+      assert.throws(
+        () => parseAddress(text),
+        (error) => {
+          assert.ok(error instanceof AddressError);
+          assert.equal(error.code, 'BAD_ADDRESS');
+          assert.match(error.message, /":8080"/);
+          assert.ok(error.message.includes(`"${text}"`));
+          return true;
+        },
+      );
+    });
+  }
+});
+
+describe('the HTTP server', () => {
+  test('answers GET and HEAD of its paths, whatever the query', async () => {
+    await serving({ '/metrics': hello }, async (server) => {
+      const get = await ask(server, '/metrics?x=1');
+      assert.equal(get.status, 200);
+      assert.equal(get.headers.get('content-type'), 'text/plain');
+      assert.equal(await get.text(), 'hello\n');
+      const head = await ask(server, '/metrics', { method: 'HEAD' });
+      assert.equal(head.status, 200);
+      assert.equal(await head.text(), '');
+    });
+  });
+
+  test('knows no other path', async () => {
+    await serving({ '/metrics': hello }, async (server) => {
+      for (const path of ['/', '/metric', '/metrics/', '/Metrics', '/constructor', '/__proto__', '/%6detrics']) {
+        assert.equal((await ask(server, path)).status, 404, path);
+      }
+    });
+  });
+
+  test('takes no other method, and says which it takes', async () => {
+    await serving({ '/metrics': hello }, async (server) => {
+      for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
+        const answer = await ask(server, '/metrics', { method });
+        assert.equal(answer.status, 405, method);
+        assert.equal(answer.headers.get('allow'), 'GET, HEAD');
+      }
+    });
+  });
+
+  test('outlives every request line that a stranger may send', async () => {
+    await serving({ '/metrics': hello }, async (server) => {
+      for (const target of ['//', '///', '//[', 'http://[', 'http://', '*', '/\\', '/?', '?', '/%', 'x']) {
+        assert.match(await answerTo(server, target), /^HTTP\/1\.1 (404|400) /, target);
+      }
+      assert.equal((await ask(server, '/metrics')).status, 200);
+    });
+  });
+
+  test('answers 500 where an answer cannot be made, without saying why', async () => {
+    const failing: Answer = async () => {
+      throw new Error('a detail');
+    };
+    await serving({ '/metrics': failing, '/other': hello }, async (server) => {
+      const answer = await ask(server, '/metrics');
+      assert.equal(answer.status, 500);
+      assert.equal(await answer.text(), 'failed\n');
+      assert.equal((await ask(server, '/other')).status, 200);
+    });
+  });
+
+  test('says when its address is taken', async () => {
+    await serving({}, async ({ port }) => {
+      await assert.rejects(serveHttp({ host: '127.0.0.1', port }, {}), { code: 'EADDRINUSE' });
+    });
+  });
+
+  test('closes at once, with connections open', async () => {
+    const server = await serveHttp(LOOPBACK, { '/metrics': hello });
+    const socket = connect(server.port, '127.0.0.1');
+    await once(socket, 'connect');
+    const ended = once(socket, 'close');
+    await server.close();
+    socket.resume();
+    await ended;
+    await assert.rejects(ask(server, '/metrics'));
+  });
+});
+
+describe('a probe', () => {
+  test('is well as long as there is no problem', async () => {
+    let problem: string | undefined = 'the caches are not filled yet';
+    await serving({ '/readyz': probe(() => problem) }, async (server) => {
+      const bad = await ask(server, '/readyz');
+      assert.equal(bad.status, 503);
+      assert.equal(await bad.text(), 'the caches are not filled yet\n');
+      problem = undefined;
+      const good = await ask(server, '/readyz');
+      assert.equal(good.status, 200);
+      assert.equal(await good.text(), 'ok\n');
+    });
+  });
+});

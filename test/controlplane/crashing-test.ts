@@ -1,6 +1,0 @@
-/** A test process that never ends by itself: `control-plane.test.ts` starts it and kills it. */
-import { startControlPlane } from './control-plane.ts';
-
-const plane = await startControlPlane();
-process.stdout.write(`${JSON.stringify({ directory: plane.directory, pids: Object.values(plane.pids) })}\n`);
-setInterval(() => {}, 60_000);

@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { dataKeys, podKeyOf, readIssuedSecret } from '../../src/issued-secret/issued-secret.ts';
+import type { KubernetesObject, ObjectMeta } from '../../src/kubernetes/objects.ts';
+import { issuedSecret } from '../../testing/support/builders.ts';
+
+const OWNER = { apiVersion: 'v1', kind: 'Pod', name: 'web-0', uid: 'u1' };
+const LABELS = { 'app.kubernetes.io/managed-by': 'dcred', 'dcred.dev/delegated-credential': 'web' };
+const ANNOTATIONS = {
+  'dcred.dev/pod-name': 'web-0',
+  'dcred.dev/pod-uid': 'u1',
+  'dcred.dev/issued-at': '2027-01-15T08:00:00Z',
+  'dcred.dev/expires-at': '2027-01-17T08:00:00Z',
+  'dcred.dev/renew-at': '2027-01-16T08:00:00Z',
+  'dcred.dev/certificate-sha256': 'ab',
+  'dcred.dev/usage': 'Client',
+  'dcred.dev/key-algorithm': 'Ed25519',
+};
+
+function secret(metadata: Partial<ObjectMeta> = {}): KubernetesObject {
+  return {
+    metadata: {
+      name: 'web-web-0',
+      namespace: 'edge',
+      uid: 's1',
+      resourceVersion: '9',
+      labels: LABELS,
+      annotations: ANNOTATIONS,
+      ownerReferences: [OWNER],
+      ...metadata,
+    },
+  };
+}
+
+describe('a Secret is ours', () => {
+  test('with our labels and a pod as its owner', () => {
+    assert.deepEqual(readIssuedSecret(secret()), {
+      namespace: 'edge',
+      name: 'web-web-0',
+      uid: 's1',
+      resourceVersion: '9',
+      resource: 'web',
+      podName: 'web-0',
+      podUid: 'u1',
+      facts: {
+        issuedAt: Date.UTC(2027, 0, 15, 8) / 1000,
+        expiresAt: Date.UTC(2027, 0, 17, 8) / 1000,
+        renewAt: Date.UTC(2027, 0, 16, 8) / 1000,
+        certificateSha256: 'ab',
+        usage: 'Client',
+        keyAlgorithm: 'Ed25519',
+      },
+      intact: true,
+      template: { labels: {}, annotations: {} },
+      foreign: { labels: {}, annotations: {} },
+    });
+  });
+
+  for (const [what, metadata] of Object.entries({
+    'without labels': { labels: {} },
+    'without annotations or owner': { annotations: {}, ownerReferences: [] },
+    'managed by another': { labels: { ...LABELS, 'app.kubernetes.io/managed-by': 'Helm' } },
+    'for no resource': { labels: { 'app.kubernetes.io/managed-by': 'dcred' } },
+    'owned by nothing': { ownerReferences: [] },
+    'owned by a Deployment': { ownerReferences: [{ ...OWNER, apiVersion: 'apps/v1', kind: 'Deployment' }] },
+    "owned by another group's Pod": { ownerReferences: [{ ...OWNER, apiVersion: 'example.com/v1' }] },
+  } satisfies Record<string, Partial<ObjectMeta>>)) {
+    test(`and not one ${what}`, () => assert.equal(readIssuedSecret(secret(metadata)), undefined));
+  }
+
+  test('and belongs to its pod also beside another owner', () => {
+    const set = { apiVersion: 'apps/v1', kind: 'StatefulSet', name: 'web', uid: 'u9' };
+    assert.equal(readIssuedSecret(secret({ ownerReferences: [set, OWNER] }))?.podUid, 'u1');
+  });
+});
+
+describe('its annotations say it all, or it was changed', () => {
+  for (const key of Object.keys(ANNOTATIONS).filter((one) => one !== 'dcred.dev/pod-name')) {
+    test(`without ${key}`, () => {
+      const annotations = Object.fromEntries(Object.entries(ANNOTATIONS).filter(([one]) => one !== key));
+      assert.equal(readIssuedSecret(secret({ annotations }))?.intact, false);
+    });
+  }
+
+  for (const [key, value] of [
+    ['dcred.dev/expires-at', 'tomorrow'],
+    ['dcred.dev/issued-at', ''],
+    ['dcred.dev/usage', 'server'],
+    ['dcred.dev/key-algorithm', 'RSA'],
+    ['dcred.dev/pod-uid', 'u2'],
+  ] as const) {
+    test(`with ${key}="${value}"`, () => {
+      const annotations = { ...ANNOTATIONS, [key]: value };
+      assert.equal(readIssuedSecret(secret({ annotations }))?.intact, false);
+    });
+  }
+});
+
+test('what kubectl apply leaves behind is neither ours nor kept', () => {
+  const annotations = { ...ANNOTATIONS, 'kubectl.kubernetes.io/last-applied-configuration': '{}', theirs: '1' };
+  const read = readIssuedSecret(secret({ annotations, labels: { ...LABELS, theirs: '2' } }));
+  assert.deepEqual(read?.foreign, { labels: { theirs: '2' }, annotations: { theirs: '1' } });
+});
+
+test('Secrets with nothing extra share one empty object', () => {
+  assert.equal(readIssuedSecret(secret())?.foreign, readIssuedSecret(secret({ name: 'other' }))?.template);
+});
+
+test('Fizz gets a file for the keys that it reads', () => {
+  assert.ok(dataKeys('ECDSAP256').includes('fizz.pem'));
+  assert.deepEqual(dataKeys('ECDSAP384'), ['tls.crt', 'dc.key', 'dc.bin', 'dc.hex', 'dc.pem']);
+});
+
+test('its key is that of its resource and pod, whatever it is called', () => {
+  assert.equal(podKeyOf(issuedSecret({ name: 'anything' })), 'edge/web/web-0');
+});

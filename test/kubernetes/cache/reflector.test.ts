@@ -1,0 +1,430 @@
+/** The reflector: against a real API server that goes away, and a fake one that cuts what a real one does not. */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import {
+  type Change,
+  Reflector,
+  type ReflectorEvent,
+  type ReflectorOptions,
+} from '../../../src/kubernetes/cache/reflector.ts';
+import type { ApiClient } from '../../../src/kubernetes/client/api-client.ts';
+import { systemClock } from '../../../src/kubernetes/clock.ts';
+import type { KubernetesObject } from '../../../src/kubernetes/objects.ts';
+import { type ResourceType, SECRETS } from '../../../src/kubernetes/resource-type.ts';
+import { type ControlPlane, startControlPlane } from '../../../testing/controlplane/control-plane.ts';
+import { eventually } from '../../../testing/support/processes.ts';
+import { recordingLogger } from '../../../testing/support/recording-logger.ts';
+import { clientFor, FakeApiServer, type FakeHandler, json, refusal, stream } from '../clients.ts';
+
+const CONFIG_MAPS: ResourceType = {
+  group: '',
+  version: 'v1',
+  plural: 'configmaps',
+  kind: 'ConfigMap',
+  namespaced: true,
+};
+const signal = AbortSignal.timeout(120_000);
+
+interface Seen {
+  readonly key: string;
+  readonly label: string;
+}
+
+/** A reflector that runs, what it reported, and a way to wait for a state of its store. */
+function reflecting(client: ApiClient, options: Partial<ReflectorOptions<Seen>> = {}) {
+  const log = recordingLogger();
+  const changes: string[] = [];
+  const events: ReflectorEvent[] = [];
+  const stop = new AbortController();
+  const reflector = new Reflector<Seen>({
+    client,
+    type: SECRETS,
+    namespace: 'default',
+    metadataOnly: true,
+    transform: ({ metadata }) => ({ key: metadata.name ?? '', label: metadata.labels?.['label'] ?? '' }),
+    keyOf: ({ key }) => key,
+    indexes: { label: ({ label }) => [label] },
+    clock: systemClock,
+    random: () => 0,
+    log,
+    ...options,
+    onChange: (change) => {
+      changes.push(described(change));
+      options.onChange?.(change);
+    },
+    observe: (event) => events.push(event),
+  });
+  const ended = reflector.run(stop.signal);
+  const until = (holds: () => boolean): Promise<unknown> =>
+    eventually(String(holds), async () => holds() || undefined, { timeoutMs: 20_000, intervalMs: 5 });
+  return {
+    reflector,
+    changes,
+    events,
+    log,
+    until,
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await ended;
+    },
+  };
+}
+
+function described({ previous, current }: Change<Seen>): string {
+  if (previous === undefined) return `+${current?.key}`;
+  return current === undefined ? `-${previous.key}` : `~${current.key}`;
+}
+
+describe('with a real API server', () => {
+  let plane: ControlPlane;
+  let client: ApiClient;
+
+  before(async () => {
+    plane = await startControlPlane();
+    client = await clientFor(plane.kubeconfig);
+  });
+  after(async () => {
+    await client.close();
+    await plane.stop();
+  });
+
+  function create(name: string, label = 'none', type: ResourceType = SECRETS) {
+    return client.create(type, { metadata: { namespace: 'default', name, labels: { label } } }, { signal });
+  }
+
+  const relabel = (name: string, label: string) =>
+    client.mergePatch(SECRETS, { namespace: 'default', name }, { metadata: { labels: { label } } }, { signal });
+  const remove = (name: string) => client.delete(SECRETS, { namespace: 'default', name }, { signal });
+
+  test('holds what there was and follows what happens', async () => {
+    await create('there');
+    await using it = reflecting(client);
+    await it.reflector.synced;
+    assert.deepEqual(it.changes, ['+there']);
+    assert.ok(it.reflector.hasSynced);
+    const { metadata } = await create('new', 'red');
+    assert.ok(metadata.resourceVersion !== undefined);
+    await it.until(() => it.reflector.isAtLeast(metadata.resourceVersion ?? ''));
+    assert.deepEqual(it.reflector.store.byIndex('label', 'red'), [{ key: 'new', label: 'red' }]);
+    await relabel('new', 'blue');
+    await it.until(() => it.reflector.store.byIndex('label', 'blue').length === 1);
+    assert.deepEqual(it.reflector.store.byIndex('label', 'red'), []);
+    await remove('new');
+    await remove('there');
+    await it.until(() => it.reflector.store.size === 0);
+    assert.deepEqual(it.changes, ['+there', '+new', '~new', '-new', '-there']);
+  });
+
+  test('an object that stops matching its selector is gone', async () => {
+    await create('selected', 'yes');
+    await using it = reflecting(client, { labelSelector: 'label=yes' });
+    await it.reflector.synced;
+    await relabel('selected', 'no');
+    await it.until(() => it.reflector.store.size === 0);
+    await remove('selected');
+  });
+
+  test('lists in pages where lists do not stream', async () => {
+    const names = Array.from({ length: 620 }, (_, i) => `page-${i}`);
+    await Promise.all(names.map((name) => create(name, 'page', CONFIG_MAPS)));
+    await using it = reflecting(client, { type: CONFIG_MAPS, labelSelector: 'label=page' });
+    await it.reflector.synced;
+    assert.equal(it.reflector.store.size, names.length);
+    // The same from a server that refuses to stream, as one before 1.32 does.
+    await using fake = await FakeApiServer.start(async (request, response) => {
+      if (request.query.get('sendInitialEvents') === 'true') return refusal(422, 'Invalid')(request, response);
+      if (request.query.get('watch') === 'true') return stream([], 'silence')(request, response);
+      const limit = Number(request.query.get('limit'));
+      const token = request.query.get('continue');
+      const page = await client.list(
+        CONFIG_MAPS,
+        {
+          labelSelector: 'label=page',
+          limit,
+          metadataOnly: true,
+          ...(token !== null && { continue: token }),
+        },
+        { signal },
+      );
+      return json(200, page)(request, response);
+    });
+    await using paged = reflecting(fake.client(), { type: CONFIG_MAPS });
+    await paged.reflector.synced;
+    assert.equal(paged.reflector.store.size, names.length);
+    assert.equal(fake.requests.filter(({ query }) => query.has('limit')).length, 2);
+    assert.equal(paged.log.lines.filter(({ level }) => level !== 'debug').length, 0);
+  });
+
+  test('catches up when the API server was killed and came back, deletions included', async () => {
+    for (const name of ['stays', 'goes', 'changes']) await create(name);
+    await using it = reflecting(client);
+    await it.reflector.synced;
+    const before = it.changes.length;
+    await plane.stopApiServer({ signal: 'SIGKILL' });
+    await it.until(() => it.events.some(({ kind }) => kind === 'failure'));
+    await plane.startApiServer();
+    // Whatever the reflector was told before these, it had resumed or not: both must end in the same.
+    await remove('goes');
+    await relabel('changes', 'changed');
+    await create('comes');
+    await it.until(() => it.reflector.store.get('comes') !== undefined);
+    assert.deepEqual([...it.reflector.store.keys()].toSorted(), ['changes', 'comes', 'stays']);
+    assert.equal(it.reflector.store.get('changes')?.label, 'changed');
+    assert.deepEqual(it.changes.slice(before).toSorted(), ['+comes', '-goes', '~changes']);
+    for (const name of ['stays', 'changes', 'comes']) await remove(name);
+  });
+
+  test('a deletion that it could not see is reported when the server has forgotten where it was', async () => {
+    for (const name of ['stays', 'goes']) await create(name);
+    let away = false;
+    const real: FakeHandler = async (request, response) => {
+      if (away) {
+        response.destroy();
+        return;
+      }
+      const { query } = request;
+      response.writeHead(200, { 'content-type': 'application/json' });
+      const version = query.get('resourceVersion');
+      // The fake stands between: a watch that resumes is told that its version has expired.
+      if (version !== null) {
+        response.end(
+          `${JSON.stringify({ type: 'ERROR', object: { kind: 'Status', code: 410, reason: 'Expired', message: 'too old' } })}\n`,
+        );
+        return;
+      }
+      const stop = new AbortController();
+      response.on('close', () => stop.abort());
+      try {
+        for await (const event of client.watch(
+          SECRETS,
+          { namespace: 'default', sendInitialEvents: true, metadataOnly: true },
+          { signal: stop.signal },
+        )) {
+          response.write(`${JSON.stringify(event)}\n`);
+        }
+      } catch {
+        response.end();
+      }
+    };
+    await using fake = await FakeApiServer.start(real);
+    await using it = reflecting(fake.client({ maxAttempts: 1 }));
+    await it.reflector.synced;
+    away = true;
+    fake.cutAll();
+    await it.until(() => it.events.some(({ kind }) => kind === 'failure'));
+    await remove('goes');
+    away = false;
+    await it.until(() => it.changes.includes('-goes'));
+    assert.deepEqual(it.changes, ['+goes', '+stays', '-goes']);
+    assert.ok(it.events.some(({ reason }) => reason === 'Expired'));
+    await remove('stays');
+  });
+
+  test('waits for a permission that it does not have yet', async () => {
+    const outsider = await clientFor(await plane.kubeconfigFor({ user: 'outsider' }));
+    await using it = reflecting(outsider);
+    await it.until(() => it.events.some(({ reason }) => reason === 'Forbidden'));
+    assert.ok(!it.reflector.hasSynced);
+    await plane.kubectl(['create', 'role', 'reader', '--verb=list,watch', '--resource=secrets']);
+    await plane.kubectl(['create', 'rolebinding', 'reader', '--role=reader', '--user=outsider']);
+    await it.reflector.synced;
+    assert.ok(it.log.lines.some(({ level, fields }) => level === 'warn' && fields['reason'] === 'Forbidden'));
+    await outsider.close();
+  });
+});
+
+describe('with a fake API server', () => {
+  function object(name: string, version: number, label = ''): KubernetesObject {
+    return { metadata: { namespace: 'default', name, resourceVersion: `${version}`, labels: { label } } };
+  }
+  const line = (type: string, ...rest: Parameters<typeof object>) =>
+    `${JSON.stringify({ type, object: object(...rest) })}\n`;
+  const listEnd = (version: number) =>
+    `${JSON.stringify({ type: 'BOOKMARK', object: { metadata: { resourceVersion: `${version}`, annotations: { 'k8s.io/initial-events-end': 'true' } } } })}\n`;
+  const bookmark = (version: number) =>
+    `${JSON.stringify({ type: 'BOOKMARK', object: { metadata: { resourceVersion: `${version}` } } })}\n`;
+  const expired = `${JSON.stringify({ type: 'ERROR', object: { kind: 'Status', code: 410, reason: 'Expired', message: 'too old' } })}\n`;
+  const labels = (it: ReturnType<typeof reflecting>) =>
+    [...it.reflector.store.values()].map(({ key, label }) => `${key}${label}`);
+  const isSilent = (fake: FakeApiServer, count: number) => () => fake.requests.length >= count;
+
+  test('a streaming list that is cut in the middle changes nothing, neither at first nor later', async () => {
+    await using fake = await FakeApiServer.start(
+      stream([line('ADDED', 'ghost', 1)], 'cut'),
+      stream([line('ADDED', 'a', 1), line('ADDED', 'b', 2), listEnd(5)], 'end'),
+      stream([expired], 'end'),
+      stream([line('ADDED', 'a', 1), line('ADDED', 'ghost', 3)], 'cut'),
+      stream([line('ADDED', 'b', 2), listEnd(9)], 'silence'),
+    );
+    await using it = reflecting(fake.client());
+    await it.reflector.synced;
+    assert.deepEqual(it.changes, ['+a', '+b']);
+    await it.until(() => it.reflector.resourceVersion === '9');
+    assert.deepEqual(it.changes, ['+a', '+b', '-a']);
+  });
+
+  test('what changes while a list streams is in the list', async () => {
+    await using fake = await FakeApiServer.start(
+      stream(
+        [
+          line('ADDED', 'a', 1),
+          bookmark(1),
+          line('ADDED', 'b', 2),
+          line('DELETED', 'a', 3),
+          line('MODIFIED', 'b', 4, '!'),
+          bookmark(4),
+          listEnd(4),
+        ],
+        'silence',
+      ),
+    );
+    await using it = reflecting(fake.client());
+    await it.reflector.synced;
+    assert.deepEqual(it.changes, ['+b']);
+    assert.deepEqual(labels(it), ['b!']);
+  });
+
+  test('it resumes from the last version, be it a list’s, an event’s or a bookmark’s', async () => {
+    await using fake = await FakeApiServer.start(
+      stream([listEnd(5)], 'end'),
+      stream([line('ADDED', 'a', 7)], 'cut'),
+      stream([bookmark(11)], 'end'),
+      stream([], 'silence'),
+    );
+    await using it = reflecting(fake.client());
+    await it.until(isSilent(fake, 4));
+    assert.deepEqual(
+      fake.requests.map(({ query }) => query.get('resourceVersion')),
+      [null, '5', '7', '11'],
+    );
+    assert.deepEqual(
+      fake.requests.map(({ query }) => query.get('sendInitialEvents')),
+      ['true', null, null, null],
+    );
+    assert.ok(fake.requests.every(({ query }) => query.get('allowWatchBookmarks') === 'true'));
+    assert.ok(fake.requests.every(({ query }) => Number(query.get('timeoutSeconds')) >= 300));
+    assert.equal(fake.requests[0]?.headers.accept, 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1');
+  });
+
+  test('events that are older than what is stored are ignored, compared as numbers', async () => {
+    await using fake = await FakeApiServer.start(
+      stream(
+        [
+          line('ADDED', 'a', 10, 'new'),
+          listEnd(10),
+          line('MODIFIED', 'a', 9, 'old'),
+          line('DELETED', 'a', 8),
+          line('MODIFIED', 'a', 10, 'same'),
+          line('ADDED', 'end', 11),
+        ],
+        'silence',
+      ),
+    );
+    await using it = reflecting(fake.client());
+    await it.until(() => it.reflector.store.size === 2);
+    assert.deepEqual(it.changes, ['+a', '+end']);
+    assert.deepEqual(labels(it), ['anew', 'end']);
+    assert.ok(it.reflector.isAtLeast('9'));
+    assert.ok(!it.reflector.isAtLeast('100'));
+  });
+
+  test('after 410 it lists anew and reports the differences, and only them', async () => {
+    await using fake = await FakeApiServer.start(
+      stream([line('ADDED', 'same', 1), line('ADDED', 'changed', 2), line('ADDED', 'gone', 3), listEnd(5)], 'end'),
+      refusal(410, 'Expired'),
+      stream([line('ADDED', 'same', 1), line('ADDED', 'changed', 8), line('ADDED', 'new', 9), listEnd(9)], 'silence'),
+    );
+    await using it = reflecting(fake.client());
+    await it.until(() => it.reflector.resourceVersion === '9');
+    assert.deepEqual(it.changes.slice(3), ['-gone', '~changed', '+new']);
+  });
+
+  test('the list is the truth even where its versions are older, as after a restore of etcd', async () => {
+    await using fake = await FakeApiServer.start(
+      stream([line('ADDED', 'a', 1000, 'lost'), listEnd(1000)], 'end'),
+      refusal(410, 'Expired'),
+      stream([line('ADDED', 'a', 10, 'restored'), listEnd(10)], 'silence'),
+    );
+    await using it = reflecting(fake.client());
+    await it.until(() => it.reflector.resourceVersion === '10');
+    assert.deepEqual(labels(it), ['arestored']);
+  });
+
+  test('pages that expire under way are asked for in one piece', async () => {
+    const page = (items: readonly KubernetesObject[], more?: string) =>
+      json(200, { metadata: { resourceVersion: '5', ...(more !== undefined && { continue: more }) }, items });
+    await using fake = await FakeApiServer.start(
+      refusal(422, 'Invalid'),
+      page([object('a', 1)], 'next'),
+      refusal(410, 'Expired'),
+      page([object('a', 1), object('b', 2)]),
+      stream([], 'silence'),
+    );
+    await using it = reflecting(fake.client());
+    await it.reflector.synced;
+    assert.deepEqual(it.changes, ['+a', '+b']);
+    assert.deepEqual(
+      fake.requests.slice(1, 4).map(({ query }) => query.get('limit')),
+      ['500', '500', null],
+    );
+  });
+
+  test('a server that ignores the wish to stream is asked page by page', async () => {
+    await using fake = await FakeApiServer.start(
+      stream([line('ADDED', 'a', 1)], 'silence'),
+      json(200, { metadata: { resourceVersion: '5' }, items: [object('a', 1)] }),
+      stream([], 'silence'),
+    );
+    await using it = reflecting(fake.client(), { quietMs: 100 });
+    await it.reflector.synced;
+    assert.deepEqual(it.changes, ['+a']);
+  });
+
+  test('a watch that is silent for too long is dropped and resumed', async () => {
+    await using fake = await FakeApiServer.start(
+      stream([listEnd(5)], 'silence'),
+      stream([line('ADDED', 'a', 6)], 'silence'),
+    );
+    await using it = reflecting(fake.client(), { quietMs: 100 });
+    await it.until(() => it.reflector.store.size === 1);
+    assert.equal(fake.requests[1]?.query.get('resourceVersion'), '5');
+  });
+
+  test('a handler that throws, and an object that cannot be read, are logged and disturb nothing', async () => {
+    const unreadable = `${JSON.stringify({ type: 'ADDED', object: { metadata: { name: 'odd', resourceVersion: '6' } } })}\n`;
+    await using fake = await FakeApiServer.start(
+      stream([line('ADDED', 'a', 1), unreadable, listEnd(5), unreadable, line('ADDED', 'b', 7)], 'silence'),
+    );
+    await using it = reflecting(fake.client(), {
+      transform: ({ metadata }) => {
+        if (metadata.name === 'odd') throw new Error('odd');
+        return { key: metadata.name ?? '', label: '' };
+      },
+      onChange: () => {
+        throw new Error('thrown');
+      },
+    });
+    await it.until(() => it.reflector.store.size === 2);
+    assert.deepEqual(it.changes, ['+a', '+b']);
+    const messages = it.log.lines.map(({ message }) => message);
+    assert.equal(messages.filter((message) => message === 'a change could not be handled').length, 2);
+    assert.equal(messages.filter((message) => message.startsWith('an object could not be read')).length, 2);
+  });
+
+  test('a server that always fails, or ends every watch at once, is asked ever more rarely', async () => {
+    for (const handlers of [[refusal(500, 'InternalError')], [stream([listEnd(5)], 'end'), stream([], 'end')]]) {
+      await using fake = await FakeApiServer.start(...handlers);
+      await using it = reflecting(fake.client({ maxAttempts: 1 }));
+      await new Promise((resolve) => setTimeout(resolve, 1_200));
+      assert.ok(fake.requests.length <= 5, `${fake.requests.length} requests`);
+      assert.ok(it.reflector.store.size === 0);
+    }
+  });
+
+  test('it is run once', async () => {
+    await using fake = await FakeApiServer.start(stream([listEnd(5)], 'silence'));
+    await using it = reflecting(fake.client());
+    await assert.rejects(it.reflector.run(signal), TypeError);
+  });
+});

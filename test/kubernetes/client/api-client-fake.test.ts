@@ -1,0 +1,303 @@
+/** The client against a fake server that does what a real one cannot be made to do. */
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { isApiError } from '../../../src/kubernetes/api-error.ts';
+import type { ApiCall } from '../../../src/kubernetes/client/api-types.ts';
+import { PODS, SECRETS } from '../../../src/kubernetes/resource-type.ts';
+import { clientOver, cut, FakeApiServer, type FakeHandler, json, refusal, silence, stream } from '../clients.ts';
+
+const POD = { apiVersion: 'v1', kind: 'Pod', metadata: { namespace: 'web', name: 'a', resourceVersion: '5' } };
+const ref = { namespace: 'web', name: 'a' };
+const signal = new AbortController().signal;
+const ok = json(200, POD);
+
+const html: FakeHandler = (_request, response) => {
+  response.writeHead(502, { 'content-type': 'text/html' });
+  response.end(`<html><body>upstream ${'secret '.repeat(100_000)}</body></html>`);
+};
+
+describe('what is tried again', () => {
+  test('429 with Retry-After, as late as the server asked', async () => {
+    await using fake = await FakeApiServer.start(refusal(429, 'TooManyRequests', { 'retry-after': '1' }), ok);
+    const calls: ApiCall[] = [];
+    const began = performance.now();
+    await fake.client({ observe: (call) => calls.push(call) }).create(PODS, POD, { signal });
+    assert.ok(performance.now() - began >= 1_000);
+    assert.deepEqual(
+      calls.map(({ verb, resource, status }) => [verb, resource, status]),
+      [
+        ['create', 'pods', 429],
+        ['create', 'pods', 200],
+      ],
+    );
+  });
+
+  for (const [name, failure] of [
+    ['a cut connection', cut],
+    ['a 500', refusal(500, 'InternalError')],
+    ['the page of a proxy', html],
+  ] as const) {
+    test(`a get after ${name}`, async () => {
+      await using fake = await FakeApiServer.start(failure, ok);
+      assert.deepEqual(await fake.client().get(PODS, ref, { signal }), POD);
+      assert.equal(fake.requests.length, 2);
+    });
+
+    test(`not a create after ${name}, which may have happened`, async () => {
+      await using fake = await FakeApiServer.start(failure, ok);
+      await assert.rejects(fake.client().create(PODS, POD, { signal }));
+      assert.equal(fake.requests.length, 1);
+    });
+  }
+
+  test('an apply and a merge patch, but not one that names a version', async () => {
+    await using fake = await FakeApiServer.start(cut, ok, cut, ok, cut, ok);
+    const client = fake.client();
+    await client.apply(PODS, { metadata: ref }, { signal });
+    await client.mergePatch(PODS, ref, { metadata: { labels: { a: 'b' } } }, { signal });
+    await assert.rejects(client.mergePatch(PODS, ref, { metadata: { resourceVersion: '5' } }, { signal }));
+    assert.equal(fake.requests.length, 5);
+  });
+
+  test('a delete bound to a UID, but not one that might hit a successor', async () => {
+    await using fake = await FakeApiServer.start(cut, json(200, { kind: 'Status' }), cut, ok);
+    const client = fake.client();
+    await client.delete(PODS, ref, { signal, preconditions: { uid: 'u' } });
+    await assert.rejects(client.delete(PODS, ref, { signal }));
+    assert.equal(fake.requests.length, 3);
+  });
+
+  test('only so often', async () => {
+    await using fake = await FakeApiServer.start(refusal(500, 'InternalError'));
+    await assert.rejects(fake.client({ maxAttempts: 3, random: () => 0 }).get(PODS, ref, { signal }), {
+      reason: 'InternalError',
+    });
+    assert.equal(fake.requests.length, 3);
+  });
+
+  test('not what asks for more patience than a call has', async () => {
+    await using fake = await FakeApiServer.start(refusal(429, 'TooManyRequests', { 'retry-after': '3600' }));
+    await assert.rejects(fake.client().get(PODS, ref, { signal }), { status: 429, retryAfterSeconds: 3600 });
+    assert.equal(fake.requests.length, 1);
+  });
+});
+
+describe('answers that are no answers', () => {
+  test('a page of a proxy becomes an error that quotes nothing of it', async () => {
+    await using fake = await FakeApiServer.start(html);
+    const error = await fake
+      .client({ maxAttempts: 1 })
+      .get(PODS, ref, { signal })
+      .catch((caught: unknown) => caught);
+    assert.ok(isApiError(error));
+    assert.equal(error.status, 502);
+    assert.match(error.message, /^get pods web\/a: expected a Kubernetes Status/);
+    assert.doesNotMatch(error.message, /secret|html/);
+  });
+
+  for (const body of ['{"data":{"tls.key":"U0VDUkVU"', '"U0VDUkVU"', 'U0VDUkVU', '']) {
+    test(`a success that is ${body === '' ? 'empty' : `no object: ${body}`} is an error without the text in it`, async () => {
+      await using fake = await FakeApiServer.start(stream([body], 'end'));
+      const error = await fake
+        .client()
+        .get(SECRETS, ref, { signal })
+        .catch((caught: unknown) => caught);
+      assert.ok(isApiError(error, 'InvalidResponse'));
+      assert.doesNotMatch(`${error.stack} ${String(error.cause)}`, /U0VDUkVU/);
+    });
+  }
+
+  test('an answer that is cut in the middle is a Network error', async () => {
+    await using fake = await FakeApiServer.start(stream(['{"kind":'], 'cut'));
+    await assert.rejects(fake.client({ maxAttempts: 1 }).get(PODS, ref, { signal }), { reason: 'Network', status: 0 });
+  });
+
+  test('an answer without end is given up', async () => {
+    await using fake = await FakeApiServer.start(async (_request, response) => {
+      const chunk = 'x'.repeat(1024 * 1024);
+      while (!response.destroyed) await new Promise((resolve) => response.write(chunk, resolve));
+    });
+    await assert.rejects(fake.client().get(PODS, ref, { signal }), {
+      reason: 'InvalidResponse',
+      message: /beyond all bounds/,
+    });
+    assert.equal(fake.requests.length, 1);
+  });
+
+  test('a list whose items are null, as Go writes an empty one, is empty', async () => {
+    await using fake = await FakeApiServer.start(json(200, { metadata: { resourceVersion: '7' }, items: null }));
+    assert.deepEqual(await fake.client().list(PODS, {}, { signal }), { metadata: { resourceVersion: '7' }, items: [] });
+  });
+});
+
+describe('time', () => {
+  for (const [name, handler] of [
+    ['no answer', silence],
+    ['half an answer', stream(['{"kind":'], 'silence')],
+    ['half a refusal', (_request, response) => void response.writeHead(500).write('{')],
+  ] as const satisfies readonly (readonly [string, FakeHandler])[]) {
+    test(`${name} in time is a Timeout`, async () => {
+      await using fake = await FakeApiServer.start(handler);
+      const call = fake.client({ timeoutMs: 100, maxAttempts: 1 }).get(PODS, ref, { signal });
+      await assert.rejects(call, { reason: 'Timeout', status: 0, message: 'get pods web/a: no answer within 100 ms' });
+    });
+  }
+
+  test('an aborted call ends with the reason of the abort, at once and without another try', async () => {
+    await using fake = await FakeApiServer.start(silence);
+    const stop = new AbortController();
+    const call = fake.client().get(PODS, ref, { signal: stop.signal });
+    setTimeout(() => stop.abort(new Error('enough')), 20);
+    await assert.rejects(call, { message: 'enough' });
+    assert.equal(fake.requests.length, 1);
+  });
+
+  test('an abort ends the wait before the next try', async () => {
+    await using fake = await FakeApiServer.start(refusal(429, 'TooManyRequests', { 'retry-after': '20' }));
+    const stop = new AbortController();
+    const call = fake.client().get(PODS, ref, { signal: stop.signal });
+    setTimeout(() => stop.abort(new Error('enough')), 50);
+    await assert.rejects(call, { message: 'enough' });
+  });
+
+  test('a call with a signal that has aborted is not made', async () => {
+    await using fake = await FakeApiServer.start(ok);
+    await assert.rejects(fake.client().get(PODS, ref, { signal: AbortSignal.abort(new Error('enough')) }), {
+      message: 'enough',
+    });
+    assert.equal(fake.requests.length, 0);
+  });
+
+  test('a hundred calls at once on one signal leave no listener and no warning behind', async () => {
+    await using fake = await FakeApiServer.start(ok);
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => warnings.push(warning);
+    process.on('warning', onWarning);
+    const client = fake.client({ connections: 4 });
+    await Promise.all(Array.from({ length: 100 }, () => client.get(PODS, ref, { signal })));
+    process.off('warning', onWarning);
+    assert.deepEqual(warnings, []);
+  });
+
+  test('closing the client ends what is under way', async () => {
+    await using fake = await FakeApiServer.start(silence);
+    const client = fake.client({ maxAttempts: 1 });
+    const call = client.get(PODS, ref, { signal });
+    setTimeout(() => void client.close(), 20);
+    await assert.rejects(call, { reason: 'Network' });
+  });
+});
+
+describe('credentials', () => {
+  const onlyNew: FakeHandler = (request, response) => {
+    const good = request.headers.authorization === 'Bearer new';
+    return (good ? ok : refusal(401, 'Unauthorized'))(request, response);
+  };
+
+  test('after a 401 they are loaded anew, once, and the call is made again, even a create', async () => {
+    await using fake = await FakeApiServer.start(onlyNew);
+    const client = clientOver(fake.connection(['old', 'new']), { userAgent: 'x' });
+    await client.create(PODS, POD, { signal });
+    assert.deepEqual(
+      fake.requests.map(({ headers }) => headers.authorization),
+      ['Bearer old', 'Bearer new'],
+    );
+    assert.equal(fake.requests[1]?.headers['user-agent'], 'x');
+  });
+
+  test('a 401 with the newest there are is final', async () => {
+    await using fake = await FakeApiServer.start(onlyNew);
+    await assert.rejects(fake.client().get(PODS, ref, { signal }), { status: 401, reason: 'Unauthorized' });
+    assert.equal(fake.requests.length, 1);
+  });
+});
+
+describe('a watch', () => {
+  const event = (type: string, name: string) =>
+    `${JSON.stringify({ type, object: { ...POD, metadata: { ...POD.metadata, name } } })}\n`;
+
+  async function names(fake: FakeApiServer, seen: string[], quietMs?: number): Promise<string[]> {
+    const options = quietMs === undefined ? { signal } : { signal, quietMs };
+    for await (const { type, object } of fake.client().watch(PODS, { namespace: 'web' }, options)) {
+      seen.push(`${type} ${object.metadata.name}`);
+    }
+    return seen;
+  }
+
+  test('gives its events wherever the stream is cut into pieces, and ends when the server ends it', async () => {
+    const bytes = Buffer.from(
+      event('ADDED', 'a-\u{1F511}') + event('MODIFIED', 'b-é') + event('BOOKMARK', 'c') + event('DELETED', 'd'),
+    );
+    for (const size of [1, 7, 64, bytes.length]) {
+      const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
+        bytes.subarray(i * size, (i + 1) * size),
+      );
+      await using fake = await FakeApiServer.start(stream(pieces, 'end'));
+      assert.deepEqual(await names(fake, []), ['ADDED a-\u{1F511}', 'MODIFIED b-é', 'BOOKMARK c', 'DELETED d']);
+    }
+  });
+
+  test('an ERROR event is the error that it holds', async () => {
+    const status = { kind: 'Status', code: 410, reason: 'Expired', message: 'too old resource version' };
+    await using fake = await FakeApiServer.start(
+      stream([event('ADDED', 'a'), `${JSON.stringify({ type: 'ERROR', object: status })}\n`], 'silence'),
+    );
+    const seen: string[] = [];
+    await assert.rejects(names(fake, seen), { status: 410, reason: 'Expired' });
+    assert.deepEqual(seen, ['ADDED a']);
+  });
+
+  test('a refusal before it begins is an error', async () => {
+    await using fake = await FakeApiServer.start(refusal(403, 'Forbidden'));
+    await assert.rejects(names(fake, []), { status: 403, message: 'watch pods web: fake Forbidden' });
+  });
+
+  for (const how of ['cut', 'end'] as const) {
+    test(`a stream that is ${how === 'cut' ? 'cut' : 'ended'} in the middle of an event is an error, after the events before it`, async () => {
+      await using fake = await FakeApiServer.start(stream([event('ADDED', 'a'), '{"type":"ADD'], how));
+      const seen: string[] = [];
+      await assert.rejects(names(fake, seen), { reason: 'Network' });
+      assert.deepEqual(seen, ['ADDED a']);
+    });
+  }
+
+  test('silence is not believed for ever', async () => {
+    await using fake = await FakeApiServer.start(stream([event('ADDED', 'a')], 'silence'));
+    await assert.rejects(names(fake, [], 100), { reason: 'Timeout' });
+  });
+
+  for (const line of [
+    'nonsense',
+    '7',
+    'null',
+    '{}',
+    '{"type":"ADDED"}',
+    '{"type":"ADDED","object":null}',
+    '{"type":"NEW","object":{"metadata":{}}}',
+  ]) {
+    test(`the line ${line} is an error`, async () => {
+      await using fake = await FakeApiServer.start(stream([`${line}\n`], 'silence'));
+      await assert.rejects(names(fake, []), { reason: 'InvalidResponse' });
+    });
+  }
+
+  test('a reader that leaves ends the connection', async () => {
+    const { promise: closed, resolve } = Promise.withResolvers<void>();
+    await using fake = await FakeApiServer.start((request, response) => {
+      response.on('close', resolve);
+      return stream([event('ADDED', 'a')], 'silence')(request, response);
+    });
+    for await (const _ of fake.client().watch(PODS, {}, { signal })) break;
+    await closed;
+  });
+
+  test('an abort ends it with its reason', async () => {
+    await using fake = await FakeApiServer.start(stream([event('ADDED', 'a')], 'silence'));
+    const stop = new AbortController();
+    const reading = (async () => {
+      for await (const _ of fake.client().watch(PODS, {}, { signal: stop.signal })) stop.abort(new Error('enough'));
+    })();
+    await assert.rejects(reading, { message: 'enough' });
+  });
+});

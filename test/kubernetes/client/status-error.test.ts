@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { ApiError, isApiError } from '../../../src/kubernetes/api-error.ts';
+import {
+  boundedMessage,
+  errorOfStatus,
+  isExpired,
+  networkError,
+  parseRetryAfter,
+} from '../../../src/kubernetes/client/status-error.ts';
+
+const NOW = Date.UTC(2026, 0, 1);
+
+describe('errorOfStatus', () => {
+  test('keeps the reason, the message and the details of a Status', () => {
+    const status = {
+      kind: 'Status',
+      message: 'secrets "a" already exists',
+      reason: 'AlreadyExists',
+      details: { name: 'a', kind: 'secrets', causes: [{ reason: 'R', message: 'M', field: 'f' }, 'nonsense'] },
+      code: 409,
+    };
+    const error = errorOfStatus('create secrets web/a', status, 409);
+    assert.equal(error.message, 'create secrets web/a: secrets "a" already exists');
+    assert.equal(error.code, 'ApiError');
+    assert.equal(error.status, 409);
+    assert.ok(isApiError(error, 'AlreadyExists'));
+    assert.equal(isApiError(error, 'NotFound'), false);
+    assert.deepEqual(error.details, {
+      name: 'a',
+      kind: 'secrets',
+      causes: [{ reason: 'R', message: 'M', field: 'f' }],
+    });
+  });
+
+  test('takes the status from an ERROR event, which has no HTTP status of its own', () => {
+    const error = errorOfStatus('watch pods', { kind: 'Status', code: 410, reason: 'Expired', message: 'too old' }, 0);
+    assert.equal(error.status, 410);
+    assert.ok(isExpired(error));
+  });
+
+  test('finds a reason for answers that are not a Status, and quotes nothing of them', () => {
+    for (const body of [undefined, '<html>secret</html>', { kind: 'Pod', message: 'secret' }, null, 7, []]) {
+      const error = errorOfStatus('get pods', body, 503, 4);
+      assert.equal(error.reason, 'ServiceUnavailable');
+      assert.equal(error.retryAfterSeconds, 4);
+      assert.doesNotMatch(error.message, /secret/);
+    }
+    assert.equal(errorOfStatus('get pods', undefined, 418).reason, 'Unknown');
+  });
+
+  test('whatever the body is, the answer is an ApiError of bounded length', () => {
+    fc.assert(
+      fc.property(fc.anything(), fc.anything(), fc.integer({ min: 400, max: 599 }), (message, details, code) => {
+        const error = errorOfStatus('get', { kind: 'Status', message, reason: message, details }, code);
+        assert.ok(error instanceof ApiError);
+        assert.ok(error.message.length < 1100);
+      }),
+    );
+  });
+});
+
+test('a long quotation in a message, which may be an object with its data, is replaced by its length', () => {
+  const quoted = JSON.stringify({ data: { 'tls.key': 'LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t'.repeat(4) } });
+  const message = boundedMessage(
+    `Secret "a" is invalid: patch: Invalid value: ${JSON.stringify(quoted)}: expected a map`,
+  );
+  assert.match(message, /^Secret "a" is invalid: patch: Invalid value: "\(\d+ characters\)": expected a map$/);
+  assert.ok(boundedMessage('x'.repeat(5000)).length < 1100);
+});
+
+test('Retry-After is seconds or a date', () => {
+  assert.equal(parseRetryAfter('3', NOW), 3);
+  assert.equal(parseRetryAfter('Thu, 01 Jan 2026 00:00:10 GMT', NOW), 10);
+  assert.equal(parseRetryAfter('Thu, 01 Jan 2020 00:00:10 GMT', NOW), 0);
+  assert.equal(parseRetryAfter('soon', NOW), undefined);
+  assert.equal(parseRetryAfter(undefined, NOW), undefined);
+});
+
+test('a network error names the system code and keeps its cause', () => {
+  const cause = Object.assign(new Error('connect refused'), { code: 'ECONNREFUSED' });
+  const error = networkError('list pods', cause);
+  assert.equal(error.message, 'list pods: connect refused (ECONNREFUSED)');
+  assert.equal(error.cause, cause);
+  assert.equal(error.status, 0);
+});

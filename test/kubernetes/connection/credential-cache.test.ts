@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { ConnectionCredentials } from '../../../src/kubernetes/connection/connection.ts';
+import { CredentialCache } from '../../../src/kubernetes/connection/credential-cache.ts';
+import { FakeClock } from '../../../testing/support/fake-clock.ts';
+
+function credentials(token: string, ca = 'ca'): ConnectionCredentials {
+  return { headers: { authorization: `Bearer ${token}` }, tls: { ca: Buffer.from(ca) } };
+}
+
+/** A cache over what a test says is there now; errors are thrown. */
+function cacheOf(first: ConnectionCredentials) {
+  const clock = new FakeClock();
+  const source: { current: ConnectionCredentials | Error; loads: boolean[] } = { current: first, loads: [] };
+  const load = async (rejected: boolean): Promise<ConnectionCredentials> => {
+    source.loads.push(rejected);
+    if (source.current instanceof Error) throw source.current;
+    return structuredClone(source.current);
+  };
+  return { clock, source, cache: new CredentialCache(load, clock) };
+}
+
+describe('CredentialCache', () => {
+  test('loads once for all that ask at once, and for ten seconds', async () => {
+    const { clock, source, cache } = cacheOf(credentials('a'));
+    const all = await Promise.all(Array.from({ length: 50 }, () => cache.get()));
+    assert.equal(new Set(all).size, 1);
+    clock.advance(9_999);
+    await cache.get();
+    assert.equal(source.loads.length, 1);
+    clock.advance(1);
+    assert.equal(await cache.get(), all[0], 'the same again is the same object');
+    assert.equal(source.loads.length, 2);
+  });
+
+  test('a new token keeps the TLS settings, and with them the connections', async () => {
+    const { clock, source, cache } = cacheOf(credentials('a'));
+    const before = await cache.get();
+    source.current = credentials('b');
+    clock.advance(10_000);
+    const after = await cache.get();
+    assert.equal(after.headers['authorization'], 'Bearer b');
+    assert.equal(after.tls, before.tls);
+    source.current = credentials('b', 'another ca');
+    clock.advance(10_000);
+    assert.notEqual((await cache.get()).tls, before.tls);
+  });
+
+  test('what was refused is loaded anew once, however many calls it was refused for', async () => {
+    const { source, cache } = cacheOf(credentials('a'));
+    const refused = await cache.get();
+    source.current = credentials('b');
+    const fresh = await Promise.all(Array.from({ length: 10 }, () => cache.get(refused)));
+    assert.equal(new Set(fresh).size, 1);
+    assert.equal(await cache.get(refused), fresh[0], 'a late one finds that it has happened already');
+    assert.deepEqual(source.loads, [false, true]);
+  });
+
+  test('a source that stumbles does not matter while there is something to use', async () => {
+    const { clock, source, cache } = cacheOf(credentials('a'));
+    const before = await cache.get();
+    source.current = new Error('gone');
+    clock.advance(10_000);
+    assert.equal(await cache.get(), before);
+    await assert.rejects(cache.get(before), { message: 'gone' });
+  });
+
+  test('a source that has nothing at first is asked again', async () => {
+    const { source, cache } = cacheOf(credentials('a'));
+    const good = source.current;
+    source.current = new Error('not yet');
+    await assert.rejects(cache.get(), { message: 'not yet' });
+    source.current = good;
+    assert.equal((await cache.get()).headers['authorization'], 'Bearer a');
+  });
+});

@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { WorkQueue } from '../../../src/kubernetes/queue/work-queue.ts';
+import { type Outcome, runWorkers } from '../../../src/kubernetes/queue/workers.ts';
+import { FakeClock, settle } from '../../../testing/support/fake-clock.ts';
+import { recordingLogger } from '../../../testing/support/recording-logger.ts';
+
+function started(reconcile: (key: string, signal: AbortSignal) => Promise<Outcome>, workers = 2) {
+  const clock = new FakeClock();
+  const queue = new WorkQueue({ clock, random: () => 0 });
+  const stop = new AbortController();
+  const log = recordingLogger();
+  const outcomes: string[] = [];
+  const observe = ({ outcome }: { readonly outcome: string }) => outcomes.push(outcome);
+  const ended = runWorkers({ queue, workers, reconcile, signal: stop.signal, log, clock, observe });
+  return { clock, queue, stop, log, outcomes, ended };
+}
+
+describe('runWorkers', () => {
+  test('turns each outcome into what happens next', async () => {
+    const calls: string[] = [];
+    const { clock, queue, log, outcomes, ended } = started(async (key) => {
+      calls.push(key);
+      if (key === 'later') return { kind: 'at', timeMs: clock.now() + 60_000 };
+      if (key === 'broken') return { kind: 'retry', error: new Error('no'), maxDelayMs: 500 };
+      return { kind: 'done' };
+    });
+    for (const key of ['fine', 'later', 'broken']) queue.add(key);
+    await settle();
+    assert.deepEqual(calls, ['fine', 'later', 'broken']);
+    assert.deepEqual(outcomes.toSorted(), ['at', 'done', 'retry']);
+    assert.equal(queue.delayed, 2);
+    await clock.advanceAsync(500);
+    assert.deepEqual(calls.slice(3), ['broken']);
+    assert.equal(queue.failures('broken'), 2);
+    assert.equal(log.lines[0]?.message, 'reconcile failed');
+    assert.equal(log.lines[0]?.fields['key'], 'broken');
+    queue.shutDown();
+    await ended;
+  });
+
+  test('a reconcile that throws is retried and disturbs nobody', async () => {
+    let failing = true;
+    const { clock, queue, ended } = started(async (key) => {
+      if (key === 'bad' && failing) throw new Error('thrown');
+      return { kind: 'done' };
+    }, 1);
+    queue.add('bad');
+    queue.add('good');
+    await settle();
+    assert.equal(queue.length, 0);
+    assert.equal(queue.failures('bad'), 1);
+    failing = false;
+    await clock.advanceAsync(1_000);
+    assert.equal(queue.failures('bad'), 0);
+    queue.shutDown();
+    await ended;
+  });
+
+  test('never works on one key twice at once, however many workers there are', async () => {
+    const working = new Set<string>();
+    let most = 0;
+    const { queue, ended } = started(async (key) => {
+      assert.ok(!working.has(key));
+      working.add(key);
+      most = Math.max(most, working.size);
+      queue.add(key === 'a' ? 'b' : 'a');
+      await settle();
+      working.delete(key);
+      return { kind: 'done' };
+    }, 8);
+    queue.add('a');
+    queue.add('b');
+    for (let i = 0; i < 50; i++) await settle();
+    assert.equal(most, 2);
+    queue.shutDown();
+    await ended;
+  });
+
+  test('after shutDown the workers finish what is queued', async () => {
+    const calls: string[] = [];
+    const { queue, ended } = started(async (key) => {
+      await settle();
+      calls.push(key);
+      return { kind: 'done' };
+    });
+    for (const key of ['a', 'b', 'c', 'd', 'e']) queue.add(key);
+    queue.shutDown();
+    await ended;
+    assert.deepEqual(calls.toSorted(), ['a', 'b', 'c', 'd', 'e']);
+  });
+
+  test('when the signal aborts, the key at hand is finished, no other is taken, and nothing counts as failed', async () => {
+    const { queue, stop, log, ended } = started(async (_key, signal) => {
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      throw signal.reason;
+    }, 1);
+    queue.add('a');
+    queue.add('b');
+    await settle();
+    stop.abort();
+    await ended;
+    assert.equal(queue.length, 1);
+    assert.equal(queue.failures('a'), 0);
+    assert.deepEqual(log.lines, []);
+  });
+});

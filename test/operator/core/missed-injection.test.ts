@@ -1,0 +1,210 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { DelegatedCredentialStatus } from '../../../src/api/delegated-credential.ts';
+import type { EventInput } from '../../../src/kubernetes/events/event-recorder.ts';
+import type { Caches } from '../../../src/operator/caches.ts';
+import { PENDING } from '../../../src/operator/core/certificate-state.ts';
+import { Membership } from '../../../src/operator/core/membership.ts';
+import {
+  missedInjection,
+  notInjected,
+  pendingWarning,
+  unservedResources,
+  type Waiting,
+} from '../../../src/operator/core/missed-injection.ts';
+import { resourceStatus } from '../../../src/operator/core/status.ts';
+import { OperatorMetrics } from '../../../src/operator/metrics.ts';
+import { Reporter } from '../../../src/operator/reporter.ts';
+import { tallyPods } from '../../../src/operator/tally.ts';
+import { issuedSecret, NOW, podOf, resource, specOf } from '../../../testing/support/builders.ts';
+import { recordingLogger } from '../../../testing/support/recording-logger.ts';
+
+describe('a pod has missed injection', () => {
+  test('when it asks for a resource and no annotation names its Secret', () => {
+    assert.ok(missedInjection(podOf(), 'web'));
+  });
+
+  test('not when the annotation is there', () => {
+    assert.ok(!missedInjection(podOf({ secretNames: { web: 'web-x' } }), 'web'));
+  });
+
+  test('not when it never asked: a selector found it', () => {
+    assert.ok(!missedInjection(podOf({ labels: { app: 'web' } }), 'web'));
+  });
+
+  test('for one of its resources and not for the other', () => {
+    const pod = podOf({ injected: ['web', 'api'], secretNames: { web: 'web-x' } });
+    assert.deepEqual([missedInjection(pod, 'web'), missedInjection(pod, 'api')], [false, true]);
+  });
+});
+
+describe('resources that a pod asks for in vain', () => {
+  const unknown = (injected: readonly string[]) => unservedResources({ injected }, (name) => name === 'web');
+
+  test('are those that it names and that do not serve it', () => {
+    assert.deepEqual(unknown(['web', 'api', 'Wrong.Name']), ['api', 'Wrong.Name']);
+  });
+
+  test('cannot break the keys of the queue, or fill it', () => {
+    assert.deepEqual(unknown(['a/b', 'x'.repeat(300)]), []);
+    assert.equal(unknown(Array.from({ length: 1_000 }, (_, index) => `r${index}`)).length, 16);
+  });
+});
+
+describe('a pod that waits in vain is told why, and what to do', () => {
+  const notice = (parts: Partial<Waiting>) =>
+    pendingWarning({
+      name: 'web',
+      pod: podOf(),
+      resource: { selectsPod: true, suspended: false },
+      secrets: [],
+      refusal: undefined,
+      ...parts,
+    });
+  const refusal = 'Secret "web-tls" does not exist: create it';
+
+  test('there is no such resource', () => {
+    const { note, reason } = notice({ resource: undefined }) ?? {};
+    assert.equal(reason, 'ResourceNotFound');
+    assert.match(note ?? '', /no DelegatedCredential "web" in this namespace: create it, or correct the name/);
+  });
+
+  test('the resource selects other pods', () => {
+    const { note, reason } = notice({ resource: { selectsPod: false, suspended: false } }) ?? {};
+    assert.equal(reason, 'NotSelected');
+    assert.match(
+      note ?? '',
+      /the podSelector of DelegatedCredential "web" does not match .* leave the podSelector out/,
+    );
+  });
+
+  test('the certificate cannot be used', () => {
+    const { note, reason } = notice({ refusal }) ?? {};
+    assert.equal(reason, 'NotIssued');
+    assert.match(note ?? '', /DelegatedCredential "web" issues none: Secret "web-tls" does not exist: create it/);
+  });
+
+  test('the resource is suspended', () => {
+    assert.match(notice({ resource: { selectsPod: true, suspended: true } })?.note ?? '', /spec\.suspend is true/);
+  });
+
+  for (const [what, parts] of Object.entries<Partial<Waiting>>({
+    'all is well': {},
+    'it has its Secret': { refusal, secrets: [issuedSecret()] },
+    'it is on its way out': { refusal, pod: podOf({ terminating: true }) },
+    'it never asked by the label': { refusal, pod: podOf({ labels: { app: 'web' } }) },
+  })) {
+    test(`not when ${what}`, () => assert.equal(notice(parts), undefined));
+  }
+
+  test("a predecessor's Secret is not its own", () => {
+    assert.ok(notice({ refusal, secrets: [issuedSecret({ podUid: 'earlier' })] }));
+  });
+
+  test('an endless reason is cut', () => {
+    assert.ok((notice({ refusal: 'x'.repeat(10_000) })?.note.length ?? 0) < 1024);
+  });
+});
+
+test('each is a Warning on the pod that says what to do, a metric and a log line, with one word in all', async () => {
+  const events: EventInput[] = [];
+  const metrics = new OperatorMetrics('1.2.3');
+  const log = recordingLogger();
+  const reporter = new Reporter({ events: { record: (event) => void events.push(event) }, metrics, log });
+  reporter.podNoticed(podOf(), 'web', notInjected(podOf(), 'web'));
+  const absent = { name: 'web', pod: podOf(), resource: undefined, secrets: [], refusal: undefined };
+  reporter.podNoticed(podOf(), 'web', pendingWarning(absent) ?? assert.fail('no notice'));
+  assert.deepEqual(
+    events.map(({ reason, regarding, type }) => `${type} ${reason} ${regarding.kind}/${regarding.name}`),
+    ['Warning NotInjected Pod/web-0', 'Warning ResourceNotFound Pod/web-0'],
+  );
+  assert.match(
+    events[0]?.note ?? '',
+    /the credential is in Secret "web-web-0"; once the webhook runs, re-create the pod/,
+  );
+  const text = await metrics.registry.metrics();
+  for (const reason of ['NotInjected', 'ResourceNotFound']) {
+    assert.ok(text.includes(`dcred_pod_notices_total{reason="${reason}"} 1`));
+  }
+  assert.deepEqual(
+    log.lines.map(({ fields }) => fields['reason']),
+    ['NotInjected', 'ResourceNotFound'],
+  );
+});
+
+test('the tally counts the pods that missed it, terminating ones left out', () => {
+  const pods = [
+    podOf({ name: 'a' }),
+    podOf({ name: 'b', secretNames: { web: 'web-x' } }),
+    podOf({ name: 'c', terminating: true }),
+  ];
+  const membership = new Membership();
+  membership.setResource('edge', 'web', undefined, pods);
+  const caches = {
+    pods: { get: (_namespace: string, name: string) => pods.find((pod) => pod.name === name) },
+    secrets: { byIndex: () => [] },
+  } as unknown as Caches;
+  const failureOf = () => undefined;
+  const tally = tallyPods({
+    caches,
+    membership,
+    pods: { failureOf },
+    resource: resource(),
+    certificate: PENDING,
+    now: NOW,
+  });
+  assert.deepEqual([tally.selected, tally.notInjected], [2, 1]);
+});
+
+describe('the condition Injected', () => {
+  function conditionOf(
+    missed: number,
+    parts: { selected?: number; spec?: object; previous?: DelegatedCredentialStatus } = {},
+  ) {
+    const { previous = {}, selected = 3, spec = {} } = parts;
+    const times = { earliestExpiry: undefined, nextRenewal: undefined };
+    const status = resourceStatus({
+      spec: specOf(spec),
+      generation: 1,
+      previous,
+      certificate: PENDING,
+      pods: { selected, issued: selected, failed: 0, failures: [], notInjected: missed, ...times },
+      now: NOW,
+    });
+    return { status, injected: status.conditions?.find(({ type }) => type === 'Injected') };
+  }
+
+  test('is False, with a count and what to do, while pods have missed it', () => {
+    const { injected } = conditionOf(2);
+    assert.deepEqual([injected?.status, injected?.reason], ['False', 'PodsNotInjected']);
+    assert.match(
+      injected?.message ?? '',
+      /^2 of 3 pods were created while the webhook .* re-create them \(kubectl rollout restart\)$/,
+    );
+  });
+
+  test('is True when none has', () => {
+    const { injected } = conditionOf(0);
+    assert.deepEqual(
+      [injected?.status, injected?.reason, injected?.message],
+      ['True', 'Injected', '3 pods were injected'],
+    );
+  });
+
+  test('becomes True when the pods were made anew', () => {
+    const { status } = conditionOf(1);
+    assert.equal(conditionOf(0, { previous: status }).injected?.status, 'True');
+  });
+
+  test('is absent where pods are selected by their labels, or there are none', () => {
+    const { status } = conditionOf(1);
+    const spec = { podSelector: { matchLabels: { app: 'web' } } };
+    assert.equal(conditionOf(2, { previous: status, spec }).injected, undefined);
+    assert.equal(conditionOf(0, { previous: status, selected: 0 }).injected, undefined);
+  });
+
+  test('leaves Ready alone', () => {
+    const ready = (missed: number) => conditionOf(missed).status.conditions?.find(({ type }) => type === 'Ready');
+    assert.deepEqual(ready(2), ready(0));
+  });
+});

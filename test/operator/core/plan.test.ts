@@ -1,0 +1,641 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import type { DelegatedCredentialSpec } from '../../../src/api/delegated-credential.ts';
+import { KEY_ALGORITHMS, USAGES } from '../../../src/credential/scheme.ts';
+import type { IssuedSecret } from '../../../src/issued-secret/issued-secret.ts';
+import {
+  DELETE_REASONS,
+  FAILURE_REASONS,
+  ISSUE_REASONS,
+  nextRenewal,
+  type Observed,
+  type Plan,
+  plan,
+  type Step,
+  wantedMetadata,
+} from '../../../src/operator/core/plan.ts';
+import { facts, issuedSecret, LIFETIME, NOW, SHA256, specOf } from '../../../testing/support/builders.ts';
+
+const DAY = 86_400;
+const POD = { uid: 'uid-of-web-0', terminating: false, selected: true, gated: false };
+const GATED = { ...POD, gated: true };
+const CERTIFICATE = { sha256: SHA256, latestExpiry: NOW + 60 * DAY };
+
+/** One pod with a good Secret, unless told otherwise. */
+function observed(overrides: Partial<Observed> = {}): Observed {
+  return {
+    now: NOW,
+    spec: specOf(),
+    pod: POD,
+    secretName: 'web-web-0',
+    secrets: [issuedSecret()],
+    nameHolder: undefined,
+    certificate: CERTIFICATE,
+    ...overrides,
+  };
+}
+
+/** A plan in words: `issue Missing web-web-0`. */
+function words({ failure, steps }: Plan): readonly string[] {
+  const told = steps.map(word);
+  return failure === undefined ? told : [...told, `fail ${failure}`];
+}
+
+function word(step: Step): string {
+  switch (step.kind) {
+    case 'issue':
+      return `issue ${step.reason} ${step.name}${step.replaces === undefined ? '' : ' again'}`;
+    case 'delete':
+      return `delete ${step.reason} ${step.secret.name}`;
+    case 'annotate':
+      return `annotate ${step.secret.name}`;
+    case 'ungate':
+      return 'ungate';
+  }
+}
+
+type Row = readonly [what: string, observed: Partial<Observed>, expected: readonly string[]];
+
+const predecessor = issuedSecret({ podUid: 'uid-of-the-one-before' });
+const elsewhere = issuedSecret({ name: 'old-name' });
+const expired = facts({ issuedAt: NOW - LIFETIME - 10, expiresAt: NOW - 10 });
+
+const TABLE: readonly Row[] = [
+  ['a good Secret needs nothing', {}, []],
+  ['a pod without a Secret gets one', { secrets: [] }, ['issue Missing web-web-0']],
+  [
+    'a Secret changed by another hand is issued anew',
+    { secrets: [issuedSecret({ intact: false })] },
+    ['issue Modified web-web-0 again'],
+  ],
+  [
+    'a Secret whose annotations do not say it all was changed by another hand',
+    { secrets: [issuedSecret({ facts: undefined })] },
+    ['issue Modified web-web-0 again'],
+  ],
+  [
+    'another certificate voids the credential',
+    { certificate: { ...CERTIFICATE, sha256: 'b2'.repeat(32) } },
+    ['issue CertificateChanged web-web-0 again'],
+  ],
+  ['another usage', { spec: specOf({ usage: 'Client' }) }, ['issue SpecChanged web-web-0 again']],
+  ['another key algorithm', { spec: specOf({ keyAlgorithm: 'Ed25519' }) }, ['issue SpecChanged web-web-0 again']],
+  ['a shortened lifetime', { spec: specOf({ lifetimeSeconds: 3600 }) }, ['issue LifetimeExceeded web-web-0 again']],
+  [
+    'a lifetime shortened to more than is left changes the moment of renewal alone',
+    {
+      spec: specOf({ lifetimeSeconds: 90_000 }),
+      secrets: [issuedSecret({ facts: facts({ issuedAt: NOW - 86_390, expiresAt: NOW + 86_410 }) })],
+    },
+    ['annotate web-web-0'],
+  ],
+  [
+    'a lengthened lifetime changes the moment of renewal in proportion, and so not at all',
+    { spec: specOf({ lifetimeSeconds: 601_200 }) },
+    [],
+  ],
+  ['an earlier renewal is written down', { spec: specOf({ renewBeforeSeconds: 160_000 }) }, ['annotate web-web-0']],
+  ['a clock set back by a day makes lives too long', { now: NOW - DAY }, ['issue LifetimeExceeded web-web-0 again']],
+  ['a clock set back by a minute does not', { now: NOW - 60 }, []],
+  [
+    'a credential older than a request to renew it',
+    { now: NOW + 100, renewRequestedAt: NOW + 100 },
+    ['issue RenewRequested web-web-0 again'],
+  ],
+  ['a credential newer than a request to renew it', { now: NOW + 100, renewRequestedAt: NOW }, []],
+  [
+    'a request of the very second of the issue counts from the next: not yet',
+    { now: NOW, renewRequestedAt: NOW + 0.6 },
+    [],
+  ],
+  [
+    'a request of the very second of the issue counts from the next: now',
+    { now: NOW + 1, renewRequestedAt: NOW + 0.6 },
+    ['issue RenewRequested web-web-0 again'],
+  ],
+  ['a request from a clock that is ahead waits', { renewRequestedAt: NOW + 7200 }, []],
+  ['a request that is no time asks for nothing', { renewRequestedAt: Number.NaN }, []],
+  [
+    'a request is obeyed also where the certificate ends the credential: the key is another',
+    { now: NOW + 10, renewRequestedAt: NOW + 5, certificate: { ...CERTIFICATE, latestExpiry: NOW + LIFETIME } },
+    ['issue RenewRequested web-web-0 again'],
+  ],
+  ['a request cannot be obeyed without a certificate', { renewRequestedAt: NOW - 1, certificate: undefined }, []],
+  ['a credential that is due', { now: NOW + 120_000 }, ['issue RenewalDue web-web-0 again']],
+  [
+    'a credential that has expired',
+    { secrets: [issuedSecret({ facts: expired })] },
+    ['issue RenewalDue web-web-0 again'],
+  ],
+  [
+    'a credential that its certificate ends is never renewed',
+    { now: NOW + 150_000, certificate: { ...CERTIFICATE, latestExpiry: NOW + LIFETIME } },
+    [],
+  ],
+  ['even one that outlives its certificate', { certificate: { ...CERTIFICATE, latestExpiry: NOW + LIFETIME - 1 } }, []],
+
+  ['without a certificate nothing is issued', { secrets: [], certificate: undefined }, []],
+  ['without a certificate what is there stays', { certificate: undefined, now: NOW + 160_000 }, []],
+  [
+    'without a certificate a Secret changed by another hand stays',
+    { certificate: undefined, secrets: [issuedSecret({ intact: false })] },
+    [],
+  ],
+  [
+    'without a certificate the Secret under the old name stays too',
+    { certificate: undefined, secrets: [elsewhere] },
+    [],
+  ],
+  [
+    "without a certificate what was a predecessor's still goes",
+    { certificate: undefined, secrets: [predecessor] },
+    ['delete PodReplaced web-web-0'],
+  ],
+
+  ['the resource is gone', { spec: undefined }, ['delete ResourceGone web-web-0']],
+  [
+    'the resource is gone, and with it all it had',
+    { spec: undefined, pod: undefined, secrets: [issuedSecret(), elsewhere] },
+    ['delete ResourceGone web-web-0', 'delete ResourceGone old-name'],
+  ],
+  ['the pod is gone', { pod: undefined, secretName: undefined }, ['delete PodGone web-web-0']],
+  ['the pod is not selected any more', { pod: { ...POD, selected: false } }, ['delete NotSelected web-web-0']],
+  [
+    'a pod that is not selected and whose Secret name is invalid is none of our business',
+    { pod: { ...POD, selected: false }, secretName: undefined, secrets: [] },
+    [],
+  ],
+  [
+    'a pod replaced under the same name: the old Secret goes before the new one comes',
+    { secrets: [predecessor] },
+    ['delete PodReplaced web-web-0', 'issue Missing web-web-0'],
+  ],
+  [
+    'a pod replaced, that has its own Secret under another name',
+    { secretName: 'fresh', secrets: [predecessor, issuedSecret({ name: 'fresh' })] },
+    ['delete PodReplaced web-web-0'],
+  ],
+  [
+    'another Secret name: the new one comes before the old one goes',
+    { secrets: [elsewhere] },
+    ['issue Missing web-web-0', 'delete Renamed old-name'],
+  ],
+  ['a leftover under another name goes', { secrets: [issuedSecret(), elsewhere] }, ['delete Renamed old-name']],
+  [
+    'a leftover goes also when the one in its place is due',
+    { now: NOW + 120_000, secrets: [elsewhere, issuedSecret()] },
+    ['delete Renamed old-name', 'issue RenewalDue web-web-0 again'],
+  ],
+
+  ['a terminating pod keeps what it has', { pod: { ...POD, terminating: true } }, []],
+  ['a terminating pod gets nothing new', { pod: { ...POD, terminating: true }, secrets: [] }, []],
+  [
+    'a terminating pod that still serves has its credential renewed',
+    { pod: { ...POD, terminating: true }, now: NOW + 120_000 },
+    ['issue RenewalDue web-web-0 again'],
+  ],
+  [
+    'a terminating pod under whose name there was another',
+    { pod: { ...POD, terminating: true }, secrets: [predecessor] },
+    ['delete PodReplaced web-web-0'],
+  ],
+
+  [
+    'a gated pod gets its Secret, and only then a node',
+    { pod: GATED, secrets: [] },
+    ['issue Missing web-web-0', 'ungate'],
+  ],
+  ['a gated pod whose Secret is there: whoever wrote it did not come so far', { pod: GATED }, ['ungate']],
+  [
+    'a gated pod whose Secret is of another certificate',
+    { pod: GATED, certificate: { ...CERTIFICATE, sha256: 'b2'.repeat(32) } },
+    ['issue CertificateChanged web-web-0 again', 'ungate'],
+  ],
+  [
+    'a gated pod of the name of an earlier one',
+    { pod: GATED, secrets: [predecessor] },
+    ['delete PodReplaced web-web-0', 'issue Missing web-web-0', 'ungate'],
+  ],
+  [
+    'a gated pod that has a Secret under another name',
+    { pod: GATED, secrets: [elsewhere] },
+    ['issue Missing web-web-0', 'ungate', 'delete Renamed old-name'],
+  ],
+  ['a gated pod waits while nothing can be issued', { pod: GATED, secrets: [], certificate: undefined }, []],
+  [
+    'a gated pod does not wait for a certificate when its Secret is there',
+    { pod: GATED, certificate: undefined },
+    ['ungate'],
+  ],
+  ['a gated pod that is not selected waits', { pod: { ...GATED, selected: false }, secrets: [] }, []],
+  ['a gated pod on its way out gets no node', { pod: { ...GATED, terminating: true } }, []],
+  [
+    'a gated pod whose Secret name is taken waits',
+    { pod: GATED, secrets: [], nameHolder: issuedSecret({ podName: 'web-1' }) },
+    ['fail SecretNameTaken'],
+  ],
+  [
+    'a gated pod and a new template',
+    { pod: GATED, spec: specOf({ secretTemplate: { labels: { team: 'edge' } } }) },
+    ['annotate web-web-0', 'ungate'],
+  ],
+
+  ['no valid Secret name', { secretName: undefined, secrets: [] }, ['fail SecretNameInvalid']],
+  ['no valid Secret name any more: what the pod mounts stays', { secretName: undefined }, ['fail SecretNameInvalid']],
+  [
+    'no valid Secret name, and a predecessor',
+    { secretName: undefined, secrets: [predecessor] },
+    ['delete PodReplaced web-web-0', 'fail SecretNameInvalid'],
+  ],
+  [
+    "another pod's Secret has the name",
+    { secrets: [], nameHolder: issuedSecret({ podName: 'web-1' }) },
+    ['fail SecretNameTaken'],
+  ],
+  [
+    "another resource's Secret has the new name: the one under the old name stays",
+    { secrets: [elsewhere], nameHolder: issuedSecret({ resource: 'api' }) },
+    ['fail SecretNameTaken'],
+  ],
+
+  ['a new template', { spec: specOf({ secretTemplate: { labels: { team: 'edge' } } }) }, ['annotate web-web-0']],
+  [
+    'a template that is there already',
+    {
+      spec: specOf({ secretTemplate: { labels: { team: 'edge' }, annotations: { note: 'x' } } }),
+      secrets: [issuedSecret({ template: { labels: { team: 'edge' }, annotations: { note: 'x' } } })],
+    },
+    [],
+  ],
+  [
+    'a template that asks for no more than another hand has put there',
+    {
+      spec: specOf({ secretTemplate: { labels: { team: 'edge' } } }),
+      secrets: [issuedSecret({ foreign: { labels: { team: 'edge' }, annotations: {} } })],
+    },
+    [],
+  ],
+  [
+    'a template whose label another hand has changed',
+    {
+      spec: specOf({ secretTemplate: { labels: { team: 'edge' } } }),
+      secrets: [issuedSecret({ foreign: { labels: { team: 'shop' }, annotations: {} } })],
+    },
+    ['annotate web-web-0'],
+  ],
+  [
+    'a template without what it once asked for',
+    { secrets: [issuedSecret({ template: { labels: {}, annotations: { note: 'x' } } })] },
+    ['annotate web-web-0'],
+  ],
+  [
+    'labels and annotations of others are theirs',
+    { secrets: [issuedSecret({ foreign: { labels: { theirs: '1' }, annotations: { theirs: '1' } } })] },
+    [],
+  ],
+  [
+    'a moment of renewal that nobody meant',
+    { secrets: [issuedSecret({ facts: facts({ renewAt: NOW + 1 }) })] },
+    ['annotate web-web-0'],
+  ],
+];
+
+describe('the plan', () => {
+  for (const [what, given, expected] of TABLE) {
+    test(what, () => assert.deepEqual(words(plan(observed(given))), expected));
+  }
+
+  test('every reason to issue, to delete and to fail is in the table', () => {
+    const used = new Set(TABLE.flatMap(([, , expected]) => expected.map((step) => step.split(' ')[1])));
+    const reasons: readonly string[] = [...ISSUE_REASONS, ...DELETE_REASONS, ...FAILURE_REASONS];
+    assert.deepEqual(
+      reasons.filter((reason) => !used.has(reason)),
+      [],
+    );
+  });
+
+  for (const [what, given] of TABLE) {
+    test(`suspended, nothing is issued, changed or deleted: ${what}`, () => {
+      const spec = given.spec ?? specOf();
+      if (Object.hasOwn(given, 'spec') && given.spec === undefined) return;
+      const decided = plan(observed({ ...given, spec: { ...spec, suspend: true } }));
+      assert.deepEqual(words({ ...decided, steps: decided.steps.filter(({ kind }) => kind !== 'ungate') }), []);
+    });
+  }
+
+  test('suspended, a gated pod waits for its Secret, and not longer', () => {
+    const spec = specOf({ suspend: true });
+    assert.deepEqual(words(plan(observed({ spec, pod: GATED, secrets: [] }))), []);
+    assert.deepEqual(words(plan(observed({ spec, pod: GATED, secrets: [predecessor, elsewhere] }))), []);
+    assert.deepEqual(words(plan(observed({ spec, pod: GATED }))), ['ungate']);
+  });
+
+  test('the first policy that holds gives the reason', () => {
+    const wrong = { ...facts(), certificateSha256: 'c3', usage: 'Client', expiresAt: NOW + 9 * DAY } as const;
+    const reasonFor = (secret: Partial<IssuedSecret>) =>
+      plan(observed({ now: NOW + 8.9 * DAY, secrets: [issuedSecret(secret)] })).steps.map((step) =>
+        step.kind === 'issue' ? step.reason : step.kind,
+      );
+    assert.deepEqual(reasonFor({ intact: false, facts: wrong }), ['Modified']);
+    assert.deepEqual(reasonFor({ facts: wrong }), ['CertificateChanged']);
+    assert.deepEqual(reasonFor({ facts: { ...wrong, certificateSha256: SHA256 } }), ['SpecChanged']);
+  });
+
+  test('a credential issued in this very second is renewed later', () => {
+    const decided = plan(observed());
+    assert.deepEqual(decided.steps, []);
+    assert.ok(decided.wakeAt !== undefined && decided.wakeAt > NOW && decided.wakeAt < NOW + LIFETIME);
+  });
+
+  test('wakes at the moment that the Secret says, and then it is due', () => {
+    const { renewAt } = facts();
+    assert.deepEqual(plan(observed({ now: renewAt - 1 })), { steps: [], wakeAt: renewAt });
+    assert.deepEqual(words(plan(observed({ now: renewAt }))), ['issue RenewalDue web-web-0 again']);
+  });
+
+  test('wakes for a request that is still to come, where that is earlier than the renewal', () => {
+    assert.equal(plan(observed({ renewRequestedAt: NOW + 7200.5 })).wakeAt, NOW + 7201);
+    assert.equal(plan(observed({ renewRequestedAt: NOW + LIFETIME })).wakeAt, facts().renewAt);
+  });
+
+  test('one request re-issues a credential once, whatever the clocks say', () => {
+    const second = fc.integer({ min: -5, max: 5 });
+    fc.assert(
+      fc.property(second, fc.integer({ min: -5000, max: 5000 }), (age, milliseconds) => {
+        const given = observed({
+          now: NOW,
+          renewRequestedAt: NOW + milliseconds / 1000,
+          secrets: [issuedSecret({ facts: facts({ issuedAt: NOW + age, expiresAt: NOW + age + LIFETIME }) })],
+        });
+        let current = given;
+        let issued = 0;
+        for (let now = NOW; now <= NOW + 12; now += 1) {
+          current = { ...current, now };
+          const decided = plan(current);
+          issued += decided.steps.filter(({ kind }) => kind === 'issue').length;
+          current = carriedOut(current, decided);
+        }
+        assert.equal(issued, age < Math.ceil(milliseconds / 1000) ? 1 : 0);
+      }),
+    );
+  });
+
+  test('writes down the moment at which it will wake', () => {
+    const decided = plan(observed({ spec: specOf({ renewBeforeSeconds: 160_000 }) }));
+    const [step] = decided.steps;
+    assert.ok(step?.kind === 'annotate');
+    assert.equal(step.renewAt, decided.wakeAt);
+  });
+
+  test('a new template does not move a renewal that will not be', () => {
+    const spec = specOf({ secretTemplate: { labels: { team: 'edge' } } });
+    const decided = plan(observed({ spec, certificate: { ...CERTIFICATE, latestExpiry: NOW + LIFETIME } }));
+    const [step] = decided.steps;
+    assert.ok(step?.kind === 'annotate');
+    assert.equal(step.renewAt, facts().renewAt);
+    assert.equal(decided.wakeAt, undefined);
+  });
+
+  test('replaces the very Secret that it saw', () => {
+    const current = issuedSecret({ intact: false });
+    const [step] = plan(observed({ secrets: [elsewhere, current] })).steps.slice(-1);
+    assert.ok(step?.kind === 'issue');
+    assert.equal(step.replaces, current);
+  });
+});
+
+describe('any plan', () => {
+  test('deletes only Secrets that it was given, each once', () => {
+    fc.assert(
+      fc.property(anything(), (given) => {
+        const deleted = plan(given).steps.flatMap((step) => (step.kind === 'delete' ? [step.secret] : []));
+        assert.ok(deleted.every((secret) => given.secrets.includes(secret)));
+        assert.equal(new Set(deleted).size, deleted.length);
+      }),
+    );
+  });
+
+  test('never deletes or issues for a suspended resource', () => {
+    fc.assert(
+      fc.property(anything(), (given) => {
+        fc.pre(given.spec !== undefined);
+        const spec = { ...(given.spec as DelegatedCredentialSpec), suspend: true };
+        const { failure, steps } = plan({ ...given, spec });
+        assert.equal(failure, undefined);
+        assert.ok(steps.every(({ kind }) => kind === 'ungate'));
+      }),
+    );
+  });
+
+  test('issues at most once, and never where the pod cannot be served', () => {
+    fc.assert(
+      fc.property(anything(), (given) => {
+        const { failure, steps } = plan(given);
+        const issues = steps.filter(({ kind }) => kind === 'issue').length;
+        assert.ok(issues <= (failure === undefined ? 1 : 0));
+      }),
+    );
+  });
+
+  test('issues only to a selected pod, from a certificate, under the name that the pod asks for', () => {
+    fc.assert(
+      fc.property(anything(), (given) => {
+        const step = plan(given).steps.find(({ kind }) => kind === 'issue');
+        if (step?.kind !== 'issue') return;
+        assert.ok(given.pod?.selected === true && given.certificate !== undefined && given.spec !== undefined);
+        assert.equal(step.name, given.secretName);
+        assert.ok(step.replaces === undefined || step.replaces.name === given.secretName);
+        assert.ok(step.replaces === undefined || step.replaces.podUid === given.pod.uid);
+      }),
+    );
+  });
+
+  test('lets a gated pod have a node when its Secret is there, and not a step sooner', () => {
+    fc.assert(
+      fc.property(anything(), (given) => {
+        const { steps } = plan(given);
+        const serves = ({ secrets, secretName, pod }: Observed) =>
+          secrets.some(({ name, podUid }) => name === secretName && podUid === pod?.uid);
+        const at = steps.findIndex(({ kind }) => kind === 'ungate');
+        if (at >= 0) {
+          assert.ok(given.pod?.gated === true && !given.pod.terminating);
+          assert.ok(serves(carriedOut(given, { steps: steps.slice(0, at) })));
+          return;
+        }
+        const { pod, spec, nameHolder } = given;
+        const isServed = pod?.selected === true && !pod.terminating && spec !== undefined && nameHolder === undefined;
+        if (isServed && pod.gated) assert.ok(!serves(carriedOut(given, { steps })));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('never deletes a Secret that serves the pod under its name', () => {
+    fc.assert(
+      fc.property(anything(), (given) => {
+        fc.pre(given.spec !== undefined && given.pod?.selected === true);
+        const serving = given.secrets.filter(
+          ({ name, podUid }) => name === given.secretName && podUid === given.pod?.uid,
+        );
+        const deleted = plan(given).steps.flatMap((step) => (step.kind === 'delete' ? [step.secret] : []));
+        assert.ok(serving.every((secret) => !deleted.includes(secret)));
+      }),
+    );
+  });
+
+  test('leaves nothing to do once it is carried out, and wakes before the credential ends', () => {
+    fc.assert(
+      fc.property(anything(), (given) => {
+        const after = carriedOut(given, plan(given));
+        const second = plan(after);
+        assert.deepEqual(words({ steps: second.steps }), []);
+        const current = after.secrets.find(({ name }) => name === after.secretName);
+        const { certificate, spec } = after;
+        if (current?.facts === undefined || certificate === undefined || spec === undefined || spec.suspend) return;
+        if (second.failure !== undefined || after.pod?.selected !== true) return;
+        if (nextRenewal(current.facts, current.podUid, spec, certificate.latestExpiry) === undefined) return;
+        assert.ok(second.wakeAt !== undefined && second.wakeAt > after.now && second.wakeAt < current.facts.expiresAt);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});
+
+/** What the cluster holds after a plan: a model of the API server, in which who writes a label owns it. */
+function carriedOut(given: Observed, { steps }: Plan): Observed {
+  const { certificate, now, spec } = given;
+  let { pod } = given;
+  let secrets = [...given.secrets];
+  for (const step of steps) {
+    if (step.kind === 'ungate' && pod !== undefined) pod = { ...pod, gated: false };
+    if (step.kind === 'delete') secrets = secrets.filter((secret) => secret !== step.secret);
+    if (step.kind === 'annotate' && spec !== undefined) {
+      const { secret, renewAt } = step;
+      const changed = { ...secret, ...ownership(secret, spec), facts: facts({ ...secret.facts, renewAt }) };
+      secrets = secrets.map((one) => (one === secret ? changed : one));
+    }
+    if (step.kind === 'issue' && spec !== undefined && certificate !== undefined && pod !== undefined) {
+      const { usage, keyAlgorithm, lifetimeSeconds } = spec;
+      const expiresAt = Math.min(now + lifetimeSeconds, certificate.latestExpiry);
+      const issued = { issuedAt: now, expiresAt, certificateSha256: certificate.sha256, usage, keyAlgorithm };
+      const bare = facts(issued);
+      const renewAt = nextRenewal(bare, pod.uid, spec, Number.POSITIVE_INFINITY) ?? 0;
+      const base = step.replaces ?? issuedSecret({ name: step.name, podUid: pod.uid });
+      secrets = secrets.filter((secret) => secret !== step.replaces);
+      secrets.push({ ...base, ...ownership(base, spec), intact: true, facts: { ...bare, renewAt } });
+    }
+  }
+  return { ...given, pod, secrets };
+}
+
+/** A value that was there already stays whose it was. */
+function ownership({ foreign, template }: IssuedSecret, spec: DelegatedCredentialSpec) {
+  const wanted = wantedMetadata(spec);
+  const kinds = ['labels', 'annotations'] as const;
+  const outcome = { template: { labels: {}, annotations: {} }, foreign: { labels: {}, annotations: {} } };
+  for (const kind of kinds) {
+    const ours = Object.entries(wanted[kind]).filter(
+      ([key, value]) => foreign[kind][key] !== value || template[kind][key] === value,
+    );
+    outcome.template[kind] = Object.fromEntries(ours);
+    outcome.foreign[kind] = Object.fromEntries(
+      Object.entries(foreign[kind]).filter(([key]) => !ours.some(([own]) => own === key)),
+    );
+  }
+  return outcome;
+}
+
+function anything(): fc.Arbitrary<Observed> {
+  const secret = (name: string) => fc.option(anySecret(name), { freq: 2, nil: undefined });
+  return fc
+    .record({
+      now: fc.constantFrom(NOW - 5 * DAY, NOW - 10, NOW, NOW + 1, NOW + 90_000, NOW + 8 * DAY),
+      spec: fc.option(anySpec(), { freq: 8, nil: undefined }),
+      pod: fc.option(
+        fc.record({
+          uid: fc.constantFrom('u1', 'u2'),
+          terminating: fc.boolean(),
+          gated: fc.boolean(),
+          selected: fc.integer({ min: 0, max: 4 }).map((n) => n > 0),
+        }),
+        { freq: 8, nil: undefined },
+      ),
+      secretName: fc.option(fc.constantFrom('a', 'b'), { freq: 8, nil: undefined }),
+      found: fc.tuple(secret('a'), secret('b'), secret('c')),
+      isTaken: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
+      certificate: fc.option(
+        fc.record({
+          sha256: fc.constantFrom('s1', 's2'),
+          margin: fc.constantFrom(60, 100, 40_000, 60 * DAY),
+        }),
+        { freq: 6, nil: undefined },
+      ),
+    })
+    .map(({ found, isTaken, certificate, ...rest }) => {
+      const holds = isTaken && rest.secretName !== undefined;
+      return {
+        ...rest,
+        secrets: found.filter((one) => one !== undefined && !(holds && one.name === rest.secretName)) as IssuedSecret[],
+        nameHolder: holds ? issuedSecret({ name: rest.secretName ?? '', podName: 'another' }) : undefined,
+        certificate: certificate && { sha256: certificate.sha256, latestExpiry: rest.now + certificate.margin },
+      };
+    });
+}
+
+function anySpec(): fc.Arbitrary<DelegatedCredentialSpec> {
+  return fc
+    .record({
+      lifetimeSeconds: fc.oneof(fc.constantFrom(60, LIFETIME, 601_200), fc.integer({ min: 60, max: 601_200 })),
+      share: fc.option(fc.double({ min: 0, max: 1, noNaN: true }), { nil: undefined }),
+      usage: fc.constantFrom(...USAGES),
+      keyAlgorithm: fc.constantFrom(...KEY_ALGORITHMS),
+      suspend: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
+      labels: anyEntries(),
+      annotations: anyEntries(),
+    })
+    .map(({ share, labels, annotations, ...rest }) =>
+      specOf({
+        ...rest,
+        secretTemplate: { labels, annotations },
+        ...(share === undefined
+          ? {}
+          : { renewBeforeSeconds: Math.max(1, Math.floor(share * (rest.lifetimeSeconds - 1))) }),
+      }),
+    );
+}
+
+function anyEntries(): fc.Arbitrary<Record<string, string>> {
+  return fc.dictionary(fc.constantFrom('k1', 'k2'), fc.constantFrom('v1', 'v2'), { maxKeys: 2 });
+}
+
+function anySecret(name: string): fc.Arbitrary<IssuedSecret> {
+  return fc
+    .record({
+      podUid: fc.constantFrom('u1', 'u1', 'u2'),
+      intact: fc.integer({ min: 0, max: 4 }).map((n) => n > 0),
+      known: fc.option(
+        fc.record({
+          issuedAt: fc.integer({ min: NOW - 9 * DAY, max: NOW + DAY }),
+          life: fc.integer({ min: 60, max: 601_200 }),
+          certificateSha256: fc.constantFrom('s1', 's2'),
+          usage: fc.constantFrom(...USAGES),
+          keyAlgorithm: fc.constantFrom(...KEY_ALGORITHMS),
+        }),
+        { freq: 8, nil: undefined },
+      ),
+      template: fc.record({ labels: anyEntries(), annotations: anyEntries() }),
+      foreign: fc.record({ labels: anyEntries(), annotations: anyEntries() }),
+    })
+    .map(({ known, template, foreign, ...rest }) => {
+      const issued = known && facts({ ...known, expiresAt: known.issuedAt + known.life });
+      return issuedSecret({ ...rest, name, facts: issued, template, foreign: without(foreign, template) });
+    });
+}
+
+/** No key is both ours and another's. */
+function without(foreign: IssuedSecret['foreign'], template: IssuedSecret['template']): IssuedSecret['foreign'] {
+  const rest = (kind: 'labels' | 'annotations') =>
+    Object.fromEntries(Object.entries(foreign[kind]).filter(([key]) => !Object.hasOwn(template[kind], key)));
+  return { labels: rest('labels'), annotations: rest('annotations') };
+}

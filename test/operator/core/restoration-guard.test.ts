@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { RestorationGuard } from '../../../src/operator/core/restoration-guard.ts';
+
+const KEY = 'edge/web/web-0';
+const START = Date.UTC(2027, 0, 15);
+const LONGEST = 300_000;
+
+/** How long each of so many restorations has to wait, when the other hand strikes again at once. */
+function waits(guard: RestorationGuard, restorations: number, longestMs = LONGEST): readonly number[] {
+  let now = START;
+  return Array.from({ length: restorations }, () => {
+    const at = guard.allowedAt(KEY, now, longestMs);
+    const wait = at - now;
+    now = at;
+    guard.restored(KEY, now);
+    return wait;
+  });
+}
+
+describe('restoring what another hand changes', () => {
+  test('is free three times, and then slower and slower', () => {
+    assert.deepEqual(waits(new RestorationGuard(), 8), [0, 0, 0, 1_000, 2_000, 4_000, 8_000, 16_000]);
+  });
+
+  test('waits five minutes at most', () => {
+    assert.equal(waits(new RestorationGuard(), 20).at(-1), 300_000);
+  });
+
+  test('waits no longer than a short-lived credential can bear', () => {
+    assert.equal(Math.max(...waits(new RestorationGuard(), 20, 3_000)), 3_000);
+  });
+
+  test('is free again after ten minutes of peace', () => {
+    const guard = new RestorationGuard();
+    waits(guard, 6);
+    const later = START + 7_000 + 600_001;
+    assert.equal(guard.allowedAt(KEY, later, LONGEST), later);
+    guard.restored(KEY, later);
+    assert.equal(guard.allowedAt(KEY, later, LONGEST), later);
+  });
+
+  test('of one Secret says nothing about another', () => {
+    const guard = new RestorationGuard();
+    waits(guard, 10);
+    assert.equal(guard.allowedAt('edge/web/web-1', START, LONGEST), START);
+  });
+
+  test('does not wait for a clock that was set back', () => {
+    const guard = new RestorationGuard();
+    waits(guard, 4);
+    const dayBefore = START - 86_400_000;
+    assert.equal(guard.allowedAt(KEY, dayBefore, LONGEST), dayBefore);
+  });
+
+  test('forgets what is at peace, so that memory does not grow', () => {
+    const guard = new RestorationGuard();
+    for (let n = 0; n < 1_000; n += 1) guard.restored(`edge/web/old-${n}`, START);
+    guard.restored(KEY, START + 600_001);
+    assert.equal(guard.size, 1);
+  });
+});

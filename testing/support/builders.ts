@@ -1,0 +1,102 @@
+/** Small builders of what several tests need: each gives something good, changed by what is passed. */
+import type { z } from 'zod';
+import {
+  type DelegatedCredentialResource,
+  type DelegatedCredentialSpec,
+  specSchema,
+} from '../../src/api/delegated-credential.ts';
+import { injectedResources } from '../../src/api/pod-selector.ts';
+import { type DelegationCertificate, readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
+import { type Signer, signerFromPem } from '../../src/credential/signer.ts';
+import type { CredentialFacts, IssuedSecret } from '../../src/issued-secret/issued-secret.ts';
+import type { Pod } from '../../src/operator/core/pod.ts';
+import { renewalTime } from '../../src/operator/core/schedule.ts';
+import { leaf } from '../../test/credential/openssl.ts';
+
+/** 2027-01-15T08:00:00Z, in seconds: the present of tests that need no real certificate. */
+export const NOW = 1_800_000_000;
+export const LIFETIME = 172_800;
+export const SHA256 = 'a1'.repeat(32);
+
+export function specOf(overrides: Partial<z.input<typeof specSchema>> = {}): DelegatedCredentialSpec {
+  return specSchema.parse({ certificateRef: { name: 'web-tls' }, ...overrides });
+}
+
+export function resource({
+  name = 'web',
+  namespace = 'edge',
+  uid = `uid-of-${name}`,
+  generation = 1,
+  spec = specOf(),
+  status = {},
+}: Partial<
+  DelegatedCredentialResource['metadata'] & Omit<DelegatedCredentialResource, 'metadata'>
+> = {}): DelegatedCredentialResource {
+  return { metadata: { name, namespace, uid, generation, resourceVersion: '1' }, spec, status };
+}
+
+export function podOf(overrides: Partial<Pod> = {}): Pod {
+  const { name = 'web-0', labels = { 'dcred.dev/inject': 'web' } } = overrides;
+  return {
+    namespace: 'edge',
+    name,
+    uid: `uid-of-${name}`,
+    labels,
+    injected: injectedResources(labels, {}),
+    terminating: false,
+    secretNames: {},
+    gated: [],
+    ...overrides,
+  };
+}
+
+/** A credential with all of its life before it. */
+export function facts(overrides: Partial<CredentialFacts> = {}): CredentialFacts {
+  const { issuedAt = NOW, expiresAt = issuedAt + LIFETIME } = overrides;
+  const renewAt = renewalTime({ issuedAt, expiresAt, podUid: 'uid-of-web-0', lifetimeSeconds: LIFETIME });
+  return {
+    issuedAt,
+    expiresAt,
+    renewAt,
+    certificateSha256: SHA256,
+    usage: 'Server',
+    keyAlgorithm: 'ECDSAP256',
+    ...overrides,
+  };
+}
+
+export function issuedSecret(overrides: Partial<IssuedSecret> = {}): IssuedSecret {
+  const { name = 'web-web-0', podName = 'web-0' } = overrides;
+  return {
+    namespace: 'edge',
+    name,
+    uid: `uid-of-secret-${name}`,
+    resourceVersion: '7',
+    resource: 'web',
+    podName,
+    podUid: `uid-of-${podName}`,
+    facts: facts(),
+    intact: true,
+    template: { labels: {}, annotations: {} },
+    foreign: { labels: {}, annotations: {} },
+    ...overrides,
+  };
+}
+
+export interface Delegation {
+  readonly chainPem: string;
+  readonly keyPem: string;
+  readonly certificate: DelegationCertificate;
+  readonly signer: Signer;
+}
+
+/** A delegation certificate made by OpenSSL, valid from now for 90 days unless told otherwise. */
+export function delegation(options: Parameters<typeof leaf>[0] = {}): Delegation {
+  const { certificatePem, keyPem } = leaf(options);
+  return {
+    chainPem: certificatePem,
+    keyPem,
+    certificate: readDelegationCertificate(certificatePem),
+    signer: signerFromPem(keyPem),
+  };
+}
