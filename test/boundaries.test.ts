@@ -37,7 +37,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   operator: ['text', 'api', 'credential', 'issued-secret', 'operator/core', ...ENGINE],
   admission: ['text', 'admission/injection', 'admission/serving', 'api', 'credential', ...ENGINE],
   'admission/injection': ['text', 'api', 'kubernetes'],
-  'admission/serving': ['text', 'admission/injection', ...ENGINE],
+  'admission/serving': ['text', 'admission/injection', 'api', ...ENGINE],
   agent: ['text', 'api', 'credential', ...ENGINE],
   renew: ['text', 'api', 'issued-secret', 'operator', 'operator/core', ...ENGINE],
   cli: [

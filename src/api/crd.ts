@@ -1,6 +1,7 @@
 /** The CustomResourceDefinition, made from the zod schema in `delegated-credential.ts`. */
 import * as z from 'zod';
-import { API_GROUP, API_VERSION, KIND, RESOURCE_RULES, specSchema, statusSchema } from './delegated-credential.ts';
+import { API_VERSION, KIND, RESOURCE_RULES, specSchema, statusSchema } from './delegated-credential.ts';
+import { API_GROUP } from './keys.ts';
 
 export const PLURAL = 'delegatedcredentials';
 

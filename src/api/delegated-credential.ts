@@ -6,11 +6,12 @@
  * Bounds on sizes are there for CEL's cost budget as much as for sanity. The two rules that the schedule relies on are stated
  * once more for the run time (`refine`, which the CRD leaves out): an object may have come past an older CRD.
  */
+
 import * as z from 'zod';
 import { MAX_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { KEY_ALGORITHMS, USAGES } from '../credential/scheme.ts';
+import { INJECT_KEY, MANAGED_BY_LABEL, OWN_PREFIX } from './keys.ts';
 
-export const API_GROUP = 'dcred.dev';
 export const API_VERSION = 'v1alpha1';
 export const KIND = 'DelegatedCredential';
 
@@ -43,13 +44,12 @@ function cel(...rules: readonly CelRule[]): { 'x-kubernetes-validations': readon
   return { 'x-kubernetes-validations': rules };
 }
 
-const OWN_KEYS_MESSAGE =
-  'dcred.dev/* and app.kubernetes.io/managed-by are set by dcred itself: remove them from secretTemplate';
+const OWN_KEYS_MESSAGE = `${OWN_PREFIX}* and ${MANAGED_BY_LABEL} are set by dcred itself: remove them from secretTemplate`;
 const KEY_MESSAGE =
   'every key must be a qualified name such as "team" or "example.com/team" (letters, digits, "-", "_", "."; at most 63 characters after the slash)';
 
 const noOwnKeys: CelRule = {
-  rule: "self.all(key, !key.startsWith('dcred.dev/') && key != 'app.kubernetes.io/managed-by')",
+  rule: `self.all(key, !key.startsWith('${OWN_PREFIX}') && key != '${MANAGED_BY_LABEL}')`,
   message: OWN_KEYS_MESSAGE,
 };
 const qualifiedKeys: CelRule = { rule: `self.all(key, key.matches('${QUALIFIED_KEY}'))`, message: KEY_MESSAGE };
@@ -136,7 +136,7 @@ const podSelector = z
       .meta({ 'x-kubernetes-list-type': 'atomic' }),
   })
   .describe(
-    'Which pods of this namespace get a credential. Omitted: the pods labelled dcred.dev/inject=<name of this resource>. Empty: every pod of the namespace.',
+    `Which pods of this namespace get a credential. Omitted: the pods labelled ${INJECT_KEY}=<name of this resource>. Empty: every pod of the namespace.`,
   )
   .meta({ 'x-kubernetes-map-type': 'atomic' });
 

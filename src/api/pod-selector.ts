@@ -1,8 +1,7 @@
 /** Which pods a DelegatedCredential selects. Semantics of meta/v1 LabelSelector. */
-import type { PodSelector } from './delegated-credential.ts';
 
-/** The label that asks for injection; its value is a resource's name. Also the annotation for several, comma-separated. */
-export const INJECT_KEY = 'dcred.dev/inject';
+import type { PodSelector } from './delegated-credential.ts';
+import { INJECT_KEY } from './keys.ts';
 
 type Labels = Readonly<Record<string, string>>;
 

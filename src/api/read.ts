@@ -6,7 +6,8 @@ import {
   specSchema,
   statusSchema,
 } from './delegated-credential.ts';
-import { RENEW_REQUESTED_AT, readRenewRequest } from './renew-request.ts';
+import { RENEW_REQUESTED_AT } from './keys.ts';
+import { readRenewRequest } from './renew-request.ts';
 
 /** A resource whose spec the schema refuses. It has a name, so that somebody can be told. */
 export interface UnreadableResource {

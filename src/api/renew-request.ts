@@ -1,7 +1,7 @@
-/** How a person asks for a DelegatedCredential's credentials to be re-issued now: an annotation with the moment of asking. */
-
-/** Credentials issued before that moment are re-issued. RFC 3339. Written by `dcred renew`, or by `kubectl annotate`. */
-export const RENEW_REQUESTED_AT = 'dcred.dev/renew-requested-at';
+/**
+ * How a person asks for a DelegatedCredential's credentials to be re-issued now: an annotation with the time of the request,
+ * written by `dcred renew` or by `kubectl annotate`.
+ */
 
 const RFC3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/;
 

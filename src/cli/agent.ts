@@ -1,4 +1,5 @@
 import { isAbsolute } from 'node:path';
+import { mountPath } from '../api/keys.ts';
 import { parseReload, parseUrl, ReloadSpecError } from '../api/reload-spec.ts';
 import { USAGES, type Usage } from '../credential/scheme.ts';
 import { systemClock } from '../kubernetes/clock.ts';
@@ -16,7 +17,7 @@ export const agentCommand: Command = {
     'comes (the credential, its key and the certificate), and only then tells the server: by a signal, a command or a request. ' +
     'A server that does not take it is told again, and reported. With --once it waits until all is there and good, and ends: an ' +
     'init container. To signal, the pod needs shareProcessNamespace: true, and both containers the same user.',
-  example: 'dcred agent --dir /var/run/secrets/dcred.dev/web --reload signal:HUP:nginx',
+  example: `dcred agent --dir ${mountPath('web')} --reload signal:HUP:nginx`,
   options: {
     dir: {
       type: 'string',

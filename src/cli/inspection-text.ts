@@ -1,3 +1,4 @@
+import { OWN_PREFIX } from '../api/keys.ts';
 import { formatDuration } from './duration.ts';
 import type {
   CertificateInspection,
@@ -66,7 +67,7 @@ function formatSecret(secret: SecretInspection, now: number): string {
   const head = formatSection(title, [
     ['type', type],
     ['data', keys.join(' ') || '(none)'],
-    ...Object.entries(annotations).map(([key, value]) => [key.replace('dcred.dev/', ''), value] as const),
+    ...Object.entries(annotations).map(([key, value]) => [key.replace(OWN_PREFIX, ''), value] as const),
     ['verified', verified === undefined ? undefined : describeVerified(verified)],
   ]);
   const parts = [

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { OWN_PREFIX, SECRET_ANNOTATIONS } from '../api/keys.ts';
 import { type Certificate, readCertificate, readCertificateChain } from '../credential/certificate.ts';
 import { credentialKeyFromPem } from '../credential/credential-key.ts';
 import { checkCertificateValidity, checkDelegation } from '../credential/delegation-certificate.ts';
@@ -140,7 +141,7 @@ export function inspectSecret(secret: SecretInput, now: number): SecretInspectio
     credentialKeyFromPem(Buffer.from(content).toString('utf8')),
   )?.subjectPublicKeyInfo;
   const bytes = secret.data.get('dc.bin');
-  const usage: Usage = secret.annotations['dcred.dev/usage'] === 'Client' ? 'Client' : 'Server';
+  const usage: Usage = secret.annotations[SECRET_ANNOTATIONS.usage] === 'Client' ? 'Client' : 'Server';
   if (bytes !== undefined && publicKey === undefined && !secret.data.has('dc.key')) {
     problems.push({ code: 'KeyMissing', message: 'the Secret has a credential and no dc.key' });
   }
@@ -154,7 +155,7 @@ export function inspectSecret(secret: SecretInput, now: number): SecretInspectio
     ...(secret.namespace === undefined ? {} : { namespace: secret.namespace }),
     name: secret.name,
     type: secret.type,
-    annotations: Object.fromEntries(Object.entries(secret.annotations).filter(([key]) => key.startsWith('dcred.dev/'))),
+    annotations: Object.fromEntries(Object.entries(secret.annotations).filter(([key]) => key.startsWith(OWN_PREFIX))),
     keys: [...secret.data.keys()],
     ...(leaf === undefined ? {} : { certificate: inspectCertificate(leaf, now) }),
     ...(credential === undefined ? {} : { credential }),

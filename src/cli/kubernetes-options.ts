@@ -1,6 +1,7 @@
 /** The flags that every command with a cluster shares; they follow kubectl. */
+
 import { hostname } from 'node:os';
-import { FIELD_MANAGER } from '../issued-secret/names.ts';
+import { FIELD_MANAGER } from '../api/keys.ts';
 import { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { ApiCall } from '../kubernetes/client/api-types.ts';
 import { systemClock } from '../kubernetes/clock.ts';

@@ -1,3 +1,4 @@
+import { RENEW_REQUESTED_AT } from '../api/keys.ts';
 import { systemClock } from '../kubernetes/clock.ts';
 import { describePending, type Progress, progressBar, progressLine, summary } from '../renew/progress.ts';
 import { findTargets, type Request, requestRenewal, type Selection, type Target } from '../renew/request.ts';
@@ -20,7 +21,7 @@ export const renewCommand: Command = {
   usage: 'renew NAME... | -l SELECTOR | -A [-n NAMESPACE] [--wait]',
   description:
     'Asks the operator to re-issue, at once, every credential of these DelegatedCredentials: for a key that was stolen, or that may ' +
-    'have been. It writes the annotation dcred.dev/renew-requested-at, so that the request outlives a restart of the operator. ' +
+    `have been. It writes the annotation ${RENEW_REQUESTED_AT}, so that the request outlives a restart of the operator. ` +
     'No credential can be revoked: a stolen one stays good until it expires, so where that is too long, replace and revoke the certificate.',
   example: 'dcred renew web -n edge --wait\nre-issued 20 of 20 credentials in 1.4 s (14.3/s)',
   options: {

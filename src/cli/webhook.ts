@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { AgentImage } from '../admission/injection/inject-agent.ts';
+import { INJECT_KEY, RELOAD_ANNOTATION } from '../api/keys.ts';
 import { systemClock } from '../kubernetes/clock.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
@@ -16,7 +17,7 @@ export const webhookCommand: Command = {
   summary: 'run the admission server that injects credentials into pods',
   usage: 'webhook [options]',
   description:
-    'Answers the API server when a pod with the label dcred.dev/inject is created: the pod gets a Secret name of its own, and ' +
+    `Answers the API server when a pod with the label ${INJECT_KEY} is created: the pod gets a Secret name of its own, and ` +
     'that Secret as a volume. Makes and renews its own serving certificate, which all replicas share by a Secret, and tells the ' +
     'API server of it in the MutatingWebhookConfiguration. Runs until SIGTERM or SIGINT.',
   example: 'dcred webhook --namespace dcred-system --service-name dcred-webhook --webhook-configuration dcred-webhook',
@@ -57,7 +58,7 @@ export const webhookCommand: Command = {
     'agent-image': {
       type: 'string',
       value: 'IMAGE',
-      help: 'image of the agent that annotation dcred.dev/reload asks for; default: none is added',
+      help: `image of the agent that annotation ${RELOAD_ANNOTATION} asks for; default: none is added`,
     },
     'agent-image-pull-policy': {
       type: 'string',

@@ -2,11 +2,12 @@
  * What the operator keeps of an issued Secret, read from its metadata alone: the data (a private key) never comes back from the
  * API server.
  */
+import { FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, RESOURCE_LABEL, SECRET_ANNOTATIONS } from '../api/keys.ts';
 import { CREDENTIAL_FILE_NAMES } from '../credential/files.ts';
 import { KEY_ALGORITHMS, type KeyAlgorithm, USAGES, type Usage } from '../credential/scheme.ts';
 import type { KubernetesObject, ObjectMeta } from '../kubernetes/objects.ts';
 import { fieldOwnership, type Ownership } from './field-ownership.ts';
-import { ANNOTATIONS, FIELD_MANAGER, formatPodKey, MANAGED_BY, MANAGED_BY_LABEL, RESOURCE_LABEL } from './names.ts';
+import { formatPodKey } from './names.ts';
 
 type Entries = Readonly<Record<string, string>>;
 
@@ -55,7 +56,7 @@ export function dataKeys(keyAlgorithm: KeyAlgorithm): readonly string[] {
 }
 
 const OWN_LABELS: readonly string[] = [MANAGED_BY_LABEL, RESOURCE_LABEL];
-const OWN_ANNOTATIONS: readonly string[] = Object.values(ANNOTATIONS);
+const OWN_ANNOTATIONS: readonly string[] = Object.values(SECRET_ANNOTATIONS);
 /** kubectl puts the whole object there, private key and all; it must not outlive a re-issue. */
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 
@@ -84,7 +85,7 @@ export function readIssuedSecret({ metadata }: KubernetesObject): IssuedSecret |
     podName: owner.name,
     podUid: owner.uid,
     facts,
-    intact: facts !== undefined && ownership.intact && annotations[ANNOTATIONS.podUid] === owner.uid,
+    intact: facts !== undefined && ownership.intact && annotations[SECRET_ANNOTATIONS.podUid] === owner.uid,
     template: extras(labels, annotations, (kind, key) => owns(ownership, kind, key)),
     foreign: extras(labels, annotations, (kind, key) => !owns(ownership, kind, key)),
     ...(finalizers.length === 0 ? {} : { finalizers }),
@@ -121,12 +122,12 @@ function pick(entries: Entries, wanted: (key: string) => boolean): Entries {
 }
 
 function readFacts(annotations: Entries): CredentialFacts | undefined {
-  const issuedAt = readTime(annotations[ANNOTATIONS.issuedAt]);
-  const expiresAt = readTime(annotations[ANNOTATIONS.expiresAt]);
-  const renewAt = readTime(annotations[ANNOTATIONS.renewAt]);
-  const certificateSha256 = annotations[ANNOTATIONS.certificateSha256];
-  const usage = USAGES.find((one) => one === annotations[ANNOTATIONS.usage]);
-  const keyAlgorithm = KEY_ALGORITHMS.find((one) => one === annotations[ANNOTATIONS.keyAlgorithm]);
+  const issuedAt = readTime(annotations[SECRET_ANNOTATIONS.issuedAt]);
+  const expiresAt = readTime(annotations[SECRET_ANNOTATIONS.expiresAt]);
+  const renewAt = readTime(annotations[SECRET_ANNOTATIONS.renewAt]);
+  const certificateSha256 = annotations[SECRET_ANNOTATIONS.certificateSha256];
+  const usage = USAGES.find((one) => one === annotations[SECRET_ANNOTATIONS.usage]);
+  const keyAlgorithm = KEY_ALGORITHMS.find((one) => one === annotations[SECRET_ANNOTATIONS.keyAlgorithm]);
   if (issuedAt === undefined || expiresAt === undefined || renewAt === undefined) return undefined;
   if (certificateSha256 === undefined || usage === undefined || keyAlgorithm === undefined) return undefined;
   return { issuedAt, expiresAt, renewAt, certificateSha256, usage, keyAlgorithm };

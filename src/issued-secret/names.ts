@@ -1,29 +1,5 @@
-/** The names that other people's manifests rely on: labels, annotations, the issued Secret's name. See the contract. */
+/** The name of an issued Secret, and the keys that queues and caches use. Labels and annotations: `api/keys.ts`. */
 import { createHash } from 'node:crypto';
-
-export const CONTROLLER_NAME = 'dcred.dev/operator';
-/** Our name in managedFields. It is how an edit by another hand is told from our own, so it never changes. */
-export const FIELD_MANAGER = 'dcred';
-
-export const SECRET_TYPE = 'dcred.dev/delegated-credential';
-
-export const MANAGED_BY_LABEL = 'app.kubernetes.io/managed-by';
-export const MANAGED_BY = 'dcred';
-export const RESOURCE_LABEL = 'dcred.dev/delegated-credential';
-
-export const ANNOTATIONS = {
-  podName: 'dcred.dev/pod-name',
-  podUid: 'dcred.dev/pod-uid',
-  issuedAt: 'dcred.dev/issued-at',
-  expiresAt: 'dcred.dev/expires-at',
-  renewAt: 'dcred.dev/renew-at',
-  certificateSha256: 'dcred.dev/certificate-sha256',
-  usage: 'dcred.dev/usage',
-  keyAlgorithm: 'dcred.dev/key-algorithm',
-} as const;
-
-/** On the pod: when one of its Secrets was last re-issued. Says nothing to dcred itself: see notify.ts. */
-export const RENEWED_AT_ANNOTATION = 'dcred.dev/renewed-at';
 
 const MAX_SECRET_NAME_LENGTH = 253;
 const HASH_LENGTH = 10;

@@ -1,4 +1,12 @@
 /** The issued Secret, whole: all of it goes out in one write, so that no reader ever sees a mixed pair. */
+import {
+  FIELD_MANAGER,
+  ISSUED_SECRET_TYPE,
+  MANAGED_BY,
+  MANAGED_BY_LABEL,
+  RESOURCE_LABEL,
+  SECRET_ANNOTATIONS,
+} from '../api/keys.ts';
 import type { CredentialKey } from '../credential/credential-key.ts';
 import type { DelegationCertificate } from '../credential/delegation-certificate.ts';
 import { credentialFiles } from '../credential/files.ts';
@@ -7,7 +15,6 @@ import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import { claimFields } from './field-ownership.ts';
 import type { ExtraMetadata, IssuedSecret } from './issued-secret.ts';
-import { ANNOTATIONS, FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, RESOURCE_LABEL, SECRET_TYPE } from './names.ts';
 
 export interface SecretContent {
   readonly namespace: string;
@@ -56,7 +63,7 @@ export function secretManifest(content: SecretContent): SecretManifest {
         ],
       }),
     },
-    type: SECRET_TYPE,
+    type: ISSUED_SECRET_TYPE,
     data,
   };
 }
@@ -66,14 +73,14 @@ function ownMetadata({ certificate, credential, pod, renewAt, resource, template
     labels: { ...template.labels, [MANAGED_BY_LABEL]: MANAGED_BY, [RESOURCE_LABEL]: resource },
     annotations: {
       ...template.annotations,
-      [ANNOTATIONS.podName]: pod.name,
-      [ANNOTATIONS.podUid]: pod.uid,
-      [ANNOTATIONS.issuedAt]: formatRfc3339(credential.issuedAt),
-      [ANNOTATIONS.expiresAt]: formatRfc3339(credential.expiresAt),
-      [ANNOTATIONS.renewAt]: formatRfc3339(renewAt),
-      [ANNOTATIONS.certificateSha256]: certificate.sha256,
-      [ANNOTATIONS.usage]: credential.usage,
-      [ANNOTATIONS.keyAlgorithm]: credential.keyAlgorithm,
+      [SECRET_ANNOTATIONS.podName]: pod.name,
+      [SECRET_ANNOTATIONS.podUid]: pod.uid,
+      [SECRET_ANNOTATIONS.issuedAt]: formatRfc3339(credential.issuedAt),
+      [SECRET_ANNOTATIONS.expiresAt]: formatRfc3339(credential.expiresAt),
+      [SECRET_ANNOTATIONS.renewAt]: formatRfc3339(renewAt),
+      [SECRET_ANNOTATIONS.certificateSha256]: certificate.sha256,
+      [SECRET_ANNOTATIONS.usage]: credential.usage,
+      [SECRET_ANNOTATIONS.keyAlgorithm]: credential.keyAlgorithm,
     },
   };
 }

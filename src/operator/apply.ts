@@ -2,10 +2,12 @@
  * The only writes of Secrets, and the end of a pod's wait for one. Each step is one request, or a look and one request; a crash
  * between any two leaves nothing half.
  */
+
 import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
+import { SECRET_ANNOTATIONS } from '../api/keys.ts';
 import { CertificateError } from '../credential/errors.ts';
 import { type IssuedSecret, readIssuedSecret } from '../issued-secret/issued-secret.ts';
-import { ANNOTATIONS, type PodKey } from '../issued-secret/names.ts';
+import type { PodKey } from '../issued-secret/names.ts';
 import type { SecretManifest } from '../issued-secret/secret-manifest.ts';
 import { type ApiError, isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
@@ -248,7 +250,7 @@ export class Applier {
         labels: difference(template.labels, wanted.labels),
         annotations: {
           ...difference(template.annotations, wanted.annotations),
-          [ANNOTATIONS.renewAt]: formatRfc3339(renewAt),
+          [SECRET_ANNOTATIONS.renewAt]: formatRfc3339(renewAt),
         },
       },
     };

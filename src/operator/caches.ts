@@ -1,10 +1,11 @@
 /** What the operator sees of the cluster: one reflector a kind, or one a kind and namespace where it serves a list of them. */
 
 import { PLURAL } from '../api/crd.ts';
-import { API_GROUP, API_VERSION, type DelegatedCredentialResource, KIND } from '../api/delegated-credential.ts';
+import { API_VERSION, type DelegatedCredentialResource, KIND } from '../api/delegated-credential.ts';
+import { API_GROUP, MANAGED_BY, MANAGED_BY_LABEL } from '../api/keys.ts';
 import { readDelegatedCredential, type UnreadableResource } from '../api/read.ts';
 import { type IssuedSecret, podKeyOf, readIssuedSecret } from '../issued-secret/issued-secret.ts';
-import { formatObjectKey, MANAGED_BY, MANAGED_BY_LABEL, type ObjectKey } from '../issued-secret/names.ts';
+import { formatObjectKey, type ObjectKey } from '../issued-secret/names.ts';
 import { type Change, Reflector, type ReflectorOptions } from '../kubernetes/cache/reflector.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { PODS, type ResourceType, SECRETS } from '../kubernetes/resource-type.ts';

@@ -6,7 +6,7 @@
  * never tried again by itself, and the plan never looks at it.
  */
 
-import { RENEWED_AT_ANNOTATION } from '../issued-secret/names.ts';
+import { RENEWED_AT_ANNOTATION } from '../api/keys.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';

@@ -5,11 +5,12 @@
  *
  * What a change of the cluster means is decided in one place, below: which keys are to be looked at.
  */
+import { CONTROLLER_NAME } from '../api/keys.ts';
 import { selects } from '../api/pod-selector.ts';
 import { isReadable } from '../api/read.ts';
 import { generateCredentialKey } from '../credential/credential-key.ts';
 import { podKeyOf } from '../issued-secret/issued-secret.ts';
-import { CONTROLLER_NAME, formatObjectKey, formatPodKey } from '../issued-secret/names.ts';
+import { formatObjectKey, formatPodKey } from '../issued-secret/names.ts';
 import type { Change } from '../kubernetes/cache/reflector.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';

@@ -7,7 +7,7 @@
  */
 
 import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
-import { secretNameAnnotation } from '../api/injection.ts';
+import { secretNameAnnotation } from '../api/keys.ts';
 import { selects } from '../api/pod-selector.ts';
 import { isReadable } from '../api/read.ts';
 import type { IssuedSecret } from '../issued-secret/issued-secret.ts';

@@ -1,6 +1,7 @@
 /** What the operator tells people: an Event, a metric and a log line, with the same word in each. Identifiers only, no content. */
-import { API_GROUP, API_VERSION, type DelegatedCredentialResource, KIND } from '../api/delegated-credential.ts';
-import { RENEW_REQUESTED_AT } from '../api/renew-request.ts';
+
+import { API_VERSION, type DelegatedCredentialResource, KIND } from '../api/delegated-credential.ts';
+import { API_GROUP, RENEW_REQUESTED_AT } from '../api/keys.ts';
 import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { EventRecorder, EventSubject } from '../kubernetes/events/event-recorder.ts';
 import type { Logger } from '../kubernetes/log.ts';
@@ -113,7 +114,7 @@ const ISSUE_NOTES: Readonly<Record<IssueReason, string>> = {
   CertificateChanged: 're-issued a credential, because the certificate is another one',
   SpecChanged: 're-issued a credential, because usage or keyAlgorithm is another one',
   LifetimeExceeded: 're-issued a credential that would have lived longer than lifetimeSeconds allows',
-  RenewRequested: 're-issued a credential, because dcred.dev/renew-requested-at asks for it',
+  RenewRequested: `re-issued a credential, because ${RENEW_REQUESTED_AT} asks for it`,
   RenewalDue: 're-issued a credential that was due',
 };
 

@@ -5,7 +5,7 @@
  * The annotation that tells of the gate goes in the same write, so that a crash at any moment leaves a pod that waits and says so.
  * Lifting one that is lifted changes nothing.
  */
-import { gateName } from '../api/injection.ts';
+import { gateName } from '../api/keys.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { PODS } from '../kubernetes/resource-type.ts';
 import type { Pod } from './core/pod.ts';

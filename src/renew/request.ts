@@ -1,5 +1,6 @@
 /** Finds the DelegatedCredentials that are meant, and asks the operator to re-issue what was issued for them. */
-import { formatRenewRequest, RENEW_REQUESTED_AT } from '../api/renew-request.ts';
+import { RENEW_REQUESTED_AT } from '../api/keys.ts';
+import { formatRenewRequest } from '../api/renew-request.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject, ManagedFieldsEntry } from '../kubernetes/objects.ts';

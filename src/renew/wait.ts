@@ -1,7 +1,8 @@
 /** Waits until every credential of some resources is new, by watching the metadata of their Secrets. */
 
+import { MANAGED_BY, MANAGED_BY_LABEL } from '../api/keys.ts';
 import { type IssuedSecret, readIssuedSecret } from '../issued-secret/issued-secret.ts';
-import { formatObjectKey, MANAGED_BY, MANAGED_BY_LABEL } from '../issued-secret/names.ts';
+import { formatObjectKey } from '../issued-secret/names.ts';
 import { Reflector } from '../kubernetes/cache/reflector.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { secretNameAnnotation } from '../../src/api/injection.ts';
+import { secretNameAnnotation } from '../../src/api/keys.ts';
 import {
   defaultSecretName,
   formatObjectKey,

@@ -1,6 +1,6 @@
 /** What tests of the operator's parts do with a real API server. */
 
-import { FIELD_MANAGER } from '../../src/issued-secret/names.ts';
+import { FIELD_MANAGER } from '../../src/api/keys.ts';
 import { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
 import { loadConnection } from '../../src/kubernetes/connection/connection.ts';

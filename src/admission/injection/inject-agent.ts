@@ -2,13 +2,11 @@
  * The agent beside the server: annotation `dcred.dev/reload` says how the server is told of a new credential, and the pod gets a
  * native sidecar (an init container with restartPolicy Always) from dcred's own image that does so. Pure.
  */
-import { mountPath, volumeName } from '../../api/injection.ts';
+import { mountPath, RELOAD_ANNOTATION, volumeName } from '../../api/keys.ts';
 import { formatReload, parseReload, type ReloadSpec, ReloadSpecError } from '../../api/reload-spec.ts';
 import { type JsonPatch, replaceItems } from './json-patch.ts';
 import type { AdmittedPod, Container } from './pod.ts';
 
-/** On the pod; several, one a line. */
-export const RELOAD_ANNOTATION = 'dcred.dev/reload';
 const AGENT_NAME = 'dcred-agent';
 const AGENT_PORT = 9345;
 

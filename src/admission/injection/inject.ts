@@ -11,18 +11,19 @@
  * its key (by a mount of the volume) rather than find it. Windows pods are treated as all others: the kubelet maps the path to
  * the system drive, as it does for service account tokens.
  */
+
 import { posix } from 'node:path';
+import { isResourceName, MAX_INJECTED_RESOURCES } from '../../api/injection.ts';
 import {
   CONTAINERS_ANNOTATION,
   gatedResource,
   gateName,
-  isResourceName,
-  MAX_INJECTED_RESOURCES,
+  INJECT_KEY,
   mountPath,
   secretNameAnnotation,
   volumeName,
-} from '../../api/injection.ts';
-import { INJECT_KEY, injectedResources } from '../../api/pod-selector.ts';
+} from '../../api/keys.ts';
+import { injectedResources } from '../../api/pod-selector.ts';
 import { type AgentImage, injectAgent } from './inject-agent.ts';
 import { type JsonPatch, pointer, replaceItems, setEntries } from './json-patch.ts';
 import type { AdmittedPod, Container, SchedulingGate, Volume, VolumeMount } from './pod.ts';

@@ -1,10 +1,8 @@
 /** The Secret that the replicas share: one certificate, of the type that says whose it is. */
+import { SERVING_CERTIFICATE_TYPE } from '../../api/keys.ts';
 import type { KubernetesObject } from '../../kubernetes/objects.ts';
 import type { SecretState } from './rotation-plan.ts';
 import { type CertificateFiles, readServingCertificate } from './serving-certificate.ts';
-
-/** A Secret's type cannot be changed, and nobody gives a Secret of his own this one by chance. */
-const CERTIFICATE_SECRET_TYPE = 'dcred.dev/webhook-certificate';
 
 export type ServingCertificateSecret = KubernetesObject<{
   readonly type?: string;
@@ -17,7 +15,7 @@ export function readSecret(
   now: number,
 ): SecretState {
   if (secret === undefined) return { kind: 'missing' };
-  if (secret.type !== CERTIFICATE_SECRET_TYPE) return { kind: 'foreign' };
+  if (secret.type !== SERVING_CERTIFICATE_TYPE) return { kind: 'foreign' };
   const files = Object.entries(secret.data ?? {}).map(([key, text]) => [key, Buffer.from(text, 'base64').toString()]);
   const certificate = readServingCertificate(Object.fromEntries(files), names, now);
   return typeof certificate === 'string' ? { kind: 'unusable', problem: certificate } : { kind: 'usable', certificate };
@@ -34,7 +32,7 @@ export function certificateSecret(
   const data = Object.entries(files).map(([key, text]) => [key, Buffer.from(text).toString('base64')]);
   return {
     metadata: { ...ref, ...Object.fromEntries(Object.entries(kept).filter(([, value]) => value !== undefined)) },
-    type: CERTIFICATE_SECRET_TYPE,
+    type: SERVING_CERTIFICATE_TYPE,
     data: Object.fromEntries(data) as Readonly<Record<string, string>>,
   };
 }

@@ -8,6 +8,7 @@
  *
  * So no replica serves a leaf before its authority is trusted, and what was served before is trusted until it ends.
  */
+import { SERVING_CERTIFICATE_TYPE } from '../../api/keys.ts';
 import type { ServingCertificate } from './serving-certificate.ts';
 
 export type RotationReason = 'Missing' | 'Unusable' | 'RenewalDue';
@@ -101,7 +102,7 @@ function problemOf(
 ): string | undefined {
   if (served === undefined) {
     return secret.kind === 'foreign'
-      ? 'the Secret for the serving certificate exists and is not of type dcred.dev/webhook-certificate: delete it, or choose another name by --cert-secret'
+      ? `the Secret for the serving certificate exists and is not of type ${SERVING_CERTIFICATE_TYPE}: delete it, or choose another name by --cert-secret`
       : 'there is no serving certificate yet';
   }
   if (trusted === undefined)

@@ -1,6 +1,7 @@
 /** Pods that ask for a credential by `dcred.dev/inject` and cannot get at it. Pure; each costs what the pod's own names cost. */
-import { MAX_INJECTED_RESOURCES, secretNameAnnotation } from '../../api/injection.ts';
-import { INJECT_KEY } from '../../api/pod-selector.ts';
+
+import { MAX_INJECTED_RESOURCES } from '../../api/injection.ts';
+import { INJECT_KEY, secretNameAnnotation } from '../../api/keys.ts';
 import { defaultSecretName } from '../../issued-secret/names.ts';
 import type { Pod } from './pod.ts';
 

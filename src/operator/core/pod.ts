@@ -1,5 +1,5 @@
 /** What the operator keeps of a pod. Pods are watched as metadata only. */
-import { gatedResource, secretNameAnnotation } from '../../api/injection.ts';
+import { gatedResource, secretNameAnnotation } from '../../api/keys.ts';
 import { injectedResources, type SelectablePod } from '../../api/pod-selector.ts';
 import type { KubernetesObject } from '../../kubernetes/objects.ts';
 

@@ -1,5 +1,7 @@
 /** The status of a resource: a pure function of what was observed. Times in seconds since the epoch. */
+
 import type { DelegatedCredentialSpec, DelegatedCredentialStatus } from '../../api/delegated-credential.ts';
+import { INJECT_KEY } from '../../api/keys.ts';
 import type { DelegationCertificate } from '../../credential/delegation-certificate.ts';
 import { setCondition } from '../../kubernetes/conditions.ts';
 import type { Condition } from '../../kubernetes/objects.ts';
@@ -139,7 +141,7 @@ function endNote(
 
 function whatSelects({ podSelector }: DelegatedCredentialSpec): string {
   if (podSelector !== undefined) return 'spec.podSelector matches no running pod of this namespace';
-  return 'no running pod of this namespace has the label dcred.dev/inject with the name of this resource';
+  return `no running pod of this namespace has the label ${INJECT_KEY} with the name of this resource`;
 }
 
 const FAILURES_SHOWN = 3;

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { inject } from '../../../src/admission/injection/inject.ts';
-import { type AgentImage, RELOAD_ANNOTATION } from '../../../src/admission/injection/inject-agent.ts';
+import type { AgentImage } from '../../../src/admission/injection/inject-agent.ts';
 import type { AdmittedPod } from '../../../src/admission/injection/pod.ts';
+import { RELOAD_ANNOTATION } from '../../../src/api/keys.ts';
 import { applyPatch } from '../apply-patch.ts';
 import { container, countingBytes, podWith } from '../pods.ts';
 

@@ -1,0 +1,83 @@
+/**
+ * Every name under `dcred.dev` that other people's manifests and clusters rely on: labels, annotations, gates, Secret types,
+ * volumes. No other file of src spells one out; a test holds that. They are part of the contract.
+ */
+
+export const API_GROUP = 'dcred.dev';
+
+/** The operator in Events (`reportingController`). */
+export const CONTROLLER_NAME = `${API_GROUP}/operator`;
+
+/** Our name in managedFields. It is how an edit by another client is told from our own, so it never changes. */
+export const FIELD_MANAGER = 'dcred';
+
+/** On a pod: the label that asks for injection; its value is a resource's name. The annotation may name several, comma-separated. */
+export const INJECT_KEY = `${API_GROUP}/inject`;
+
+/** On a pod: the containers that get the mounts, comma-separated. Absent: all of them. */
+export const CONTAINERS_ANNOTATION = `${API_GROUP}/containers`;
+
+/** On a pod: how its server reloads a new credential; several, one a line. See `reload-spec.ts`. */
+export const RELOAD_ANNOTATION = `${API_GROUP}/reload`;
+
+/** On a pod: when one of its Secrets was last re-issued. dcred itself ignores it: see `kubelet-nudge.ts`. */
+export const RENEWED_AT_ANNOTATION = `${API_GROUP}/renewed-at`;
+
+/** On a DelegatedCredential: credentials issued before this time are re-issued. RFC 3339. See `renew-request.ts`. */
+export const RENEW_REQUESTED_AT = `${API_GROUP}/renew-requested-at`;
+
+/** The type of an issued Secret. */
+export const ISSUED_SECRET_TYPE = `${API_GROUP}/delegated-credential`;
+
+/** The type of the Secret with the webhook's own serving certificate. */
+export const SERVING_CERTIFICATE_TYPE = `${API_GROUP}/webhook-certificate`;
+
+export const MANAGED_BY_LABEL = 'app.kubernetes.io/managed-by';
+export const MANAGED_BY = 'dcred';
+
+/** On an issued Secret: the DelegatedCredential that it was issued for. */
+export const RESOURCE_LABEL = `${API_GROUP}/delegated-credential`;
+
+/** On an issued Secret: what was issued, for which pod, until when. */
+export const SECRET_ANNOTATIONS = {
+  podName: `${API_GROUP}/pod-name`,
+  podUid: `${API_GROUP}/pod-uid`,
+  issuedAt: `${API_GROUP}/issued-at`,
+  expiresAt: `${API_GROUP}/expires-at`,
+  renewAt: `${API_GROUP}/renew-at`,
+  certificateSha256: `${API_GROUP}/certificate-sha256`,
+  usage: `${API_GROUP}/usage`,
+  keyAlgorithm: `${API_GROUP}/key-algorithm`,
+} as const;
+
+/** Keys of this prefix are dcred's own: nobody else may set them through `secretTemplate`. */
+export const OWN_PREFIX = `${API_GROUP}/`;
+
+const SECRET_NAME_PREFIX = `secret.${API_GROUP}/`;
+const GATE_PREFIX = `gate.${API_GROUP}/`;
+
+/** On a pod: the annotation with the name of the Secret that it mounts for one resource. */
+export function secretNameAnnotation(resourceName: string): string {
+  return SECRET_NAME_PREFIX + resourceName;
+}
+
+/**
+ * The scheduling gate that keeps a pod from any node until its Secret for one resource exists, and the annotation that says so:
+ * pods are watched as metadata only, and gates stand in the spec. Both go in one write.
+ */
+export function gateName(resourceName: string): string {
+  return GATE_PREFIX + resourceName;
+}
+
+/** The resource that a gate, or the annotation that stands for it, is about; undefined for a gate of somebody else. */
+export function gatedResource(name: string): string | undefined {
+  return name.startsWith(GATE_PREFIX) ? name.slice(GATE_PREFIX.length) : undefined;
+}
+
+export function volumeName(resourceName: string): string {
+  return `dcred-${resourceName}`;
+}
+
+export function mountPath(resourceName: string): string {
+  return `/var/run/secrets/${API_GROUP}/${resourceName}`;
+}
