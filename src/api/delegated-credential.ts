@@ -10,6 +10,7 @@
 import * as z from 'zod';
 import { MAX_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { KEY_ALGORITHMS, USAGES } from '../credential/scheme.ts';
+import { DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN } from '../text/dns-name.ts';
 import { INJECT_KEY, MANAGED_BY_LABEL, OWN_PREFIX } from './keys.ts';
 
 export const API_VERSION = 'v1alpha1';
@@ -28,8 +29,6 @@ const MAX_KEY_LENGTH = 317; // a DNS name of 253, a slash, a name of 63
 const MAX_LABEL_VALUE_LENGTH = 63;
 const MAX_ANNOTATION_VALUE_LENGTH = 4096;
 
-const DNS_SUBDOMAIN = '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$';
-const DNS_LABEL = '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$';
 const QUALIFIED_KEY = '^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$';
 const LABEL_VALUE = '^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$';
 
@@ -64,7 +63,7 @@ const secretName = z
   .max(253)
   .meta(
     cel({
-      rule: `self.matches('${DNS_SUBDOMAIN}')`,
+      rule: `self.matches('${DNS_SUBDOMAIN_PATTERN}')`,
       message: 'must be the name of a Secret: lower-case letters, digits, "-" and ".", such as web-tls',
     }),
   );
@@ -75,7 +74,7 @@ const namespaceName = z
   .max(63)
   .meta(
     cel({
-      rule: `self.matches('${DNS_LABEL}')`,
+      rule: `self.matches('${DNS_LABEL_PATTERN}')`,
       message: 'must be the name of a namespace: lower-case letters, digits and "-", such as edge',
     }),
   );

@@ -3,14 +3,13 @@ import { isIP } from 'node:net';
 import type { AgentImage } from '../admission/injection/inject-agent.ts';
 import { INJECT_KEY, RELOAD_ANNOTATION } from '../api/keys.ts';
 import { systemClock } from '../kubernetes/clock.ts';
+import { isDnsSubdomain } from '../text/dns-name.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { parseDuration } from './duration.ts';
 import { type HttpServer, probe, serveHttp } from './http-server.ts';
 import { connect, createClient, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
-
-const HOST_NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
 export const webhookCommand: Command = {
   name: 'webhook',
@@ -155,7 +154,7 @@ function readAgentImage(args: CommandArguments): AgentImage | undefined {
 
 function readHosts(args: CommandArguments): readonly string[] {
   const hosts = args.strings('host');
-  const wrong = hosts.find((host) => isIP(host) === 0 && !HOST_NAME.test(host));
+  const wrong = hosts.find((host) => isIP(host) === 0 && !isDnsSubdomain(host));
   if (wrong === undefined) return hosts;
   throw new UsageError(`--host: expected a DNS name in lower case or an IP address, without port; got "${wrong}"`);
 }

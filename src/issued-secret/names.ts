@@ -1,20 +1,19 @@
 /** The name of an issued Secret, and the keys that queues and caches use. Labels and annotations: `api/keys.ts`. */
 import { createHash } from 'node:crypto';
+import { isDnsSubdomain, MAX_DNS_SUBDOMAIN_LENGTH } from '../text/dns-name.ts';
 
-const MAX_SECRET_NAME_LENGTH = 253;
 const HASH_LENGTH = 10;
-const DNS_SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
 export function isSecretName(name: string): boolean {
-  return name.length <= MAX_SECRET_NAME_LENGTH && DNS_SUBDOMAIN.test(name);
+  return isDnsSubdomain(name);
 }
 
 /** `<resource>-<pod>`; a name that is too long ends in a hash of the whole, so that two of them stay two. */
 export function defaultSecretName(resource: string, pod: string): string {
   const name = `${resource}-${pod}`;
-  if (name.length <= MAX_SECRET_NAME_LENGTH) return name;
+  if (name.length <= MAX_DNS_SUBDOMAIN_LENGTH) return name;
   const hash = createHash('sha256').update(name).digest('hex').slice(0, HASH_LENGTH);
-  const kept = name.slice(0, MAX_SECRET_NAME_LENGTH - HASH_LENGTH - 1).replace(/[^a-z0-9]+$/, '');
+  const kept = name.slice(0, MAX_DNS_SUBDOMAIN_LENGTH - HASH_LENGTH - 1).replace(/[^a-z0-9]+$/, '');
   return `${kept}-${hash}`;
 }
 

@@ -1,0 +1,63 @@
+/**
+ * Text from strangers (certificate subjects, DNS names, labels, file content) made safe to print, log and write into an
+ * object. The one place that does it. Pure.
+ */
+
+/**
+ * What a terminal obeys or a reader cannot see: C0 and C1 controls, line and paragraph separators, every format character
+ * (bidirectional controls, zero-width characters, tags), other invisible ones, halves of surrogate pairs, noncharacters.
+ */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\p{Noncharacter_Code_Point}]/gu;
+
+const ELLIPSIS = '...';
+
+/** For subjects and labels in messages: a Kubernetes condition holds 32,768 characters, an Event's note 1,024. */
+const DEFAULT_MAX_LENGTH = 256;
+
+/**
+ * `text` with every unprintable character escaped (`\x1b`, `\u202e`, `\u{e0001}`), and at most `maxLength` UTF-16 units long:
+ * what is cut ends in `...`, never within an escape or a surrogate pair. Costs O(maxLength), whatever the text's length.
+ * Printing what is already printable changes nothing.
+ */
+export function printable(text: string, maxLength: number = DEFAULT_MAX_LENGTH): string {
+  // Escapes only lengthen a text, so no more of it than this can matter.
+  const escaped = text.slice(0, maxLength + 1).replace(UNPRINTABLE, escapeCharacter);
+  if (text.length <= maxLength && escaped.length <= maxLength) return escaped;
+  return cut(text, maxLength);
+}
+
+function cut(text: string, maxLength: number): string {
+  const room = Math.max(0, maxLength - ELLIPSIS.length);
+  let kept = '';
+  for (const character of text) {
+    const shown = character.replace(UNPRINTABLE, escapeCharacter);
+    if (kept.length + shown.length > room) break;
+    kept += shown;
+  }
+  return (kept + ELLIPSIS).slice(0, maxLength);
+}
+
+function escapeCharacter(character: string): string {
+  const code = character.codePointAt(0) ?? 0;
+  const hex = code.toString(16);
+  if (code <= 0xff) return `\\x${hex.padStart(2, '0')}`;
+  return code <= 0xffff ? `\\u${hex.padStart(4, '0')}` : `\\u{${hex}}`;
+}
+
+/** The first `maxItems` of a list from a stranger, and how many more there are: never a longer list in a status or a message. */
+export function firstItems<T>(
+  items: readonly T[],
+  maxItems: number,
+): { readonly shown: readonly T[]; readonly omitted: number } {
+  return { shown: items.slice(0, maxItems), omitted: Math.max(0, items.length - maxItems) };
+}
+
+/** A list in one line of text: each item printable, the first `maxItems` of them, and `and N more`. */
+export function printableList(
+  items: readonly string[],
+  { maxItems = 20, separator = ', ' }: { readonly maxItems?: number; readonly separator?: string } = {},
+): string {
+  const { omitted, shown } = firstItems(items, maxItems);
+  const list = shown.map((item) => printable(item)).join(separator);
+  return omitted === 0 ? list : `${list}${separator}and ${omitted} more`;
+}
