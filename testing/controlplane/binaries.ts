@@ -4,6 +4,8 @@ import { BinariesError, type EnsureOptions, ensureBuilt, type GoModule, isExecut
 /** Where each binary comes from in this folder's Go module. */
 const PACKAGES = {
   etcd: 'go.etcd.io/etcd/server/v3',
+  etcdctl: 'go.etcd.io/etcd/etcdctl/v3',
+  etcdutl: 'go.etcd.io/etcd/etcdutl/v3',
   'kube-apiserver': 'k8s.io/kubernetes/cmd/kube-apiserver',
   'kube-controller-manager': 'k8s.io/kubernetes/cmd/kube-controller-manager',
   'kube-scheduler': 'k8s.io/kubernetes/cmd/kube-scheduler',
