@@ -5,8 +5,8 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { PODS } from '../src/kubernetes/resource-type.ts';
-import { pointAt, startWebhook } from '../test/admission/webhook-process.ts';
-import { type Cluster, startCluster } from '../test/cluster/cluster.ts';
+import { type Cluster, startCluster } from '../testing/cluster/cluster.ts';
+import { pointAt, startWebhook } from '../testing/cluster/webhook-process.ts';
 
 const PER_SECOND = Number(process.env['DCRED_BENCH_ADMISSIONS'] ?? 200);
 const SECONDS = 15;

@@ -6,13 +6,13 @@
 import { spawn } from 'node:child_process';
 import { glob } from 'node:fs/promises';
 import { join } from 'node:path';
-import { whyNoFirefox } from '../test/e2e/firefox.ts';
-import { whyNoNode } from '../test/e2e/requirements.ts';
-import { findPeers } from '../test/interop/peers.ts';
-import { findTlslite } from '../test/interop/tlslite.ts';
 import { ensureBinaries } from '../testing/controlplane/binaries.ts';
 import { progressReporter } from '../testing/controlplane/build-progress.ts';
 import { ensureNodeBinaries } from '../testing/node/binaries.ts';
+import { whyNoNode } from '../testing/node/requirements.ts';
+import { whyNoFirefox } from '../testing/peers/firefox.ts';
+import { findPeers } from '../testing/peers/peers.ts';
+import { findTlslite } from '../testing/peers/tlslite.ts';
 import { run } from '../testing/support/processes.ts';
 
 const ROOT = join(import.meta.dirname, '..');

@@ -117,6 +117,57 @@ describe('src', () => {
   });
 });
 
+/** Outside src: which top folders, and inside testing/ which of its rooms, each may import. Nothing imports test/ but test/ itself. */
+const TOOLS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  'testing/support': ['src', 'testing/support'],
+  'testing/controlplane': ['testing/controlplane', 'testing/support'],
+  'testing/peers': ['testing/peers', 'testing/support'],
+  'testing/cluster': ['src', 'testing/cluster', 'testing/controlplane', 'testing/support'],
+  // A node runs the image that is released, made by the release's own code.
+  'testing/node': [
+    'testing/node',
+    'testing/controlplane',
+    'testing/support',
+    'scripts/image.ts',
+    'scripts/image-archive.ts',
+    'scripts/tar.ts',
+  ],
+  scripts: ['src', 'scripts', 'testing'],
+  bench: ['src', 'bench', 'testing'],
+};
+
+describe('testing, scripts and bench', () => {
+  const root = resolve(SRC, '..');
+  const tools = ['testing', 'scripts', 'bench'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
+      .map((file) => `${folder}/${file.split(sep).join('/')}`),
+  );
+  const isInside = (path: string, room: string) => path === room || path.startsWith(`${room}/`);
+  const roomOf = (path: string) => Object.keys(TOOLS_MAY_IMPORT).find((room) => isInside(path, room));
+
+  test('have a rule for every folder', () => {
+    assert.deepEqual(
+      tools.filter((file) => roomOf(file) === undefined),
+      [],
+    );
+  });
+
+  test('import only what their rule names: never a test', () => {
+    const violations = tools.flatMap((file) =>
+      importsOf(readFileSync(join(root, file), 'utf8'))
+        .map((specifier) =>
+          relative(root, resolve(root, dirname(file), specifier))
+            .split(sep)
+            .join('/'),
+        )
+        .filter((target) => !(TOOLS_MAY_IMPORT[roomOf(file) ?? ''] ?? []).some((room) => isInside(target, room)))
+        .map((target) => `${file} imports ${target}`),
+    );
+    assert.deepEqual(violations, []);
+  });
+});
+
 test('the rule sees every way to import', () => {
   const text = `
     import { a } from './a.ts';

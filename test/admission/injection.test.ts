@@ -3,12 +3,19 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { PODS } from '../../src/kubernetes/resource-type.ts';
+import type { Cluster } from '../../testing/cluster/cluster.ts';
+import {
+  CERT_SECRET,
+  CONFIGURATION,
+  pointAt,
+  SYSTEM,
+  startWebhook,
+  type WebhookProcess,
+} from '../../testing/cluster/webhook-process.ts';
 import { createTestAuthority } from '../../testing/support/certificates.ts';
 import { eventually } from '../../testing/support/processes.ts';
-import type { Cluster } from '../cluster/cluster.ts';
 import { assertServes } from '../cluster/verification.ts';
 import { type InjectionScenario, startInjectionScenario } from './scenario.ts';
-import { CERT_SECRET, CONFIGURATION, pointAt, SYSTEM, startWebhook, type WebhookProcess } from './webhook-process.ts';
 
 type Pod = KubernetesObject<{
   readonly spec: {

@@ -1,7 +1,7 @@
 /** The setting in which pods are injected and served: what a user has after `helm install`, but for a node. */
-import { type Cluster, startCluster } from '../cluster/cluster.ts';
-import { startOperator } from '../cluster/operator-process.ts';
-import { pointAt, startWebhook, type WebhookProcess } from './webhook-process.ts';
+import { type Cluster, startCluster } from '../../testing/cluster/cluster.ts';
+import { startOperator } from '../../testing/cluster/operator-process.ts';
+import { pointAt, startWebhook, type WebhookProcess } from '../../testing/cluster/webhook-process.ts';
 
 export interface InjectionScenario extends AsyncDisposable {
   readonly cluster: Cluster;

@@ -7,7 +7,7 @@ import { CommandError } from '../../src/cli/command.ts';
 import { readInput } from '../../src/cli/input.ts';
 import { inspectCommand } from '../../src/cli/inspect.ts';
 import { issueCommand } from '../../src/cli/issue.ts';
-import { convert, leaf } from '../credential/openssl.ts';
+import { convert, leaf } from '../../testing/support/openssl.ts';
 import { VECTOR_TIME, vectorFile, vectorKeyPem } from '../credential/vectors.ts';
 import { runCommand, temporaryDirectory } from './run-command.ts';
 

@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { CommandError, UsageError } from '../../src/cli/command.ts';
 import { issueCommand } from '../../src/cli/issue.ts';
 import { verifyCommand } from '../../src/cli/verify.ts';
-import { type LeafOptions, leaf } from '../credential/openssl.ts';
+import { type LeafOptions, leaf } from '../../testing/support/openssl.ts';
 import { runCommand, temporaryDirectory } from './run-command.ts';
 
 const FILES = ['dc.bin', 'dc.hex', 'dc.key', 'dc.pem', 'fizz.pem', 'tls.crt'];

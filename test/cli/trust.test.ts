@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { findTrustPath } from '../../src/cli/trust.ts';
 import { type Certificate, readCertificateChain } from '../../src/credential/certificate.ts';
-import { authority, type Leaf, type LeafOptions, leaf } from '../credential/openssl.ts';
+import { authority, type Leaf, type LeafOptions, leaf } from '../../testing/support/openssl.ts';
 
 const read = (made: Leaf): Certificate => readCertificateChain(made.certificatePem)[0];
 const subordinate = (issuer: Leaf, options: LeafOptions = {}) =>

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { CommandError, UsageError } from '../../src/cli/command.ts';
 import { verifyCommand } from '../../src/cli/verify.ts';
-import { leaf } from '../credential/openssl.ts';
+import { leaf } from '../../testing/support/openssl.ts';
 import { VECTOR_TIME } from '../credential/vectors.ts';
 import { runCommand, temporaryDirectory } from './run-command.ts';
 

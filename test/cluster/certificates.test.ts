@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { LeafFiles } from '../../testing/support/certificates.ts';
+import { leaf } from '../../testing/support/openssl.ts';
 import { eventually } from '../../testing/support/processes.ts';
-import { leaf } from '../credential/openssl.ts';
 import { scenario, servedNamespace } from './scenario.ts';
 import { assertServes } from './verification.ts';
 

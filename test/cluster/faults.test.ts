@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { type Cluster, startCluster } from '../../testing/cluster/cluster.ts';
+import { startOperator } from '../../testing/cluster/operator-process.ts';
 import { createTestAuthority, type TestAuthority } from '../../testing/support/certificates.ts';
 import { eventually } from '../../testing/support/processes.ts';
-import { type Cluster, startCluster } from './cluster.ts';
-import { startOperator } from './operator-process.ts';
 import { servedNamespace } from './scenario.ts';
 import { assertServes } from './verification.ts';
 

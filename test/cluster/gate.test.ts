@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { PODS } from '../../src/kubernetes/resource-type.ts';
+import { type Cluster, startCluster } from '../../testing/cluster/cluster.ts';
+import { type OperatorProcess, startOperator } from '../../testing/cluster/operator-process.ts';
 import { createTestAuthority, type TestAuthority } from '../../testing/support/certificates.ts';
 import { eventually } from '../../testing/support/processes.ts';
-import { type Cluster, startCluster } from './cluster.ts';
-import { type OperatorProcess, startOperator } from './operator-process.ts';
 import { servedNamespace } from './scenario.ts';
 
 type Pod = KubernetesObject<{ readonly spec: { readonly schedulingGates?: readonly { readonly name: string }[] } }>;

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { PODS } from '../../src/kubernetes/resource-type.ts';
+import type { Secret } from '../../testing/cluster/cluster.ts';
+import { startOperator } from '../../testing/cluster/operator-process.ts';
 import { eventually } from '../../testing/support/processes.ts';
-import type { Secret } from './cluster.ts';
-import { startOperator } from './operator-process.ts';
 import { scenario, servedNamespace } from './scenario.ts';
 import { assertServes } from './verification.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { startOperator } from '../../testing/cluster/operator-process.ts';
 import { eventually } from '../../testing/support/processes.ts';
-import { startOperator } from './operator-process.ts';
 import { scenario, servedNamespace } from './scenario.ts';
 import { assertServes } from './verification.ts';
 

@@ -4,10 +4,10 @@ import { UsageError } from '../../src/cli/command.ts';
 import { renewCommand } from '../../src/cli/renew.ts';
 import { UnknownResourcesError } from '../../src/renew/request.ts';
 import { WatchRefusedError } from '../../src/renew/wait.ts';
+import type { Secret } from '../../testing/cluster/cluster.ts';
+import { startOperator } from '../../testing/cluster/operator-process.ts';
 import { eventually } from '../../testing/support/processes.ts';
 import { runCommand } from '../cli/run-command.ts';
-import type { Secret } from './cluster.ts';
-import { startOperator } from './operator-process.ts';
 import { scenario, servedNamespace } from './scenario.ts';
 import { assertServes } from './verification.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Secret } from '../../testing/cluster/cluster.ts';
 import { eventually } from '../../testing/support/processes.ts';
-import type { Secret } from './cluster.ts';
 import { scenario, servedNamespace } from './scenario.ts';
 import { assertServes, file } from './verification.ts';
 

@@ -1,8 +1,8 @@
 /** The setting that most tests of this folder start from. */
 import { after, before } from 'node:test';
+import { type Cluster, startCluster } from '../../testing/cluster/cluster.ts';
+import { type OperatorProcess, startOperator } from '../../testing/cluster/operator-process.ts';
 import { createTestAuthority, type TestAuthority } from '../../testing/support/certificates.ts';
-import { type Cluster, startCluster } from './cluster.ts';
-import { type OperatorProcess, startOperator } from './operator-process.ts';
 
 export interface Scenario {
   readonly cluster: Cluster;

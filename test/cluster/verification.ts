@@ -6,7 +6,7 @@ import { readCredentialFile } from '../../src/credential/formats.ts';
 import { verifyWithNoble } from '../../src/credential/noble.ts';
 import type { Usage } from '../../src/credential/scheme.ts';
 import { verifyCredential } from '../../src/credential/verify.ts';
-import type { Secret } from './cluster.ts';
+import type { Secret } from '../../testing/cluster/cluster.ts';
 
 export const FILES = ['tls.crt', 'dc.key', 'dc.bin', 'dc.hex', 'dc.pem'] as const;
 

@@ -10,7 +10,7 @@ import {
 } from '../../src/credential/delegation-certificate.ts';
 import { CertificateError, type CertificateErrorCode } from '../../src/credential/errors.ts';
 import { verifyCredential } from '../../src/credential/verify.ts';
-import { convert, leaf } from './openssl.ts';
+import { convert, leaf } from '../../testing/support/openssl.ts';
 import { VECTOR_TIME, vectorBytes, vectorFile, vectorLeaf } from './vectors.ts';
 
 function refused(code: CertificateErrorCode, message: RegExp) {

@@ -10,7 +10,7 @@ import { readCredentialFile, toFizz, toHex, toPem } from '../../src/credential/f
 import { issueCredential } from '../../src/credential/issue.ts';
 import type { KeyAlgorithm, Usage } from '../../src/credential/scheme.ts';
 import { signerFromPem } from '../../src/credential/signer.ts';
-import { convert, leaf } from './openssl.ts';
+import { convert, leaf } from '../../testing/support/openssl.ts';
 import { vectorBytes, vectorFile, vectorKeyPem } from './vectors.ts';
 
 const bytes = vectorBytes('p256');

@@ -11,7 +11,7 @@ import { verifyWithNode } from '../../src/credential/signature.ts';
 import { type Signer, signerFromPem } from '../../src/credential/signer.ts';
 import { verifyCredential } from '../../src/credential/verify.ts';
 import { signatureInput } from '../../src/credential/wire.ts';
-import { acceptsSignature, convert, type KeyKind, leaf } from './openssl.ts';
+import { acceptsSignature, convert, type KeyKind, leaf } from '../../testing/support/openssl.ts';
 
 const LEAF_KINDS = [
   ['P-256', 'sha256'],

@@ -7,7 +7,7 @@ import { readDelegationCertificate } from '../../src/credential/delegation-certi
 import { CertificateError, type CertificateErrorCode, CredentialKeyError } from '../../src/credential/errors.ts';
 import { KEY_ALGORITHMS, schemeByKeyAlgorithm, schemeBySubjectPublicKeyInfo } from '../../src/credential/scheme.ts';
 import { assertSignerMatches, type Signer, signerFromPem } from '../../src/credential/signer.ts';
-import { convert, type KeyKind, leaf } from './openssl.ts';
+import { convert, type KeyKind, leaf } from '../../testing/support/openssl.ts';
 import { vectorKeyPem, vectorLeaf } from './vectors.ts';
 
 /** Every part of an error that a log could show, its causes included. */

@@ -20,7 +20,7 @@ import {
   encodeDelegatedCredential,
   signatureInput,
 } from '../../src/credential/wire.ts';
-import { type LeafOptions, leaf } from './openssl.ts';
+import { type LeafOptions, leaf } from '../../testing/support/openssl.ts';
 import { VECTOR_TIME, type VectorName, vectorBytes, vectorKeyPem, vectorLeaf } from './vectors.ts';
 
 const DAY = 86_400;

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import type { Node } from '../../testing/node/node.ts';
+import { whyNoNode } from '../../testing/node/requirements.ts';
+import { startFirefox, whyNoFirefox } from '../../testing/peers/firefox.ts';
+import { createNssClient, type NssClient } from '../../testing/peers/nss-client.ts';
+import { findTlslite } from '../../testing/peers/tlslite.ts';
 import { createTestAuthority, type TestAuthority } from '../../testing/support/certificates.ts';
 import { NAMESPACE } from '../chart/chart.ts';
-import { createNssClient, type NssClient } from '../interop/nss-client.ts';
-import { findTlslite } from '../interop/tlslite.ts';
-import { startFirefox, whyNoFirefox } from './firefox.ts';
 import { credentialObjects, SERVER_PORT, SHOP, serverSpec, startNodeWithDcred } from './installation.ts';
-import { whyNoNode } from './requirements.ts';
 import { deployment, list, pod, service } from './workloads.ts';
 
 /** dcred as a user has it: installed by its chart, issuing to pods that a kubelet runs, judged by strangers. */

@@ -4,8 +4,8 @@ import { chmod, copyFile, cp, mkdir, readFile, realpath, symlink, writeFile } fr
 import { dirname, join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { sharedLibraries } from '../../scripts/image.ts';
-import { Guardian } from '../../testing/controlplane/guardian.ts';
 import { ensurePackages, findCommand } from '../../testing/support/debian.ts';
+import { Guardian } from '../../testing/support/guardian.ts';
 import { type Output, run } from '../../testing/support/processes.ts';
 import { ROOT } from '../chart/chart.ts';
 

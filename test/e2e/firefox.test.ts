@@ -10,11 +10,11 @@ import { credentialFiles } from '../../src/credential/files.ts';
 import { issueCredential } from '../../src/credential/issue.ts';
 import type { KeyAlgorithm, Usage } from '../../src/credential/scheme.ts';
 import { signerFromPem } from '../../src/credential/signer.ts';
+import { startBoringServer } from '../../testing/peers/boringssl-server.ts';
+import { startFirefox, whyNoFirefox } from '../../testing/peers/firefox.ts';
+import { MarionetteError } from '../../testing/peers/marionette.ts';
+import { findPeers } from '../../testing/peers/peers.ts';
 import { createTestAuthority, type LeafFiles, type TestAuthority } from '../../testing/support/certificates.ts';
-import { startBoringServer } from '../interop/boringssl-server.ts';
-import { findPeers } from '../interop/peers.ts';
-import { startFirefox, whyNoFirefox } from './firefox.ts';
-import { MarionetteError } from './marionette.ts';
 
 /** A browser's judgement of what dcred issues, with no cluster between them. */
 

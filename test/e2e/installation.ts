@@ -2,10 +2,10 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { SERVER_IMAGE, serverImage } from '../../testing/node/images.ts';
 import { type Node, type NodeOptions, startNode } from '../../testing/node/node.ts';
+import { findPeers } from '../../testing/peers/peers.ts';
 import type { LeafFiles } from '../../testing/support/certificates.ts';
 import { CHART, NAMESPACE, ROOT } from '../chart/chart.ts';
 import { createRestrictedNamespaces } from '../chart/cluster.ts';
-import { findPeers } from '../interop/peers.ts';
 import { list, podSpec } from './workloads.ts';
 
 /** The namespace of the tests' own pods; `restricted`, as dcred's is. */

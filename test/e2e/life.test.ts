@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { PAUSE_IMAGE } from '../../testing/node/components.ts';
 import type { Node } from '../../testing/node/node.ts';
+import { whyNoNode } from '../../testing/node/requirements.ts';
+import { createNssClient, type NssClient } from '../../testing/peers/nss-client.ts';
 import { createTestAuthority } from '../../testing/support/certificates.ts';
 import { eventually } from '../../testing/support/processes.ts';
 import { NAMESPACE } from '../chart/chart.ts';
-import { createNssClient, type NssClient } from '../interop/nss-client.ts';
 import { credentialObjects, SERVER_PORT, SHOP, serverSpec, startNodeWithDcred } from './installation.ts';
 import { load } from './load.ts';
-import { whyNoNode } from './requirements.ts';
 import { deployment, list, pod, podSpec, service } from './workloads.ts';
 
 /** What happens to a Deployment in its life, while its credentials live for a minute and the agent tells its servers. */

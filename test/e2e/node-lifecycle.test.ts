@@ -6,8 +6,8 @@ import { basename, join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { Network } from '../../testing/node/network.ts';
 import { startNode } from '../../testing/node/node.ts';
+import { whyNoNode } from '../../testing/node/requirements.ts';
 import { eventually, firstLine, run } from '../../testing/support/processes.ts';
-import { whyNoNode } from './requirements.ts';
 
 /** A test process that never ends by itself. */
 const CRASHING = `

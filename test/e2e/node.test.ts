@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { SHELL_IMAGE, shellImage } from '../../testing/node/images.ts';
 import { type Node, startNode } from '../../testing/node/node.ts';
+import { whyNoNode } from '../../testing/node/requirements.ts';
 import { eventually } from '../../testing/support/processes.ts';
-import { whyNoNode } from './requirements.ts';
 import { deployment, list, podSpec, service } from './workloads.ts';
 
 /** The node itself, before anything of dcred's runs on it. */

@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { PAUSE_IMAGE } from '../../testing/node/components.ts';
 import type { Node } from '../../testing/node/node.ts';
+import { whyNoNode } from '../../testing/node/requirements.ts';
 import { createTestAuthority } from '../../testing/support/certificates.ts';
 import { eventually } from '../../testing/support/processes.ts';
 import { type AuditedRequest, AuditLog, answeredAt } from './audit.ts';
 import { credentialObjects, SHOP, startNodeWithDcred } from './installation.ts';
-import { whyNoNode } from './requirements.ts';
 import { deployment, list, podSpec } from './workloads.ts';
 
 /** A node takes 110 pods, and dcred's own four are among them. */

@@ -7,14 +7,14 @@ import { describe, type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { signerFromPem } from '../../src/credential/signer.ts';
+import { createNssClient } from '../../testing/peers/nss-client.ts';
+import { findPeers } from '../../testing/peers/peers.ts';
 import type { Delegation } from '../../testing/support/builders.ts';
 import { buildOnce } from '../../testing/support/cache.ts';
+import { authority, leaf } from '../../testing/support/openssl.ts';
 import { endChild } from '../../testing/support/processes.ts';
 import { credential, emptyMount, type Mount } from '../agent/mount.ts';
 import { ROOT } from '../chart/chart.ts';
-import { authority, leaf } from '../credential/openssl.ts';
-import { createNssClient } from '../interop/nss-client.ts';
-import { findPeers } from '../interop/peers.ts';
 import { read } from './examples.ts';
 
 const SOURCE = 'examples/boringssl/server.c';

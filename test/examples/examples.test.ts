@@ -5,11 +5,11 @@ import { parseReload } from '../../src/api/reload-spec.ts';
 import { CREDENTIAL_FILE_NAMES } from '../../src/credential/files.ts';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { PODS } from '../../src/kubernetes/resource-type.ts';
+import type { Cluster, Secret } from '../../testing/cluster/cluster.ts';
 import { createTestAuthority, type TestAuthority } from '../../testing/support/certificates.ts';
 import { type InjectionScenario, startInjectionScenario } from '../admission/scenario.ts';
 import type { Manifest } from '../chart/chart.ts';
 import { createRestrictedNamespaces } from '../chart/cluster.ts';
-import type { Cluster, Secret } from '../cluster/cluster.ts';
 import { assertServes } from '../cluster/verification.ts';
 import { type Example, examples, manifests, read } from './examples.ts';
 

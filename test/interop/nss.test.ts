@@ -12,11 +12,11 @@ import { issueCredential } from '../../src/credential/issue.ts';
 import { type KeyAlgorithm, schemeByKeyAlgorithm, type Usage } from '../../src/credential/scheme.ts';
 import { signerFromPem } from '../../src/credential/signer.ts';
 import { encodeDelegatedCredential, signatureInput } from '../../src/credential/wire.ts';
-import { authority, type Leaf, leaf } from '../credential/openssl.ts';
+import { type BoringServer, startBoringServer } from '../../testing/peers/boringssl-server.ts';
+import { createNssClient, type NssClient, type NssOutcome } from '../../testing/peers/nss-client.ts';
+import { findPeers } from '../../testing/peers/peers.ts';
+import { authority, type Leaf, leaf } from '../../testing/support/openssl.ts';
 import { agedLeaf } from './aged-leaf.ts';
-import { type BoringServer, startBoringServer } from './boringssl-server.ts';
-import { createNssClient, type NssClient, type NssOutcome } from './nss-client.ts';
-import { findPeers } from './peers.ts';
 
 /**
  * dcred's credentials between strangers: BoringSSL serves them, NSS (Firefox's TLS) judges them. What our issuer refuses to

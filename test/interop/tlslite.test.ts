@@ -9,11 +9,11 @@ import { credentialFiles } from '../../src/credential/files.ts';
 import { issueCredential } from '../../src/credential/issue.ts';
 import type { KeyAlgorithm, Usage } from '../../src/credential/scheme.ts';
 import { signerFromPem } from '../../src/credential/signer.ts';
-import { authority, leaf } from '../credential/openssl.ts';
-import { startBoringServer } from './boringssl-server.ts';
-import { createNssClient } from './nss-client.ts';
-import { findPeers } from './peers.ts';
-import { findTlslite } from './tlslite.ts';
+import { startBoringServer } from '../../testing/peers/boringssl-server.ts';
+import { createNssClient } from '../../testing/peers/nss-client.ts';
+import { findPeers } from '../../testing/peers/peers.ts';
+import { findTlslite } from '../../testing/peers/tlslite.ts';
+import { authority, leaf } from '../../testing/support/openssl.ts';
 
 /** tlslite-ng judges dcred's credentials that BoringSSL serves, and shows which one it got; and serves them to NSS. */
 

@@ -10,7 +10,7 @@ import type { SecretManifest } from '../../src/issued-secret/secret-manifest.ts'
 import { renewalTime } from '../../src/operator/core/schedule.ts';
 import { makeSecret } from '../../src/operator/issuer.ts';
 import { type Delegation, delegation, issuedSecret, specOf } from '../../testing/support/builders.ts';
-import { convert } from '../credential/openssl.ts';
+import { convert } from '../../testing/support/openssl.ts';
 
 const POD = { name: 'web-0', uid: '5d7c2c1e-0000-4000-8000-000000000000' };
 const signal = new AbortController().signal;

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type Component, Guardian } from '../support/guardian.ts';
 import { canConnect, freePort } from '../support/ports.ts';
 import { eventually, type Output, run } from '../support/processes.ts';
 import { type BinaryName, ensureBinaries } from './binaries.ts';
@@ -15,7 +16,6 @@ import {
   writeFiles,
 } from './components.ts';
 import type { EnsureOptions } from './go-module.ts';
-import { type Component, Guardian } from './guardian.ts';
 import { type Credential, kubeconfig } from './kubeconfig.ts';
 import { isReady } from './readiness.ts';
 
@@ -248,7 +248,10 @@ export class ControlPlane {
 
   async #startControllerManager(): Promise<void> {
     const config = await this.kubeconfigFor({ user: 'system:kube-controller-manager', groups: ['system:masters'] });
-    this.#launch('kube-controller-manager', controllerManagerArguments(this.#files, config));
+    this.#launch(
+      'kube-controller-manager',
+      controllerManagerArguments(this.#files, config, { hasScheduler: this.#options.scheduler === true }),
+    );
     // It serves no health check here. Its first visible work is what a pod needs first.
     await this.#until('kube-controller-manager', () =>
       this.kubectl(['get', 'serviceaccount', 'default', '--namespace=default']).then(

@@ -55,7 +55,7 @@ export async function shellImage(): Promise<Buffer> {
   return testImage(SHELL_IMAGE, [...entries, { type: 'directory', path: 'tmp', mode: 0o1777 }], ['/bin/busybox', 'sh']);
 }
 
-/** test/interop/server.c with its libraries. `binary` is where it was compiled to. */
+/** testing/peers/server.c with its libraries. `binary` is where it was compiled to. */
 export async function serverImage(binary: string): Promise<Buffer> {
   const libraries = await Promise.all(
     sharedLibraries(binary).map(async (path): Promise<TarEntry> => {

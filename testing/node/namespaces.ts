@@ -1,6 +1,6 @@
 import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { Component, Guardian } from '../controlplane/guardian.ts';
+import type { Component, Guardian } from '../support/guardian.ts';
 import { eventually, type Output, type RunOptions, run } from '../support/processes.ts';
 
 /**

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ensureBinaries } from '../controlplane/binaries.ts';
 import { type ControlPlane, type ControlPlaneOptions, startControlPlane } from '../controlplane/control-plane.ts';
-import { type Component, Guardian } from '../controlplane/guardian.ts';
+import { type Component, Guardian } from '../support/guardian.ts';
 import { eventually, type Output, type RunOptions } from '../support/processes.ts';
 import { ensureNodeBinaries } from './binaries.ts';
 import { CONTAINERD_SOCKET, writeNodeFiles } from './components.ts';

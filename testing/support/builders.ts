@@ -11,7 +11,7 @@ import { type Signer, signerFromPem } from '../../src/credential/signer.ts';
 import type { CredentialFacts, IssuedSecret } from '../../src/issued-secret/issued-secret.ts';
 import type { Pod } from '../../src/operator/core/pod.ts';
 import { renewalTime } from '../../src/operator/core/schedule.ts';
-import { leaf } from '../../test/credential/openssl.ts';
+import { leaf } from './openssl.ts';
 
 /** 2027-01-15T08:00:00Z, in seconds: the present of tests that need no real certificate. */
 export const NOW = 1_800_000_000;

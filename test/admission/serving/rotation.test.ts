@@ -9,11 +9,11 @@ import type { ApiClient } from '../../../src/kubernetes/client/api-client.ts';
 import { systemClock } from '../../../src/kubernetes/clock.ts';
 import type { KubernetesObject } from '../../../src/kubernetes/objects.ts';
 import { PODS } from '../../../src/kubernetes/resource-type.ts';
+import { type Cluster, startCluster } from '../../../testing/cluster/cluster.ts';
+import { CERT_SECRET, CONFIGURATION, pointAt, SYSTEM } from '../../../testing/cluster/webhook-process.ts';
 import { eventually } from '../../../testing/support/processes.ts';
 import { recordingLogger } from '../../../testing/support/recording-logger.ts';
-import { type Cluster, startCluster } from '../../cluster/cluster.ts';
 import { clientFor } from '../../kubernetes/clients.ts';
-import { CERT_SECRET, CONFIGURATION, pointAt, SYSTEM } from '../webhook-process.ts';
 
 const LIFETIME_MS = 9_000;
 const TRUST_DELAY_MS = 1_000;

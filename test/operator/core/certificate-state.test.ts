@@ -11,7 +11,7 @@ import {
   refused,
   stateAt,
 } from '../../../src/operator/core/certificate-state.ts';
-import { convert, type Leaf, leaf } from '../../credential/openssl.ts';
+import { convert, type Leaf, leaf } from '../../../testing/support/openssl.ts';
 
 const signal = new AbortController().signal;
 let good: Leaf;

@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { freePort } from '../../testing/support/ports.ts';
-import { endChild, eventually } from '../../testing/support/processes.ts';
+import { freePort } from '../support/ports.ts';
+import { endChild, eventually } from '../support/processes.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 

@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { buildOnce } from '../../testing/support/cache.ts';
-import { ensurePackages } from '../../testing/support/debian.ts';
+import { buildOnce } from '../support/cache.ts';
+import { ensurePackages } from '../support/debian.ts';
 
 /** The real TLS peers that Debian packages: BoringSSL as a server, NSS as a client. */
 

@@ -1,4 +1,4 @@
-import { findNodeSupport } from '../../testing/node/support.ts';
+import { findNodeSupport } from './support.ts';
 
 /** Why no node can run here, as node:test's `skip` wants it; false where one can. With CI=true that is an error, not a skip. */
 export async function whyNoNode(): Promise<string | false> {

@@ -1,8 +1,8 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Component, Guardian } from '../../testing/controlplane/guardian.ts';
-import { ensurePackages } from '../../testing/support/debian.ts';
-import { eventually, run } from '../../testing/support/processes.ts';
+import { ensurePackages } from '../support/debian.ts';
+import { type Component, Guardian } from '../support/guardian.ts';
+import { eventually, run } from '../support/processes.ts';
 import { Marionette } from './marionette.ts';
 
 /** What Firefox says of the connection that its page came by. */

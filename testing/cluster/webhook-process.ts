@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { freePort } from '../../testing/support/ports.ts';
-import { endChild, eventually } from '../../testing/support/processes.ts';
-import type { Cluster } from '../cluster/cluster.ts';
+import { freePort } from '../support/ports.ts';
+import { endChild, eventually } from '../support/processes.ts';
+import type { Cluster } from './cluster.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 export const SYSTEM = 'dcred-system';

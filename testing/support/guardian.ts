@@ -4,7 +4,7 @@ import { closeSync, openSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { endChild } from '../support/processes.ts';
+import { endChild } from './processes.ts';
 
 /**
  * Everything that a test starts must go when the test goes, also when it is killed with SIGKILL and can do nothing

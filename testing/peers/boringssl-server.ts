@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
-/** A running test/interop/server.c. */
+/** A running testing/peers/server.c. */
 export interface BoringServer extends AsyncDisposable {
   readonly port: number;
   /** The next line that it prints: how a connection went, or what came of a reload. */

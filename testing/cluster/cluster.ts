@@ -7,13 +7,9 @@ import { loadConnection } from '../../src/kubernetes/connection/connection.ts';
 import type { Condition, KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
 import { DELEGATED_CREDENTIALS } from '../../src/operator/caches.ts';
-import {
-  type ControlPlane,
-  type ControlPlaneOptions,
-  startControlPlane,
-} from '../../testing/controlplane/control-plane.ts';
-import type { LeafFiles } from '../../testing/support/certificates.ts';
-import { eventually } from '../../testing/support/processes.ts';
+import { type ControlPlane, type ControlPlaneOptions, startControlPlane } from '../controlplane/control-plane.ts';
+import type { LeafFiles } from '../support/certificates.ts';
+import { eventually } from '../support/processes.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const CHART = join(ROOT, 'charts', 'dcred');

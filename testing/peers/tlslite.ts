@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Guardian } from '../../testing/controlplane/guardian.ts';
-import { buildOnce } from '../../testing/support/cache.ts';
-import { ensurePackages } from '../../testing/support/debian.ts';
-import { canConnect, freePort } from '../../testing/support/ports.ts';
-import { eventually, run, tryRun } from '../../testing/support/processes.ts';
+import { buildOnce } from '../support/cache.ts';
+import { ensurePackages } from '../support/debian.ts';
+import { Guardian } from '../support/guardian.ts';
+import { canConnect, freePort } from '../support/ports.ts';
+import { eventually, run, tryRun } from '../support/processes.ts';
 
 /**
  * tlslite-ng, a TLS implementation in Python of which nothing is shared with the other peers: the one client that shows the
