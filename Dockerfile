@@ -1,13 +1,12 @@
-# The image of dcred: Node and one bundled file, run by a user without rights.
+# The image of dcred: Node and one bundled file, run as an unprivileged user.
 #
-# The bases are arguments, so that an organisation can put its own in their place; any image with Node >= 22.19 on the PATH
-# will do for the second.
+# The base images are arguments, so that an organisation can use its own. The runtime needs Node >= 22.19 on the PATH.
 ARG BUILD_BASE=node:24.21.0-trixie-slim
 ARG RUNTIME_BASE=node:24.21.0-trixie-slim
 
 FROM ${BUILD_BASE} AS build
 WORKDIR /src
-# First what changes rarely, so that a change of the sources does not install everything anew.
+# What changes rarely comes first, so that a change to the sources does not reinstall the dependencies.
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --no-audit --no-fund
 COPY tsconfig.json ./
@@ -24,8 +23,8 @@ LABEL org.opencontainers.image.title="dcred" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# Named .mjs here: of a .js without a package.json Node has to find out what it is, by parsing it twice (24 MB and 50 ms).
-# Without its source map: --enable-source-maps would cost 40 MB, and the bundle's own names and lines can be read as they are.
+# Named .mjs: without a package.json, Node would parse a .js twice to find out its module type (24 MB and 50 ms).
+# No source map: --enable-source-maps costs 40 MB, and stack traces of the bundle have readable names and lines.
 COPY --from=build /src/dist/dcred.js /app/dcred.mjs
 USER 65532:65532
 ENTRYPOINT ["node", "/app/dcred.mjs"]

@@ -19,7 +19,7 @@ describe('a real API server', () => {
   after(() => plane.stop());
 
   for (const [name, values] of Object.entries(VARIANTS)) {
-    test(`accepts ${name}, with no warning, every field known`, async () => {
+    test(`accepts ${name} without warnings or unknown fields`, async () => {
       const { stdout } = await plane.kubectl(
         [
           'apply',
@@ -37,14 +37,14 @@ describe('a real API server', () => {
       assert.equal(stdout.trim().split('\n').length, (await render(values)).length);
     });
 
-    test(`lets the pods of ${name} into a namespace that enforces "restricted"`, async () => {
+    test(`admits the pods of ${name} to a namespace that enforces "restricted"`, async () => {
       const objects = await render(values);
       const pods = [...deployments(objects).map(podOf), ...objects.filter(({ kind }) => kind === 'Pod')];
       await plane.kubectl(['create', '--dry-run=server', '-f', '-'], { input: list(pods) });
     });
   }
 
-  test('keeps out the same pod when it is less than restricted', async () => {
+  test('rejects the same pod when its security context is weaker', async () => {
     const objects = await render({ securityContext: { allowPrivilegeEscalation: true } });
     const pod = podOf(operatorOf(objects));
     await assert.rejects(plane.kubectl(['create', '--dry-run=server', '-f', '-'], { input: JSON.stringify(pod) }), {

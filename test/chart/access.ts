@@ -5,14 +5,14 @@ export const VERBS = ['get', 'list', 'watch', 'create', 'update', 'patch', 'dele
 
 export interface Question {
   readonly verb: string;
-  /** As kubectl writes it: `pods`, `pods/log`, `leases.coordination.k8s.io`. */
+  /** In kubectl's notation: `pods`, `pods/log`, `leases.coordination.k8s.io`. */
   readonly resource: string;
-  /** Omitted: in all of them. */
+  /** Omitted: all namespaces. */
   readonly namespace?: string;
   readonly name?: string;
 }
 
-/** The questions that the API server answers with yes, each as `verb resource`. */
+/** The questions that the API server answers with "allowed", each as `verb resource`. */
 export async function allowed(
   plane: ControlPlane,
   subject: { readonly user: string; readonly groups?: readonly string[] },

@@ -7,7 +7,7 @@ export const ROOT = join(import.meta.dirname, '..', '..');
 export const CHART = join(ROOT, 'charts', 'dcred');
 export const NAMESPACE = 'dcred-system';
 
-/** Values as a person would write them into a file of their own. */
+/** Values, as in a user's values file. */
 export type Values = Readonly<Record<string, unknown>>;
 
 export interface Manifest {
@@ -19,18 +19,18 @@ export interface Manifest {
     readonly labels?: Readonly<Record<string, string>>;
     readonly annotations?: Readonly<Record<string, string>>;
   };
-  /** Whatever the kind has. Tests look at what they need and say what it is. */
-  // biome-ignore lint/suspicious/noExplicitAny: manifests of a dozen kinds, read by tests only
+  /** All other fields of the kind. */
+  // biome-ignore lint/suspicious/noExplicitAny: manifests of a dozen kinds, read only by tests
   readonly [field: string]: any;
 }
 
-/** helm without a cluster. */
+/** Runs helm without a cluster. */
 export async function helm(args: readonly string[], input?: string): Promise<Output> {
   const binaries = await ensureBinaries(['helm']);
   return run(binaries.helm, args, input === undefined ? {} : { input });
 }
 
-/** `helm template` as text. Rejects with what helm says, as of values that the schema refuses. */
+/** `helm template` as text. Rejects with helm's message, for example when the schema refuses a value. */
 export async function renderText(values: Values = {}, release = 'dcred'): Promise<string> {
   const args = ['template', release, CHART, '--namespace', NAMESPACE, '--values', '-'];
   return (await helm(args, JSON.stringify(values))).stdout;
@@ -42,7 +42,7 @@ export async function render(values: Values = {}, release = 'dcred'): Promise<re
   return objects.flatMap((object) => (object === null ? [] : [object]));
 }
 
-/** The one object of this kind, and of this name where one is given. */
+/** The only object of this kind, and of this name if one is given. */
 export function pick(objects: readonly Manifest[], kind: string, name?: string): Manifest {
   const found = objects.filter(
     (object) => object.kind === kind && (name === undefined || object.metadata.name === name),
@@ -56,7 +56,7 @@ export function deployments(objects: readonly Manifest[]): readonly Manifest[] {
   return objects.filter(({ kind }) => kind === 'Deployment');
 }
 
-/** What the operator is run by, told from what the webhook is. */
+/** The operator's Deployment. */
 export function operatorOf(objects: readonly Manifest[]): Manifest {
   return deploymentOf(objects, 'operator');
 }
@@ -66,13 +66,13 @@ export function deploymentOf(objects: readonly Manifest[], component: 'operator'
   return pick(objects.filter(isOurs), 'Deployment');
 }
 
-/** The Deployment's pod template as a pod of its own, to be judged by admission. */
+/** The Deployment's pod template as a Pod, to be sent through admission. */
 export function podOf(deployment: Manifest): object {
   const { metadata, spec } = deployment['spec'].template;
   return {
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { ...metadata, name: 'judged', namespace: deployment.metadata.namespace },
+    metadata: { ...metadata, name: 'from-template', namespace: deployment.metadata.namespace },
     spec,
   };
 }

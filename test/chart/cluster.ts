@@ -1,7 +1,7 @@
 import type { ControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { CHART, list, NAMESPACE, type Values } from './chart.ts';
 
-/** The Prometheus operator's CRD as far as a ServiceMonitor of ours needs it. */
+/** The Prometheus operator's CRD, reduced to what the chart's ServiceMonitors need. */
 export const SERVICE_MONITORS = {
   apiVersion: 'apiextensions.k8s.io/v1',
   kind: 'CustomResourceDefinition',
@@ -21,7 +21,7 @@ export const SERVICE_MONITORS = {
   },
 };
 
-/** Namespaces in which nothing but `restricted` pods may run: refused, and warned of in a Deployment. */
+/** Namespaces that enforce `restricted` for pods, and warn about Deployments that violate it. */
 export async function createRestrictedNamespaces(plane: ControlPlane, names: readonly string[]): Promise<void> {
   const labels = {
     'pod-security.kubernetes.io/enforce': 'restricted',
@@ -31,7 +31,7 @@ export async function createRestrictedNamespaces(plane: ControlPlane, names: rea
   await plane.kubectl(['apply', '-f', '-'], { input: list(namespaces) });
 }
 
-/** `helm install` or `helm upgrade`, without waiting for pods that no node will ever run. */
+/** `helm install` or `helm upgrade`, without waiting for pods: there is no node to run them. */
 export async function deploy(
   plane: ControlPlane,
   verb: 'install' | 'upgrade',

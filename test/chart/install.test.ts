@@ -36,7 +36,7 @@ describe('a release', () => {
   const shortNames = async () =>
     (await plane.kubectl(['get', 'crd', CRD, '-o', 'jsonpath={.spec.names.shortNames[*]}'])).stdout;
 
-  test('is installed, and says what to do next in three commands', async () => {
+  test('is installed, and its notes list the next three commands', async () => {
     const notes = await deploy(plane, 'install');
     assert.deepEqual(await names('deployments', '-n', NAMESPACE), [
       'deployment.apps/dcred',
@@ -48,7 +48,7 @@ describe('a release', () => {
     assert.doesNotMatch(notes, /WARNING/);
   });
 
-  test('shows an example that the API server takes as it is', async () => {
+  test('shows an example that the API server accepts unchanged', async () => {
     const notes = await deploy(plane, 'install');
     await plane.kubectl(['wait', '--for=condition=Established', 'crd', CRD]);
     const example = /<<END\n(.*?)\n\s*END\n/s.exec(notes)?.[1] ?? '';
@@ -56,7 +56,7 @@ describe('a release', () => {
     assert.deepEqual(await names('dcred'), ['delegatedcredential.dcred.dev/web']);
   });
 
-  test('is uninstalled, and leaves nothing but the CRD and the resources', async () => {
+  test('is uninstalled, and leaves only the CRD and the resources', async () => {
     await deploy(plane, 'install');
     await plane.kubectl(['wait', '--for=condition=Established', 'crd', CRD]);
     const resource = {
@@ -78,27 +78,27 @@ describe('a release', () => {
     assert.deepEqual(left, []);
   });
 
-  test('is installed again over the CRD that an earlier one left', async () => {
+  test('is installed again over the CRD that an earlier release left', async () => {
     await deploy(plane, 'install');
     await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE]);
     await deploy(plane, 'install');
     assert.equal(await shortNames(), 'dcred');
   });
 
-  test('takes the CRD with it when told not to keep it', async () => {
+  test('removes the CRD when crds.keep is false', async () => {
     await deploy(plane, 'install', { values: { crds: { keep: false } } });
     await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE]);
     await plane.kubectl(['wait', '--for=delete', `crd/${CRD}`, '--timeout=30s']);
   });
 
-  test('that is upgraded brings its CRD along', async () => {
+  test('that is upgraded upgrades its CRD', async () => {
     await deploy(plane, 'install', { chart: older });
     assert.equal(await shortNames(), 'older');
     await deploy(plane, 'upgrade');
     assert.equal(await shortNames(), 'dcred');
   });
 
-  test('that is narrowed to namespaces loses its cluster-wide permission', async () => {
+  test('that is restricted to namespaces loses its cluster-wide permissions', async () => {
     await deploy(plane, 'install');
     assert.ok((await ours()).some((name) => name.startsWith('clusterrolebinding')));
     await deploy(plane, 'upgrade', { values: { namespaces: ['edge', 'shop'], webhook: { enabled: false } } });
@@ -109,13 +109,13 @@ describe('a release', () => {
     assert.deepEqual(await names('roles', '-n', 'edge'), ['role.rbac.authorization.k8s.io/dcred-operator']);
   });
 
-  test('warns of replicas that would all do the same work', async () => {
+  test('warns about replicas without leader election', async () => {
     const notes = await deploy(plane, 'install', { values: { replicas: 2, leaderElection: { enabled: false } } });
     assert.match(notes, /WARNING: 2 replicas without leader election/);
   });
 });
 
-/** The chart as an earlier version might have been: its CRD has another short name. */
+/** The chart as an earlier version: its CRD has a different short name. */
 async function olderChart(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'dcred-chart-'));
   await cp(CHART, folder, { recursive: true });

@@ -10,7 +10,7 @@ import { endChild, eventually, tryRun } from '../../testing/support/processes.ts
 import { NAMESPACE, operatorOf, pick, ROOT, render, type Values } from './chart.ts';
 import { createRestrictedNamespaces, deploy } from './cluster.ts';
 
-/** What `helm test` runs, run here: no node is there to run the pod. */
+/** The command of `helm test`, run here because there is no node to run its pod. */
 async function runHelmTest(env: Readonly<Record<string, string>>, values: Values = {}) {
   const { command, args } = pick(await render(values), 'Pod')['spec'].containers[0];
   const [, ...options]: readonly string[] = command;
@@ -19,7 +19,7 @@ async function runHelmTest(env: Readonly<Record<string, string>>, values: Values
   });
 }
 
-/** Stands for something else that listens where the operator should. A fake. */
+/** A fake: another server on the operator's port. */
 async function withServer<T>(body: string, use: (url: string) => Promise<T>): Promise<T> {
   const server = createServer((_, response) => response.end(body));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -30,7 +30,7 @@ async function withServer<T>(body: string, use: (url: string) => Promise<T>): Pr
   }
 }
 
-describe('the operator, as the chart starts it and with what the chart lets it do,', () => {
+describe('the operator, with the arguments and the permissions of the chart,', () => {
   let plane: ControlPlane;
 
   before(async () => {
@@ -42,9 +42,9 @@ describe('the operator, as the chart starts it and with what the chart lets it d
   for (const [name, values] of Object.entries<Values>({
     'for every namespace': {},
     'for two namespaces': { namespaces: ['edge', 'shop'] },
-    'for one, without a lease': { namespaces: ['edge'], leaderElection: { enabled: false }, replicas: 1 },
+    'for one, without leader election': { namespaces: ['edge'], leaderElection: { enabled: false }, replicas: 1 },
   })) {
-    test(`${name} becomes ready, and helm test says so`, async () => {
+    test(`${name} becomes ready, and helm test passes`, async () => {
       await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE, '--ignore-not-found']);
       await deploy(plane, 'install', { values });
       await plane.kubectl(['wait', '--for=condition=Established', 'crd', 'delegatedcredentials.dcred.dev']);
@@ -67,7 +67,7 @@ describe('the operator, as the chart starts it and with what the chart lets it d
       });
       try {
         await eventually('the operator is ready', async () => {
-          if (operator.exitCode !== null) throw new Error(`the operator ended:\n${log}`);
+          if (operator.exitCode !== null) throw new Error(`the operator exited:\n${log}`);
           const response = await fetch(`http://127.0.0.1:${health}/readyz`).catch(() => undefined);
           return response?.status === 200 ? true : undefined;
         });
@@ -84,19 +84,19 @@ describe('the operator, as the chart starts it and with what the chart lets it d
 });
 
 describe('helm test fails', () => {
-  test('when nothing answers, with where it asked', async () => {
+  test('when nothing answers, and names the URL', async () => {
     const result = await runHelmTest({ METRICS_URL: `http://127.0.0.1:${await freePort()}/metrics` });
     assert.equal(result.status, 1);
     assert.match(result.stderr, /^http:\/\/127\.0\.0\.1:\d+\/metrics: .*ECONNREFUSED/);
   });
 
-  test('when something else answers', async () => {
+  test('when a different server answers', async () => {
     const result = await withServer('up 1\n', (url) => runHelmTest({ METRICS_URL: url }));
     assert.equal(result.status, 1);
     assert.match(result.stderr, /this is not dcred/);
   });
 
-  test('when another version answers', async () => {
+  test('when a different version answers', async () => {
     const result = await withServer('dcred_build_info{version="0.0.1"} 1\n', (url) =>
       runHelmTest({ METRICS_URL: url, EXPECTED_VERSION: '0.1.0' }),
     );

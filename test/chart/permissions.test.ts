@@ -9,7 +9,7 @@ import { createRestrictedNamespaces, deploy } from './cluster.ts';
 
 const OPERATOR = { user: 'system:serviceaccount:dcred-system:dcred' };
 
-/** Everything that the operator may do in a namespace that it serves. */
+/** Everything the operator may do in a namespace that it serves. */
 const SERVED: Readonly<Record<string, readonly string[]>> = {
   'delegatedcredentials.dcred.dev': ['get', 'list', 'watch'],
   'delegatedcredentials.dcred.dev/status': ['patch'],
@@ -18,8 +18,8 @@ const SERVED: Readonly<Record<string, readonly string[]>> = {
   'events.events.k8s.io': ['create', 'patch'],
 };
 
-/** What an intruder would like to have, beside the verbs that are left out above. */
-const COVETED: readonly string[] = [
+/** Resources that an attacker would want, which the operator must not reach. */
+const SENSITIVE: readonly string[] = [
   'pods/exec',
   'pods/log',
   'pods/ephemeralcontainers',
@@ -40,7 +40,7 @@ const COVETED: readonly string[] = [
 ];
 
 function questionsAbout(namespace: string | undefined): readonly Question[] {
-  return [...Object.keys(SERVED), ...COVETED].flatMap((resource) =>
+  return [...Object.keys(SERVED), ...SENSITIVE].flatMap((resource) =>
     VERBS.map((verb) => ({ verb, resource, ...(namespace === undefined ? {} : { namespace }) })),
   );
 }
@@ -69,7 +69,7 @@ describe('permissions', () => {
       assert.deepEqual(await allowed(plane, OPERATOR, questionsAbout('other')), expected);
     });
 
-    test('cover the whole cluster, for its watches do', async () => {
+    test('cover the whole cluster, as its watches do', async () => {
       assert.deepEqual(await allowed(plane, OPERATOR, questionsAbout(undefined)), expected);
     });
   });
@@ -83,13 +83,13 @@ describe('permissions', () => {
     const read = ['get pods', 'list pods', 'watch pods'];
 
     for (const webhook of [{ gatePods: false }, { enabled: false }]) {
-      test(`let an operator read and nothing more that neither notifies nor ungates (${JSON.stringify(webhook)})`, async () => {
+      test(`are read-only without notifyPods and gatePods (${JSON.stringify(webhook)})`, async () => {
         assert.deepEqual(await onPods({ notifyPods: false, webhook }), new Set(read));
       });
     }
 
     for (const values of [{ notifyPods: false }, { webhook: { gatePods: false } }]) {
-      test(`let it patch where one of the two is on (${JSON.stringify(values)})`, async () => {
+      test(`include patch when one of the two is on (${JSON.stringify(values)})`, async () => {
         assert.deepEqual(await onPods(values), new Set([...read, 'patch pods']));
       });
     }
@@ -120,28 +120,28 @@ describe('permissions', () => {
     const count = async (questions: readonly Question[]) => (await allowed(plane, OPERATOR, questions)).size;
     before(() => install({}));
 
-    test('let it take turns in its own namespace', async () => {
+    test('allow leader election in its own namespace', async () => {
       const needed = [lease('get', NAMESPACE), lease('create', NAMESPACE, ''), lease('update', NAMESPACE)];
       assert.equal(await count(needed), 3);
     });
 
-    test("do not let it touch anyone else's", async () => {
+    test('cover no other Lease', async () => {
       assert.equal(await count(['get', 'update', 'delete'].map((verb) => lease(verb, NAMESPACE, 'someone-elses'))), 0);
       assert.equal(await count(['get', 'create', 'update'].map((verb) => lease(verb, 'other'))), 0);
     });
 
-    test('are not given when there is no election', async () => {
+    test('are not granted without leader election', async () => {
       await install({ leaderElection: { enabled: false }, replicas: 1 });
       assert.equal(await count([lease('create', NAMESPACE, ''), lease('get', NAMESPACE)]), 0);
     });
   });
 });
 
-describe('permissions of people', () => {
+describe('permissions of users', () => {
   let plane: ControlPlane;
 
   before(async () => {
-    // The controller manager is what puts aggregated roles together.
+    // The controller manager fills aggregated roles.
     plane = await startControlPlane({ controllerManager: true });
     await createRestrictedNamespaces(plane, [NAMESPACE, 'edge']);
     await deploy(plane, 'install');
@@ -154,12 +154,12 @@ describe('permissions of people', () => {
     ['edit', VERBS],
     ['admin', VERBS],
   ] as const) {
-    test(`who may ${role} a namespace are the same for its DelegatedCredentials`, async () => {
-      const user = `${role}-person`;
+    test(`with the role ${role} in a namespace extend to its DelegatedCredentials`, async () => {
+      const user = `${role}-user`;
       await plane.kubectl(['create', 'rolebinding', user, `--clusterrole=${role}`, `--user=${user}`, '-n', 'edge']);
       const about = (resource: string) => VERBS.map((verb) => ({ verb, resource, namespace: 'edge' }));
       const wanted = new Set(verbs.map((verb) => `${verb} delegatedcredentials.dcred.dev`));
-      await eventually(`the role ${role} is put together`, async () => {
+      await eventually(`the role ${role} is aggregated`, async () => {
         const found = await allowed(plane, { user }, about('delegatedcredentials.dcred.dev'));
         return isDeepStrictEqual(found, wanted) ? true : undefined;
       });

@@ -21,7 +21,7 @@ async function variable(values: Values, name: string): Promise<readonly (string 
 
 describe('every variant', () => {
   for (const [name, values] of Object.entries(VARIANTS)) {
-    test(`${name}: names fit, labels are complete, and every namespaced object says its namespace`, async () => {
+    test(`${name}: names fit, labels are complete, and every namespaced object has its namespace`, async () => {
       const clusterWide = new Set([
         'CustomResourceDefinition',
         'ClusterRole',
@@ -31,7 +31,7 @@ describe('every variant', () => {
       const seen = new Set<string>();
       for (const { kind, metadata } of await render(values)) {
         const id = `${kind}/${metadata.namespace}/${metadata.name}`;
-        assert.ok(!seen.has(id), `${id} is there twice`);
+        assert.ok(!seen.has(id), `${id} appears twice`);
         seen.add(id);
         assert.ok(metadata.name.length <= (clusterWide.has(kind) ? 253 : 63), `${id} is too long`);
         assert.equal(metadata.namespace === undefined, clusterWide.has(kind), id);
@@ -41,7 +41,7 @@ describe('every variant', () => {
       }
     });
 
-    test(`${name}: the operator knows every option it is given`, async () => {
+    test(`${name}: the operator knows every option in its arguments`, async () => {
       const args: readonly string[] = (await container(values)).args;
       assert.equal(args[0], 'operator');
       const known = new Set(Object.keys({ ...operatorCommand.options, ...COMMON_OPTIONS }));
@@ -51,7 +51,7 @@ describe('every variant', () => {
       }
     });
 
-    test(`${name}: every selector finds the pods of one Deployment and nothing else of the chart`, async () => {
+    test(`${name}: every selector matches the pods of exactly one Deployment`, async () => {
       const objects = await render(values);
       const templates: readonly Readonly<Record<string, string>>[] = deployments(objects).map(
         ({ spec }) => spec.template.metadata.labels,
@@ -76,9 +76,9 @@ describe('every variant', () => {
 
 describe('the image', () => {
   for (const [values, expected] of [
-    [{}, /^dcred\/dcred:\d+\.\d+\.\d+$/],
-    [{ image: { tag: 'v9' } }, /^dcred\/dcred:v9$/],
-    [{ image: { tag: 'v9', digest: `sha256:${'0'.repeat(64)}` } }, /^dcred\/dcred@sha256:0{64}$/],
+    [{}, /^registry\.invalid\/dcred:\d+\.\d+\.\d+$/],
+    [{ image: { tag: 'v9' } }, /^registry\.invalid\/dcred:v9$/],
+    [{ image: { tag: 'v9', digest: `sha256:${'0'.repeat(64)}` } }, /^registry\.invalid\/dcred@sha256:0{64}$/],
   ] as const) {
     test(`of ${JSON.stringify(values)} is ${expected.source}`, async () => {
       assert.match((await container(values)).image, expected);
@@ -102,18 +102,18 @@ describe("Node's heap", () => {
     });
   }
 
-  test('is left to Node when there is no memory limit', async () => {
+  test("is Node's default without a memory limit", async () => {
     assert.deepEqual(await variable({ resources: { limits: null } }, 'NODE_OPTIONS'), []);
   });
 
-  test('is left to a NODE_OPTIONS that was given', async () => {
+  test('can be overridden by NODE_OPTIONS in extraEnv', async () => {
     const extraEnv = [{ name: 'NODE_OPTIONS', value: '--max-old-space-size=99' }];
     assert.deepEqual(await variable({ extraEnv }, 'NODE_OPTIONS'), ['--max-old-space-size=99']);
   });
 });
 
 describe('namespaces', () => {
-  test('empty: one ClusterRole for the operator, bound to its account', async () => {
+  test('empty: one ClusterRole for the operator, bound to its service account', async () => {
     const objects = await render({ rbac: { aggregate: false }, webhook: { enabled: false } });
     const role = pick(objects, 'ClusterRole');
     const binding = pick(objects, 'ClusterRoleBinding');
@@ -121,7 +121,7 @@ describe('namespaces', () => {
     assert.deepEqual(binding['subjects'], [{ kind: 'ServiceAccount', name: 'dcred', namespace: NAMESPACE }]);
   });
 
-  test('named: the same rules in each of them, and no ClusterRole that the operator is bound to', async () => {
+  test('listed: the same rules in a Role in each, and no ClusterRoleBinding', async () => {
     const everywhere = pick(await render({ rbac: { aggregate: false }, webhook: { enabled: false } }), 'ClusterRole');
     const objects = await render({ namespaces: ['edge', 'shop', 'edge'], webhook: { enabled: false } });
     assert.ok(!objects.some(({ kind }) => kind === 'ClusterRoleBinding'));
@@ -137,8 +137,8 @@ describe('namespaces', () => {
     );
   });
 
-  test('named, without CRD and aggregated roles: no cluster-wide object at all', async () => {
-    const objects = await render(VARIANTS['no cluster-wide object at all']);
+  test('listed, without CRD and aggregated roles: no cluster-scoped object', async () => {
+    const objects = await render(VARIANTS['no cluster-scoped object']);
     assert.deepEqual(
       objects.filter(({ metadata }) => metadata.namespace === undefined),
       [],
@@ -146,7 +146,7 @@ describe('namespaces', () => {
   });
 });
 
-test('two releases share no cluster-wide name but that of the CRD', async () => {
+test('two releases share no cluster-scoped name except the CRD', async () => {
   const namesOf = async (release: string) =>
     (await render({}, release))
       .filter(({ metadata }) => metadata.namespace === undefined)
@@ -158,12 +158,12 @@ test('two releases share no cluster-wide name but that of the CRD', async () => 
   );
 });
 
-test('a replica that is shut down has time to give up its lease', async () => {
+test('a replica that is shut down has time to release its lease', async () => {
   const { spec } = operatorOf(await render())['spec'].template;
   assert.ok(spec.terminationGracePeriodSeconds >= 15);
 });
 
-test('the token is mounted into the operator and the webhook only', async () => {
+test('the token is mounted only into the operator and the webhook', async () => {
   const objects = await render();
   const accounts = objects.filter(({ kind }) => kind === 'ServiceAccount');
   assert.deepEqual(
@@ -177,7 +177,7 @@ test('the token is mounted into the operator and the webhook only', async () => 
   assert.equal(pick(objects, 'Pod')['spec'].automountServiceAccountToken, false);
 });
 
-test('a spread constraint without a selector is given that of the operator, and one with a selector keeps it', async () => {
+test("a spread constraint without a selector gets the Deployment's, and one with a selector keeps it", async () => {
   const constraint = { maxSkew: 2, topologyKey: 'zone', whenUnsatisfiable: 'DoNotSchedule' };
   const own = { ...constraint, labelSelector: { matchLabels: { app: 'mine' } } };
   const deployment = operatorOf(await render({ topologySpreadConstraints: [constraint, own] }));

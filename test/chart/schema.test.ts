@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { renderText, type Values } from './chart.ts';
 
-/** Wrong values, and what a person must be able to read in the answer. */
+/** Wrong values, and what the error message must contain. */
 const REFUSED: Readonly<Record<string, readonly [Values, RegExp]>> = {
   'a misspelt value': [{ replicaCount: 3 }, /replicaCount/],
   'a misspelt inner value': [{ image: { name: 'x' } }, /\/image.*name/s],
@@ -12,23 +12,20 @@ const REFUSED: Readonly<Record<string, readonly [Values, RegExp]>> = {
   'a namespace that cannot exist': [{ namespaces: ['Edge_1'] }, /\/namespaces\/0.*does not match/s],
   'an unknown log level': [{ logLevel: 'verbose' }, /\/logLevel.*'debug', 'info', 'warn', 'error'/s],
   'no workers': [{ workers: 0 }, /\/workers.*minimum/s],
-  'a tag that is none': [{ image: { tag: 'a b' } }, /\/image\/tag/],
+  'an invalid tag': [{ image: { tag: 'a b' } }, /\/image\/tag/],
   'a repository with a digest': [{ image: { repository: 'a@sha256:00' } }, /\/image\/repository/],
   'a short digest': [{ image: { digest: 'sha256:1234' } }, /\/image\/digest/],
-  'a pull policy of ones own': [{ image: { pullPolicy: 'Sometimes' } }, /\/image\/pullPolicy.*IfNotPresent/s],
-  'the port of the probes for metrics': [{ metrics: { port: 8081 } }, /\/metrics\/port/],
+  'an unknown pull policy': [{ image: { pullPolicy: 'Sometimes' } }, /\/image\/pullPolicy.*IfNotPresent/s],
+  'metrics on the port of the probes': [{ metrics: { port: 8081 } }, /\/metrics\/port/],
   'a port out of range': [{ metrics: { port: 70_000 } }, /\/metrics\/port.*65,?535/s],
   'a number as a label': [{ podLabels: { version: 1 } }, /\/podLabels\/version.*want string/s],
-  'memory that is no quantity': [{ resources: { limits: { memory: '1 GB' } } }, /\/resources\/limits\/memory/],
-  'an address that is no CIDR': [
+  'memory that is not a quantity': [{ resources: { limits: { memory: '1 GB' } } }, /\/resources\/limits\/memory/],
+  'an address that is not a CIDR': [
     { networkPolicy: { apiServerCidrs: ['10.0.0.1'] } },
     /\/networkPolicy\/apiServerCidrs/,
   ],
-  'a failure policy of ones own': [
-    { webhook: { failurePolicy: 'Retry' } },
-    /\/webhook\/failurePolicy.*'Ignore', 'Fail'/s,
-  ],
-  'a webhook that takes a minute': [{ webhook: { timeoutSeconds: 60 } }, /\/webhook\/timeoutSeconds.*maximum.*30/s],
+  'an unknown failure policy': [{ webhook: { failurePolicy: 'Retry' } }, /\/webhook\/failurePolicy.*'Ignore', 'Fail'/s],
+  'a webhook timeout of a minute': [{ webhook: { timeoutSeconds: 60 } }, /\/webhook\/timeoutSeconds.*maximum.*30/s],
   'an environment variable without a name': [{ extraEnv: [{ value: 'x' }] }, /\/extraEnv\/0.*name/s],
 };
 
@@ -40,12 +37,12 @@ describe('values.schema.json refuses', () => {
   }
 });
 
-test('a ServiceMonitor without metrics is refused with what to set', async () => {
+test('a ServiceMonitor without metrics is refused, with the value to set', async () => {
   const values = { metrics: { port: 0, serviceMonitor: { enabled: true } } };
   await assert.rejects(renderText(values), { message: /metrics\.serviceMonitor\.enabled needs metrics\.port/ });
 });
 
-test('memory in a unit that no container has is refused', async () => {
+test('memory in a unit that containers do not use is refused', async () => {
   await assert.rejects(renderText({ resources: { limits: { memory: '100m' } } }), {
     message: /resources\.limits\.memory: expected a quantity such as 256Mi/,
   });

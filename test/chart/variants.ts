@@ -1,16 +1,16 @@
 import type { Values } from './chart.ts';
 
-/** Ways to install the chart, each named for what is different. Every value of the chart is set in one of them at least. */
+/** Ways to install the chart, each named for what differs. Every value of the chart is set in at least one of them. */
 export const VARIANTS: Readonly<Record<string, Values>> = {
   'the defaults': {},
   'two namespaces only': { namespaces: ['edge', 'shop'] },
-  'no cluster-wide object at all': {
+  'no cluster-scoped object': {
     namespaces: ['edge'],
     rbac: { aggregate: false },
     crds: { install: false },
     webhook: { enabled: false },
   },
-  'a single replica without a lease': { replicas: 1, leaderElection: { enabled: false } },
+  'a single replica without leader election': { replicas: 1, leaderElection: { enabled: false } },
   'no metrics': { metrics: { port: 0 } },
   'a ServiceMonitor': {
     metrics: { port: 9090, serviceMonitor: { enabled: true, labels: { team: 'a' }, interval: '1m' } },
@@ -24,7 +24,7 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
       metricsFrom: [{ namespaceSelector: { matchLabels: { name: 'monitoring' } } }],
     },
   },
-  'roles and an account of your own': {
+  'your own roles and service accounts': {
     serviceAccount: { create: false, name: 'mine' },
     rbac: { create: false },
     webhook: { serviceAccountName: 'theirs' },

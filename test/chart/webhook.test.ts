@@ -17,7 +17,7 @@ async function configuration(values: object = {}): Promise<Manifest['webhooks'][
 
 describe('the webhook', () => {
   for (const [name, values] of Object.entries(VARIANTS)) {
-    test(`${name}: knows every option it is given, or is not there`, async () => {
+    test(`${name}: knows every option in its arguments, or is not installed`, async () => {
       const objects = await render(values);
       if (Reflect.get((values['webhook'] as object | undefined) ?? {}, 'enabled') === false) {
         assert.deepEqual(
@@ -32,21 +32,21 @@ describe('the webhook', () => {
       for (const arg of args.slice(1)) assert.ok(known.has(/^--([a-z-]+)=/.exec(arg)?.[1] ?? ''), arg);
     });
 
-    test(`${name}: Service, Secret and configuration are those that it is told of`, async () => {
+    test(`${name}: Service, Secret and configuration match its arguments`, async () => {
       const objects = await render(values);
       if (!objects.some(({ kind }) => kind === 'MutatingWebhookConfiguration')) return;
       const { args } = deploymentOf(objects, 'webhook')['spec'].template.spec.containers[0];
-      const told = (option: string) => args.find((arg: string) => arg.startsWith(`--${option}=`))?.split('=')[1];
+      const argument = (option: string) => args.find((arg: string) => arg.startsWith(`--${option}=`))?.split('=')[1];
       const { metadata, webhooks } = pick(objects, 'MutatingWebhookConfiguration');
-      assert.equal(told('webhook-configuration'), metadata.name);
+      assert.equal(argument('webhook-configuration'), metadata.name);
       const { namespace, path, name: service } = webhooks[0].clientConfig.service;
-      assert.deepEqual([told('service-name'), told('namespace'), path], [service, namespace, ADMISSION_PATH]);
+      assert.deepEqual([argument('service-name'), argument('namespace'), path], [service, namespace, ADMISSION_PATH]);
       assert.ok(pick(objects, 'Service', service));
-      assert.equal(pick(objects, 'Secret', told('cert-secret'))['type'], 'dcred.dev/webhook-certificate');
+      assert.equal(pick(objects, 'Secret', argument('cert-secret'))['type'], 'dcred.dev/webhook-certificate');
     });
   }
 
-  test('is asked about new pods with the label, and about nothing else', async () => {
+  test('receives new pods with the label, and nothing else', async () => {
     const { objectSelector, rules } = await configuration();
     assert.deepEqual(objectSelector, { matchExpressions: [{ key: 'dcred.dev/inject', operator: 'Exists' }] });
     assert.deepEqual(rules, [
@@ -54,7 +54,7 @@ describe('the webhook', () => {
     ]);
   });
 
-  test('never stands in the way of the cluster or of itself', async () => {
+  test('never blocks the pods of the cluster or of dcred', async () => {
     const { failurePolicy, namespaceSelector } = await configuration();
     assert.equal(failurePolicy, 'Ignore');
     const [excluded] = namespaceSelector.matchExpressions;
@@ -65,12 +65,12 @@ describe('the webhook', () => {
     });
   });
 
-  test('serves the namespaces that the operator serves', async () => {
+  test('serves the same namespaces as the operator', async () => {
     const { namespaceSelector } = await configuration({ namespaces: ['edge', 'shop', 'edge'] });
     assert.deepEqual(namespaceSelector.matchExpressions[1].values, ['edge', 'shop']);
   });
 
-  test('writes its bundle itself: the chart has none, so that no upgrade takes it away', async () => {
+  test('writes its CA bundle itself: the chart has none, so an upgrade does not remove it', async () => {
     assert.equal((await configuration()).clientConfig.caBundle, undefined);
   });
 });
@@ -89,7 +89,7 @@ describe('a release with the webhook', () => {
   const about = (resource: string, name: string, namespace?: string): readonly Question[] =>
     VERBS.map((verb) => ({ verb, resource, name, ...(namespace === undefined ? {} : { namespace }) }));
 
-  test('may read and renew its one Secret, and look after its one configuration', async () => {
+  test('may watch and update its Secret, and watch and patch its configuration', async () => {
     assert.deepEqual(
       await allowed(plane, WEBHOOK, about('secrets', 'dcred-webhook-cert', NAMESPACE)),
       new Set(['list secrets', 'watch secrets', 'update secrets']),
@@ -113,7 +113,7 @@ describe('a release with the webhook', () => {
     assert.deepEqual(await allowed(plane, WEBHOOK, questions), new Set());
   });
 
-  test('keeps bundle and certificate through an upgrade', async () => {
+  test('keeps bundle and certificate across an upgrade', async () => {
     const target = ['mutatingwebhookconfiguration', 'dcred.dcred-system'];
     const caBundle = Buffer.from(plane.certificateAuthority).toString('base64');
     const object = {

@@ -1,4 +1,4 @@
-/** The example's server, compiled with the flags of its Dockerfile, serves what dcred issues to NSS, and each new one. */
+/** The example's server, compiled with the flags of its Dockerfile, serves issued credentials to NSS, and each new one. */
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ const run = promisify(execFile);
 const peers = await findPeers();
 const ca = authority();
 
-/** As the Dockerfile does it, but for where the files lie. */
+/** Runs the Dockerfile's command, with other paths. */
 async function compile(): Promise<string> {
   const dockerfile = await read('examples/boringssl/Dockerfile');
   const command = /&& (gcc [\s\S]*?)\n\n/.exec(dockerfile)?.[1]?.replaceAll(/\\\n/g, ' ') ?? '';
@@ -63,7 +63,7 @@ async function start(t: TestContext, mount: Mount): Promise<Server> {
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const nextLine = async () => {
     const { done, value } = await lines.next();
-    assert.notEqual(done, true, 'the server has ended');
+    assert.notEqual(done, true, 'the server has exited');
     return value as string;
   };
   assert.match(await nextLine(), /^loaded \.\.\d{4}_/);
@@ -83,14 +83,14 @@ describe('the BoringSSL example', { skip: peers.available ? false : peers.reason
     assert.ok(first.connected && first.receivedCredential, first.output);
     assert.equal(await server.nextLine(), 'delegated');
 
-    const generation = await mount.put(await credential({}, delegation));
+    const version = await mount.put(await credential({}, delegation));
     const second = await connect();
     assert.ok(second.connected && second.receivedCredential, second.output);
-    assert.equal(await server.nextLine(), `loaded ${generation}`);
+    assert.equal(await server.nextLine(), `loaded ${version}`);
     assert.equal(await server.nextLine(), 'delegated');
   });
 
-  test('keeps what it has when the new files cannot be loaded', async (t) => {
+  test('keeps its credential when the new files cannot be loaded', async (t) => {
     const delegation = delegationOf();
     const mount = await emptyMount(t);
     await mount.put(await credential({}, delegation));
@@ -98,14 +98,14 @@ describe('the BoringSSL example', { skip: peers.available ? false : peers.reason
     const server = await start(t, mount);
     const other = await credential({}, delegation);
     const mixed = new Map([...(await credential({}, delegation)), ['dc.key', other.get('dc.key') ?? '']]);
-    const generation = await mount.put(mixed);
+    const version = await mount.put(mixed);
     const outcome = await client.connect({ port: server.port, name: 'web.example' });
     assert.ok(outcome.connected && outcome.receivedCredential, outcome.output);
-    assert.equal(await server.nextLine(), `cannot load ${generation}`);
+    assert.equal(await server.nextLine(), `cannot load ${version}`);
     assert.equal(await server.nextLine(), 'delegated');
   });
 
-  test('refuses clients without support, for the leaf has no key here', async (t) => {
+  test("refuses clients without support, because it does not have the leaf's key", async (t) => {
     const mount = await emptyMount(t);
     await mount.put(await credential({}, delegationOf()));
     await using client = await createNssClient(ca.certificatePem);

@@ -1,4 +1,4 @@
-/** Every example, applied to a real API server with the webhook and the operator beside it. */
+/** Every example, applied to a real API server with webhook and operator running. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { parseReload } from '../../src/api/reload-spec.ts';
@@ -38,7 +38,7 @@ before(async () => {
 });
 after(() => scenario?.[Symbol.asyncDispose]());
 
-/** As strict as kubectl can be: unknown fields and warnings, PodSecurity's among them, are errors. */
+/** As strict as kubectl can be: unknown fields and warnings, including PodSecurity's, are errors. */
 async function apply(namespace: string, input: string, ...more: readonly string[]): Promise<void> {
   const strict = ['--server-side', '--validate=strict', '--warnings-as-errors'];
   await cluster.plane.kubectl(['apply', ...strict, ...more, '-n', namespace, '-f', '-'], { input });
@@ -66,13 +66,13 @@ function workloadsOf(objects: readonly Manifest[]): readonly Workload[] {
     }));
 }
 
-function askedBy({ annotations, labels }: Workload): readonly string[] {
+function requestedBy({ annotations, labels }: Workload): readonly string[] {
   return [labels[LABEL], ...(annotations[LABEL] ?? '').split(',')].filter(
     (name) => name !== undefined && name !== '',
   ) as string[];
 }
 
-/** A namespace that takes `restricted` pods only, with the certificates that the example's resources name. */
+/** A namespace that enforces `restricted`, with the certificates that the example's resources name. */
 async function namespaceFor(objects: readonly Manifest[], name: string): Promise<string> {
   await createRestrictedNamespaces(cluster.plane, [name]);
   for (const { spec } of resourcesOf(objects)) {
@@ -102,21 +102,21 @@ function assertInjected(pod: Pod, resources: readonly string[]): void {
 function assertAgent(pod: Pod, reload: string | undefined): void {
   const agent = pod.spec.initContainers?.find(({ name }) => name === 'dcred-agent');
   if (reload === undefined) {
-    assert.equal(agent, undefined, 'nobody asked for an agent');
+    assert.equal(agent, undefined, 'no agent was requested');
     return;
   }
   assert.equal(agent?.restartPolicy, 'Always');
-  assert.ok(agent.args?.includes(`--reload=${reload}`), `told by ${reload}`);
+  assert.ok(agent.args?.includes(`--reload=${reload}`), `reloads with ${reload}`);
 }
 
-async function judge(example: Example, position: number): Promise<void> {
+async function assertWorks(example: Example, position: number): Promise<void> {
   const text = await example.render();
   const objects = await manifests(text);
   const namespace = await namespaceFor(objects, `example-${position}`);
   await apply(namespace, text, '--dry-run=server');
   await apply(namespace, text);
-  const workloads = workloadsOf(objects).filter((one) => askedBy(one).length > 0);
-  const expected = workloads.reduce((sum, one) => sum + one.replicas * askedBy(one).length, 0);
+  const workloads = workloadsOf(objects).filter((one) => requestedBy(one).length > 0);
+  const expected = workloads.reduce((sum, one) => sum + one.replicas * requestedBy(one).length, 0);
   const secrets = await cluster.untilSecrets(namespace, expected);
   const keys = new Set(secrets.map((secret: Secret) => assertServes(secret).publicKey));
   assert.equal(keys.size, expected, 'no two pods share a key');
@@ -125,9 +125,9 @@ async function judge(example: Example, position: number): Promise<void> {
   const pods = await podsOf(namespace);
   for (const workload of workloads) {
     const own = pods.filter(({ metadata }) => metadata.name?.startsWith(`${workload.name}-`));
-    assert.equal(own.length, workload.replicas, 'PodSecurity let all of them in');
+    assert.equal(own.length, workload.replicas, 'PodSecurity admitted all of them');
     for (const pod of own) {
-      assertInjected(pod, askedBy(workload));
+      assertInjected(pod, requestedBy(workload));
       assertAgent(pod, workload.annotations[RELOAD]);
     }
   }
@@ -135,16 +135,16 @@ async function judge(example: Example, position: number): Promise<void> {
 
 describe('on a real API server', { concurrency: 4 }, () => {
   for (const [position, example] of all.entries()) {
-    test(`${example.name}: accepted without a warning, and every pod that asks holds a credential`, () =>
-      judge(example, position));
+    test(`${example.name}: accepted without a warning, and every pod that requests a credential has one`, () =>
+      assertWorks(example, position));
   }
 });
 
-describe('what the above would have found', () => {
+describe('the checks above detect', () => {
   const strip = (text: string) => text.replace('allowPrivilegeEscalation: false', 'allowPrivilegeEscalation: true');
   const misspell = (text: string) => text.replace('certificateRef:', 'certificateReference:');
 
-  test('a pod that is less than restricted', async () => {
+  test('a pod that violates restricted', async () => {
     await createRestrictedNamespaces(cluster.plane, ['less']);
     const applied = apply('less', strip(await read('examples/web.yaml')), '--dry-run=server');
     await assert.rejects(applied, {
@@ -152,7 +152,7 @@ describe('what the above would have found', () => {
     });
   });
 
-  test('a field that the resource does not have', async () => {
+  test('an unknown field in the resource', async () => {
     await createRestrictedNamespaces(cluster.plane, ['misspelt']);
     const applied = apply('misspelt', misspell(await read('examples/web.yaml')), '--dry-run=server');
     await assert.rejects(applied, { message: /certificateReference/ });
@@ -161,21 +161,21 @@ describe('what the above would have found', () => {
 
 describe('each example', () => {
   for (const { name, render } of all) {
-    test(`${name}: what its pods ask for is in it`, async () => {
+    test(`${name}: contains the resources that its pods request`, async () => {
       const objects = await manifests(await render());
       const offered = resourcesOf(objects).map(({ metadata }) => metadata.name);
-      const asked = workloadsOf(objects).flatMap(askedBy);
-      assert.deepEqual([...new Set(asked)].sort(), [...offered].sort());
+      const requested = workloadsOf(objects).flatMap(requestedBy);
+      assert.deepEqual([...new Set(requested)].sort(), [...offered].sort());
       for (const { spec } of resourcesOf(objects)) assert.equal(spec.podSelector, undefined, 'the label selects');
     });
 
-    test(`${name}: the agent understands how its servers are told`, async () => {
+    test(`${name}: its reload annotations are valid`, async () => {
       const told = workloadsOf(await manifests(await render())).flatMap(({ annotations }) => annotations[RELOAD] ?? []);
       for (const reload of told) assert.doesNotThrow(() => parseReload(reload));
     });
   }
 
-  test('the parts that are not applied as they are belong to one that is', async () => {
+  test('every file that is not applied on its own is part of one that is', async () => {
     const names = all.map(({ name }) => name);
     for (const name of [
       'examples/web.yaml',
@@ -191,7 +191,7 @@ describe('each example', () => {
 });
 
 describe('the ingress controller', () => {
-  test('differs by one label from what its vendor ships', async () => {
+  test('differs from what its vendor ships by one label', async () => {
     const [shipped] = workloadsOf(
       await manifests(await read('examples/ingress-controller/controller/deployment.yaml')),
     );
@@ -202,11 +202,11 @@ describe('the ingress controller', () => {
 });
 
 describe('the Kustomize component', () => {
-  test('labels what terminates TLS, and leaves the worker alone', async () => {
+  test('labels what terminates TLS, and does not change the worker', async () => {
     const overlay = all.find(({ name }) => name === 'examples/kustomize');
     const workloads = workloadsOf(await manifests((await overlay?.render()) ?? ''));
     assert.deepEqual(
-      workloads.map((one) => [one.name, askedBy(one)]),
+      workloads.map((one) => [one.name, requestedBy(one)]),
       [
         ['shop', ['shop']],
         ['worker', []],
@@ -217,9 +217,9 @@ describe('the Kustomize component', () => {
 
 describe('paths', () => {
   for (const { name, render } of all) {
-    test(`${name}: every path below the mount is a file of an issued Secret`, async () => {
+    test(`${name}: every path below the mount is a key of an issued Secret`, async () => {
       const objects = await manifests(await render());
-      const asked = new Set(workloadsOf(objects).flatMap(askedBy));
+      const asked = new Set(workloadsOf(objects).flatMap(requestedBy));
       const text = JSON.stringify(objects);
       for (const [path, resource = '', file] of text.matchAll(
         /\/var\/run\/secrets\/dcred\.dev\/([\w-]+)(?:\/([\w.]+))?/g,

@@ -1,4 +1,4 @@
-/** The examples, found and rendered as a reader would. */
+/** Finds the examples and renders them as a reader would. */
 import { existsSync } from 'node:fs';
 import { glob, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -7,16 +7,16 @@ import { ensureBinaries } from '../../testing/controlplane/binaries.ts';
 import { run } from '../../testing/support/processes.ts';
 import { type Manifest, ROOT } from '../chart/chart.ts';
 
-/** What is applied at a time. */
+/** One unit that is applied. */
 export interface Example {
-  /** As the README names it: a path from the project's root, and what is special. */
+  /** A path from the project's root, and what is special about it. */
   readonly name: string;
   readonly render: () => Promise<string>;
 }
 
 const SHOP = 'examples/helm/shop';
 
-/** A chart has no one result: with the values that its README shows, and with those of a chart that knows nothing of dcred. */
+/** A chart is rendered twice: with the values that its README shows, and as a chart that does not know dcred. */
 const CHARTS: readonly Example[] = [
   {
     name: `${SHOP}, with its own resource`,
@@ -30,7 +30,7 @@ const CHARTS: readonly Example[] = [
   },
 ];
 
-/** All of them: every Kustomization, the charts, and every YAML file that belongs to neither. */
+/** Every Kustomization, the charts, and every YAML file that belongs to neither. */
 export async function examples(): Promise<readonly Example[]> {
   const plain: Example[] = [];
   const kustomizations: Example[] = [];

@@ -1,6 +1,6 @@
 /**
- * The nginx configurations. Tongsuo is in no package archive that a test could ask, so its own commands are checked for form; all
- * else is run: by Debian's nginx, on OpenSSL, with the delegation certificate there and its key nowhere.
+ * The nginx configurations. No package archive has Tongsuo, so its own commands are checked only for form. Everything else runs in
+ * Debian's nginx, on OpenSSL, with the delegation certificate but without its key.
  */
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
@@ -23,8 +23,8 @@ type Server = (typeof SERVERS)[number];
 
 const missing = await nginxMissing();
 
-test('nginx is at hand', { skip: process.env['CI'] === 'true' ? false : (missing ?? false) }, () => {
-  assert.equal(missing, undefined, 'in CI it must be there');
+test('nginx is installed', { skip: process.env['CI'] === 'true' ? false : (missing ?? false) }, () => {
+  assert.equal(missing, undefined, 'CI must have it');
 });
 
 function blocks(configuration: string): readonly string[] {
@@ -50,10 +50,10 @@ async function deploymentIn(folder: string): Promise<Manifest> {
   return found;
 }
 
-/** The key pair that the README has its reader make for clients without support. */
+/** The key pair for clients without support, created with the README's command. */
 async function fallback(folder: string, pod: Pod) {
   const command = commands(await read(`${folder}/README.md`)).find((line) => line.includes('fallback.key')) ?? '';
-  assert.match(command, /^openssl req /, 'the README says how the fallback certificate is made');
+  assert.match(command, /^openssl req /, 'the README says how to create the fallback certificate');
   await run('openssl', words(command).slice(1), { cwd: pod.directory });
   return {
     certificate: await readFile(join(pod.directory, 'fallback.crt'), 'utf8'),
@@ -107,7 +107,7 @@ for (const server of SERVERS) {
       );
     });
 
-    test('names no path that the pod does not have', async () => {
+    test('names only paths that exist in the pod', async () => {
       const { spec } = (await deploymentIn(folder))['spec'].template;
       const volumes = new Map<string, Record<string, unknown>>(
         spec.volumes.map((volume: { name: string }) => [volume.name, volume]),
@@ -128,7 +128,7 @@ for (const server of SERVERS) {
       }
     });
 
-    test("has the leaf's key nowhere: neither a file nor a Secret of the pod", async () => {
+    test("has the leaf's key in no file and no Secret of the pod", async () => {
       const { spec } = (await deploymentIn(folder))['spec'].template;
       const secrets = spec.volumes.flatMap(
         (volume: { secret?: { secretName: string } }) => volume.secret?.secretName ?? [],
@@ -142,7 +142,7 @@ for (const server of SERVERS) {
       );
     });
 
-    test('is run by the command of the Deployment, from the file that the ConfigMap holds', async () => {
+    test("is the ConfigMap's file that the Deployment's command loads", async () => {
       const [container] = (await deploymentIn(folder))['spec'].template.spec.containers;
       const { mountPath } = container.volumeMounts.find(({ name }: { name: string }) => name === 'configuration');
       assert.equal(container.command.at(-1), `${mountPath}/nginx.conf`);
@@ -151,25 +151,25 @@ for (const server of SERVERS) {
   });
 
   describe(`${folder}/nginx.conf with Debian's nginx`, { skip: missing ?? false }, () => {
-    test('is accepted, but for what only Tongsuo knows', async (t) => {
+    test("is accepted without Tongsuo's commands", async (t) => {
       const { file, pod } = await podOf(t, server);
       const { status, stderr } = await pod.check(file);
       assert.equal(status, 0, stderr);
       assert.doesNotMatch(stderr, /\[(warn|emerg|alert|crit|error)\]/);
     });
 
-    test('what was taken out is what Tongsuo adds: OpenSSL does not know it', async (t) => {
+    test('contains commands that OpenSSL does not know: those of Tongsuo', async (t) => {
       const { pod } = await podOf(t, server);
       const configuration = await read(`${folder}/nginx.conf`);
       assert.doesNotMatch(withoutTongsuo(configuration), /ssl_conf_command (DC|Enable)/);
-      // Two spaces, so that it is not taken out.
+      // Two spaces, so that it is not removed.
       const file = await pod.configure(configuration.replaceAll('ssl_conf_command DC ', 'ssl_conf_command  DC '));
       const { status, stderr } = await pod.check(file);
       assert.equal(status, 1);
       assert.match(stderr, /SSL_CONF_cmd\("DC".*unknown cmd name/s);
     });
 
-    test('clients without support get the fallback certificate, in TLS 1.2 and in TLS 1.3', async (t) => {
+    test('serves the fallback certificate to clients without support, in TLS 1.2 and TLS 1.3', async (t) => {
       const { certificate, file, pod } = await podOf(t, server);
       await pod.start(t, file);
       for (const name of names) {
@@ -181,7 +181,7 @@ for (const server of SERVERS) {
       }
     });
 
-    test('nobody is served with the leaf itself, for its key is not there', async (t) => {
+    test('serves the leaf itself to nobody, because its key is not in the pod', async (t) => {
       const { file, pod } = await podOf(t, server);
       await pod.start(t, file);
       const outcome = await handshake(pod, names[0], '-tls1_3', '-sigalgs', 'ecdsa_secp256r1_sha256');
@@ -191,7 +191,7 @@ for (const server of SERVERS) {
 }
 
 describe('a fallback certificate with an ECDSA key', { skip: missing ?? false }, () => {
-  test('is displaced by the leaf, and then nobody without support is served: hence RSA', async (t) => {
+  test('is replaced by the leaf, so clients without support are not served: that is why it is RSA', async (t) => {
     const [server] = SERVERS;
     const { file, pod } = await podOf(t, server);
     const made = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-keyout', 'etc/fallback/tls.key'];

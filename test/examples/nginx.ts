@@ -1,4 +1,4 @@
-/** Debian's nginx on an example's configuration: what is Tongsuo's is taken out, all else stays. */
+/** Debian's nginx with an example's configuration, without the commands that only Tongsuo knows. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
@@ -14,7 +14,7 @@ const TONGSUO_ONLY = /^\s*ssl_conf_command (?:DC|DCKey|Enable_sign_by_dc) [^;]+;
 
 const NEEDS = { needs: ['nginx', 'openssl'], packages: ['nginx', 'openssl'] };
 
-/** Why there is no nginx here; undefined: there is. */
+/** Why nginx is missing; undefined when it is installed. */
 export async function nginxMissing(): Promise<string | undefined> {
   return await ensurePackages(NEEDS);
 }
@@ -23,7 +23,7 @@ export function withoutTongsuo(configuration: string): string {
   return configuration.replaceAll(TONGSUO_ONLY, '');
 }
 
-/** The directories of a pod, in a folder of the test's own. */
+/** A pod's directories, below a temporary folder. */
 export class Pod {
   readonly directory: string;
   readonly port: number;
@@ -40,7 +40,7 @@ export class Pod {
     return new Pod(directory, await freePort());
   }
 
-  /** Files by the absolute paths that they have in a pod. */
+  /** Writes files, keyed by their absolute paths in the pod. */
   async write(files: ReadonlyMap<string, string | Uint8Array>): Promise<void> {
     for (const [path, content] of files) {
       const place = join(this.directory, path);
@@ -49,7 +49,7 @@ export class Pod {
     }
   }
 
-  /** Writes the configuration, its paths moved below this folder; resolves with its own. */
+  /** Writes the configuration with its paths moved below this folder; resolves with the path of the file. */
   async configure(configuration: string): Promise<string> {
     const moved = withoutTongsuo(configuration)
       .replaceAll(

@@ -6,7 +6,7 @@ import { ROOT } from '../chart/chart.ts';
 import { files, read } from './examples.ts';
 import { commands, projectPaths } from './readme.ts';
 
-test('a command is read whole: continued lines are joined, a comment is left out', () => {
+test('a command is read whole: continued lines are joined and comments removed', () => {
   const markdown = ['Text.', '', '    openssl req \\', '      -x509', '    kubectl get pods   # all of them', ''].join(
     '\n',
   );
@@ -27,7 +27,7 @@ for (const readme of readmes) {
   describe(readme, async () => {
     const text = await read(readme);
 
-    test('names only files that there are', () => {
+    test('names only files that exist', () => {
       const named = commands(text).flatMap(projectPaths);
       const linked = [...text.matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)].map(([, path = '']) =>
         join(dirname(readme), path),

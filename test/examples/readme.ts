@@ -1,6 +1,6 @@
-/** What the examples' READMEs tell their reader to type: blocks that are indented by four columns. */
+/** The commands in the examples' READMEs: blocks indented by four columns. */
 
-/** Each command whole, with its continuation lines joined and without its comment. */
+/** Each command, with its continuation lines joined and its comment removed. */
 export function commands(markdown: string): readonly string[] {
   const lines = markdown.split('\n').flatMap((line) => (line.startsWith('    ') ? [line.trim()] : []));
   return lines
@@ -16,7 +16,7 @@ export function projectPaths(command: string): readonly string[] {
   return command.match(/\b(?:examples|charts|test)\/[\w./-]*/g) ?? [];
 }
 
-/** The words of a simple command, as a shell would see them. */
+/** The words of a simple command, split as a shell would. */
 export function words(command: string): readonly string[] {
   return (command.match(/'[^']*'|\S+/g) ?? []).map((word) => word.replace(/^'(.*)'$/, '$1'));
 }

@@ -9,13 +9,13 @@ import { defaultImageName, image, withParents } from '../../scripts/image.ts';
 import { tar } from '../../scripts/tar.ts';
 import { run } from '../../testing/support/processes.ts';
 
-/** Stands for dist/dcred.js, and says who it is. */
+/** A fake dist/dcred.js that prints how it was started. */
 const BUNDLE = Buffer.from(
   'console.log(JSON.stringify({ uid: process.getuid(), args: process.argv.slice(2), node: process.version }));\n',
 );
 
 describe('tar', () => {
-  test('writes what tar reads back, whatever the content', async () => {
+  test('writes archives that tar extracts, whatever the content', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'dcred-tar-'));
     try {
       const content = fc.uint8Array({ maxLength: 2_000 });
@@ -38,11 +38,11 @@ describe('tar', () => {
     }
   });
 
-  test('refuses a path that its header has no room for', () => {
+  test('refuses a path that is too long for the header', () => {
     assert.throws(() => tar([{ type: 'directory', path: 'x'.repeat(100) }]), { message: /at most 100 bytes/ });
   });
 
-  test('is given every folder above a file, once, the outermost first', () => {
+  test('gets every parent directory once, the outermost first', () => {
     const file = (path: string) => ({ type: 'file', path, content: BUNDLE }) as const;
     const paths = withParents([file('a/b/c'), file('a/d'), { type: 'directory', path: 'a/b', mode: 0o700 }]).map(
       ({ path }) => path,
@@ -51,7 +51,7 @@ describe('tar', () => {
   });
 });
 
-describe('the image', { skip: process.platform === 'linux' ? false : 'an image is made of a Node for Linux' }, () => {
+describe('the image', { skip: process.platform === 'linux' ? false : 'an image needs Node for Linux' }, () => {
   let folder: string;
   let archive: Buffer;
   let config: {
@@ -70,12 +70,12 @@ describe('the image', { skip: process.platform === 'linux' ? false : 'an image i
   });
   after(() => rm(folder, { recursive: true, force: true }));
 
-  test("has the name that the chart's pods ask for", async () => {
+  test("has the name of the chart's default image, which no registry can serve", async () => {
     assert.deepEqual(manifest.RepoTags, [await defaultImageName()]);
-    assert.match(manifest.RepoTags[0] ?? '', /^dcred\/dcred:\d+\.\d+\.\d+$/);
+    assert.match(manifest.RepoTags[0] ?? '', /^registry\.invalid\/dcred:\d+\.\d+\.\d+$/);
   });
 
-  test('names its layers by what is in them', async () => {
+  test('names its layers by their SHA-256', async () => {
     const digests = await Promise.all(
       manifest.Layers.map(async (path) =>
         createHash('sha256')
@@ -89,19 +89,19 @@ describe('the image', { skip: process.platform === 'linux' ? false : 'an image i
     );
   });
 
-  test('is run by a user without rights, with the command of the Dockerfile', async () => {
+  test('has the user and the command of the Dockerfile', async () => {
     const dockerfile = await readFile(join(import.meta.dirname, '..', '..', 'Dockerfile'), 'utf8');
     assert.equal(config.config.User, /^USER (.*)$/m.exec(dockerfile)?.[1]);
     assert.deepEqual(config.config.Entrypoint, JSON.parse(/^ENTRYPOINT (.*)$/m.exec(dockerfile)?.[1] ?? ''));
     assert.deepEqual(config.config.Cmd, JSON.parse(/^CMD (.*)$/m.exec(dockerfile)?.[1] ?? ''));
   });
 
-  test('is the same, byte for byte, when it is made again', async () => {
+  test('is byte for byte the same when built again', async () => {
     assert.ok(archive.equals(await image(BUNDLE)));
   });
 
-  test('holds all that its Node needs', {
-    skip: process.getuid?.() === 0 ? false : 'needs root, to run in a root folder of its own',
+  test('contains everything that Node needs', {
+    skip: process.getuid?.() === 0 ? false : 'needs root, for chroot',
   }, async () => {
     const root = join(folder, 'root');
     await mkdir(root);
