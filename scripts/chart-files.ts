@@ -1,4 +1,4 @@
-/** What of the chart is generated: its README, and its copy of the CustomResourceDefinition. */
+/** The generated files of the chart: its README, and its copy of the CustomResourceDefinition. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { load } from 'js-yaml';
@@ -6,7 +6,7 @@ import { type ChartFile, chartReadme } from './chart-readme.ts';
 
 const CHART = 'charts/dcred';
 
-/** Paths from the project's root, and what the files should hold. `crd` is the CRD as YAML. */
+/** Paths from the project's root, and the content that each file should have. `crd` is the CRD as YAML. */
 export async function chartFiles(
   root: string,
   crd: string,
@@ -14,7 +14,7 @@ export async function chartFiles(
   const read = (name: string) => readFile(join(root, CHART, name), 'utf8');
   const [chart, source] = await Promise.all([read('Chart.yaml'), read('values.yaml')]);
   return [
-    // Helm reads nothing outside of the chart's folder, so the chart needs a copy of its own.
+    // Helm reads nothing outside the chart's folder, so the chart needs its own copy.
     { path: `${CHART}/files/crds/dcred.dev_delegatedcredentials.yaml`, content: crd },
     {
       path: `${CHART}/README.md`,

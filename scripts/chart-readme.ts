@@ -1,6 +1,6 @@
-/** Makes the chart's README from the comments in its values.yaml, so that there is one place to write about a value. */
+/** Generates the chart's README from the comments in its values.yaml, so that each value is documented in one place. */
 
-/** What is told of Chart.yaml. */
+/** The fields of Chart.yaml that the README uses. */
 export interface ChartFile {
   readonly name: string;
   readonly description: string;
@@ -16,7 +16,7 @@ interface DocumentedValue {
   readonly default: string;
 }
 
-/** A value without a description is an error: nobody could know what it is for. */
+/** A value without a description is an error. */
 export class UndocumentedValueError extends Error {
   readonly code = 'UNDOCUMENTED_VALUE';
   override readonly name = 'UndocumentedValueError';
@@ -96,18 +96,17 @@ ${chart.description}. Kubernetes ${chart.kubeVersion.replace('-0', '')}.
     helm test dcred --namespace dcred-system
     helm upgrade dcred charts/dcred --namespace dcred-system
 
-To serve two namespaces only, with no permission beyond them:
+To serve only two namespaces, with no permission in any other:
 
     helm install dcred charts/dcred --namespace dcred-system --create-namespace --set 'namespaces={edge,shop}'
 
-The CustomResourceDefinition is upgraded with the release and stays when the release is uninstalled, with every
-DelegatedCredential; the issued Secrets stay with their pods. Installing again under the same release name and namespace takes
-it up again; under another name add \`--take-ownership\`. To remove it for good:
+The CustomResourceDefinition is upgraded with the release. Uninstalling the release keeps it, with every DelegatedCredential; the
+issued Secrets stay as long as their pods. A new install with the same release name and namespace adopts it; with another name, or
+after \`dcred crd | kubectl apply\`, add \`--take-ownership\`. To remove it for good:
 \`kubectl delete crd delegatedcredentials.dcred.dev\`.
 
-The operator's pods meet the \`restricted\` Pod Security Standard. What the operator may do, and why, is written at each rule in
-\`templates/_helpers.tpl\`. Whoever may \`view\`, \`edit\` or \`admin\` a namespace may do the same with its DelegatedCredentials.
-With \`namespaces\` set, \`rbac.aggregate=false\` and \`crds.install=false\` the release holds no cluster-wide object at all.
+All pods meet the Pod Security Standard \`restricted\`. Each rule in \`templates/_helpers.tpl\` says why the operator needs it. The roles
+\`view\`, \`edit\` and \`admin\` of a namespace extend to its DelegatedCredentials.
 `;
 }
 

@@ -1,4 +1,4 @@
-/** Writes what is generated and committed. `--check` writes nothing and fails when something is stale. */
+/** Writes the generated files that are committed. `--check` writes nothing and fails when one is stale. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { crdYaml } from '../src/api/crd-yaml.ts';
@@ -17,7 +17,7 @@ export async function generated(): Promise<readonly Generated[]> {
   return [{ path, content: crd }, ...(await chartFiles(ROOT, crd))];
 }
 
-/** The files that are not what they would be if generated now. */
+/** The files whose content differs from what would be generated now. */
 export async function stale(): Promise<readonly Generated[]> {
   const outcome: Generated[] = [];
   for (const file of await generated()) {

@@ -1,13 +1,13 @@
-/** The docker-archive format: layers, a config and a manifest in one tar; what `ctr images import` and `docker load` take. */
+/** The docker-archive format: layers, a config and a manifest in one tar. `ctr images import` and `docker load` read it. */
 import { createHash } from 'node:crypto';
 import { type TarEntry, tar } from './tar.ts';
 
 export interface ImageOptions {
-  /** With its tag: `dcred/dcred:0.1.0`. */
+  /** With its tag: `registry.invalid/dcred:0.1.0`. */
   readonly name: string;
-  /** As Go writes it: `amd64`, `arm64`. */
+  /** Go's name: `amd64`, `arm64`. */
   readonly architecture: string;
-  /** One archive a layer, the lowest first, and what made it. */
+  /** One archive per layer, the lowest first, and what created it. */
   readonly layers: readonly { readonly createdBy: string; readonly entries: readonly TarEntry[] }[];
   readonly user: string;
   readonly env: readonly string[];
@@ -16,7 +16,7 @@ export interface ImageOptions {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-/** The same options give the same bytes, so that an image can be compared with one that another machine made. */
+/** The same options give the same bytes, so that images built on different machines can be compared. */
 export function imageArchive(options: ImageOptions): Buffer {
   const layers = options.layers.map(({ createdBy, entries }) => {
     const content = tar(entries);

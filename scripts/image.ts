@@ -1,6 +1,6 @@
 /**
- * Makes `dist/image.tar` from `dist/dcred.js`: the image that the Dockerfile describes, without a registry. Its base is this
- * machine's Node and the libraries that it is linked with; nothing else is in it, no shell either.
+ * Builds `dist/image.tar` from `dist/dcred.js`: the image that the Dockerfile describes, without a registry. Its base is Node and
+ * the libraries that it is linked with. It contains nothing else: no shell, no npm.
  */
 import { execFileSync } from 'node:child_process';
 import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -11,7 +11,7 @@ import type { TarEntry } from './tar.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const USER_ID = 65_532;
-/** Go's names of Node's architectures. */
+/** Node's architectures, by Go's names. */
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 
 export class ImageError extends Error {
@@ -19,7 +19,7 @@ export class ImageError extends Error {
   override readonly name = 'ImageError';
 }
 
-/** The name of the image that the chart asks for by default. */
+/** The image name in the chart's default values. */
 export async function defaultImageName(): Promise<string> {
   const read = async (name: string) => load(await readFile(join(ROOT, 'charts', 'dcred', name), 'utf8'));
   const [chart, values] = (await Promise.all([read('Chart.yaml'), read('values.yaml')])) as [
@@ -29,12 +29,12 @@ export async function defaultImageName(): Promise<string> {
   return `${values.image.repository}:${chart.appVersion}`;
 }
 
-/** The whole archive. `bundle` is dist/dcred.js. Throws ImageError where no such image can be made. */
+/** The whole archive. `bundle` is dist/dcred.js. Throws ImageError when this machine cannot build it. */
 export async function image(bundle: Uint8Array): Promise<Buffer> {
   const architecture = ARCHITECTURES[process.arch];
   if (process.platform !== 'linux' || architecture === undefined) {
     throw new ImageError(
-      `an image needs a Node for Linux, and this is ${process.platform} on ${process.arch}: build it from the Dockerfile`,
+      `expected Node for Linux on x64 or arm64, found ${process.platform} on ${process.arch}: build the image from the Dockerfile`,
     );
   }
   const name = await defaultImageName();
@@ -73,13 +73,13 @@ async function base(): Promise<readonly TarEntry[]> {
     ...copied,
     text('etc/passwd', `root:x:0:0:root:/:/\ndcred:x:${USER_ID}:${USER_ID}:dcred:/:/\n`),
     text('etc/group', `root:x:0:\ndcred:x:${USER_ID}:\n`),
-    // The file that a container's runtime writes, then the resolver.
+    // /etc/hosts, which the container runtime writes, then DNS.
     text('etc/nsswitch.conf', 'hosts: files dns\n'),
     { type: 'directory', path: 'tmp', mode: 0o1777 },
   ];
 }
 
-/** The Node of the dev dependencies where it is there: npm's scripts run by it, and its version is pinned. */
+/** The Node of the dev dependencies, whose version is pinned; without it, the one that runs this script. */
 async function nodeBinary(): Promise<string> {
   const pinned = join(ROOT, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node');
   return access(pinned).then(
@@ -88,15 +88,16 @@ async function nodeBinary(): Promise<string> {
   );
 }
 
-/** What the dynamic linker would load, itself included; the kernel's own has no file. */
+/** The files that the dynamic linker loads, itself included. The kernel's vDSO has no file. */
 export function sharedLibraries(binary: string): readonly string[] {
   const output = execFileSync('ldd', [binary], { encoding: 'utf8' });
   const missing = /^\s*(\S+) => not found/m.exec(output);
-  if (missing !== null) throw new ImageError(`${binary} needs ${missing[1]}, which this machine does not have`);
+  if (missing !== null)
+    throw new ImageError(`${binary} needs the library ${missing[1]}, which was not found on this machine`);
   return [...output.matchAll(/(\/\S+) \(0x/g)].map(([, path = '']) => path);
 }
 
-/** Some readers of layers make a folder that is not in the archive with rights of their own choice. */
+/** Adds missing parent directories, because some readers create them with permissions of their own choice. */
 export function withParents(entries: readonly TarEntry[]): readonly TarEntry[] {
   const given = new Set(entries.map(({ path }) => path));
   const parents = new Set<string>();
@@ -110,7 +111,7 @@ export function withParents(entries: readonly TarEntry[]): readonly TarEntry[] {
 
 async function main(): Promise<void> {
   const bundle = await readFile(join(ROOT, 'dist', 'dcred.js')).catch((cause: unknown) => {
-    throw new ImageError('dist/dcred.js is not there: run "make build" first', { cause });
+    throw new ImageError('dist/dcred.js does not exist: run "make build" first', { cause });
   });
   const archive = await image(bundle);
   await mkdir(join(ROOT, 'dist'), { recursive: true });

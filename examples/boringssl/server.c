@@ -1,14 +1,13 @@
 /*
- * A small HTTPS server on BoringSSL that serves the credential of its pod, and each new one from the next connection on.
+ * A small HTTPS server on BoringSSL that serves its pod's credential, and each new one from the next connection on.
  *
- *   server DIRECTORY PORT          DIRECTORY: where dcred's Secret is mounted; PORT 0: any that is free
+ *   server DIRECTORY PORT          DIRECTORY: the mounted Secret; PORT 0: any free port
  *
- * The kubelet keeps the files of a mounted Secret in a directory of their own, to which the link ..data points, and for new ones it
- * makes a new directory and moves the link. So a changed link says that there is something new, and what is read through the
- * link's target belongs together, however long the reading takes.
+ * The kubelet puts each version of a mounted Secret into its own directory and points the link ..data at it. A changed link
+ * means a new version, and files read through the link's target belong together, however long reading takes.
  *
- * One connection at a time, for the sake of brevity. The leaf's own key is not here: clients without support for credentials are
- * refused.
+ * One connection at a time, to keep it short. The leaf's key is not here: clients without support for delegated credentials
+ * are refused.
  */
 #include <netinet/in.h>
 #include <openssl/err.h>
@@ -25,9 +24,9 @@
 
 enum { MAX_LINK = 256, MAX_PATH = 4096, MAX_CREDENTIAL = 65535, TIMEOUT_SECONDS = 5 };
 
-/* What one handshake needs, loaded from one generation of the files. */
+/* What one handshake needs, loaded from one version of the files. */
 typedef struct {
-  char generation[MAX_LINK];
+  char version[MAX_LINK];
   SSL_CTX *context;
   CRYPTO_BUFFER *credential;
   EVP_PKEY *key;
@@ -39,9 +38,9 @@ static void identity_free(Identity *identity) {
   EVP_PKEY_free(identity->key);
 }
 
-static FILE *open_file(const char *directory, const char *generation, const char *name) {
+static FILE *open_file(const char *directory, const char *version, const char *name) {
   char path[MAX_PATH];
-  snprintf(path, sizeof path, "%s/%s/%s", directory, generation, name);
+  snprintf(path, sizeof path, "%s/%s/%s", directory, version, name);
   return fopen(path, "rb");
 }
 
@@ -60,7 +59,7 @@ static EVP_PKEY *read_key(FILE *file) {
   return key;
 }
 
-/* Whether the credential is of this key. BoringSSL does not check its signature: dcred did, before it published the Secret. */
+/* Whether the credential is for this key. BoringSSL does not verify its signature; dcred did, before publishing the Secret. */
 static int is_accepted(const Identity *identity) {
   SSL *probe = SSL_new(identity->context);
   int accepted = probe != NULL && SSL_set1_delegated_credential(probe, identity->credential, identity->key, NULL);
@@ -68,39 +67,39 @@ static int is_accepted(const Identity *identity) {
   return accepted;
 }
 
-static int identity_load(Identity *identity, const char *directory, const char *generation) {
+static int identity_load(Identity *identity, const char *directory, const char *version) {
   char chain[MAX_PATH];
   memset(identity, 0, sizeof *identity);
-  snprintf(identity->generation, sizeof identity->generation, "%s", generation);
+  snprintf(identity->version, sizeof identity->version, "%s", version);
   identity->context = SSL_CTX_new(TLS_method());
   if (identity->context == NULL) return 0;
   SSL_CTX_set_min_proto_version(identity->context, TLS1_3_VERSION);
-  snprintf(chain, sizeof chain, "%s/%s/tls.crt", directory, generation);
+  snprintf(chain, sizeof chain, "%s/%s/tls.crt", directory, version);
   if (!SSL_CTX_use_certificate_chain_file(identity->context, chain)) return 0;
-  identity->credential = read_credential(open_file(directory, generation, "dc.bin"));
-  identity->key = read_key(open_file(directory, generation, "dc.key"));
+  identity->credential = read_credential(open_file(directory, version, "dc.bin"));
+  identity->key = read_key(open_file(directory, version, "dc.key"));
   return identity->credential != NULL && identity->key != NULL && is_accepted(identity);
 }
 
-/* Takes what is new. What cannot be loaded leaves the present identity in use, and is tried again with the next connection. */
+/* Loads a new version. If that fails, the present identity stays in use, and the next connection tries again. */
 static void refresh(Identity *identity, const char *directory) {
   char path[MAX_PATH];
-  char generation[MAX_LINK];
+  char version[MAX_LINK];
   Identity fresh;
   snprintf(path, sizeof path, "%s/..data", directory);
-  ssize_t length = readlink(path, generation, sizeof generation - 1);
+  ssize_t length = readlink(path, version, sizeof version - 1);
   if (length < 0) return;
-  generation[length] = '\0';
-  if (strcmp(generation, identity->generation) == 0) return;
-  if (!identity_load(&fresh, directory, generation)) {
-    printf("cannot load %s\n", generation);
+  version[length] = '\0';
+  if (strcmp(version, identity->version) == 0) return;
+  if (!identity_load(&fresh, directory, version)) {
+    printf("cannot load %s\n", version);
     ERR_clear_error();
     identity_free(&fresh);
     return;
   }
   identity_free(identity);
   *identity = fresh;
-  printf("loaded %s\n", generation);
+  printf("loaded %s\n", version);
 }
 
 static void serve(const Identity *identity, int connection) {
@@ -140,7 +139,7 @@ static int listen_on(int port) {
   return listener;
 }
 
-/* The first process of a container gets no default action for it. */
+/* A container's first process has no default action for this signal. */
 static void on_terminate(int number) {
   (void)number;
   _exit(0);

@@ -1,5 +1,5 @@
-// A Fizz server's certificates from the credential of its pod. Call it at the start and for every reload, and give the result to
-// the context that new connections are made with: FizzServerContext::setCertManager.
+// Makes a Fizz server's certificate manager from the pod's credential. Call it at start and on every reload, and pass the result to
+// the context for new connections: FizzServerContext::setCertManager.
 #include <fizz/extensions/delegatedcred/DelegatedCredentialCertManager.h>
 #include <fizz/extensions/delegatedcred/Serialization.h>
 #include <folly/FileUtil.h>
@@ -8,8 +8,8 @@
 #include <stdexcept>
 #include <string>
 
-// path: fizz.pem of the mounted Secret: leaf, credential and key in one file, so that there is no mixed pair to be read.
-// Throws when the file cannot be read, or holds nothing that Fizz takes; then keep what was loaded before.
+// path: fizz.pem of the mounted Secret. Leaf, credential and key are in one file, so a mixed pair is impossible.
+// Throws when the file cannot be read or Fizz does not accept it; keep the previous manager then.
 std::unique_ptr<fizz::extensions::DelegatedCredentialCertManager> loadCredential(const std::string& path) {
   std::string pem;
   if (!folly::readFile(path.c_str(), pem)) {

@@ -1,13 +1,13 @@
-// Run by `helm test`: asks the operator for its metrics through the Service, until it answers or the time is up.
+// Run by `helm test`: requests the operator's metrics through the Service until it answers or the time is up.
 const { METRICS_URL, EXPECTED_VERSION, WAIT_SECONDS } = process.env;
 const deadline = Date.now() + Number(WAIT_SECONDS) * 1000;
 
-async function ask() {
+async function requestVersion() {
   const response = await fetch(METRICS_URL, { signal: AbortSignal.timeout(5000) });
   if (!response.ok) throw new Error(`expected status 200, got ${response.status}`);
   const text = await response.text();
   const version = /^dcred_build_info\{version="([^"]*)"\} 1$/m.exec(text)?.[1];
-  if (version === undefined) throw new Error('no dcred_build_info in the answer: this is not dcred');
+  if (version === undefined) throw new Error('expected dcred_build_info in the response and found none: this is not dcred');
   if (EXPECTED_VERSION !== '' && version !== EXPECTED_VERSION) {
     throw new Error(`expected version ${EXPECTED_VERSION}, got ${version}`);
   }
@@ -16,12 +16,12 @@ async function ask() {
 
 for (;;) {
   try {
-    console.log(`dcred ${await ask()} is ready: its resources are served and it may read them`);
+    console.log(`dcred ${await requestVersion()} is ready: the API server serves its resources and lets it read them`);
     break;
   } catch (error) {
     if (Date.now() > deadline) {
       console.error(`${METRICS_URL}: ${error.message}${error.cause ? ` (${error.cause.message})` : ''}`);
-      console.error('Look at the pods of the release: a replica is ready once it can list what it watches.');
+      console.error('Check the pods of the release: a replica is ready once it can list every kind that it watches.');
       process.exit(1);
     }
     await new Promise((resolve) => setTimeout(resolve, 1000));

@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
 {{- end }}
 
-{{/* 63 characters, less the longest suffix that is added to it: "-leader-election". */}}
+{{/* 63 characters, less the longest suffix: "-leader-election". */}}
 {{- define "dcred.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
@@ -14,7 +14,7 @@
 {{- end }}
 {{- end }}
 
-{{/* For objects without a namespace, of which two releases of one name would otherwise share one. */}}
+{{/* For cluster-scoped objects: two releases with the same name in different namespaces must not share one. */}}
 {{- define "dcred.clusterName" -}}
 {{- printf "%s:%s" .Release.Namespace (include "dcred.fullname" .) }}
 {{- end }}
@@ -67,8 +67,8 @@ app.kubernetes.io/component: operator
 {{- end }}
 
 {{/*
-Node's own default for the heap knows little of containers: it would be killed for its memory before it collects its garbage. The
-old heap gets half of the limit, or all but 256 MiB once that is more: what lies outside of it hardly grows with the fleet.
+Node's default heap size does not fit a container's limit: the process would be OOM-killed before it collects garbage. The old
+generation gets half of the limit, or the limit less 256 MiB when that is more: memory outside the heap hardly grows with the fleet.
 */}}
 {{- define "dcred.maxOldSpaceSize" -}}
 {{- $limit := include "dcred.mebibytes" .Values.resources.limits.memory | int -}}
@@ -76,35 +76,35 @@ old heap gets half of the limit, or all but 256 MiB once that is more: what lies
 {{- end }}
 
 {{/*
-What the operator may do in the namespaces that it serves, and nothing else. The same rules stand in the ClusterRole, or in a Role
-in each namespace.
+All that the operator may do in the namespaces that it serves. The same rules go into the ClusterRole, or into a Role in each
+namespace.
 */}}
 {{- define "dcred.operatorRules" -}}
-# The resources it serves. One is asked for by name before its Secrets are deleted, lest the watch is merely behind.
+# The resources it serves. It gets one by name before it deletes Secrets, because the cache may be stale.
 - apiGroups: [dcred.dev]
   resources: [delegatedcredentials]
   verbs: [get, list, watch]
-# Their status is all that it writes of them.
+# It writes only their status.
 - apiGroups: [dcred.dev]
   resources: [delegatedcredentials/status]
   verbs: [patch]
-# Which pods there are. One pod is asked for by name before its Secret is deleted, lest the watch is merely behind.
+# The pods to serve. It gets a pod by name before it deletes the pod's Secret, because the cache may be stale.
 - apiGroups: ['']
   resources: [pods]
   verbs: [get, list, watch]
 {{- if or .Values.notifyPods (and .Values.webhook.enabled .Values.webhook.gatePods) }}
-# A pod's scheduling gate is lifted once its Secret is there (webhook.gatePods), and one annotation of it is changed after a re-issue
-# (notifyPods). RBAC knows no smaller leave than this.
+# It removes a pod's scheduling gate once its Secret exists (webhook.gatePods), and changes one annotation after a re-issue
+# (notifyPods). RBAC has no narrower permission.
 - apiGroups: ['']
   resources: [pods]
   verbs: [patch]
 {{- end }}
-# Certificates are read. Issued Secrets are watched, so that one that was deleted or changed is restored; made (create), re-issued
-# (update), relabelled (patch), and deleted when their pod is no longer selected. RBAC cannot tell the one kind from the other.
+# Certificate Secrets are read. Issued Secrets are watched, created, re-issued (update), relabelled (patch), and deleted when their pod
+# is no longer selected. RBAC cannot tell one kind from the other.
 - apiGroups: ['']
   resources: [secrets]
   verbs: [get, list, watch, create, update, patch, delete]
-# What happened, for people; patch counts repetitions.
+# Events for users; patch counts repeats.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

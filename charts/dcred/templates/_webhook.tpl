@@ -2,7 +2,7 @@
 {{- include "dcred.fullname" . }}-webhook
 {{- end }}
 
-{{/* The configuration has no namespace, and its name can hold no ":" as those of roles do. */}}
+{{/* The configuration is cluster-scoped, and its name, unlike a role's, cannot contain ":". */}}
 {{- define "dcred.webhookConfigurationName" -}}
 {{- printf "%s.%s" (include "dcred.fullname" .) .Release.Namespace }}
 {{- end }}
