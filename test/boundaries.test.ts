@@ -39,6 +39,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'admission/injection': ['text', 'api', 'kubernetes'],
   'admission/serving': ['text', 'admission/injection', 'api', ...ENGINE],
   agent: ['text', 'api', 'credential', ...ENGINE],
+  probe: ['text', 'credential'],
   renew: ['text', 'api', 'issued-secret', 'operator', 'operator/core', ...ENGINE],
   cli: [
     'text',
@@ -49,6 +50,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'credential',
     'issued-secret',
     'operator',
+    'probe',
     'renew',
     'version.ts',
     ...ENGINE,

@@ -6,6 +6,7 @@ import { crdCommand } from './crd.ts';
 import { inspectCommand } from './inspect.ts';
 import { issueCommand } from './issue.ts';
 import { operatorCommand } from './operator.ts';
+import { probeCommand } from './probe.ts';
 import { renewCommand } from './renew.ts';
 import { verifyCommand } from './verify.ts';
 import { versionCommand } from './version.ts';
@@ -19,6 +20,7 @@ export const COMMANDS: readonly Command[] = [
   issueCommand,
   verifyCommand,
   inspectCommand,
+  probeCommand,
   crdCommand,
   completionCommand(() => COMMANDS),
   versionCommand,

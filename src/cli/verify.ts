@@ -1,12 +1,12 @@
 import type { Certificate } from '../credential/certificate.ts';
 import { USAGES, type Usage } from '../credential/scheme.ts';
+import { findTrustPath } from '../credential/trust-path.ts';
 import { type VerifyRequest, type VerifyResult, verifyCredential } from '../credential/verify.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { Command } from './command.ts';
 import { readChainFile, readCredential, readCredentialKeyFile } from './credential-input.ts';
 import { formatDuration } from './duration.ts';
 import { parseTimestamp } from './timestamp.ts';
-import { findTrustPath } from './trust.ts';
 
 export const verifyCommand: Command = {
   name: 'verify',

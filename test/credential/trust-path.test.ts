@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { findTrustPath } from '../../src/cli/trust.ts';
 import { type Certificate, readCertificateChain } from '../../src/credential/certificate.ts';
+import { findTrustPath } from '../../src/credential/trust-path.ts';
 import { authority, type Leaf, type LeafOptions, leaf } from '../../testing/support/openssl.ts';
 
 const read = (made: Leaf): Certificate => readCertificateChain(made.certificatePem)[0];

@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import type { Certificate } from '../credential/certificate.ts';
+import type { Certificate } from './certificate.ts';
 
 /** The deepest chain that is followed; real ones have two to four certificates. */
 const MAX_DEPTH = 8;

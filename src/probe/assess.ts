@@ -1,0 +1,130 @@
+/** What to think of what a server served: chain, name and credential, each check with its outcome. Pure. */
+import { createHash, X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
+import { type Certificate, readCertificate } from '../credential/certificate.ts';
+import { findTrustPath } from '../credential/trust-path.ts';
+import { type VerifyResult, verifyCredential } from '../credential/verify.ts';
+import { decodeDelegatedCredential } from '../credential/wire.ts';
+import type { HandshakeOutcome } from './handshake.ts';
+import { schemeName } from './peer-signature.ts';
+
+interface Check {
+  /** A short statement that should hold. */
+  readonly name: string;
+  readonly ok: boolean;
+  /** What was found; where it does not hold, what to do. */
+  readonly message: string;
+}
+
+interface ServedCertificate {
+  readonly sha256: string;
+  readonly subject: string;
+  readonly dnsNames: readonly string[];
+  readonly key: string;
+  /** Seconds since the epoch. */
+  readonly notBefore: number;
+  readonly notAfter: number;
+  /** Whether it carries DelegationUsage: without it no client may take a credential. */
+  readonly canDelegate: boolean;
+  readonly chainLength: number;
+}
+
+interface ServedCredential {
+  /** SHA-256 of struct DelegatedCredential: the same as of the Secret's `dc.bin`. */
+  readonly sha256: string;
+  /** SHA-256 of the credential key's SubjectPublicKeyInfo. */
+  readonly publicKeySha256: string;
+  /** Seconds since the epoch. */
+  readonly expiresAt: number;
+  readonly dcCertVerifyAlgorithm: string;
+  /** By which the certificate's key signed it. */
+  readonly algorithm: string;
+}
+
+export interface Assessment {
+  readonly certificate: ServedCertificate;
+  readonly credential: ServedCredential | undefined;
+  readonly checks: readonly Check[];
+}
+
+export interface AssessOptions {
+  readonly roots: readonly Certificate[];
+  /** The DNS name or IP address that the certificate must be for. */
+  readonly name: string;
+  /** Seconds since the epoch. */
+  readonly now: number;
+}
+
+/** Throws CertificateError where the leaf cannot be read at all. */
+export function assess(outcome: HandshakeOutcome, options: AssessOptions): Assessment {
+  const [leaf, ...chain] = outcome.certificates.map((der, position) =>
+    readServed(der, position, outcome.certificates.length),
+  );
+  if (leaf === undefined) throw new TypeError('an outcome without a certificate');
+  const result = outcome.credential === undefined ? undefined : verify(outcome.credential, leaf, options.now);
+  return {
+    certificate: {
+      sha256: leaf.sha256,
+      subject: leaf.subject,
+      dnsNames: leaf.dnsNames,
+      key: leaf.keyDescription,
+      notBefore: leaf.notBefore,
+      notAfter: leaf.notAfter,
+      canDelegate: leaf.delegationUsage === 'present',
+      chainLength: chain.length + 1,
+    },
+    credential: outcome.credential === undefined ? undefined : describe(outcome.credential, leaf),
+    checks: [
+      checkChain(leaf, chain, options),
+      checkName(leaf, options.name),
+      ...(result === undefined ? [] : result.checks.map(({ message, name, ok }) => ({ name, ok, message }))),
+    ],
+  };
+}
+
+function readServed(der: Uint8Array, position: number, count: number): Certificate {
+  return readCertificate(der, {
+    chainPem: '',
+    leafPem: '',
+    where: `certificate ${position + 1} of ${count} from the server`,
+  });
+}
+
+function verify(bytes: Uint8Array, certificate: Certificate, now: number): VerifyResult {
+  return verifyCredential({ bytes, certificate, usage: 'Server', now });
+}
+
+function describe(bytes: Uint8Array, leaf: Certificate): ServedCredential {
+  const credential = decodeDelegatedCredential(bytes);
+  return {
+    sha256: sha256(bytes),
+    publicKeySha256: sha256(credential.subjectPublicKeyInfo),
+    expiresAt: leaf.notBefore + credential.validTime,
+    dcCertVerifyAlgorithm: schemeName(credential.dcCertVerifyAlgorithm),
+    algorithm: schemeName(credential.algorithm),
+  };
+}
+
+function checkChain(leaf: Certificate, chain: readonly Certificate[], { now, roots }: AssessOptions): Check {
+  const name = 'the chain leads to a trusted CA';
+  const path = findTrustPath(leaf, chain, roots, now);
+  if (path !== undefined) return { name, ok: true, message: `${path.length} certificates` };
+  const message =
+    `no valid path from "${leaf.subject}" over the ${chain.length} other certificates that the server sent to a trusted CA: ` +
+    'name the CA with --ca, and serve its intermediates behind the leaf';
+  return { name, ok: false, message };
+}
+
+function checkName(leaf: Certificate, expected: string): Check {
+  const name = `the certificate is for ${expected}`;
+  const x509 = new X509Certificate(leaf.der);
+  const ok = (isIP(expected) === 0 ? x509.checkHost(expected) : x509.checkIP(expected)) !== undefined;
+  const message = ok
+    ? ''
+    : `it is for ${leaf.dnsNames.slice(0, 10).join(', ') || 'no DNS name'}: give the name with --sni`;
+  return { name, ok, message };
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}

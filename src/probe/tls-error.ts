@@ -1,0 +1,67 @@
+/** Why a TLS 1.3 handshake did not come to its end: what the server did, or what it sent that no server may send. */
+
+export type TlsErrorCode =
+  /** Bytes that are not TLS, or not a message in the shape that RFC 8446 gives it. */
+  | 'Malformed'
+  /** A well-formed message at the wrong time, or with a value that the client did not offer. */
+  | 'Unexpected'
+  /** More bytes, records or messages than a handshake may take here. */
+  | 'TooLarge'
+  /** A record that the handshake keys do not open. */
+  | 'BadRecord'
+  /** CertificateVerify or Finished does not hold: whoever answers has not the key of what it served. */
+  | 'BadSignature'
+  | 'BadFinished'
+  /** The server answered with an alert; `alert` has its name. */
+  | 'Alert'
+  /** The connection closed before the server's Finished. */
+  | 'Closed';
+
+export class TlsError extends Error {
+  override readonly name = 'TlsError';
+  readonly code: TlsErrorCode;
+  /** The AlertDescription's name (RFC 8446 section 6), where the code is `Alert`. */
+  readonly alert: string | undefined;
+
+  constructor(code: TlsErrorCode, message: string, options: ErrorOptions & { readonly alert?: string } = {}) {
+    super(message, options);
+    this.code = code;
+    this.alert = options.alert;
+  }
+}
+
+/** RFC 8446 section 6, and those of TLS 1.2 that old servers still send. */
+const ALERTS: Readonly<Record<number, string>> = {
+  0: 'close_notify',
+  10: 'unexpected_message',
+  20: 'bad_record_mac',
+  22: 'record_overflow',
+  40: 'handshake_failure',
+  42: 'bad_certificate',
+  43: 'unsupported_certificate',
+  44: 'certificate_revoked',
+  45: 'certificate_expired',
+  46: 'certificate_unknown',
+  47: 'illegal_parameter',
+  48: 'unknown_ca',
+  49: 'access_denied',
+  50: 'decode_error',
+  51: 'decrypt_error',
+  70: 'protocol_version',
+  71: 'insufficient_security',
+  80: 'internal_error',
+  86: 'inappropriate_fallback',
+  90: 'user_canceled',
+  109: 'missing_extension',
+  110: 'unsupported_extension',
+  112: 'unrecognized_name',
+  113: 'bad_certificate_status_response',
+  115: 'unknown_psk_identity',
+  116: 'certificate_required',
+  120: 'no_application_protocol',
+};
+
+/** The name of an AlertDescription; its number where it has none. */
+export function alertName(description: number): string {
+  return ALERTS[description] ?? `alert ${description}`;
+}

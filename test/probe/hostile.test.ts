@@ -1,0 +1,192 @@
+/**
+ * Servers that mean harm. The recorded flight of a real server is changed, cut, repeated and mixed with noise: the client
+ * refuses with an error of its own, whatever the bytes, and takes the true flight in pieces of any size.
+ */
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { before, describe, test } from 'node:test';
+import fc from 'fast-check';
+import { ClientHandshake, type HandshakeOutcome } from '../../src/probe/handshake.ts';
+import { generateKeyShare, type KeyShare } from '../../src/probe/key-exchange.ts';
+import { plainRecords, RecordReader } from '../../src/probe/record.ts';
+import { TlsError } from '../../src/probe/tls-error.ts';
+import { leaf } from '../../testing/support/openssl.ts';
+import { startTlsServer } from './tls-server.ts';
+
+/** Secrets that are the same in every run of the client, so that one recorded flight fits them all. */
+const RANDOM = new Uint8Array(32).fill(7);
+const keyShare: KeyShare = generateKeyShare('x25519');
+
+function client(): ClientHandshake {
+  return new ClientHandshake({
+    serverName: 'web.example',
+    alpn: [],
+    delegatedCredentials: true,
+    firstGroup: 'x25519',
+    randomBytes: () => RANDOM,
+    generateKeyShare: () => keyShare,
+  });
+}
+
+let flight: Buffer;
+
+before(async () => {
+  const { certificatePem: cert, keyPem: key } = leaf();
+  await using server = await startTlsServer({ cert, key });
+  const socket = connect(server.port, '127.0.0.1');
+  await once(socket, 'connect');
+  const handshake = client();
+  handshake.start();
+  socket.write(client().start());
+  const received: Buffer[] = [];
+  for await (const chunk of socket) {
+    received.push(chunk as Buffer);
+    if (handshake.receive(chunk as Buffer).outcome !== undefined) break;
+  }
+  flight = Buffer.concat(received);
+});
+
+/** Feeds the client; the outcome, or its refusal. Anything but a TlsError goes through, and fails the test. */
+function feed(chunks: readonly Uint8Array[]): HandshakeOutcome | TlsError | undefined {
+  const handshake = client();
+  handshake.start();
+  try {
+    for (const chunk of chunks) {
+      const { outcome } = handshake.receive(chunk);
+      if (outcome !== undefined) return outcome;
+    }
+    return undefined;
+  } catch (error) {
+    if (error instanceof TlsError) return error;
+    throw error;
+  }
+}
+
+/** The client's refusal of these bytes. */
+function refusal(chunks: readonly Uint8Array[]): TlsError {
+  const outcome = feed(chunks);
+  assert.ok(outcome instanceof TlsError, 'the client refuses');
+  return outcome;
+}
+
+function split(bytes: Uint8Array, sizes: readonly number[]): readonly Uint8Array[] {
+  const chunks: Uint8Array[] = [];
+  for (let start = 0, turn = 0; start < bytes.length; turn += 1) {
+    const end = start + (sizes[turn % sizes.length] ?? 1);
+    chunks.push(bytes.subarray(start, end));
+    start = end;
+  }
+  return chunks;
+}
+
+describe('the recorded flight of a real server', () => {
+  test('gives the same outcome in pieces of any size', () => {
+    const whole = feed([flight]);
+    assert.ok(whole !== undefined && !(whole instanceof TlsError));
+    const sizes = fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1, maxLength: 20 });
+    fc.assert(
+      fc.property(sizes, (pieces) => {
+        assert.deepEqual(feed(split(flight, pieces)), whole);
+      }),
+      { numRuns: 60 },
+    );
+    assert.deepEqual(feed(split(flight, [1])), whole);
+  });
+
+  test('gives none where it is cut anywhere', () => {
+    for (let end = 0; end < flight.length - 200; end += 7) assert.equal(feed([flight.subarray(0, end)]), undefined);
+  });
+
+  test('is refused with any byte changed that the client reads', () => {
+    const whole = feed([flight]);
+    assert.ok(whole !== undefined && !(whole instanceof TlsError));
+    const change = fc.record({ at: fc.nat({ max: flight.length - 1 }), xor: fc.integer({ min: 1, max: 255 }) });
+    fc.assert(
+      fc.property(change, ({ at, xor }) => {
+        const changed = Buffer.from(flight);
+        changed[at] = (changed[at] ?? 0) ^ xor;
+        const outcome = feed([changed]);
+        if (outcome === undefined || outcome instanceof TlsError) return;
+        // What follows the server's Finished (a session ticket) is not read, nor is the version of a plain record.
+        assert.deepEqual(outcome, whole);
+      }),
+      { numRuns: 600 },
+    );
+  });
+});
+
+describe('noise', () => {
+  test('is refused, or waited on, and never breaks the client', () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 600 }), { maxLength: 10 }), (chunks) => {
+        const outcome = feed(chunks);
+        assert.ok(outcome === undefined || outcome instanceof TlsError);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('in the place of any handshake message is refused', () => {
+    const message = fc.record({ type: fc.nat({ max: 255 }), body: fc.uint8Array({ maxLength: 400 }) });
+    fc.assert(
+      fc.property(message, ({ body, type }) => {
+        const bytes = Buffer.concat([Uint8Array.of(type, 0, body.length >>> 8, body.length & 0xff), body]);
+        refusal([plainRecords(22, bytes)]);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('that is another protocol is told apart at its first byte', () => {
+    for (const text of ['HTTP/1.1 400 Bad Request\r\n', 'SSH-2.0-OpenSSH_9.2\r\n', '220 mail ESMTP\r\n', '\x15']) {
+      if (text === '\x15') assert.equal(feed([Buffer.from(text)]), undefined);
+      else assert.match(refusal([Buffer.from(text)]).message, /does not speak TLS/);
+    }
+  });
+});
+
+describe('floods', () => {
+  const hello = () => flight.subarray(0, 5 + flight.readUInt16BE(3));
+
+  test('of change_cipher_spec, empty records and records of one byte are bounded', () => {
+    const changes = Array.from({ length: 10 }, () => plainRecords(20, Uint8Array.of(1)));
+    assert.match(refusal(changes).message, /change_cipher_spec/);
+    assert.match(refusal([plainRecords(22, new Uint8Array(0))]).message, /empty record/);
+    // A ServerHello of 200 kB, a byte a record.
+    const start = plainRecords(22, Uint8Array.of(2, 3, 0, 0));
+    const dribble = Array.from({ length: 200_000 }, () => plainRecords(22, Uint8Array.of(0)));
+    assert.equal(refusal([start, ...dribble]).code, 'TooLarge');
+  });
+
+  test('of plain handshake bytes, of alerts and of a message that claims 16 MiB are refused', () => {
+    assert.equal(refusal([plainRecords(22, Uint8Array.of(2, 0xff, 0xff, 0xff))]).code, 'TooLarge');
+    assert.equal(refusal([plainRecords(21, Uint8Array.of(2, 40))]).alert, 'handshake_failure');
+    assert.equal(refusal([plainRecords(21, Uint8Array.of(2))]).code, 'Malformed');
+  });
+
+  test('of retries are refused at the second', () => {
+    const retry = Buffer.from(hello());
+    Buffer.from('cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c', 'hex').copy(retry, 11);
+    // A key_share of a whole share is no HelloRetryRequest's.
+    assert.equal(refusal([retry]).code, 'Malformed');
+    assert.equal(refusal([hello(), hello()]).code, 'Unexpected');
+  });
+
+  test('never make the reader hold more than a record', () => {
+    const reader = new RecordReader();
+    const record = plainRecords(22, new Uint8Array(16_384));
+    let taken = 0;
+    assert.throws(
+      () => {
+        for (;;) {
+          reader.push(record);
+          while (reader.next() !== undefined) taken += 1;
+        }
+      },
+      { code: 'TooLarge' } satisfies Partial<TlsError>,
+    );
+    assert.ok(taken <= 32, `${taken} records`);
+  });
+});

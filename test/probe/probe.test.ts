@@ -1,0 +1,236 @@
+/** `dcred probe` against real servers: BoringSSL and tlslite-ng with a credential, OpenSSL without, and hostile ones. */
+
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, type TestContext, test } from 'node:test';
+import { probeCommand } from '../../src/cli/probe.ts';
+import { generateCredentialKey } from '../../src/credential/credential-key.ts';
+import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
+import { credentialFiles } from '../../src/credential/files.ts';
+import { issueCredential } from '../../src/credential/issue.ts';
+import type { KeyAlgorithm, Usage } from '../../src/credential/scheme.ts';
+import { signerFromPem } from '../../src/credential/signer.ts';
+import { startBoringServer } from '../../testing/peers/boringssl-server.ts';
+import { findPeers } from '../../testing/peers/peers.ts';
+import { findTlslite } from '../../testing/peers/tlslite.ts';
+import { authority, leaf } from '../../testing/support/openssl.ts';
+import { runCommand, temporaryDirectory } from '../cli/run-command.ts';
+import { startTlsServer } from './tls-server.ts';
+
+const NAME = 'web.example';
+const [peers, tlslite] = [await findPeers(), await findTlslite()];
+const absent = (peers.available ? undefined : peers.reason) ?? (tlslite.available ? undefined : tlslite.reason);
+const ca = authority();
+const made = leaf({ issuer: ca });
+
+async function caFile(t: TestContext): Promise<string> {
+  const file = join(temporaryDirectory(t), 'ca.crt');
+  await writeFile(file, ca.certificatePem);
+  return file;
+}
+
+async function probe(t: TestContext, port: number, ...more: readonly string[]) {
+  return await runCommand(probeCommand, [`127.0.0.1:${port}`, '--sni', NAME, '--ca', await caFile(t), ...more]);
+}
+
+/** The files of an issued Secret, with the leaf's key for clients without support. */
+async function issue(algorithm: KeyAlgorithm, options: { usage?: Usage; now?: number } = {}) {
+  const { now = Math.floor(Date.now() / 1_000), usage = 'Server' } = options;
+  const directory = await mkdtemp(join(tmpdir(), 'dcred-probe-'));
+  const certificate = readDelegationCertificate(made.certificatePem);
+  const key = await generateCredentialKey(algorithm);
+  const signer = signerFromPem(made.keyPem);
+  const issued = await issueCredential({ certificate, signer, key, usage, lifetimeSeconds: 7_200, now });
+  const files = credentialFiles({ certificate, key, issued });
+  for (const [name, content] of files) await writeFile(join(directory, name), content);
+  const leafKeyFile = join(directory, 'leaf.key');
+  await writeFile(leafKeyFile, made.keyPem);
+  return { directory, leafKeyFile, [Symbol.asyncDispose]: () => rm(directory, { recursive: true }) };
+}
+
+describe('a server with a delegated credential', { skip: absent ?? false }, () => {
+  for (const algorithm of ['ECDSAP256', 'ECDSAP384', 'ECDSAP521'] as const) {
+    test(`BoringSSL with ${algorithm}: served, verified, and what others get`, async (t) => {
+      assert.ok(peers.available);
+      await using served = await issue(algorithm);
+      await using server = await startBoringServer({ binary: peers.serverBinary, ...served });
+      const { status, stdout } = await probe(t, server.port, '--expect-dc');
+      assert.equal(status, 0, stdout);
+      assert.match(stdout, /^delegated credential\s+served$/m);
+      assert.match(stdout, /^TLS 1\.3, no support for credentials\s+the same certificate/m);
+      // BoringSSL's own word: our Finished came, and it counts the first connection as a delegated one.
+      assert.equal(await server.nextLine(), 'delegated');
+    });
+  }
+
+  test('the JSON names the credential as the Secret does', async (t) => {
+    assert.ok(peers.available);
+    await using served = await issue('ECDSAP256');
+    await using server = await startBoringServer({ binary: peers.serverBinary, ...served });
+    const { stdout } = await probe(t, server.port, '-o', 'json');
+    const sha256 = createHash('sha256')
+      .update(await readFile(join(served.directory, 'dc.bin')))
+      .digest('hex');
+    const { delegatedCredentials, tls12 } = JSON.parse(stdout);
+    assert.equal(delegatedCredentials.credential.sha256, sha256);
+    assert.equal(delegatedCredentials.signatureScheme, 'ecdsa_secp256r1_sha256');
+    assert.equal(tls12.ok, false, 'the server has TLS 1.3 only');
+  });
+
+  test('an expired credential, which BoringSSL goes on serving, fails by name', async (t) => {
+    assert.ok(peers.available);
+    await using served = await issue('ECDSAP256');
+    await using server = await startBoringServer({ binary: peers.serverBinary, ...served });
+    const argv = [`127.0.0.1:${server.port}`, '--sni', NAME, '--ca', await caFile(t)];
+    const later = Math.floor(Date.now() / 1_000) + 8_000;
+    const { status, stdout } = await runCommand(probeCommand, argv, { now: later });
+    assert.equal(status, 1);
+    assert.match(stdout, /^failed {2}the credential has not expired: the credential expired at /m);
+  });
+
+  test('a credential for clients fails by name', async (t) => {
+    assert.ok(peers.available);
+    await using served = await issue('ECDSAP256', { usage: 'Client' });
+    await using server = await startBoringServer({ binary: peers.serverBinary, ...served });
+    const { status, stdout } = await probe(t, server.port);
+    assert.equal(status, 1);
+    assert.match(stdout, /^failed .*signed.*Server/m);
+  });
+
+  test('tlslite-ng: served and verified', async (t) => {
+    assert.ok(tlslite.available);
+    await using served = await issue('ECDSAP256');
+    await using server = await tlslite.serve(served.directory, 'dc.pem');
+    const { status, stdout } = await probe(t, server.port, '--expect-dc');
+    assert.equal(status, 0, stdout);
+  });
+});
+
+describe('a server without one', () => {
+  const identity = { cert: made.certificatePem + ca.certificatePem, key: made.keyPem };
+
+  test('is healthy, unless --expect-dc is set', async (t) => {
+    await using server = await startTlsServer(identity);
+    const { status, stdout } = await probe(t, server.port);
+    assert.equal(status, 0, stdout);
+    assert.match(stdout, /^delegated credential\s+none \(the certificate would allow one\)$/m);
+    assert.match(stdout, /^TLS 1\.2\s+the same certificate/m);
+    const strict = await probe(t, server.port, '--expect-dc');
+    assert.equal(strict.status, 1);
+    assert.match(strict.stdout, /^failed {2}a delegated credential is served: the server sent none/m);
+  });
+
+  test('that has another name or another CA fails by name', async (t) => {
+    await using server = await startTlsServer(identity);
+    const renamed = await runCommand(probeCommand, [
+      `127.0.0.1:${server.port}`,
+      '--sni',
+      'other.test',
+      '--ca',
+      await caFile(t),
+    ]);
+    assert.equal(renamed.status, 1);
+    assert.match(renamed.stdout, /^failed {2}the certificate is for other\.test: it is for web\.example/m);
+    const untrusted = await runCommand(probeCommand, [`127.0.0.1:${server.port}`, '--sni', NAME]);
+    assert.equal(untrusted.status, 1);
+    assert.match(untrusted.stdout, /^failed {2}the chain leads to a trusted CA: /m);
+  });
+
+  test('with TLS 1.2 alone is shown for what it is', async (t) => {
+    await using server = await startTlsServer({ ...identity, maxVersion: 'TLSv1.2' });
+    const { status, stdout } = await probe(t, server.port);
+    assert.equal(status, 1);
+    assert.match(stdout, /protocol_version/);
+    assert.match(stdout, /^TLS 1\.2\s+certificate [0-9a-f]{64}/m);
+  });
+});
+
+describe('a server that is none', () => {
+  /** A fake: a real server cannot be made to answer so. */
+  async function fake(t: TestContext, answer: (socket: Socket) => void): Promise<number> {
+    const server = createServer((socket) => {
+      socket.on('error', () => {});
+      answer(socket);
+    });
+    t.after(() => server.close());
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return (server.address() as AddressInfo).port;
+  }
+
+  test('nothing listens', async (t) => {
+    const { status, stdout } = await probe(t, 1);
+    assert.equal(status, 1);
+    assert.match(stdout, /ECONNREFUSED/);
+  });
+
+  test('it hangs up, or speaks another protocol', async (t) => {
+    const closing = await probe(t, await fake(t, (socket) => socket.end()));
+    assert.match(closing.stdout, /closed the connection where its ServerHello was expected/);
+    const web = await probe(t, await fake(t, (socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')));
+    assert.match(web.stdout, /does not speak TLS/);
+  });
+
+  test('it says nothing: the time limit ends the probe', async (t) => {
+    const sockets: Socket[] = [];
+    const port = await fake(t, (socket) => sockets.push(socket));
+    const { status, stdout } = await probe(t, port, '--timeout', '1s');
+    assert.equal(status, 1);
+    assert.match(stdout, /^failed .*no answer within the time limit \(Timeout\)$/m);
+    for (const socket of sockets) socket.destroy();
+  });
+
+  test('it never ends: the flood is cut off', async (t) => {
+    const noise = Buffer.concat([Uint8Array.of(22, 3, 3, 0x40, 0), new Uint8Array(16_384)]);
+    const port = await fake(t, (socket) => {
+      const pour = () => {
+        while (!socket.destroyed && socket.write(noise));
+      };
+      socket.on('drain', pour);
+      pour();
+    });
+    const { status, stdout } = await probe(t, port, '--timeout', '5s');
+    assert.equal(status, 1);
+    // OpenSSL takes the noise for HelloRequests, and would read them for ever: there the time limit ends it.
+    assert.match(stdout, /^failed .*\(Unexpected\)$/m);
+  });
+});
+
+describe('STARTTLS', () => {
+  test('is negotiated with SMTP and IMAP, and refused where text follows the answer', async (t) => {
+    for (const [protocol, lines] of [
+      ['smtp', ['220 mail.example ESMTP\r\n', '250-mail.example\r\n250 STARTTLS\r\n', '220 go ahead\r\n']],
+      ['imap', ['* OK ready\r\n', 'a1 OK begin\r\n']],
+    ] as const) {
+      await using tls = await startTlsServer({ cert: made.certificatePem + ca.certificatePem, key: made.keyPem });
+      const plain = createServer((socket) => dialogue(socket, [...lines], tls.port));
+      t.after(() => plain.close());
+      plain.listen(0, '127.0.0.1');
+      await once(plain, 'listening');
+      const { port } = plain.address() as AddressInfo;
+      const { status, stdout } = await probe(t, port, '--starttls', protocol);
+      assert.equal(status, 0, stdout);
+    }
+  });
+});
+
+/** Speaks the plain part, then passes everything on to the TLS server. */
+function dialogue(socket: Socket, lines: string[], tlsPort: number): void {
+  socket.on('error', () => {});
+  socket.write(lines.shift() ?? '');
+  const onData = () => {
+    const line = lines.shift();
+    if (line !== undefined) socket.write(line);
+    if (lines.length > 0) return;
+    socket.off('data', onData);
+    const upstream = connect(tlsPort, '127.0.0.1');
+    upstream.on('error', () => socket.destroy());
+    socket.pipe(upstream).pipe(socket);
+  };
+  socket.on('data', onData);
+}
