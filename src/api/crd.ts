@@ -11,7 +11,7 @@ type JsonSchema = Record<string, unknown>;
 const PRINTER_COLUMNS = [
   { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status' },
   { name: 'Reason', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].reason' },
-  { name: 'Pods', type: 'integer', jsonPath: '.status.pods.selected', description: 'Pods that are selected' },
+  { name: 'Pods', type: 'integer', jsonPath: '.status.pods.selected', description: 'Selected pods' },
   { name: 'Issued', type: 'integer', jsonPath: '.status.pods.issued', description: 'Pods with a valid credential' },
   { name: 'Next renewal', type: 'string', jsonPath: '.status.nextRenewalTime' },
   { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
@@ -68,7 +68,7 @@ function resourceSchema(): JsonSchema {
   };
 }
 
-/** Turns zod's output into a structural schema: integers by format instead of by bounds, times by format alone. */
+/** Turns zod's output into a structural schema: integers with a format instead of bounds, times with a format alone. */
 function structural(node: unknown): JsonSchema {
   return tidy(node) as JsonSchema;
 }
@@ -83,7 +83,7 @@ function tidy(node: unknown): unknown {
   return schema;
 }
 
-/** zod bounds every integer by what its type can hold; the API server knows that from the format. */
+/** zod bounds every integer by the range of its type; the API server takes that from the format. */
 function withoutBounds(schema: JsonSchema): JsonSchema {
   const { minimum, maximum: _maximum, ...rest } = schema;
   return { ...rest, format: minimum === -(2 ** 31) ? 'int32' : 'int64' };

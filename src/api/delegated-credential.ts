@@ -2,9 +2,9 @@
  * The DelegatedCredential resource. This zod schema is the one source of truth: the TypeScript types, the validation at run
  * time and the CRD (`crd.ts`) all come from it.
  *
- * Rules that a user can break are CEL rules, each beside the field that it guards, because a CEL rule carries its own message.
- * Bounds on sizes are there for CEL's cost budget as much as for sanity. The two rules that the schedule relies on are stated
- * once more for the run time (`refine`, which the CRD leaves out): an object may have come past an older CRD.
+ * Rules that a user can break are CEL rules beside the field that they guard, because a CEL rule carries its own message. Bounds
+ * on sizes keep CEL within its cost budget. The two rules that the schedule relies on are repeated for the run time (`refine`,
+ * which the CRD leaves out): an older CRD may have let an object pass.
  */
 
 import * as z from 'zod';
@@ -20,9 +20,9 @@ export const KIND = 'DelegatedCredential';
 export const MAX_NAME_LENGTH = 40;
 const DEFAULT_LIFETIME_SECONDS = 172_800;
 
-const LIFETIME_MESSAGE = `lifetimeSeconds must be from ${MIN_LIFETIME_SECONDS} to ${MAX_LIFETIME_SECONDS} (seven days less an hour for clocks that disagree); ${DEFAULT_LIFETIME_SECONDS} is two days`;
+const LIFETIME_MESSAGE = `lifetimeSeconds must be from ${MIN_LIFETIME_SECONDS} to ${MAX_LIFETIME_SECONDS} (seven days less one hour of clock skew); the default ${DEFAULT_LIFETIME_SECONDS} is two days`;
 const RENEW_MESSAGE =
-  'renewBeforeSeconds must be less than lifetimeSeconds; leave it out to re-issue at half of the life';
+  'renewBeforeSeconds must be less than lifetimeSeconds; omit it to re-issue at half of the lifetime';
 
 const MAX_ENTRIES = 32;
 const MAX_KEY_LENGTH = 317; // a DNS name of 253, a slash, a name of 63
@@ -86,7 +86,9 @@ const certificateRef = z
     ),
     namespace: namespaceName
       .optional()
-      .describe('Namespace of that Secret. Omitted: the namespace of this resource. Another one must have granted it.'),
+      .describe(
+        'Namespace of that Secret. Omitted: the namespace of this resource. Another namespace must have granted its use.',
+      ),
   })
   .describe('The delegation certificate and its key.');
 
@@ -95,20 +97,20 @@ const stringMap = (maxValue: number) => z.record(z.string().max(MAX_KEY_LENGTH),
 
 const labelSelectorRequirement = z
   .object({
-    key: z.string().min(1).max(MAX_KEY_LENGTH).describe('The label that is looked at.'),
-    operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']).describe('How the label is compared with values.'),
+    key: z.string().min(1).max(MAX_KEY_LENGTH).describe('The label key that the requirement applies to.'),
+    operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']).describe('How the label relates to the values.'),
     values: z
       .array(z.string().max(MAX_LABEL_VALUE_LENGTH))
       .max(MAX_ENTRIES)
       .optional()
-      .describe('What In and NotIn compare with. Exists and DoesNotExist take none.')
+      .describe('The values for In and NotIn. Exists and DoesNotExist take none.')
       .meta({ 'x-kubernetes-list-type': 'atomic' }),
   })
   .meta(
     cel(
       {
         rule: "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
-        message: 'In and NotIn need at least one entry in values; to ask only whether the label is there, use Exists',
+        message: 'In and NotIn need at least one entry in values; to require only that the label exists, use Exists',
       },
       {
         rule: "!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || size(self.values) == 0",
@@ -143,11 +145,11 @@ const secretTemplate = z
   .object({
     labels: stringMap(MAX_LABEL_VALUE_LENGTH)
       .optional()
-      .describe('Further labels of every issued Secret.')
+      .describe('Labels to add to every issued Secret.')
       .meta({ maxProperties: MAX_ENTRIES, ...cel(qualifiedKeys, labelValues, noOwnKeys) }),
     annotations: stringMap(MAX_ANNOTATION_VALUE_LENGTH)
       .optional()
-      .describe('Further annotations of every issued Secret.')
+      .describe('Annotations to add to every issued Secret.')
       .meta({ maxProperties: MAX_ENTRIES, ...cel(qualifiedKeys, noOwnKeys) }),
   })
   .describe('Metadata added to every issued Secret.');
@@ -159,7 +161,7 @@ export const specSchema = z
     usage: z
       .enum(USAGES)
       .default('Server')
-      .describe('Whether the pod proves itself as a TLS server or as a TLS client. It is part of what is signed.'),
+      .describe('Whether the pods are TLS servers or TLS clients. It is part of what is signed.'),
     keyAlgorithm: z
       .enum(KEY_ALGORITHMS)
       .default('ECDSAP256')
@@ -170,7 +172,7 @@ export const specSchema = z
       .int32()
       .refine((seconds) => seconds >= MIN_LIFETIME_SECONDS && seconds <= MAX_LIFETIME_SECONDS, LIFETIME_MESSAGE)
       .default(DEFAULT_LIFETIME_SECONDS)
-      .describe('How long a credential lives, in seconds, unless the certificate ends first.')
+      .describe('How long a credential is valid, in seconds; shorter where the certificate expires first.')
       .meta(
         cel({
           rule: `self >= ${MIN_LIFETIME_SECONDS} && self <= ${MAX_LIFETIME_SECONDS}`,
@@ -180,15 +182,15 @@ export const specSchema = z
     renewBeforeSeconds: z
       .int32()
       .optional()
-      .describe('How long before its end a credential is re-issued, in seconds. Omitted: half of its life.')
+      .describe('How long before its expiry a credential is re-issued, in seconds. Omitted: half of its lifetime.')
       .meta(
         cel({
           rule: 'self >= 1',
-          message: 'renewBeforeSeconds must be at least 1; leave it out to re-issue at half of the life',
+          message: 'renewBeforeSeconds must be at least 1; omit it to re-issue at half of the lifetime',
         }),
       ),
     secretTemplate: secretTemplate.optional(),
-    suspend: z.boolean().default(false).describe('true: nothing is issued, re-issued or deleted for this resource.'),
+    suspend: z.boolean().default(false).describe('If true, nothing is issued, re-issued or deleted for this resource.'),
   })
   .refine(({ renewBeforeSeconds, lifetimeSeconds }) => (renewBeforeSeconds ?? 0) < lifetimeSeconds, RENEW_MESSAGE)
   .describe('What to issue, and to which pods.')
@@ -203,11 +205,11 @@ const time = (description: string) => z.iso.datetime().optional().describe(descr
 const count = (description: string) => z.int32().optional().describe(description);
 
 const conditionSchema = z.object({
-  type: z.string().min(1).max(316).describe('What the condition speaks of; Ready is the summary.'),
-  status: z.enum(['True', 'False', 'Unknown']).describe('Whether it holds.'),
-  reason: z.string().min(1).max(1024).describe('One word for programs.'),
-  message: z.string().max(32768).describe('A sentence for people: what is so, and what to do.'),
-  observedGeneration: z.int().optional().describe('The generation of the resource that this speaks of.'),
+  type: z.string().min(1).max(316).describe('Type of the condition; Ready is the summary.'),
+  status: z.enum(['True', 'False', 'Unknown']).describe('Status of the condition.'),
+  reason: z.string().min(1).max(1024).describe('Machine-readable reason, one word.'),
+  message: z.string().max(32768).describe('Human-readable message: what was found, and what to do.'),
+  observedGeneration: z.int().optional().describe('The generation of the resource that the condition was set for.'),
   lastTransitionTime: z.iso.datetime().describe('When status last changed.'),
 });
 
@@ -220,22 +222,25 @@ const certificateStatus = z
       .optional()
       .describe("The leaf's DNS names.")
       .meta({ 'x-kubernetes-list-type': 'atomic' }),
-    notAfter: time('When the leaf ends. No credential outlives it.'),
+    notAfter: time('When the leaf expires. No credential outlives it.'),
     keyAlgorithm: z.string().optional().describe("The algorithm of the leaf's key."),
   })
   .describe('The delegation certificate that credentials are issued from.');
 
 const podsStatus = z
   .object({
-    selected: count('Pods that are selected.'),
-    issued: count('Of these, pods that hold a valid credential of the current certificate.'),
-    failed: count('Of these, pods that cannot be served; their Events say why.'),
+    selected: count('Selected pods.'),
+    issued: count('Selected pods with a valid credential of the current certificate.'),
+    failed: count('Selected pods that cannot be served; their Events say why.'),
   })
-  .describe('How many pods are selected and served.');
+  .describe('Counts of pods.');
 
 export const statusSchema = z
   .object({
-    observedGeneration: z.int().optional().describe('The generation that this status speaks of.'),
+    observedGeneration: z
+      .int()
+      .optional()
+      .describe('The generation of the resource that this status was computed for.'),
     conditions: z
       .array(conditionSchema)
       .optional()
@@ -246,7 +251,7 @@ export const statusSchema = z
     earliestExpiryTime: time('When the first of the issued credentials expires.'),
     nextRenewalTime: time('When the next credential is due to be re-issued.'),
   })
-  .describe('What dcred has done; written by the operator.');
+  .describe('Observed state; written by the operator.');
 
 export type DelegatedCredentialSpec = Readonly<z.output<typeof specSchema>>;
 export type DelegatedCredentialStatus = Readonly<z.output<typeof statusSchema>>;
@@ -256,11 +261,11 @@ export type PodSelector = NonNullable<DelegatedCredentialSpec['podSelector']>;
 export const RESOURCE_RULES: readonly CelRule[] = [
   {
     rule: `size(self.metadata.name) <= ${MAX_NAME_LENGTH}`,
-    message: `the name of a DelegatedCredential must have at most ${MAX_NAME_LENGTH} characters, so that names of Secrets and volumes can be made from it`,
+    message: `the name of a DelegatedCredential must have at most ${MAX_NAME_LENGTH} characters, because names of Secrets and volumes are made from it`,
   },
   {
     rule: "!self.metadata.name.contains('.')",
-    message: 'the name of a DelegatedCredential must not have a ".", because a volume is named after it; use "-"',
+    message: 'the name of a DelegatedCredential must not contain ".", because a volume is named after it; use "-"',
   },
 ];
 
@@ -272,7 +277,7 @@ export interface DelegatedCredentialResource {
     readonly uid: string;
     readonly generation: number;
     readonly resourceVersion: string;
-    /** Of `dcred.dev/renew-requested-at`, in seconds since the epoch; NaN for something that is no time. */
+    /** Of `dcred.dev/renew-requested-at`, in seconds since the epoch; NaN for text that is not a time. */
     readonly renewRequestedAt?: number;
   };
   readonly spec: DelegatedCredentialSpec;

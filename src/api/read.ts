@@ -1,4 +1,4 @@
-/** From what the API server serves to a DelegatedCredential that the operator can rely on. */
+/** Reads and validates a DelegatedCredential as the API server serves it. */
 import * as z from 'zod';
 import {
   type DelegatedCredentialResource,
@@ -9,7 +9,7 @@ import {
 import { RENEW_REQUESTED_AT } from './keys.ts';
 import { readRenewRequest } from './renew-request.ts';
 
-/** A resource whose spec the schema refuses. It has a name, so that somebody can be told. */
+/** A resource whose spec the schema refuses; it has a name, so that its status can say so. */
 export interface UnreadableResource {
   readonly metadata: DelegatedCredentialResource['metadata'];
   readonly status: DelegatedCredentialStatus;
@@ -29,11 +29,11 @@ const metadataSchema = z.object({
 /**
  * Reads one object. The API server has validated it against the CRD, but the CRD may be an older one, or a patched one: an
  * object that does not fit is returned as unreadable, never thrown, so that the others are served.
- * Throws only when there is no metadata to speak of, which no API server sends.
+ * Throws only for an object without metadata, which no API server sends.
  */
 export function readDelegatedCredential(raw: unknown): DelegatedCredentialResource | UnreadableResource {
   const { annotations, ...identity } = z.object({ metadata: metadataSchema }).parse(raw).metadata;
-  // The one annotation that means something: others may be as long as the object itself.
+  // The only annotation that is read: others may be as large as an object can be.
   const requested = annotations?.[RENEW_REQUESTED_AT];
   const metadata = { ...identity, ...(requested !== undefined && { renewRequestedAt: readRenewRequest(requested) }) };
   const { spec: rawSpec, status: rawStatus } = raw as { readonly spec?: unknown; readonly status?: unknown };

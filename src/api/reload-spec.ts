@@ -1,14 +1,14 @@
 /**
- * How a server is told that its credential is a new one: the text of `--reload` and of the annotation `dcred.dev/reload`.
+ * How a server reloads a new credential: the format of `--reload` and of the annotation `dcred.dev/reload`.
  *
  *     signal:HUP:nginx                           a process by its name, or by signal:HUP:pid:/run/nginx.pid
  *     exec:/usr/bin/reload --now                 a command, without a shell; exec:["/bin/a","b c"] where words have spaces
- *     http:POST:http://127.0.0.1:8080/reload     a request that is to be answered with 2xx
+ *     http:POST:http://127.0.0.1:8080/reload     a request that must be answered with 2xx
  *
  * Pure: the admission webhook reads it too.
  */
 
-/** Those that servers use for this, and that do not end what catches them. */
+/** The signals that servers use for a reload and that do not terminate a process which handles them. */
 export const RELOAD_SIGNALS = ['HUP', 'USR1', 'USR2', 'WINCH'] as const;
 export type ReloadSignal = (typeof RELOAD_SIGNALS)[number];
 
@@ -51,7 +51,7 @@ export function parseReload(text: string): ReloadSpec {
   }
 }
 
-/** As `parseReload` reads it. */
+/** The inverse of `parseReload`. */
 export function formatReload(spec: ReloadSpec): string {
   switch (spec.kind) {
     case 'signal': {
@@ -115,15 +115,15 @@ function parseHttp(text: string): ReloadSpec {
   return { kind: 'http', method, url: parseUrl(target) };
 }
 
-/** An http or https address without a password, which would be logged. Throws ReloadSpecError. */
+/** An http or https URL without a password, which would be logged. Throws ReloadSpecError. */
 export function parseUrl(text: string): string {
   const url = URL.parse(text);
   const good = url !== null && (url.protocol === 'http:' || url.protocol === 'https:');
   if (good && url.username === '' && url.password === '') return url.href;
   throw new ReloadSpecError(
     good
-      ? 'expected an address without a user name and password'
-      : `expected an address such as http://127.0.0.1:8080/reload; got ${quote(text)}`,
+      ? 'expected a URL without a user name and password'
+      : `expected a URL such as http://127.0.0.1:8080/reload; got ${quote(text)}`,
   );
 }
 
@@ -132,7 +132,7 @@ function absolute(path: string): string {
   throw new ReloadSpecError(`expected an absolute path such as /run/nginx.pid; got ${quote(path)}`);
 }
 
-/** What stands before the first colon, and what after it. */
+/** The text before and after the first colon. */
 function cut(text: string): readonly [string, string] {
   const at = text.indexOf(':');
   return at === -1 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];

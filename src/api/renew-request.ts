@@ -5,7 +5,7 @@
 
 const RFC3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/;
 
-/** In seconds since the epoch, with their fraction; NaN for something that is no time, which asks for nothing. */
+/** In seconds since the epoch, with their fraction; NaN for text that is not a time, which requests nothing. */
 export function readRenewRequest(text: string): number {
   return RFC3339.test(text) ? Date.parse(text.toUpperCase()) / 1000 : Number.NaN;
 }

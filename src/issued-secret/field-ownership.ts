@@ -1,10 +1,10 @@
 /**
  * Who wrote which field of an issued Secret, from `metadata.managedFields`.
  *
- * Issued Secrets are watched as metadata only, so their data never comes back. Yet an edit by another hand must be noticed, also
- * one made while the operator was down. The API server keeps the answer: whoever changes or removes a field takes it from our
- * field manager. So a Secret is intact as long as we own every field that we wrote, and nobody else owns data that we do not:
- * what two own has the value that both want.
+ * Issued Secrets are watched as metadata only, so their data never comes back. Yet an edit by another client must be noticed, also
+ * one made while the operator was down. The API server records it: whoever changes or removes a field takes it from our field
+ * manager. So a Secret is intact as long as we own every field that we wrote, and no other manager owns data that we do not:
+ * a field with two owners has the value that both applied.
  */
 import type { ManagedFieldsEntry } from '../kubernetes/objects.ts';
 
@@ -19,7 +19,7 @@ export interface ExpectedFields {
 }
 
 export interface Ownership {
-  /** Whether `manager` owns every expected field, and nobody else any other data. */
+  /** Whether `manager` owns every expected field, and no other manager owns any other data. */
   readonly intact: boolean;
   /** Keys of labels and annotations that `manager` owns. */
   readonly labels: ReadonlySet<string>;
@@ -27,8 +27,7 @@ export interface Ownership {
 }
 
 /**
- * An API server that keeps no managedFields at all leaves nothing to judge by: such a Secret counts as intact, since the
- * opposite would re-issue it without end.
+ * A Secret without any managedFields counts as intact: the opposite would re-issue it without end.
  */
 export function fieldOwnership(
   entries: readonly ManagedFieldsEntry[] | undefined,
@@ -54,7 +53,7 @@ export function fieldOwnership(
 }
 
 /**
- * The record of a manager that owns these fields. Sent along with a write, it takes the place of all records there were
+ * The record of a manager that owns these fields. Sent with a write, it replaces all existing records
  * (Kubernetes documentation, "Server-Side Apply", "Clearing managedFields").
  */
 export function claimFields(

@@ -11,7 +11,7 @@ import { formatPodKey } from './names.ts';
 
 type Entries = Readonly<Record<string, string>>;
 
-/** What its annotations say of the credential. Times in seconds since the epoch. */
+/** The credential's facts, from the annotations. Times in seconds since the epoch. */
 export interface CredentialFacts {
   readonly issuedAt: number;
   readonly expiresAt: number;
@@ -33,19 +33,19 @@ export interface IssuedSecret {
   readonly uid: string;
   readonly resourceVersion: string;
   /** The DelegatedCredential that it was issued for. */
-  readonly resource: string;
+  readonly resourceName: string;
   /** The pod that owns it. */
   readonly podName: string;
   readonly podUid: string;
-  /** Undefined where the annotations do not say it all: then somebody else was at them. */
+  /** Undefined where an annotation is missing or malformed: another client changed it. */
   readonly facts: CredentialFacts | undefined;
-  /** Nobody else changed what we wrote. */
+  /** No other client changed what dcred wrote. */
   readonly intact: boolean;
-  /** What `secretTemplate` put there. */
+  /** What `secretTemplate` set. */
   readonly template: ExtraMetadata;
-  /** What others put there; it is kept through every re-issue. */
+  /** What other clients set; kept through every re-issue. */
   readonly foreign: ExtraMetadata;
-  /** Of others, kept likewise; absent where there are none. */
+  /** Of other clients, kept likewise; absent where there are none. */
   readonly finalizers?: readonly string[];
 }
 
@@ -57,15 +57,15 @@ export function dataKeys(keyAlgorithm: KeyAlgorithm): readonly string[] {
 
 const OWN_LABELS: readonly string[] = [MANAGED_BY_LABEL, RESOURCE_LABEL];
 const OWN_ANNOTATIONS: readonly string[] = Object.values(SECRET_ANNOTATIONS);
-/** kubectl puts the whole object there, private key and all; it must not outlive a re-issue. */
+/** kubectl stores the whole object there, private key included; it must not outlive a re-issue. */
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 
 const NO_ENTRIES: Entries = Object.freeze({});
 const NO_EXTRAS: ExtraMetadata = Object.freeze({ labels: NO_ENTRIES, annotations: NO_ENTRIES });
 
 /**
- * Undefined for a Secret that is not ours: without our labels, or without an owner that is a pod. Such a one is never written
- * or deleted, whatever it is called.
+ * Undefined for a Secret that dcred does not own: without its labels, or without an owner that is a pod. Such a Secret is never
+ * written or deleted, whatever its name.
  */
 export function readIssuedSecret({ metadata }: KubernetesObject): IssuedSecret | undefined {
   const { labels = NO_ENTRIES, annotations = NO_ENTRIES, ownerReferences = [], finalizers = [] } = metadata;
@@ -81,7 +81,7 @@ export function readIssuedSecret({ metadata }: KubernetesObject): IssuedSecret |
   });
   return {
     ...identity(metadata),
-    resource,
+    resourceName: resource,
     podName: owner.name,
     podUid: owner.uid,
     facts,
@@ -140,6 +140,6 @@ function readTime(text: string | undefined): number | undefined {
 }
 
 /** The (resource, pod) that it was issued for. */
-export function podKeyOf({ namespace, resource, podName }: IssuedSecret): string {
-  return formatPodKey({ namespace, resource, pod: podName });
+export function podKeyOf({ namespace, resourceName: resource, podName }: IssuedSecret): string {
+  return formatPodKey({ namespace, resourceName: resource, pod: podName });
 }

@@ -8,9 +8,9 @@ export function isSecretName(name: string): boolean {
   return isDnsSubdomain(name);
 }
 
-/** `<resource>-<pod>`; a name that is too long ends in a hash of the whole, so that two of them stay two. */
-export function defaultSecretName(resource: string, pod: string): string {
-  const name = `${resource}-${pod}`;
+/** `<resource>-<pod>`; a name that is too long ends in a hash of the whole, so that two long names stay different. */
+export function defaultSecretName(resourceName: string, pod: string): string {
+  const name = `${resourceName}-${pod}`;
   if (name.length <= MAX_DNS_SUBDOMAIN_LENGTH) return name;
   const hash = createHash('sha256').update(name).digest('hex').slice(0, HASH_LENGTH);
   const kept = name.slice(0, MAX_DNS_SUBDOMAIN_LENGTH - HASH_LENGTH - 1).replace(/[^a-z0-9]+$/, '');
@@ -20,18 +20,18 @@ export function defaultSecretName(resource: string, pod: string): string {
 /** One (resource, pod): what the pod queue carries. */
 export interface PodKey {
   readonly namespace: string;
-  readonly resource: string;
+  readonly resourceName: string;
   readonly pod: string;
 }
 
 /** None of the three parts can hold a slash. */
-export function formatPodKey({ namespace, resource, pod }: PodKey): string {
-  return `${namespace}/${resource}/${pod}`;
+export function formatPodKey({ namespace, resourceName, pod }: PodKey): string {
+  return `${namespace}/${resourceName}/${pod}`;
 }
 
 export function parsePodKey(key: string): PodKey {
-  const [namespace = '', resource = '', pod = ''] = key.split('/');
-  return { namespace, resource, pod };
+  const [namespace = '', resourceName = '', pod = ''] = key.split('/');
+  return { namespace, resourceName, pod };
 }
 
 export interface ObjectKey {

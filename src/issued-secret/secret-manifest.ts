@@ -19,7 +19,7 @@ import type { ExtraMetadata, IssuedSecret } from './issued-secret.ts';
 export interface SecretContent {
   readonly namespace: string;
   readonly name: string;
-  readonly resource: string;
+  readonly resourceName: string;
   readonly pod: { readonly name: string; readonly uid: string };
   readonly certificate: DelegationCertificate;
   readonly key: CredentialKey;
@@ -27,7 +27,7 @@ export interface SecretContent {
   /** Seconds since the epoch. */
   readonly renewAt: number;
   readonly template: ExtraMetadata;
-  /** The Secret that this one replaces: only as long as it is at that resourceVersion. */
+  /** The Secret that this one replaces, at exactly that resourceVersion. */
   readonly replaces?: IssuedSecret | undefined;
 }
 
@@ -51,7 +51,7 @@ export function secretManifest(content: SecretContent): SecretManifest {
       annotations: { ...replaces?.foreign.annotations, ...annotations },
       ...(replaces?.finalizers === undefined ? {} : { finalizers: replaces.finalizers }),
       ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', name: pod.name, uid: pod.uid }],
-      // Whoever took a field of ours would keep those that this write does not change, and the Secret would never be intact again.
+      // Another manager would keep owning the fields that this write does not change, and the Secret would never be intact again.
       ...(replaces?.intact === false && {
         managedFields: [
           claimFields(FIELD_MANAGER, {
@@ -68,7 +68,14 @@ export function secretManifest(content: SecretContent): SecretManifest {
   };
 }
 
-function ownMetadata({ certificate, credential, pod, renewAt, resource, template }: SecretContent): ExtraMetadata {
+function ownMetadata({
+  certificate,
+  credential,
+  pod,
+  renewAt,
+  resourceName: resource,
+  template,
+}: SecretContent): ExtraMetadata {
   return {
     labels: { ...template.labels, [MANAGED_BY_LABEL]: MANAGED_BY, [RESOURCE_LABEL]: resource },
     annotations: {

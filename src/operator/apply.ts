@@ -102,7 +102,7 @@ export class Applier {
     const request = {
       namespace: key.namespace,
       name: step.name,
-      resource: key.resource,
+      resourceName: key.resourceName,
       pod,
       spec: resource.spec,
       certificate: certificate.certificate,
@@ -115,7 +115,7 @@ export class Applier {
     });
     const written =
       step.replaces === undefined
-        ? await this.#create(manifest, pod, key.resource, signal)
+        ? await this.#create(manifest, pod, key.resourceName, signal)
         : await this.#replace(manifest, step.replaces, signal);
     reporter.issued(resource, pod, step.reason, (clock.monotonic() - started) / 1000);
     return { resourceVersion: written.metadata.resourceVersion };
@@ -142,7 +142,7 @@ export class Applier {
     if (existing === undefined)
       return new StaleCacheError(`Secret "${name}" existed a moment ago and does not any more`);
     const issued = readIssuedSecret(existing);
-    if (issued?.resource === resource && issued.podName === pod.name) {
+    if (issued?.resourceName === resource && issued.podName === pod.name) {
       return new StaleCacheError(`Secret "${name}" is ours already`, issued.resourceVersion);
     }
     return new PodFailure(
@@ -201,7 +201,7 @@ export class Applier {
     throw new StaleCacheError(`pod "${podName}" is there, and the cache does not show it yet`);
   }
 
-  async #confirmResourceGone({ namespace, resource }: PodKey, signal: AbortSignal): Promise<void> {
+  async #confirmResourceGone({ namespace, resourceName: resource }: PodKey, signal: AbortSignal): Promise<void> {
     const found = await this.#find(DELEGATED_CREDENTIALS, namespace, resource, signal);
     if (found === undefined) return;
     throw new StaleCacheError(`DelegatedCredential "${resource}" is there, and the cache does not show it yet`);
@@ -224,7 +224,7 @@ export class Applier {
   async #ungate({ key, pod }: Subject, signal: AbortSignal): Promise<Applied> {
     if (pod === undefined) throw new TypeError('planned to lift the gate of a pod without a pod');
     try {
-      return { podResourceVersion: await liftGate(this.#options.client, pod, key.resource, signal) };
+      return { podResourceVersion: await liftGate(this.#options.client, pod, key.resourceName, signal) };
     } catch (error) {
       if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) {
         throw new StaleCacheError(`pod "${pod.name}" has changed or is gone`, undefined, { cause: error });

@@ -127,7 +127,7 @@ export class Caches {
           indexes: {
             podKey: ({ issued }) => (issued === undefined ? [] : [podKeyOf(issued)]),
             resource: ({ issued }) =>
-              issued === undefined ? [] : [formatObjectKey({ namespace: issued.namespace, name: issued.resource })],
+              issued === undefined ? [] : [formatObjectKey({ namespace: issued.namespace, name: issued.resourceName })],
           },
           onChange: onSecret,
         }),

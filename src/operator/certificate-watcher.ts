@@ -26,7 +26,7 @@ interface Watched {
 export interface CertificateWatcherOptions {
   readonly engine: Engine;
   readonly log: Logger;
-  /** A resource's certificate is another one, or is judged otherwise. */
+  /** The state of a resource's certificate has changed. */
   readonly onChange: (resourceKey: string) => void;
   /** Ends every watch. */
   readonly signal: AbortSignal;
@@ -43,7 +43,7 @@ export class CertificateWatcher {
     this.#options = options;
   }
 
-  /** What a resource refers to now; undefined when it is gone. Starts and stops watches as needed. */
+  /** Sets the Secret that a resource refers to; undefined when the resource is gone. Starts and stops watches as needed. */
   refer(resourceKey: string, secret: ObjectKey | undefined): void {
     const next = secret === undefined ? undefined : formatObjectKey(secret);
     const previous = this.#references.get(resourceKey);

@@ -1,6 +1,6 @@
 /**
- * Asks every pod of a resource to be looked at: pods without a Secret at once, then a wave at the workers' pace, the one whose
- * credential ends first in front. New pods, which arrive as urgent, overtake the wave.
+ * Enqueues every pod of a resource: pods without a Secret as urgent, the others as a background wave at the workers' pace, soonest
+ * expiry first. New pods, which arrive as urgent, overtake the wave.
  */
 
 import { podKeyOf } from '../issued-secret/issued-secret.ts';
@@ -14,7 +14,7 @@ export interface FanOut {
   readonly membership: Membership;
   readonly podQueue: WorkQueue;
   readonly namespace: string;
-  /** Of the resource. */
+  /** Name of the resource. */
   readonly name: string;
 }
 
@@ -28,7 +28,7 @@ export function fanOut({ caches, membership, podQueue, namespace, name }: FanOut
     expiries.set(key, Math.min(expiry, expiries.get(key) ?? Number.POSITIVE_INFINITY));
   }
   for (const pod of membership.podsOf(namespace, name)) {
-    const key = formatPodKey({ namespace, resource: name, pod });
+    const key = formatPodKey({ namespace, resourceName: name, pod });
     if (!expiries.has(key)) podQueue.add(key, 'urgent');
   }
   const wave = [...expiries].sort(([, a], [, b]) => a - b);

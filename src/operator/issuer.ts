@@ -20,7 +20,7 @@ export class UnverifiedCredentialError extends Error {
 export interface SecretRequest {
   readonly namespace: string;
   readonly name: string;
-  readonly resource: string;
+  readonly resourceName: string;
   readonly pod: { readonly name: string; readonly uid: string };
   readonly spec: DelegatedCredentialSpec;
   readonly certificate: DelegationCertificate;

@@ -20,7 +20,7 @@ export interface NotifierOptions {
   readonly client: Pick<ApiClient, 'mergePatch'>;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly metrics: Pick<OperatorMetrics, 'podNotified'>;
+  readonly metrics: Pick<OperatorMetrics, 'kubeletNudged'>;
 }
 
 /** A worker waits for the notice, so that a slow API server is not asked for ever more; this long at most. */
@@ -52,10 +52,10 @@ export class KubeletNudge {
     try {
       const within = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
       await client.mergePatch(PODS, { namespace, name }, patch, { signal: within, metadataOnly: true });
-      metrics.podNotified('ok');
+      metrics.kubeletNudged('ok');
       this.#failing = false;
     } catch (error) {
-      metrics.podNotified('failed');
+      metrics.kubeletNudged('failed');
       this.#report(error, namespace, name);
     }
   }

@@ -1,11 +1,15 @@
-/** Prometheus metrics. Every series that can be known beforehand starts at 0, so that rates and alerts work from the first scrape. */
+/**
+ * Prometheus metrics. Every series with a known set of labels starts at 0, so that rates and alerts work from the first scrape.
+ * The only labels with an open set of values are the namespace and the name of a DelegatedCredential, which the API server limits
+ * to DNS names; they go when the resource goes.
+ */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { ReflectorEvent } from '../kubernetes/cache/reflector.ts';
 import type { ApiCall } from '../kubernetes/client/api-types.ts';
 import type { WorkQueue, WorkQueueEvent } from '../kubernetes/queue/work-queue.ts';
 import type { ReconcileObservation } from '../kubernetes/queue/workers.ts';
 import type { PodFailureReason } from './apply.ts';
-import { POD_NOTICE_REASONS, type PodNoticeReason } from './core/missed-injection.ts';
+import { POD_WARNING_REASONS, type PodWarningReason } from './core/missed-injection.ts';
 import { DELETE_REASONS, type DeleteReason, ISSUE_REASONS, type IssueReason } from './core/plan.ts';
 import type { PodTally } from './core/status.ts';
 
@@ -36,64 +40,70 @@ export class OperatorMetrics {
   readonly registry = new Registry();
   readonly #issued = this.#counter('dcred_credentials_issued_total', 'Credentials issued, by reason.', ['reason']);
   readonly #deleted = this.#counter('dcred_secrets_deleted_total', 'Issued Secrets deleted, by reason.', ['reason']);
-  readonly #failed = this.#counter('dcred_pod_failures_total', 'Attempts to serve a pod that failed, by reason.', [
-    'reason',
-  ]);
-  readonly #notified = this.#counter(
-    'dcred_pod_notifications_total',
-    'Pods told of their new Secret, so that their kubelets mount it at once, by outcome.',
+  readonly #failed = this.#counter(
+    'dcred_pod_failures_total',
+    'Failed attempts to issue a credential to a pod, by reason.',
+    ['reason'],
+  );
+  readonly #nudged = this.#counter(
+    'dcred_kubelet_nudges_total',
+    'Pod annotations written so that the kubelet refreshes the mounted Secret at once, by outcome.',
     ['outcome'],
   );
-  readonly #noticed = this.#counter(
-    'dcred_pod_notices_total',
-    'Pods that ask for injection and cannot use their credential, by reason.',
+  readonly #warned = this.#counter(
+    'dcred_pod_warnings_total',
+    'Warnings about pods that ask for a credential and cannot use one, by reason.',
     ['reason'],
   );
   readonly #issueSeconds = this.#histogram(
     'dcred_issue_duration_seconds',
-    'From making the key to the Secret being written.',
+    'Time from generating the key to the written Secret.',
     [],
   );
-  readonly #ready = this.#gauge('dcred_ready', '1 when the DelegatedCredential is Ready.', ['namespace', 'name']);
-  readonly #pods = this.#gauge('dcred_pods', 'Pods of a DelegatedCredential: selected, issued, failed.', [
+  readonly #ready = this.#gauge('dcred_ready', '1 if the DelegatedCredential is Ready, else 0.', ['namespace', 'name']);
+  readonly #pods = this.#gauge('dcred_pods', 'Pods of a DelegatedCredential, by state: selected, issued, failed.', [
     'namespace',
     'name',
     'state',
   ]);
   readonly #expiry = this.#gauge(
     'dcred_earliest_expiry_timestamp_seconds',
-    'When the first of the issued credentials expires.',
+    'When the first of the issued credentials expires, in seconds since the epoch.',
     ['namespace', 'name'],
   );
   readonly #renewal = this.#gauge(
     'dcred_next_renewal_timestamp_seconds',
-    'When the next credential is due to be re-issued.',
+    'When the next credential is due to be re-issued, in seconds since the epoch.',
     ['namespace', 'name'],
   );
   readonly #notAfter = this.#gauge(
     'dcred_certificate_not_after_timestamp_seconds',
-    'When the delegation certificate ends.',
+    'When the delegation certificate expires, in seconds since the epoch.',
     ['namespace', 'name'],
   );
-  readonly #leader = this.#gauge('dcred_leader', '1 while this process holds the lease, or runs without one.', []);
+  readonly #leader = this.#gauge(
+    'dcred_leader',
+    '1 while this process leads: it holds the lease, or leader election is off.',
+    [],
+  );
   readonly #apiSeconds = this.#histogram(
     'dcred_api_request_duration_seconds',
-    'Requests to the API server; status 0: no answer.',
+    'Duration of requests to the API server; status 0: no response.',
     ['verb', 'resource', 'status'],
   );
   readonly #reflector = this.#counter(
     'dcred_watch_events_total',
-    'Life of the watches: list, watch, failure, handler-error.',
+    'Events in the life of a watch: list, watch, failure, handler-error.',
     ['resource', 'event'],
   );
   readonly #queue = this.#counter('dcred_workqueue_events_total', 'Keys added, taken, done and retried.', [
     'queue',
     'event',
   ]);
-  readonly #queueWait = this.#histogram('dcred_workqueue_wait_seconds', 'How long a key waits for a worker.', [
+  readonly #queueWait = this.#histogram('dcred_workqueue_wait_seconds', 'Time a key spends queued before processing.', [
     'queue',
   ]);
-  readonly #reconcile = this.#histogram('dcred_reconcile_duration_seconds', 'How long one key is worked on.', [
+  readonly #reconcile = this.#histogram('dcred_reconcile_duration_seconds', 'Time to process one key, by outcome.', [
     'queue',
     'outcome',
   ]);
@@ -102,8 +112,8 @@ export class OperatorMetrics {
     for (const reason of ISSUE_REASONS) this.#issued.inc({ reason }, 0);
     for (const reason of DELETE_REASONS) this.#deleted.inc({ reason }, 0);
     for (const reason of FAILURES) this.#failed.inc({ reason }, 0);
-    for (const reason of POD_NOTICE_REASONS) this.#noticed.inc({ reason }, 0);
-    for (const outcome of ['ok', 'failed'] as const) this.#notified.inc({ outcome }, 0);
+    for (const reason of POD_WARNING_REASONS) this.#warned.inc({ reason }, 0);
+    for (const outcome of ['ok', 'failed'] as const) this.#nudged.inc({ outcome }, 0);
     for (const resource of WATCHED) for (const event of WATCH_EVENTS) this.#reflector.inc({ resource, event }, 0);
     for (const queue of QUEUES) {
       for (const event of QUEUE_EVENTS) this.#queue.inc({ queue, event }, 0);
@@ -114,7 +124,7 @@ export class OperatorMetrics {
     this.#gauge('dcred_build_info', 'Always 1; the version is in the label.', ['version']).set({ version }, 1);
   }
 
-  /** What Node itself has to tell: memory, CPU, the event loop. Starts observers, so not for every test. */
+  /** `process_*` and `nodejs_*`: memory, CPU, the event loop. Starts observers, so not every test calls it. */
   collectProcessMetrics(): void {
     collectDefaultMetrics({ register: this.registry });
   }
@@ -132,12 +142,12 @@ export class OperatorMetrics {
     this.#failed.inc({ reason });
   }
 
-  podNoticed(reason: PodNoticeReason): void {
-    this.#noticed.inc({ reason });
+  podWarned(reason: PodWarningReason): void {
+    this.#warned.inc({ reason });
   }
 
-  podNotified(outcome: 'ok' | 'failed'): void {
-    this.#notified.inc({ outcome });
+  kubeletNudged(outcome: 'ok' | 'failed'): void {
+    this.#nudged.inc({ outcome });
   }
 
   leading(isLeader: boolean): void {
@@ -153,7 +163,7 @@ export class OperatorMetrics {
     setOrRemove(this.#notAfter, labels, certificateNotAfter);
   }
 
-  /** It cannot be read: its other series stay as they were last known. */
+  /** Its spec cannot be read: the other series keep their last value. */
   unready({ name, namespace }: Pick<ResourceFacts, 'namespace' | 'name'>): void {
     this.#ready.set({ namespace, name }, 0);
   }
@@ -177,7 +187,7 @@ export class OperatorMetrics {
     if (kind === 'take' && seconds !== undefined) this.#queueWait.observe({ queue }, seconds);
   }
 
-  /** The depth is read when it is asked for. */
+  /** The depth is read at each scrape. */
   watchQueue(name: string, queue: WorkQueue): void {
     const gauge: Gauge = new Gauge({
       name: `dcred_${name}_queue_depth`,

@@ -220,7 +220,8 @@ export class Operator {
     const resources = current === undefined ? this.#membership.removePod(pod) : this.#membership.setPod(current);
     if (!this.#leading) return;
     const { namespace } = pod;
-    for (const resource of resources) this.#podQueue.add(formatPodKey({ namespace, resource, pod: pod.name }));
+    for (const resource of resources)
+      this.#podQueue.add(formatPodKey({ namespace, resourceName: resource, pod: pod.name }));
     if (current !== undefined) this.#scheduleUnservedCheck(current);
   }
 
@@ -233,7 +234,7 @@ export class Operator {
       return !isReadable(value) || selects(resource, value.spec.podSelector, pod);
     };
     for (const resource of unservedResources(pod, isServed)) {
-      this.#podQueue.addAfter(formatPodKey({ namespace, resource, pod: name }), UNSERVED_MS);
+      this.#podQueue.addAfter(formatPodKey({ namespace, resourceName: resource, pod: name }), UNSERVED_MS);
     }
   }
 

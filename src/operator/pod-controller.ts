@@ -67,7 +67,7 @@ export class PodController {
   /** Never throws: every failure becomes a retry. */
   async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
     const { clock, onOutcome } = this.#options;
-    const { namespace, resource } = parsePodKey(key);
+    const { namespace, resourceName: resource } = parsePodKey(key);
     if (this.#isBehind(key, namespace)) return { kind: 'at', timeMs: clock.now() + CACHE_TIMEOUT_MS };
     const situation = this.#observe(key);
     if (situation === undefined) return { kind: 'done' };
@@ -93,7 +93,7 @@ export class PodController {
   #observe(key: string): Situation | undefined {
     const { caches, certificateOf, clock } = this.#options;
     const podKey = parsePodKey(key);
-    const { namespace, resource: resourceName, pod: podName } = podKey;
+    const { namespace, resourceName, pod: podName } = podKey;
     const resource = caches.resources.get(namespace, resourceName)?.value;
     if (resource !== undefined && !isReadable(resource)) return undefined;
     const pod = caches.pods.get(namespace, podName);
@@ -130,7 +130,7 @@ export class PodController {
   #nameHolder(key: string, namespace: string, name: string): IssuedSecret | undefined {
     const holder = this.#options.caches.secrets.get(namespace, name)?.issued;
     if (holder === undefined) return undefined;
-    const holderKey = formatPodKey({ namespace, resource: holder.resource, pod: holder.podName });
+    const holderKey = formatPodKey({ namespace, resourceName: holder.resourceName, pod: holder.podName });
     return holderKey === key ? undefined : holder;
   }
 
@@ -182,12 +182,12 @@ export class PodController {
   }
 
   /** Told once, when the pod gets its first credential. */
-  #noticeMissedInjection({ key: { resource }, pod }: Situation): void {
+  #noticeMissedInjection({ key: { resourceName: resource }, pod }: Situation): void {
     if (pod === undefined || !missedInjection(pod, resource)) return;
-    this.#options.reporter.podNoticed(pod, resource, notInjected(pod, resource));
+    this.#options.reporter.podWarned(pod, resource, notInjected(pod, resource));
   }
 
-  #noticeWaiting({ certificate, key: { resource: name }, observed, pod, resource }: Situation): void {
+  #noticeWaiting({ certificate, key: { resourceName: name }, observed, pod, resource }: Situation): void {
     if (pod === undefined) return;
     const notice = pendingWarning({
       name,
@@ -199,7 +199,7 @@ export class PodController {
       secrets: observed.secrets,
       refusal: certificate?.kind === 'refused' ? certificate.message : undefined,
     });
-    if (notice !== undefined) this.#options.reporter.podNoticed(pod, name, notice);
+    if (notice !== undefined) this.#options.reporter.podWarned(pod, name, notice);
   }
 
   #fail(key: string, { pod, resource }: Situation, failure: PodFailure): void {
@@ -225,18 +225,18 @@ function chosenSecretName(resource: string, pod: Pod): string | undefined {
 
 function describeFailure(reason: NonNullable<Plan['failure']>, { key, observed, pod }: Situation): PodFailure {
   if (reason === 'SecretNameInvalid') {
-    const annotation = secretNameAnnotation(key.resource);
+    const annotation = secretNameAnnotation(key.resourceName);
     return new PodFailure(
       reason,
       `annotation ${annotation} holds no valid Secret name: use lower-case letters, digits, "-" and "." (at most 253), or ` +
-        `remove it, and the name is "${defaultSecretName(key.resource, pod?.name ?? key.pod)}"`,
+        `remove it, and the name is "${defaultSecretName(key.resourceName, pod?.name ?? key.pod)}"`,
     );
   }
   const holder = observed.nameHolder;
   return new PodFailure(
     reason,
     `Secret "${holder?.name ?? ''}" was issued for pod "${holder?.podName ?? ''}" and DelegatedCredential ` +
-      `"${holder?.resource ?? ''}": give this pod another name, or another Secret name in annotation ${secretNameAnnotation(key.resource)}`,
+      `"${holder?.resourceName ?? ''}": give this pod another name, or another Secret name in annotation ${secretNameAnnotation(key.resourceName)}`,
   );
 }
 

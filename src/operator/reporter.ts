@@ -40,7 +40,7 @@ export class Reporter {
     });
   }
 
-  deleted({ name, namespace, podName, resource }: IssuedSecret, reason: DeleteReason): void {
+  deleted({ name, namespace, podName, resourceName: resource }: IssuedSecret, reason: DeleteReason): void {
     this.#options.metrics.deleted(reason);
     this.#options.log.info({ namespace, resource, pod: podName, secret: name, reason }, 'deleted a Secret');
   }
@@ -81,9 +81,9 @@ export class Reporter {
   }
 
   /** Something about a pod that its owner has to mend, though nothing failed. */
-  podNoticed(pod: Pod, resource: string, { note, reason }: PodWarning): void {
+  podWarned(pod: Pod, resource: string, { note, reason }: PodWarning): void {
     const { events, log, metrics } = this.#options;
-    metrics.podNoticed(reason);
+    metrics.podWarned(reason);
     log.warn({ namespace: pod.namespace, resource, pod: pod.name, reason }, 'a pod cannot use its credential');
     events.record({ regarding: podSubject(pod), type: 'Warning', reason, action: 'Inject', note });
   }

@@ -29,14 +29,14 @@ export function tallyPods({ caches, certificate, membership, now, pods, resource
   let [selected, issued, failed, notInjected] = [0, 0, 0, 0];
   let earliestExpiry = Number.POSITIVE_INFINITY;
   let earliestRenewal = Number.POSITIVE_INFINITY;
-  // Nothing is re-issued while there is nothing to issue from.
+  // Nothing is re-issued while the certificate is unusable.
   const certificateEnd = certificate.kind === 'usable' ? latestExpiry(certificate.certificate) : undefined;
   for (const podName of membership.podsOf(namespace, name)) {
     const pod = caches.pods.get(namespace, podName);
     if (pod === undefined || pod.terminating) continue;
     selected += 1;
     if (missedInjection(pod, name)) notInjected += 1;
-    const key = formatPodKey({ namespace, resource: name, pod: podName });
+    const key = formatPodKey({ namespace, resourceName: name, pod: podName });
     const failure = pods.failureOf(key);
     if (failure !== undefined) {
       failed += 1;
@@ -64,7 +64,7 @@ export function tallyPods({ caches, certificate, membership, now, pods, resource
   };
 }
 
-/** Of the Secret that serves this pod now: of the current certificate, as far as that is known, and not expired. */
+/** The facts of the Secret that serves this pod now: issued from the current certificate, as far as that is known, and not expired. */
 function validFacts(
   secrets: Iterable<{ readonly issued: IssuedSecret | undefined }>,
   podUid: string,

@@ -71,7 +71,9 @@ export async function waitForRenewal(options: WaitOptions, signal: AbortSignal):
   );
   const present = (): Progress => {
     const secrets = reflectors.flatMap(({ store }) => [...store.values()]).flatMap(({ issued }) => issued ?? []);
-    const ours = secrets.filter(({ namespace, resource }) => meant.has(formatObjectKey({ namespace, name: resource })));
+    const ours = secrets.filter(({ namespace, resourceName: resource }) =>
+      meant.has(formatObjectKey({ namespace, name: resource })),
+    );
     return progressOf(ours, moment);
   };
   const look = (): void => {

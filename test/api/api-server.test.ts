@@ -59,7 +59,7 @@ const template = (part: object) => ({ ...GOOD, secretTemplate: part });
 /** At least one object for every CEL rule. */
 const REFUSED: readonly Refused[] = [
   { what: 'a name of 41 characters', spec: GOOD, name: 'n'.repeat(41), says: 'must have at most 40 characters' },
-  { what: 'a name with a dot', spec: GOOD, name: 'web.example', says: 'must not have a "."' },
+  { what: 'a name with a dot', spec: GOOD, name: 'web.example', says: 'must not contain "."' },
   {
     what: 'a certificate that no Secret can hold',
     spec: { certificateRef: { name: 'Web_TLS' } },
@@ -83,7 +83,7 @@ const REFUSED: readonly Refused[] = [
   {
     what: 'a renewal 0 s before the end',
     spec: { ...GOOD, renewBeforeSeconds: 0 },
-    says: 'renewBeforeSeconds must be at least 1; leave it out to re-issue at half of the life',
+    says: 'renewBeforeSeconds must be at least 1; omit it to re-issue at half of the lifetime',
   },
   {
     what: 'a renewal as early as the issue',
@@ -98,7 +98,7 @@ const REFUSED: readonly Refused[] = [
   {
     what: 'In without values',
     spec: selector({ key: 'app', operator: 'In' }),
-    says: 'to ask only whether the label is there, use Exists',
+    says: 'to require only that the label exists, use Exists',
   },
   {
     what: 'NotIn with an empty list',
@@ -191,7 +191,7 @@ describe('the API server refuses', () => {
     assert.match(message, /unknown field "spec\.lifetime"/);
   });
 
-  test('something by every rule that there is', () => {
+  test('at least one input by every rule of the schema', () => {
     const messages = JSON.stringify(customResourceDefinition()).matchAll(/"message":"((?:[^"\\]|\\.)*)"/g);
     const said = REFUSED.map(({ says }) => says);
     for (const [, message = ''] of messages) {
@@ -252,7 +252,7 @@ describe('the API server accepts', () => {
     assert.deepEqual((await accepted(manifest({ ...GOOD, podSelector: {} }))).spec['podSelector'], {});
   });
 
-  test('a map as large as it may be', async () => {
+  test('a map of the maximum size', async () => {
     const annotations = Object.fromEntries(Array.from({ length: 32 }, (_, n) => [`k${n}`, 'v'.repeat(4_096)]));
     await accepted(manifest({ ...GOOD, secretTemplate: { annotations } }));
   });
@@ -275,7 +275,7 @@ describe('kubectl', () => {
     await assert.rejects(get('dc'), { message: /doesn't have a resource type "dc"/ });
   });
 
-  test('shows the columns that one wants to see, and more when asked', async () => {
+  test('prints the columns, and more with -o wide', async () => {
     const header = async (...args: readonly string[]) => (await get('dcred', ...args)).split('\n')[0]?.split(/ {2,}/);
     const columns = ['NAME', 'READY', 'REASON', 'PODS', 'ISSUED', 'NEXT RENEWAL', 'AGE'];
     assert.deepEqual(await header(), columns);
@@ -295,7 +295,7 @@ describe('kubectl', () => {
 
   test('explains every field', async () => {
     const { stdout } = await plane.kubectl(['explain', 'dcred.spec.lifetimeSeconds']);
-    assert.match(stdout, /How long a credential lives, in seconds/);
+    assert.match(stdout, /How long a credential is valid, in seconds/);
   });
 });
 
@@ -316,7 +316,7 @@ describe('the status', () => {
 
   before(() => plane.kubectl(['apply', '-f', '-'], { input: manifest(GOOD, 'status') }));
 
-  test('is written by its own subresource, which moves no generation', async () => {
+  test('is a subresource: a write does not change the generation', async () => {
     await patch('status', { status, spec: { suspend: true } }, '--subresource=status');
     const now = await read('status');
     assert.deepEqual(now.status, status);
@@ -324,7 +324,7 @@ describe('the status', () => {
     assert.equal(now.metadata.generation, 1);
   });
 
-  test('is not touched by who writes the spec', async () => {
+  test('does not change by a write of the spec', async () => {
     await patch('status', { status: { observedGeneration: 9 }, spec: { suspend: true } });
     const now = await read('status');
     assert.equal(now.status.observedGeneration, 1);
@@ -356,7 +356,7 @@ describe('the status', () => {
     });
   });
 
-  test('lets kubectl wait for it, once it speaks of the generation that there is', async () => {
+  test('satisfies kubectl wait once it is of the current generation', async () => {
     const { generation } = (await read('status')).metadata;
     await patch('status', { status: { observedGeneration: generation } }, '--subresource=status');
     await plane.kubectl(['wait', '--for=condition=Ready', 'dcred/status', '--timeout=5s']);

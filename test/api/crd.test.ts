@@ -32,14 +32,14 @@ function* nodes(schema: Schema, path = ''): Generator<readonly [string, Schema]>
 }
 
 describe('the CRD', () => {
-  test('as committed is the one that the schema makes', async () => {
+  test('as committed is what the schema generates', async () => {
     const path = join(import.meta.dirname, '..', '..', 'crds', 'dcred.dev_delegatedcredentials.yaml');
     const committed = await readFile(path, 'utf8');
     assert.equal(committed, crdYaml(), 'run "npm run generate"');
     assert.deepEqual(load(committed), JSON.parse(JSON.stringify(customResourceDefinition())));
   });
 
-  test('is the same every time it is made', () => assert.equal(crdYaml(), crdYaml()));
+  test('is the same every time it is generated', () => assert.equal(crdYaml(), crdYaml()));
 
   test('describes every field', () => {
     const silent = [...nodes(resourceSchema())]

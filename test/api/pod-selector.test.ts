@@ -46,7 +46,7 @@ test('an empty selector selects every pod', () => {
   }
 });
 
-test('labels named as what every object has are labels all the same', () => {
+test('labels named like properties of every object are ordinary labels', () => {
   assert.equal(selects('web', { matchLabels: { constructor: 'x' } }, pod({})), false);
   assert.equal(selects('web', { matchExpressions: [{ key: 'toString', operator: 'Exists' }] }, pod({})), false);
   assert.ok(selects('web', { matchLabels: { constructor: 'x' } }, pod({ constructor: 'x' })));

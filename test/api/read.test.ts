@@ -42,7 +42,7 @@ describe('an object that fits', () => {
     assert.equal(readDelegatedCredential({ metadata, spec: SPEC }).metadata.generation, 0);
   });
 
-  test('with a status that makes no sense has none', () => {
+  test('with an invalid status has none', () => {
     for (const status of [null, 'text', 7, [], { conditions: 'none' }, { pods: { selected: 'many' } }]) {
       const read = readDelegatedCredential({ metadata: METADATA, spec: SPEC, status });
       assert.ok(isReadable(read));
@@ -90,13 +90,13 @@ describe('an object that does not fit is unreadable, with the path of what is wr
     });
   }
 
-  test('and keeps the status, so that it can be told', () => {
+  test('and keeps its status, so that the condition can be set', () => {
     const read = readDelegatedCredential({ metadata: METADATA, spec: {}, status: { observedGeneration: 1 } });
     assert.deepEqual(read.status, { observedGeneration: 1 });
   });
 });
 
-test('whatever stands in spec and status, reading ends in one or the other', () => {
+test('any spec and status is either readable or unreadable', () => {
   fc.assert(
     fc.property(fc.jsonValue(), fc.jsonValue(), (spec, status) => {
       const read = readDelegatedCredential({ metadata: METADATA, spec, status });
@@ -107,7 +107,7 @@ test('whatever stands in spec and status, reading ends in one or the other', () 
   );
 });
 
-test('an object without metadata is no object of any API server', () => {
+test('an object without metadata throws', () => {
   for (const raw of [undefined, null, {}, { metadata: {} }, { metadata: { name: 'web' }, spec: SPEC }]) {
     assert.throws(() => readDelegatedCredential(raw));
   }

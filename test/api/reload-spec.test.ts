@@ -44,15 +44,15 @@ const BAD: Readonly<Record<string, RegExp>> = {
   'exec:["/bin/a"': /list of words in JSON/,
   'http:http://127.0.0.1/': /one of GET, POST, PUT/,
   'http:DELETE:http://127.0.0.1/': /one of GET, POST, PUT/,
-  'http:POST:127.0.0.1:8080': /expected an address/,
-  'http:POST:file:///etc/passwd': /expected an address/,
+  'http:POST:127.0.0.1:8080': /expected a URL/,
+  'http:POST:file:///etc/passwd': /expected a URL/,
   'http:POST:http://me:secret@127.0.0.1/': /without a user name and password/,
   [`exec:/${'x'.repeat(2000)}`]: /at most 1024 characters/,
 };
 
-describe('how a server is told', () => {
+describe('a reload spec', () => {
   for (const [text, expected] of Object.entries(GOOD)) {
-    test(`${text} is understood`, () => assert.deepEqual(parseReload(text), expected));
+    test(`${text} is valid`, () => assert.deepEqual(parseReload(text), expected));
   }
 
   for (const [text, message] of Object.entries(BAD)) {
@@ -75,7 +75,7 @@ describe('how a server is told', () => {
     );
   });
 
-  test('what is written is read back', () => {
+  test('what is formatted is parsed back', () => {
     const word = fc.string({ maxLength: 20 }).filter((text) => !text.includes('\0'));
     const path = fc.stringMatching(/^\/[a-z0-9/._-]{1,30}$/);
     const spec: fc.Arbitrary<ReloadSpec> = fc.oneof(
@@ -100,7 +100,7 @@ describe('how a server is told', () => {
     fc.assert(fc.property(spec, (given) => assert.deepEqual(parseReload(formatReload(given)), structuredClone(given))));
   });
 
-  test('whatever is written, it is understood or refused with a sentence', () => {
+  test('any text is valid, or refused with a message', () => {
     const text = fc.oneof(
       fc.string(),
       fc

@@ -10,7 +10,7 @@ const resource = (annotations?: Readonly<Record<string, string>>) =>
     spec: { certificateRef: { name: 'web-tls' } },
   });
 
-test('a moment is read back as it was written', () => {
+test('a time is read back as it was written', () => {
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 4_000_000_000_000 }), (milliseconds) => {
       assert.equal(Math.round(readRenewRequest(formatRenewRequest(milliseconds / 1000)) * 1000), milliseconds);
@@ -24,7 +24,7 @@ test('what a person writes is read, with any offset', () => {
 });
 
 for (const text of ['', 'now', 'true', '1800000000', '2027-01-15', '2027-01-15 08:00:00', '2027-13-01T00:00:00Z']) {
-  test(`"${text}" is no moment`, () => assert.ok(Number.isNaN(readRenewRequest(text))));
+  test(`"${text}" is not a time`, () => assert.ok(Number.isNaN(readRenewRequest(text))));
 }
 
 test('a resource carries its request, and no other annotation', () => {
@@ -38,7 +38,7 @@ test('a resource without a request has none', () => {
   assert.ok(!Object.hasOwn(resource({ note: 'x' }).metadata, 'renewRequestedAt'));
 });
 
-test('a resource with a request that is no moment is served all the same', () => {
+test('a resource whose request is not a time is still served', () => {
   const read = resource({ 'dcred.dev/renew-requested-at': 'now' });
   assert.ok('spec' in read);
   assert.ok(Number.isNaN(read.metadata.renewRequestedAt));

@@ -81,7 +81,7 @@ describe('dcred agent', () => {
     [[], /--dir is required/],
     [['--dir', 'relative'], /absolute path/],
     [['--dir', '/x', '--reload', 'nginx'], /--reload: expected signal:HUP:nginx/],
-    [['--dir', '/x', '--confirm', 'nginx'], /--confirm: expected an address/],
+    [['--dir', '/x', '--confirm', 'nginx'], /--confirm: expected a URL/],
     [['--dir', '/x', '--poll', '0s'], /--poll takes a duration of a second or more/],
     [['--dir', '/x', '--bind-address', 'x'], /--bind-address/],
   ] as const) {

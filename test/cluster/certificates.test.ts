@@ -181,7 +181,7 @@ test('a certificate that ends before the lifetime shortens the credential, is no
   assert.ok(secret !== undefined);
   assert.equal(assertServes(secret).expiresAt, notAfter.getTime() / SECOND - 1);
   const ready = await cluster.untilReason(namespace, 'web', 'Issued');
-  assert.match(ready.message, /the certificate ends at .* renew the certificate$/);
+  assert.match(ready.message, /the certificate expires at .* renew the certificate$/);
   assert.equal(await operator.metric('dcred_credentials_issued_total{reason="RenewalDue"}'), 0);
 });
 

@@ -12,8 +12,8 @@ import { assertServes } from './verification.ts';
 const running = scenario();
 const CHART = join(import.meta.dirname, '..', '..', 'charts', 'dcred');
 const RENEWED_AT = 'dcred.dev/renewed-at';
-const SENT = 'dcred_pod_notifications_total{outcome="ok"}';
-const LOST = 'dcred_pod_notifications_total{outcome="failed"}';
+const SENT = 'dcred_kubelet_nudges_total{outcome="ok"}';
+const LOST = 'dcred_kubelet_nudges_total{outcome="failed"}';
 
 async function pod(namespace: string, name: string): Promise<KubernetesObject> {
   const { client, signal } = running().cluster;

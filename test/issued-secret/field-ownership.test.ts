@@ -131,7 +131,7 @@ describe('on a real API server, an issued Secret', () => {
     const request = {
       namespace: 'default',
       name: `web-${pod.name}`,
-      resource: 'web',
+      resourceName: 'web',
       pod,
       spec,
       certificate: authority.certificate,
@@ -167,10 +167,10 @@ describe('on a real API server, an issued Secret', () => {
     return { pod, secret, now: await look(secret.name) };
   }
 
-  test('is intact as it was written, whoever looks', async () => {
+  test('is intact as it was written', async () => {
     const { pod, secret } = await issued();
     assert.ok(secret.intact);
-    assert.deepEqual([secret.resource, secret.podName, secret.podUid], ['web', pod.name, pod.uid]);
+    assert.deepEqual([secret.resourceName, secret.podName, secret.podUid], ['web', pod.name, pod.uid]);
     assert.deepEqual(secret.template, { labels: { team: 'edge' }, annotations: { 'example.com/note': 'ours' } });
     assert.deepEqual(secret.foreign, { labels: {}, annotations: {} });
     assert.equal(secret.facts?.certificateSha256, authority.certificate.sha256);
@@ -178,7 +178,7 @@ describe('on a real API server, an issued Secret', () => {
   });
 
   for (const [what, edit] of Object.entries(NOTICED)) {
-    test(`tells of ${what}, and is whole again when it is issued anew`, async () => {
+    test(`is not intact after ${what}, and intact again once re-issued`, async () => {
       const { pod, now } = await edited(edit);
       assert.equal(now?.intact, false);
       assert.ok((await issue(pod, now)).intact);
@@ -194,12 +194,12 @@ describe('on a real API server, an issued Secret', () => {
   }
 
   for (const [what, edit] of Object.entries(DISOWNED)) {
-    test(`is not ours any more with ${what}`, async () => {
+    test(`is not owned any more with ${what}`, async () => {
       assert.equal((await edited(edit)).now, undefined);
     });
   }
 
-  test('made again from a copy is ours again once it is issued anew, also where nothing had changed', async () => {
+  test('re-created from a copy is intact once re-issued, also where nothing had changed', async () => {
     const { pod, now } = await edited(copyOf);
     assert.equal(now?.intact, false);
     const restored = await issue(pod, now);
@@ -231,7 +231,7 @@ describe('on a real API server, an issued Secret', () => {
     assert.ok(!stdout.includes(base64('copied')));
   });
 
-  test('tells a template label that another hand changed from one that is ours', async () => {
+  test('distinguishes a template label that another client changed from our own', async () => {
     const { now } = await edited((name, run) => run(`label --overwrite secret ${name} team=shop`));
     assert.equal(now?.intact, true);
     assert.deepEqual(now.template.labels, {});
@@ -261,7 +261,7 @@ describe('on a real API server, an issued Secret', () => {
       {
         namespace: 'default',
         name: 'web-ed25519',
-        resource: 'web',
+        resourceName: 'web',
         pod,
         spec: specOf({ keyAlgorithm: 'Ed25519' }),
         certificate: authority.certificate,
@@ -292,7 +292,7 @@ describe('ownership, without an API server', () => {
     },
   };
 
-  test('of a server that keeps no record is taken for granted', () => {
+  test('is assumed where the server records none', () => {
     for (const none of [undefined, []]) {
       const { annotations, intact, labels } = fieldOwnership(none, 'dcred', expected);
       assert.deepEqual([intact, [...labels], [...annotations]], [true, ['l'], ['a']]);

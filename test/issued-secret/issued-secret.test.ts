@@ -39,7 +39,7 @@ describe('a Secret is ours', () => {
       name: 'web-web-0',
       uid: 's1',
       resourceVersion: '9',
-      resource: 'web',
+      resourceName: 'web',
       podName: 'web-0',
       podUid: 'u1',
       facts: {
@@ -74,7 +74,7 @@ describe('a Secret is ours', () => {
   });
 });
 
-describe('its annotations say it all, or it was changed', () => {
+describe('a Secret without complete annotations counts as changed', () => {
   for (const key of Object.keys(ANNOTATIONS).filter((one) => one !== 'dcred.dev/pod-name')) {
     test(`without ${key}`, () => {
       const annotations = Object.fromEntries(Object.entries(ANNOTATIONS).filter(([one]) => one !== key));
@@ -96,7 +96,7 @@ describe('its annotations say it all, or it was changed', () => {
   }
 });
 
-test('what kubectl apply leaves behind is neither ours nor kept', () => {
+test('the annotation of kubectl apply is neither our own nor kept', () => {
   const annotations = { ...ANNOTATIONS, 'kubectl.kubernetes.io/last-applied-configuration': '{}', theirs: '1' };
   const read = readIssuedSecret(secret({ annotations, labels: { ...LABELS, theirs: '2' } }));
   assert.deepEqual(read?.foreign, { labels: { theirs: '2' }, annotations: { theirs: '1' } });
@@ -106,7 +106,7 @@ test('Secrets with nothing extra share one empty object', () => {
   assert.equal(readIssuedSecret(secret())?.foreign, readIssuedSecret(secret({ name: 'other' }))?.template);
 });
 
-test('Fizz gets a file for the keys that it reads', () => {
+test('only P-256 keys get a file for Fizz', () => {
   assert.ok(dataKeys('ECDSAP256').includes('fizz.pem'));
   assert.deepEqual(dataKeys('ECDSAP384'), ['tls.crt', 'dc.key', 'dc.bin', 'dc.hex', 'dc.pem']);
 });

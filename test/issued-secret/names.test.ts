@@ -95,23 +95,16 @@ describe('a Secret name', () => {
   ]) {
     test(`may not be ${JSON.stringify(name.slice(0, 20))}`, () => assert.ok(!isSecretName(name)));
   }
-
-  test('of many dashes is judged at once', () => {
-    const started = performance.now();
-    assert.ok(!isSecretName(`${'-a'.repeat(126)}-`));
-    assert.ok(!isSecretName(`a${'-'.repeat(252)}`));
-    assert.ok(performance.now() - started < 50);
-  });
 });
 
 test('the annotation with a Secret name is named after the resource', () => {
   assert.equal(secretNameAnnotation('web'), 'secret.dcred.dev/web');
 });
 
-test('keys say what they were made from', () => {
+test('keys are parsed back to what they were formatted from', () => {
   fc.assert(
-    fc.property(dnsLabel, dnsLabel, podName, (namespace, resource, pod) => {
-      assert.deepEqual(parsePodKey(formatPodKey({ namespace, resource, pod })), { namespace, resource, pod });
+    fc.property(dnsLabel, dnsLabel, podName, (namespace, resourceName, pod) => {
+      assert.deepEqual(parsePodKey(formatPodKey({ namespace, resourceName, pod })), { namespace, resourceName, pod });
       assert.deepEqual(parseObjectKey(formatObjectKey({ namespace, name: pod })), { namespace, name: pod });
     }),
   );

@@ -37,7 +37,7 @@ function manifest({
   const request = {
     namespace: 'edge',
     name: 'web-web-0',
-    resource: 'web',
+    resourceName: 'web',
     pod: POD,
     spec: specOf(spec),
     certificate: authority.certificate,
@@ -140,7 +140,7 @@ describe('an issued Secret', () => {
     }
   });
 
-  test('cannot be dressed up as something else by a template', async () => {
+  test('cannot be disguised by a template', async () => {
     const labels = { 'dcred.dev/delegated-credential': 'other', 'app.kubernetes.io/managed-by': 'me' };
     const { metadata } = await manifest({ spec: { secretTemplate: { labels } } });
     assert.equal(metadata.labels?.['dcred.dev/delegated-credential'], 'web');
@@ -149,7 +149,7 @@ describe('an issued Secret', () => {
 });
 
 describe('nothing is published', () => {
-  test('that a signer has signed wrongly', async () => {
+  test('that a signer signed wrongly', async () => {
     const other = delegation();
     await assert.rejects(manifest({ signer: other.signer }), {
       code: 'UNVERIFIED_CREDENTIAL',

@@ -49,7 +49,7 @@ function applier(client: ApiClient): Applier {
 
 function subject({ certificate, signer }: Pick<Delegation, 'certificate' | 'signer'> = good): Subject {
   return {
-    key: { namespace: 'edge', resource: 'web', pod: 'web-0' },
+    key: { namespace: 'edge', resourceName: 'web', pod: 'web-0' },
     resource: resource(),
     pod: podOf(),
     certificate: { kind: 'usable', certificate, signer },

@@ -97,7 +97,7 @@ describe('with a real API server, a certificate', () => {
 
   const remove = (name: string) => client.delete(SECRETS, { namespace: 'default', name }, { signal });
 
-  test('is missing, then there, then another one, then spoilt, then mended, then gone', async () => {
+  test('is followed from missing to present, replaced, broken, fixed and deleted', async () => {
     await using watching = new Watching(client);
     assert.equal(watching.said('life'), 'pending');
     watching.refer('web', 'life');
@@ -114,7 +114,7 @@ describe('with a real API server, a certificate', () => {
     await watching.until('life', 'CertificateNotFound');
   });
 
-  test('that is there is found at once', async () => {
+  test('that exists is read at once', async () => {
     await put('there', one);
     await using watching = new Watching(client);
     watching.refer('web', 'there');
@@ -142,7 +142,7 @@ describe('with a real API server, a certificate', () => {
     assert.equal(watching.said('shared'), 'pending');
   });
 
-  test('that a resource leaves for another is let go', async () => {
+  test('that a resource no longer refers to is released', async () => {
     await put('first', one);
     await put('second', other);
     await using watching = new Watching(client);
@@ -154,7 +154,7 @@ describe('with a real API server, a certificate', () => {
     assert.equal(watching.watcher.size, 1);
   });
 
-  test('that is let go and taken up again is read again', async () => {
+  test('that is released and referred to again is read again', async () => {
     await put('again', one);
     await using watching = new Watching(client);
     watching.refer('web', 'again');
@@ -165,7 +165,7 @@ describe('with a real API server, a certificate', () => {
     await watching.until('again', other.certificate.sha256);
   });
 
-  test('that is referred to again and again is no change', async () => {
+  test('that is referred to repeatedly is no change', async () => {
     await put('quiet', one);
     await using watching = new Watching(client);
     watching.refer('web', 'quiet');
@@ -174,7 +174,7 @@ describe('with a real API server, a certificate', () => {
     assert.deepEqual(watching.changes, ['default/web']);
   });
 
-  test('that dcred may not read is said to be so, and found once it may', async () => {
+  test('that dcred may not read is refused with the reason, and read once it may', async () => {
     await put('forbidden', one);
     await plane.kubectl(['create', 'serviceaccount', 'dcred']);
     const kubeconfig = await plane.kubeconfigFor({ serviceAccount: { namespace: 'default', name: 'dcred' } });
@@ -198,7 +198,7 @@ describe('with a real API server, a certificate', () => {
     }
   });
 
-  test('never shows its key in a log, however wrong', async () => {
+  test('never appears with its key in a log, however invalid', async () => {
     await using watching = new Watching(client);
     watching.refer('web', 'wrong');
     await watching.until('wrong', 'CertificateNotFound');
@@ -209,7 +209,7 @@ describe('with a real API server, a certificate', () => {
     assert.ok(!told.includes(one.keyPem.split('\n')[1] ?? 'none'));
   });
 
-  test('is watched no more once the watcher is stopped', async () => {
+  test('is no longer watched once the watcher is stopped', async () => {
     const watching = new Watching(client);
     watching.refer('web', 'stopped');
     await watching.until('stopped', 'CertificateNotFound');

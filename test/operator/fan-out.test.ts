@@ -30,7 +30,7 @@ async function order(pods: readonly string[], secrets: readonly (IssuedSecret | 
   fanOut({ caches: cachesWith(secrets), membership, podQueue, namespace: 'edge', name: 'web' });
   for (const key of late) podQueue.add(key);
   const taken: string[] = [];
-  while (podQueue.length > 0) taken.push((await podQueue.take(AbortSignal.timeout(1_000))) ?? '');
+  while (podQueue.length > 0) taken.push((await podQueue.take(AbortSignal.timeout(60_000))) ?? '');
   return taken.map((key) => key.replace('edge/web/', ''));
 }
 
@@ -38,29 +38,29 @@ const of = (podName: string, hours: number, name = `web-${podName}`) =>
   issuedSecret({ name, podName, facts: facts({ expiresAt: NOW + hours * 3_600 }) });
 
 describe('a wave over the pods of a resource', () => {
-  test('begins with the pods that have nothing, and then the one that ends first', async () => {
+  test('starts with pods without a Secret, then the soonest expiry', async () => {
     assert.deepEqual(await order(['a', 'b', 'c', 'd'], [of('a', 9), of('b', 3), of('c', 6)]), ['d', 'b', 'c', 'a']);
   });
 
-  test('is overtaken by a pod that comes meanwhile', async () => {
+  test('is overtaken by a new pod', async () => {
     assert.deepEqual(await order(['a', 'b'], [of('a', 9), of('b', 3)], ['edge/web/new']), ['new', 'b', 'a']);
   });
 
-  test('looks at Secrets of pods that are not selected any more', async () => {
+  test('includes Secrets of pods that are not selected any more', async () => {
     assert.deepEqual(await order([], [of('gone', 3)]), ['gone']);
   });
 
-  test('takes a Secret that does not say when it ends first', async () => {
+  test('takes a Secret without an expiry first', async () => {
     const unknown = issuedSecret({ name: 'web-u', podName: 'u', facts: undefined });
     assert.deepEqual(await order(['a', 'u'], [of('a', 1), unknown]), ['u', 'a']);
   });
 
-  test('takes a pod with two Secrets once, by the one that ends first', async () => {
+  test('takes a pod with two Secrets once, by the soonest expiry', async () => {
     const secrets = [of('a', 9), of('b', 5), of('a', 1, 'old-name')];
     assert.deepEqual(await order(['a', 'b'], secrets), ['a', 'b']);
   });
 
-  test('passes over Secrets that are not ours', async () => {
+  test('skips Secrets of others', async () => {
     assert.deepEqual(await order(['a'], [undefined]), ['a']);
   });
 });

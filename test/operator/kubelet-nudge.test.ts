@@ -19,7 +19,7 @@ function notifier(answer: () => Promise<unknown> = async () => ({})) {
       return await answer();
     },
   } as unknown as NotifierOptions['client'];
-  const metrics = { podNotified: (outcome: 'ok' | 'failed') => void outcomes.push(outcome) };
+  const metrics = { kubeletNudged: (outcome: 'ok' | 'failed') => void outcomes.push(outcome) };
   const made = new KubeletNudge({ client, clock: new FakeClock(Date.UTC(2027, 0, 15, 8, 0, 0, 7)), log, metrics });
   const notify = () => made.notify(podOf(), new AbortController().signal);
   return { log, notify, outcomes, patches };

@@ -32,7 +32,7 @@ async function scrape({ registry }: OperatorMetrics): Promise<ReadonlyMap<string
 }
 
 describe('metrics', () => {
-  test('are there before anything has happened, at 0', async () => {
+  test('exist from the start, at 0', async () => {
     const series = await scrape(new OperatorMetrics('1.2.3'));
     for (const reason of ISSUE_REASONS)
       assert.equal(series.get(`dcred_credentials_issued_total{reason="${reason}"}`), 0);
@@ -74,7 +74,7 @@ describe('metrics', () => {
     assert.equal((await scrape(metrics)).get('dcred_leader'), 0);
   });
 
-  test('show a resource, and nothing of it once it is gone', async () => {
+  test('show a resource until it is gone', async () => {
     const metrics = new OperatorMetrics('test');
     metrics.resource(FACTS);
     const of = async () => [...(await scrape(metrics))].filter(([name]) => name.includes('name="web"'));
@@ -94,7 +94,7 @@ describe('metrics', () => {
     assert.deepEqual(await of(), []);
   });
 
-  test('show no moment where there is none: 0 would be 1970', async () => {
+  test('have no timestamp where there is none: 0 would be 1970', async () => {
     const metrics = new OperatorMetrics('test');
     metrics.resource(FACTS);
     const pods = { ...PODS, earliestExpiry: undefined, nextRenewal: undefined };
@@ -104,7 +104,7 @@ describe('metrics', () => {
     assert.equal((await scrape(metrics)).get('dcred_ready{namespace="edge",name="web"}'), 0);
   });
 
-  test('read the depth of a queue when they are asked for it', async () => {
+  test('read the depth of a queue at each scrape', async () => {
     const metrics = new OperatorMetrics('test');
     const queue = new WorkQueue({ clock: new FakeClock(), random: () => 0 });
     metrics.watchQueue('pod', queue);
@@ -113,7 +113,7 @@ describe('metrics', () => {
     assert.equal((await scrape(metrics)).get('dcred_pod_queue_depth'), 2);
   });
 
-  test('take in what the engine observes', async () => {
+  test('record what the engine observes', async () => {
     const metrics = new OperatorMetrics('test');
     metrics.apiCall({ verb: 'create', resource: 'secrets', status: 201, seconds: 0.003 });
     metrics.apiCall({ verb: 'create', resource: 'secrets', status: 0, seconds: 30 });
@@ -129,7 +129,7 @@ describe('metrics', () => {
     assert.equal(series.get('dcred_reconcile_duration_seconds_count{queue="pod",outcome="retry"}'), 1);
   });
 
-  test('of two operators in one process are two', async () => {
+  test('of two operators in one process are separate', async () => {
     const [one, other] = [new OperatorMetrics('a'), new OperatorMetrics('b')];
     one.deleted('PodGone');
     assert.equal((await scrape(other)).get('dcred_secrets_deleted_total{reason="PodGone"}'), 0);

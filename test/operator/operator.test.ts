@@ -81,11 +81,11 @@ describe('an operator that waits for its turn', () => {
     await plane?.stop();
   });
 
-  async function issueFor(resource: string, pod: { name: string; uid: string }): Promise<void> {
+  async function issueFor(resourceName: string, pod: { name: string; uid: string }): Promise<void> {
     const request = {
       namespace: 'default',
-      name: `${resource}-${pod.name}`,
-      resource,
+      name: `${resourceName}-${pod.name}`,
+      resourceName,
       pod,
       spec: specOf(),
       certificate: authority.certificate,

@@ -56,7 +56,7 @@ function good(podName: string, overrides: Partial<IssuedSecret> = {}, issuedAgo 
 }
 
 describe('the tally', () => {
-  test('of no pods is nothing', () => {
+  test('of no pods is zero', () => {
     assert.deepEqual(count({ pods: [] }), {
       selected: 0,
       issued: 0,
@@ -68,7 +68,7 @@ describe('the tally', () => {
     });
   });
 
-  test('counts pods, and names the first to expire and the first to be renewed', () => {
+  test('counts pods, with the earliest expiry and the next renewal', () => {
     const pods = [podOf({ name: 'a' }), podOf({ name: 'b' }), podOf({ name: 'c' })];
     const result = count({ pods, secrets: [good('a', {}, 500), good('b')] });
     assert.deepEqual([result.selected, result.issued, result.failed], [3, 2, 0]);
@@ -76,7 +76,7 @@ describe('the tally', () => {
     assert.ok(result.nextRenewal !== undefined && result.nextRenewal > now && result.nextRenewal < now + 110_000);
   });
 
-  test('leaves out pods that are on their way out', () => {
+  test('excludes terminating pods', () => {
     assert.equal(count({ pods: [podOf({ name: 'a', terminating: true })], secrets: [good('a')] }).selected, 0);
   });
 
@@ -92,7 +92,7 @@ describe('the tally', () => {
     });
   }
 
-  test('counts what pods hold also while there is no certificate, and then nothing is to be renewed', () => {
+  test('counts what pods hold while the certificate is unusable, without a next renewal', () => {
     for (const certificate of [PENDING, refused('CertificateNotFound', 'create it')]) {
       const result = count({ pods: [podOf({ name: 'a' })], secrets: [good('a')], certificate });
       assert.equal(result.issued, 1);
@@ -101,14 +101,14 @@ describe('the tally', () => {
     }
   });
 
-  test('has no next renewal where the certificate ends all credentials', () => {
+  test('has no next renewal where every credential lasts until the certificate expires', () => {
     const last = good('a');
     const ending = { ...last, facts: facts({ ...last.facts, expiresAt: latestExpiry(usable.certificate) }) };
     const result = count({ pods: [podOf({ name: 'a' })], secrets: [ending] });
     assert.deepEqual([result.issued, result.nextRenewal], [1, undefined]);
   });
 
-  test('counts pods that cannot be served, and says of three why', () => {
+  test('counts pods that cannot be served, with the reason for three', () => {
     const names = ['a', 'b', 'c', 'd', 'e'];
     const failed = Object.fromEntries(names.map((name) => [name, `${name} is taken`]));
     const result = count({ pods: [...names, 'fine'].map((name) => podOf({ name })), failed, secrets: [good('fine')] });

@@ -72,7 +72,7 @@ export function issuedSecret(overrides: Partial<IssuedSecret> = {}): IssuedSecre
     name,
     uid: `uid-of-secret-${name}`,
     resourceVersion: '7',
-    resource: 'web',
+    resourceName: 'web',
     podName,
     podUid: `uid-of-${podName}`,
     facts: facts(),

@@ -1,4 +1,4 @@
-/** From a certificate Secret to something that can sign, or to the reason why not. */
+/** Reads a certificate Secret: to a certificate and its signer, or to the reason why it cannot be used. */
 import {
   checkCertificateValidity,
   type DelegationCertificate,
@@ -21,14 +21,14 @@ export type CertificateReason =
   | 'CertificateKeyUnsupported';
 
 export type CertificateState =
-  /** Not looked at yet. */
+  /** Not read yet. */
   | { readonly kind: 'pending' }
   | { readonly kind: 'refused'; readonly reason: CertificateReason; readonly message: string }
   | { readonly kind: 'usable'; readonly certificate: DelegationCertificate; readonly signer: Signer };
 
 export const PENDING: CertificateState = Object.freeze({ kind: 'pending' });
 
-/** Reads the Secret of that name; `secret` is undefined where there is none. Looks at no clock: see `stateAt`. */
+/** `secret` is undefined where none has that name. Independent of the time: see `stateAt`. */
 export async function readCertificateSecret(
   secret: CertificateSecret | undefined,
   name: string,
@@ -63,8 +63,8 @@ export async function readCertificateSecret(
 }
 
 /**
- * The same at a moment (seconds since the epoch): a certificate that is expired, not yet valid, or too near its end for a
- * credential of the shortest life, is refused.
+ * The state at `now` (seconds since the epoch): a certificate that is expired, not yet valid, or too close to its expiry for a
+ * credential of the shortest lifetime, is refused.
  */
 export function stateAt(state: CertificateState, now: number): CertificateState {
   if (state.kind !== 'usable') return state;
@@ -74,11 +74,11 @@ export function stateAt(state: CertificateState, now: number): CertificateState 
   if (latestExpiry(certificate) - now >= MIN_LIFETIME_SECONDS) return state;
   return refused(
     'CertificateInvalid',
-    `the certificate "${certificate.subject}" expires at ${formatRfc3339(certificate.notAfter)}, too soon for another credential: renew it`,
+    `the certificate "${certificate.subject}" expires at ${formatRfc3339(certificate.notAfter)}, too soon for another credential: renew the certificate`,
   );
 }
 
-/** When `stateAt` will next answer differently, in seconds since the epoch; undefined for never. */
+/** When the result of `stateAt` changes next, in seconds since the epoch; undefined for never. */
 export function nextStateChange(state: CertificateState, now: number): number | undefined {
   if (state.kind !== 'usable') return undefined;
   const { certificate } = state;
@@ -90,7 +90,7 @@ export function nextStateChange(state: CertificateState, now: number): number | 
   return moments.find((moment) => moment > now);
 }
 
-/** The last second that a credential of this certificate may end in: strictly before notAfter, as `expiryFor` has it. */
+/** The latest second at which a credential of this certificate may expire: strictly before notAfter, as in `expiryFor`. */
 export function latestExpiry({ notAfter }: Pick<DelegationCertificate, 'notAfter'>): number {
   return notAfter - 1;
 }

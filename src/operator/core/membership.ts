@@ -1,6 +1,6 @@
 /**
- * Which pods belong to which resources, kept up to date with every change: a pod's event costs one look at the resources of its
- * namespace, whatever the fleet's size.
+ * Which pods belong to which resources, updated with every change: a pod's event costs one pass over the resources of its
+ * namespace, whatever the size of the fleet.
  */
 
 import type { DelegatedCredentialResource } from '../../api/delegated-credential.ts';
@@ -34,7 +34,7 @@ export class Membership {
     if (groups?.size === 0) this.#namespaces.delete(namespace);
   }
 
-  /** Takes note of a pod as it is now, and names the resources that select it, or did. */
+  /** Sets the current state of a pod; returns the names of the resources that select it now or did before. */
   setPod(pod: Pod): readonly string[] {
     const touched: string[] = [];
     for (const { name, selector, pods } of this.#groups(pod.namespace)) {
@@ -47,12 +47,12 @@ export class Membership {
     return touched;
   }
 
-  /** Names the resources that selected it. */
+  /** Returns the names of the resources that selected it. */
   removePod({ namespace, name }: Pick<Pod, 'namespace' | 'name'>): readonly string[] {
     return [...this.#groups(namespace)].filter((group) => group.pods.delete(name)).map((group) => group.name);
   }
 
-  /** The names of the pods that a resource selects. */
+  /** Names of the pods that a resource selects. */
   podsOf(namespace: string, name: string): ReadonlySet<string> {
     return this.#namespaces.get(namespace)?.get(name)?.pods ?? NO_PODS;
   }

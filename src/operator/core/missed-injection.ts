@@ -1,28 +1,31 @@
-/** Pods that ask for a credential by `dcred.dev/inject` and cannot get at it. Pure; each costs what the pod's own names cost. */
+/**
+ * Warnings for pods that ask for a credential by `dcred.dev/inject` and cannot use one. Pure; the cost is that of the names which
+ * one pod may have.
+ */
 
 import { MAX_INJECTED_RESOURCES } from '../../api/injection.ts';
 import { INJECT_KEY, secretNameAnnotation } from '../../api/keys.ts';
 import { defaultSecretName } from '../../issued-secret/names.ts';
 import type { Pod } from './pod.ts';
 
-/** What the pod should be told: the Event's reason and note. */
+/** The Event about a pod: its reason and note. */
 export interface PodWarning {
-  readonly reason: PodNoticeReason;
+  readonly reason: PodWarningReason;
   readonly note: string;
 }
 
-export const POD_NOTICE_REASONS = ['NotInjected', 'ResourceNotFound', 'NotSelected', 'NotIssued'] as const;
-export type PodNoticeReason = (typeof POD_NOTICE_REASONS)[number];
+export const POD_WARNING_REASONS = ['NotInjected', 'ResourceNotFound', 'NotSelected', 'NotIssued'] as const;
+export type PodWarningReason = (typeof POD_WARNING_REASONS)[number];
 
 const MAX_NAME_LENGTH = 253;
 const MAX_REASON_LENGTH = 600;
 
 /** Whether the pod asks for this resource and was created without the webhook, which writes the name of its Secret. */
-export function missedInjection(pod: Pick<Pod, 'injected' | 'secretNames'>, resource: string): boolean {
-  return pod.injected.includes(resource) && !Object.hasOwn(pod.secretNames, resource);
+export function missedInjection(pod: Pick<Pod, 'injected' | 'secretNames'>, resourceName: string): boolean {
+  return pod.injected.includes(resourceName) && !Object.hasOwn(pod.secretNames, resourceName);
 }
 
-/** The names that a pod asks for in vain. Only names that fit into a key of the queue. */
+/** The resources that a pod asks for and that do not serve it. Only names that fit into a key of the queue. */
 export function unservedResources(
   { injected }: Pick<Pod, 'injected'>,
   isServed: (name: string) => boolean,
@@ -38,13 +41,13 @@ export interface Waiting {
   readonly pod: Pick<Pod, 'injected' | 'terminating' | 'uid'>;
   /** Undefined: there is none of that name. */
   readonly resource: { readonly selectsPod: boolean; readonly suspended: boolean } | undefined;
-  /** What is issued for it already. */
+  /** Secrets that were issued for it already. */
   readonly secrets: readonly { readonly podUid: string }[];
   /** Why the certificate cannot be used, where that is so. */
   readonly refusal: string | undefined;
 }
 
-/** What a pod should be told that asks for a credential and gets none, for a reason that a person can mend; undefined otherwise. */
+/** The warning for a pod that asks for a credential and gets none for a reason that a person can fix; undefined otherwise. */
 export function pendingWarning({ name, pod, refusal, resource, secrets }: Waiting): PodWarning | undefined {
   if (pod.terminating || !pod.injected.includes(name)) return undefined;
   if (resource === undefined) return resourceNotFound(name);
@@ -54,35 +57,35 @@ export function pendingWarning({ name, pod, refusal, resource, secrets }: Waitin
   return refusal === undefined ? undefined : notIssued(name, refusal);
 }
 
-export function notInjected(pod: Pick<Pod, 'name'>, resource: string): PodWarning {
+export function notInjected(pod: Pick<Pod, 'name'>, resourceName: string): PodWarning {
   return {
     reason: 'NotInjected',
     note:
-      `this pod asks for DelegatedCredential "${resource}" by ${INJECT_KEY} and was created while the webhook could not be asked, ` +
-      `so that it has no annotation ${secretNameAnnotation(resource)} and no volume: the credential is in Secret ` +
-      `"${defaultSecretName(resource, pod.name)}"; once the webhook runs, re-create the pod and it is mounted`,
+      `this pod asks for DelegatedCredential "${resourceName}" by ${INJECT_KEY}, but the webhook did not inject it: it was not ` +
+      `reachable, or it skips this namespace (kube-system and dcred's own always). The pod has no annotation ` +
+      `${secretNameAnnotation(resourceName)} and no volume; its credential is in Secret "${defaultSecretName(resourceName, pod.name)}". Re-create the pod once the webhook runs`,
   };
 }
 
-function notSelected(resource: string): PodWarning {
+function notSelected(resourceName: string): PodWarning {
   return {
     reason: 'NotSelected',
     note:
-      `this pod asks for a credential by ${INJECT_KEY}, and the podSelector of DelegatedCredential "${resource}" does not match its ` +
-      'labels: leave the podSelector out, and the label alone selects, or correct one of the two',
+      `this pod asks for a credential by ${INJECT_KEY}, but the podSelector of DelegatedCredential "${resourceName}" does not match ` +
+      "its labels: remove spec.podSelector to select by that label alone, or correct the selector or the pod's labels",
   };
 }
 
-function notIssued(resource: string, why: string): PodWarning {
-  const what = `this pod waits for its credential, and DelegatedCredential "${resource}" issues none: `;
+function notIssued(resourceName: string, why: string): PodWarning {
+  const what = `this pod waits for its credential, and DelegatedCredential "${resourceName}" issues none: `;
   return { reason: 'NotIssued', note: what + why.slice(0, MAX_REASON_LENGTH) };
 }
 
-function resourceNotFound(resource: string): PodWarning {
+function resourceNotFound(resourceName: string): PodWarning {
   return {
     reason: 'ResourceNotFound',
     note:
-      `this pod asks for a credential by ${INJECT_KEY}, and there is no DelegatedCredential "${resource}" in this namespace: ` +
+      `this pod asks for a credential by ${INJECT_KEY}, and there is no DelegatedCredential "${resourceName}" in this namespace: ` +
       'create it, or correct the name and re-create the pod',
   };
 }

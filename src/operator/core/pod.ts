@@ -10,7 +10,7 @@ export interface Pod extends SelectablePod {
   readonly terminating: boolean;
   /** `secret.dcred.dev/<resource>` annotations: resource to Secret name. */
   readonly secretNames: Readonly<Record<string, string>>;
-  /** The resources whose Secrets it waits for: no node takes it until each of their scheduling gates is lifted. */
+  /** Resources whose scheduling gates it has: it is not scheduled until each of them is lifted. */
   readonly gated: readonly string[];
 }
 
@@ -43,7 +43,7 @@ function gated(annotations: Readonly<Record<string, string>>): readonly string[]
   return found.length === 0 ? NOWHERE : found.sort();
 }
 
-/** Whether anything that the plan looks at differs. Kubelets touch pods far more often than that. */
+/** Whether everything that the plan depends on is equal. Kubelets update pods far more often than that changes. */
 export function samePod(a: Pod, b: Pod): boolean {
   return (
     a.uid === b.uid &&

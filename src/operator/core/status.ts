@@ -8,7 +8,7 @@ import type { Condition } from '../../kubernetes/objects.ts';
 import { formatRfc3339 } from '../../text/rfc3339.ts';
 import type { CertificateReason, CertificateState } from './certificate-state.ts';
 
-/** The reasons of the Ready condition. `SpecInvalid`: an object that came past an older CRD. */
+/** The reasons of the Ready condition. `SpecInvalid`: an object that an older CRD let pass. */
 export type ReadyReason =
   | 'Issued'
   | 'Issuing'
@@ -21,10 +21,10 @@ export type ReadyReason =
 export interface PodTally {
   readonly selected: number;
   readonly issued: number;
-  /** How many selected pods cannot be served, and of the first few why: pod name and message. */
+  /** How many selected pods cannot be served, and why for the first few: pod name and message. */
   readonly failed: number;
   readonly failures: readonly { readonly pod: string; readonly message: string }[];
-  /** How many ask by `dcred.dev/inject` and were created without the webhook. */
+  /** Pods that ask by `dcred.dev/inject` and that the webhook did not inject. */
   readonly notInjected: number;
   readonly earliestExpiry: number | undefined;
   readonly nextRenewal: number | undefined;
@@ -48,7 +48,7 @@ interface Ready {
 export function resourceStatus(input: StatusInput): DelegatedCredentialStatus {
   const { certificate, generation, now, pods, previous } = input;
   const { earliestExpiry, nextRenewal } = pods;
-  // While the certificate cannot be used, the last one that could is still what the pods hold.
+  // While the certificate is unusable, the pods still hold credentials of the last usable one.
   const facts = certificate.kind === 'usable' ? certificateFacts(certificate.certificate) : previous.certificate;
   return {
     observedGeneration: generation,
@@ -67,7 +67,7 @@ export function unreadableStatus(
   previous: DelegatedCredentialStatus,
   now: number,
 ): DelegatedCredentialStatus {
-  const message = `the spec cannot be used (${problem}): correct it; nothing is issued or deleted until then`;
+  const message = `the spec is invalid (${problem}): correct it; nothing is issued or deleted until then`;
   const ready: Ready = { status: 'False', reason: 'SpecInvalid', message };
   return { ...previous, observedGeneration: generation, conditions: withReady(previous, ready, generation, now) };
 }
@@ -75,9 +75,9 @@ export function unreadableStatus(
 function readiness({ certificate, pods, spec, now }: StatusInput): Ready {
   if (spec.suspend) return no('Suspended', 'spec.suspend is true: nothing is issued, re-issued or deleted');
   if (certificate.kind === 'refused') return no(certificate.reason, certificate.message);
-  if (certificate.kind === 'pending') return no('Issuing', 'the certificate is being read');
+  if (certificate.kind === 'pending') return no('Issuing', 'reading the certificate Secret');
   const note = endNote(certificate.certificate, spec, now);
-  if (pods.selected === 0) return yes('NoPods', `no pod is selected: ${whatSelects(spec)}${note}`);
+  if (pods.selected === 0) return yes('NoPods', `no pods selected: ${whatSelects(spec)}${note}`);
   if (pods.failed > 0) return no('PodsFailed', failuresMessage(pods) + note);
   if (pods.issued < pods.selected) {
     return no('Issuing', `${pods.issued} of ${pods.selected} pods hold a credential of the current certificate${note}`);
@@ -106,7 +106,7 @@ function withReady(
   return [...setCondition(conditions, { type: 'Ready', ...ready, observedGeneration }, now * 1000)];
 }
 
-/** A resource without a selector lives by injection; then it is said whether that works. Not part of Ready: the pods are served. */
+/** For a resource that selects by injection: whether its pods were injected. Not part of Ready: their Secrets are issued. */
 function withInjected(conditions: Condition[], { generation, now, pods, spec }: StatusInput): Condition[] {
   if (spec.podSelector !== undefined || pods.selected === 0)
     return conditions.filter(({ type }) => type !== 'Injected');
@@ -117,8 +117,8 @@ function withInjected(conditions: Condition[], { generation, now, pods, spec }: 
     return [...setCondition(conditions, { ...injected, status: 'True', reason: 'Injected', message }, now * 1000)];
   }
   const message =
-    `${notInjected} of ${selected} pods were created while the webhook could not be asked, and mount no credential by themselves: ` +
-    'once the webhook runs, re-create them (kubectl rollout restart)';
+    `${notInjected} of ${selected} pods were not injected and mount no credential: the webhook was not reachable, or it skips this ` +
+    "namespace (kube-system and dcred's own always); re-create them once the webhook runs (kubectl rollout restart)";
   return [
     ...setCondition(conditions, { ...injected, status: 'False', reason: 'PodsNotInjected', message }, now * 1000),
   ];
@@ -129,19 +129,19 @@ function certificateFacts(certificate: DelegationCertificate): NonNullable<Deleg
   return { sha256, subject, dnsNames: [...dnsNames], notAfter: formatRfc3339(notAfter), keyAlgorithm };
 }
 
-/** Said in good time: from here on credentials get shorter, and then there are none. */
+/** From the last lifetime before the certificate expires, credentials get shorter; then there are none. */
 function endNote(
   { notAfter }: DelegationCertificate,
   { lifetimeSeconds }: DelegatedCredentialSpec,
   now: number,
 ): string {
   if (notAfter - now > lifetimeSeconds) return '';
-  return `; the certificate ends at ${formatRfc3339(notAfter)} and every credential with it: renew the certificate`;
+  return `; the certificate expires at ${formatRfc3339(notAfter)} and no credential can outlive it: renew the certificate`;
 }
 
 function whatSelects({ podSelector }: DelegatedCredentialSpec): string {
-  if (podSelector !== undefined) return 'spec.podSelector matches no running pod of this namespace';
-  return `no running pod of this namespace has the label ${INJECT_KEY} with the name of this resource`;
+  if (podSelector !== undefined) return 'spec.podSelector matches no running pod in this namespace';
+  return `no running pod in this namespace has the label ${INJECT_KEY}=<name of this resource>`;
 }
 
 const FAILURES_SHOWN = 3;

@@ -229,9 +229,12 @@ describe('a usable certificate at a moment', () => {
     assertRefused(({ notAfter }) => notAfter + 1, /expired at .*Z, and it is .*Z: renew it/));
 
   test('with less than a minute for a credential is refused', () =>
-    assertRefused(({ notAfter }) => notAfter - 60, /expires at .*Z, too soon for another credential: renew it/));
+    assertRefused(
+      ({ notAfter }) => notAfter - 60,
+      /expires at .*Z, too soon for another credential: renew the certificate/,
+    ));
 
-  test('changes at moments that are known beforehand', async () => {
+  test('changes at times that are known beforehand', async () => {
     const { notAfter, notBefore, state } = await seconds();
     assert.equal(nextStateChange(state, notBefore - 5), notBefore);
     assert.equal(nextStateChange(state, notBefore), notAfter - 60);
@@ -255,13 +258,13 @@ describe('a usable certificate at a moment', () => {
     );
   });
 
-  test('lets no credential reach its last second', async () => {
+  test('issues no credential that expires at or after notAfter', async () => {
     const { notAfter, state } = await seconds();
     assert.equal(latestExpiry(state.certificate), notAfter - 1);
   });
 });
 
-test('what is refused or pending is so at any moment', () => {
+test('a refused or pending state does not depend on the time', () => {
   const no = refused('CertificateNotFound', 'create it');
   for (const state of [PENDING, no]) {
     assert.equal(stateAt(state, 0), state);
@@ -269,7 +272,7 @@ test('what is refused or pending is so at any moment', () => {
   }
 });
 
-test('an error that is none of the certificate is thrown, for the caller to tell by its kind alone', async () => {
+test('any other error is thrown', async () => {
   const stopped = AbortSignal.abort(new Error('stopped'));
   const data = Object.fromEntries(
     Object.entries(tls(good)).map(([key, text]) => [key, Buffer.from(text).toString('base64')]),

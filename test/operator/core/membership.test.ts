@@ -17,7 +17,7 @@ describe('membership', () => {
     assert.deepEqual([...membership.podsOf('edge', 'web')], ['a', 'c']);
   });
 
-  test('names the resources that select a new pod', () => {
+  test('returns the resources that select a new pod', () => {
     const membership = new Membership();
     membership.setResource('edge', 'web', APP_WEB, []);
     membership.setResource('edge', 'all', {}, []);
@@ -27,14 +27,14 @@ describe('membership', () => {
     assert.deepEqual(selecting, ['web', 'all']);
   });
 
-  test('names the resources that selected a pod and do not any more', () => {
+  test('returns the resources that no longer select a pod', () => {
     const membership = new Membership();
     membership.setResource('edge', 'web', APP_WEB, [web('a')]);
     assert.deepEqual(membership.setPod(podOf({ name: 'a', labels: {} })), ['web']);
     assert.deepEqual(membership.setPod(podOf({ name: 'a', labels: {} })), []);
   });
 
-  test('names the resources that a pod leaves as it goes', () => {
+  test('returns the resources of a deleted pod', () => {
     const membership = new Membership();
     membership.setResource('edge', 'web', APP_WEB, [web('a')]);
     assert.deepEqual(membership.removePod(web('a')), ['web']);
@@ -42,7 +42,7 @@ describe('membership', () => {
     assert.equal(membership.podsOf('edge', 'web').size, 0);
   });
 
-  test('knows nothing of other namespaces', () => {
+  test('is separate by namespace', () => {
     const membership = new Membership();
     membership.setResource('edge', 'web', APP_WEB, []);
     assert.deepEqual(membership.setPod({ ...web('a'), namespace: 'shop' }), []);
@@ -80,7 +80,7 @@ type Action =
   | { readonly kind: 'resource'; readonly name: string; readonly selector: PodSelector | undefined }
   | { readonly kind: 'resource gone'; readonly name: string };
 
-test('after any changes, membership is what looking at everything would give', () => {
+test('after any sequence of changes, membership equals a full computation', () => {
   fc.assert(
     fc.property(fc.array(anyAction(), { maxLength: 40 }), (actions) => {
       const membership = new Membership();

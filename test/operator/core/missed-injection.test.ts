@@ -38,7 +38,7 @@ describe('a pod has missed injection', () => {
   });
 });
 
-describe('resources that a pod asks for in vain', () => {
+describe('unserved resources of a pod', () => {
   const unknown = (injected: readonly string[]) => unservedResources({ injected }, (name) => name === 'web');
 
   test('are those that it names and that do not serve it', () => {
@@ -51,7 +51,7 @@ describe('resources that a pod asks for in vain', () => {
   });
 });
 
-describe('a pod that waits in vain is told why, and what to do', () => {
+describe('a pod that gets no credential gets a warning with the reason and the remedy', () => {
   const notice = (parts: Partial<Waiting>) =>
     pendingWarning({
       name: 'web',
@@ -72,10 +72,7 @@ describe('a pod that waits in vain is told why, and what to do', () => {
   test('the resource selects other pods', () => {
     const { note, reason } = notice({ resource: { selectsPod: false, suspended: false } }) ?? {};
     assert.equal(reason, 'NotSelected');
-    assert.match(
-      note ?? '',
-      /the podSelector of DelegatedCredential "web" does not match .* leave the podSelector out/,
-    );
+    assert.match(note ?? '', /the podSelector of DelegatedCredential "web" does not match .* remove spec\.podSelector/);
   });
 
   test('the certificate cannot be used', () => {
@@ -101,30 +98,30 @@ describe('a pod that waits in vain is told why, and what to do', () => {
     assert.ok(notice({ refusal, secrets: [issuedSecret({ podUid: 'earlier' })] }));
   });
 
-  test('an endless reason is cut', () => {
+  test('a long reason is cut', () => {
     assert.ok((notice({ refusal: 'x'.repeat(10_000) })?.note.length ?? 0) < 1024);
   });
 });
 
-test('each is a Warning on the pod that says what to do, a metric and a log line, with one word in all', async () => {
+test('each warning is an Event on the pod, a metric and a log line with the same reason', async () => {
   const events: EventInput[] = [];
   const metrics = new OperatorMetrics('1.2.3');
   const log = recordingLogger();
   const reporter = new Reporter({ events: { record: (event) => void events.push(event) }, metrics, log });
-  reporter.podNoticed(podOf(), 'web', notInjected(podOf(), 'web'));
+  reporter.podWarned(podOf(), 'web', notInjected(podOf(), 'web'));
   const absent = { name: 'web', pod: podOf(), resource: undefined, secrets: [], refusal: undefined };
-  reporter.podNoticed(podOf(), 'web', pendingWarning(absent) ?? assert.fail('no notice'));
+  reporter.podWarned(podOf(), 'web', pendingWarning(absent) ?? assert.fail('no notice'));
   assert.deepEqual(
     events.map(({ reason, regarding, type }) => `${type} ${reason} ${regarding.kind}/${regarding.name}`),
     ['Warning NotInjected Pod/web-0', 'Warning ResourceNotFound Pod/web-0'],
   );
   assert.match(
     events[0]?.note ?? '',
-    /the credential is in Secret "web-web-0"; once the webhook runs, re-create the pod/,
+    /its credential is in Secret "web-web-0"\. Re-create the pod once the webhook runs/,
   );
   const text = await metrics.registry.metrics();
   for (const reason of ['NotInjected', 'ResourceNotFound']) {
-    assert.ok(text.includes(`dcred_pod_notices_total{reason="${reason}"} 1`));
+    assert.ok(text.includes(`dcred_pod_warnings_total{reason="${reason}"} 1`));
   }
   assert.deepEqual(
     log.lines.map(({ fields }) => fields['reason']),
@@ -132,7 +129,7 @@ test('each is a Warning on the pod that says what to do, a metric and a log line
   );
 });
 
-test('the tally counts the pods that missed it, terminating ones left out', () => {
+test('the tally counts pods that were not injected, except terminating ones', () => {
   const pods = [
     podOf({ name: 'a' }),
     podOf({ name: 'b', secretNames: { web: 'web-x' } }),
@@ -179,7 +176,7 @@ describe('the condition Injected', () => {
     assert.deepEqual([injected?.status, injected?.reason], ['False', 'PodsNotInjected']);
     assert.match(
       injected?.message ?? '',
-      /^2 of 3 pods were created while the webhook .* re-create them \(kubectl rollout restart\)$/,
+      /^2 of 3 pods were not injected .* re-create them once the webhook runs \(kubectl rollout restart\)$/,
     );
   });
 
@@ -191,7 +188,7 @@ describe('the condition Injected', () => {
     );
   });
 
-  test('becomes True when the pods were made anew', () => {
+  test('becomes True once the pods are re-created', () => {
     const { status } = conditionOf(1);
     assert.equal(conditionOf(0, { previous: status }).injected?.status, 'True');
   });

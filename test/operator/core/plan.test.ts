@@ -255,7 +255,7 @@ const TABLE: readonly Row[] = [
   ],
   [
     "another resource's Secret has the new name: the one under the old name stays",
-    { secrets: [elsewhere], nameHolder: issuedSecret({ resource: 'api' }) },
+    { secrets: [elsewhere], nameHolder: issuedSecret({ resourceName: 'api' }) },
     ['fail SecretNameTaken'],
   ],
 

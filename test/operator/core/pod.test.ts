@@ -24,7 +24,7 @@ describe('a pod', () => {
     });
   });
 
-  test('tells which Secrets it waits for', () => {
+  test('has the resources whose gates it waits for', () => {
     const annotations = { 'gate.dcred.dev/web': '', 'gate.dcred.dev/api': '', 'gate.example/x': '' };
     assert.deepEqual(readPod({ metadata: { ...METADATA, annotations } }).gated, ['api', 'web']);
   });

@@ -78,14 +78,14 @@ const TABLE: readonly Row[] = [
     () => ({ certificate: PENDING }),
     'False',
     'Issuing',
-    /^the certificate is being read$/,
+    /^reading the certificate Secret$/,
   ],
   [
     'no pods, by injection',
     () => ({ pods: tally({ selected: 0, issued: 0 }) }),
     'True',
     'NoPods',
-    /^no pod is selected: no running pod of this namespace has the label dcred\.dev\/inject with the name of this resource$/,
+    /^no pods selected: no running pod in this namespace has the label dcred\.dev\/inject=<name of this resource>$/,
   ],
   [
     'no pods, by a selector',
@@ -194,12 +194,12 @@ describe('the Ready condition', () => {
 });
 
 describe('the status', () => {
-  test('is the same object of facts for the same observation, so that it is written once', () => {
+  test('is equal for equal observations, so that it is written once', () => {
     const first = statusOf();
     assert.deepEqual(statusOf({ previous: first, now: now + 1_000 }), first);
   });
 
-  test('says what the certificate is', () => {
+  test('describes the certificate', () => {
     const { certificate } = usable;
     assert.deepEqual(statusOf().certificate, {
       sha256: certificate.sha256,
@@ -210,7 +210,7 @@ describe('the status', () => {
     });
   });
 
-  test('keeps what it said of a certificate that has gone: the pods still hold its credentials', () => {
+  test('keeps the facts of a certificate that is gone: the pods still hold its credentials', () => {
     const previous = statusOf();
     const status = statusOf({ previous, certificate: refused('CertificateNotFound', 'create it') });
     assert.deepEqual(status.certificate, previous.certificate);
@@ -233,7 +233,7 @@ describe('the status', () => {
   }
 });
 
-describe('a certificate that ends before a whole life does', () => {
+describe('a certificate that expires before a whole lifetime', () => {
   const late = () => usable.certificate.notAfter - 100_000;
 
   for (const [what, pods] of [
@@ -242,13 +242,16 @@ describe('a certificate that ends before a whole life does', () => {
     ['with pods that failed', { failed: 1, failures: failures.slice(0, 1) }],
     ['with pods that wait', { issued: 2 }],
   ] as const) {
-    test(`is told of in good time, ${what}`, () => {
+    test(`is mentioned in the condition, ${what}`, () => {
       const { message } = ready(statusOf({ now: late(), pods: tally(pods) }));
-      assert.match(message, /; the certificate ends at .*Z and every credential with it: renew the certificate$/);
+      assert.match(
+        message,
+        /; the certificate expires at .*Z and no credential can outlive it: renew the certificate$/,
+      );
     });
   }
 
-  test('is told of in the same words every second, so that the status is not written for that', () => {
+  test('is mentioned in the same words every second, so that the status is not rewritten', () => {
     const first = statusOf({ now: late() });
     assert.deepEqual(statusOf({ previous: first, now: late() + 60 }).conditions, first.conditions);
   });
