@@ -1,4 +1,4 @@
-/** Prometheus metrics of the webhook. Every series that can be known beforehand starts at 0. */
+/** Prometheus metrics of the webhook. Every series whose labels are known in advance starts at 0. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { ReflectorEvent } from '../kubernetes/cache/reflector.ts';
 import type { ApiCall } from '../kubernetes/client/api-types.ts';
@@ -11,43 +11,47 @@ export class WebhookMetrics {
   readonly registry = new Registry();
   readonly #admissions = new Histogram({
     name: 'dcred_admission_duration_seconds',
-    help: 'Admission requests by outcome: injected, unchanged, or refused as malformed.',
+    help: 'Seconds from receiving an admission request to its response, by outcome: injected, unchanged, refused (HTTP error).',
     labelNames: ['outcome'],
     buckets: SECONDS,
     registers: [this.registry],
   });
-  readonly #warnings = this.#counter('dcred_admission_warnings_total', 'Warnings sent to those who create pods.', []);
+  readonly #warnings = this.#counter(
+    'dcred_admission_warnings_total',
+    'Warnings returned to clients that create pods.',
+    [],
+  );
   readonly #certificate = this.#counter(
     'dcred_webhook_certificate_events_total',
-    'Life of the serving certificate: issued, trusted, served, failed.',
+    'Steps of serving certificate rotation: issued, trusted, served, failed.',
     ['event'],
   );
   readonly #notAfter = new Gauge({
     name: 'dcred_webhook_certificate_not_after_timestamp_seconds',
-    help: 'When the certificate that is served ends.',
+    help: 'Expiry of the serving certificate in use, in seconds since the epoch.',
     registers: [this.registry],
   });
   readonly #apiSeconds = new Histogram({
     name: 'dcred_api_request_duration_seconds',
-    help: 'Requests to the API server; status 0: no answer.',
+    help: 'Requests to the API server; status 0: no response.',
     labelNames: ['verb', 'resource', 'status'],
     buckets: SECONDS,
     registers: [this.registry],
   });
   readonly #watch = this.#counter(
     'dcred_watch_events_total',
-    'Life of the watches: list, watch, failure, handler-error.',
+    'Events of the watches: list, watch, failure, handler-error.',
     ['resource', 'event'],
   );
 
   constructor(version: string) {
     for (const outcome of ['injected', 'unchanged', 'refused']) this.#admissions.zero({ outcome });
     for (const event of ['issued', 'trusted', 'served', 'failed']) this.#certificate.inc({ event }, 0);
-    const info = { name: 'dcred_build_info', help: 'Always 1; the version is in the label.' };
+    const info = { name: 'dcred_build_info', help: 'Always 1; labelled with the version.' };
     new Gauge({ ...info, labelNames: ['version'], registers: [this.registry] }).set({ version }, 1);
   }
 
-  /** What Node itself has to tell. Starts observers, so not for every test. */
+  /** Adds process_* and nodejs_*. Starts observers, so tests leave it out. */
   collectProcessMetrics(): void {
     collectDefaultMetrics({ register: this.registry });
   }

@@ -1,11 +1,11 @@
 /**
- * Follows mounted Secrets, and tells a server when there is something new that is good.
+ * Watches mounted Secrets and reloads the server when a new, valid credential is mounted.
  *
- *   changed? -> read one mountedVersion -> checkPair it -(all good)-> still the present one? -> tell the server -> served
- *      ^               '--(bad)-- report, keep quiet --'              '--(failed)-- back-off, again --'
+ *   change -> read one mounted version -> check it -(all valid)-> still the current one? -> reload the server -> served
+ *                     '--(not valid)-- report, do not reload --'              '--(failed)-- back off, retry --'
  *
- * Level-based: what counts is what is mounted now and what the server was last told of, not which notices came. A server reads
- * all of its files at once, so it is told of nothing while any of the directories holds something bad.
+ * Level-based: it compares what is mounted now with what the server last loaded, whatever events arrived. A server reads all of its
+ * files at once, so it is not reloaded while any directory holds something invalid.
  */
 import { createHash } from 'node:crypto';
 import { formatReload, type ReloadSpec } from '../api/reload-spec.ts';
@@ -23,10 +23,10 @@ import { find, type ReloadOptions, reload } from './reload.ts';
 
 export interface AgentOptions extends ReloadOptions {
   readonly directories: readonly string[];
-  /** How servers are told; none: they watch their files themselves, and the agent only reports. */
+  /** How to reload the servers; none: they watch their files themselves, and the agent only reports. */
   readonly targets: readonly ReloadSpec[];
   readonly usage: Usage;
-  /** Tell them of what is there at the start. A server that starts after the agent loads that by itself. */
+  /** Reload also for what is mounted at the start. A server that starts after the agent loads that by itself. */
   readonly reloadAtStart: boolean;
   readonly pollMs: number;
   readonly random: () => number;
@@ -38,19 +38,19 @@ interface Mounted {
   readonly directory: string;
   mountedVersion: string | undefined;
   placedAtMs: number;
-  verdict: GoodPair | BadPair;
+  check: GoodPair | BadPair;
 }
 
 interface Target {
   readonly spec: ReloadSpec;
-  /** Of everything mounted, when it was last told. */
-  told: string | undefined;
+  /** Fingerprint of everything mounted at its last successful reload. */
+  loaded: string | undefined;
 }
 
-/** A kubelet updates the volumes of a pod one after another: one reload for all of them. */
-const GATHER_MS = 100;
+/** A kubelet updates the volumes of a pod one after another; one reload covers all of them. */
+const DEBOUNCE_MS = 100;
 const RETRY = { baseMs: 1_000, maxMs: 30_000 };
-/** Starts are known to a tick, and the times of files to another. One signal too many does no harm. */
+/** Process starts and file times are each known to a clock tick. One reload too many does no harm. */
 const START_TOLERANCE_MS = 50;
 const UNREAD: BadPair = { ok: false, code: 'NotRead', message: 'not read yet' };
 
@@ -63,9 +63,9 @@ export class Agent {
   readonly #backoff: Backoff;
   readonly #markReady: () => void;
   #attempted: string | undefined;
-  /** By the monotonic clock: not before then is anybody told of the same again. */
+  /** On the monotonic clock: the earliest retry of the same content. */
   #retryAt = 0;
-  /** When what the servers were last told of expires, in seconds since the epoch. */
+  /** Expiry of what the servers last loaded, in seconds since the epoch. */
   #servedUntil: number | undefined;
   #dirty = false;
   #wake: () => void = () => {};
@@ -76,9 +76,9 @@ export class Agent {
       directory,
       mountedVersion: undefined,
       placedAtMs: 0,
-      verdict: UNREAD,
+      check: UNREAD,
     }));
-    this.#targets = options.targets.map((spec) => ({ spec, told: undefined }));
+    this.#targets = options.targets.map((spec) => ({ spec, loaded: undefined }));
     this.#backoff = new Backoff({ ...RETRY, random: options.random });
     const { promise, resolve } = Promise.withResolvers<void>();
     this.firstReady = promise;
@@ -86,20 +86,20 @@ export class Agent {
   }
 
   /**
-   * Why it is not ready; undefined when it is. It stays ready while a new pair is bad or a server refuses it: what the server has
-   * is as good as before, and taking its pod out of service would help nobody. That ends when that expires.
+   * Why it is not ready; undefined when it is. It stays ready while a new pair is invalid or a server refuses it: what the server
+   * has loaded still works, and removing its pod from service would not help. It stops being ready when that expires.
    */
   problem(): string | undefined {
     if (this.#servedUntil === undefined) {
-      const bad = this.#mounted.find(({ verdict }) => !verdict.ok);
-      if (bad === undefined || bad.verdict.ok) return 'the server has not been told yet';
-      return `${bad.directory}: ${bad.verdict.message}`;
+      const bad = this.#mounted.find(({ check }) => !check.ok);
+      if (bad === undefined || bad.check.ok) return 'the server has not been reloaded yet';
+      return `${bad.directory}: ${bad.check.message}`;
     }
     if (this.#now() < this.#servedUntil) return undefined;
-    return `the credential that the server was last told of expired at ${formatRfc3339(this.#servedUntil)}`;
+    return `the credential that the server loaded expired at ${formatRfc3339(this.#servedUntil)}`;
   }
 
-  /** Runs until the signal. Rejects for nothing that is in a mounted directory or said by a server. */
+  /** Runs until the signal. Never rejects because of a directory's content or a server's answer. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, directories, pollMs } = this.#options;
     const onChange = (): void => {
@@ -120,9 +120,9 @@ export class Agent {
     }
   }
 
-  /** One look at everything. Returns after how many milliseconds to look again although nothing has changed. */
+  /** One pass over all directories and targets. @returns milliseconds until the next pass if nothing changes before */
   async #step(signal: AbortSignal): Promise<number> {
-    for (const mounted of this.#mounted) await this.#look(mounted, signal);
+    for (const mounted of this.#mounted) await this.#refresh(mounted, signal);
     const content = this.#content();
     if (content === undefined) return Number.POSITIVE_INFINITY;
     if (this.#attempted === undefined) await this.#begin(content);
@@ -132,15 +132,15 @@ export class Agent {
       this.#backoff.reset();
       this.#retryAt = clock.monotonic();
     }
-    // Woken by something else than its time.
+    // Woken by a change before the retry is due.
     const early = this.#retryAt - clock.monotonic();
     if (early > 0) return early;
-    for (const target of this.#targets.filter(({ told }) => told !== content)) {
-      // Told of what is verified, the server would read what is not.
-      if (!(await this.#isPresent())) return 0;
-      if (await this.#tell(target, signal)) target.told = content;
+    for (const target of this.#targets.filter(({ loaded }) => loaded !== content)) {
+      // Swapped since the check: a reload now would load files that were not checked.
+      if (!(await this.#isCurrent())) return 0;
+      if (await this.#reload(target, signal)) target.loaded = content;
     }
-    if (this.#targets.some(({ told }) => told !== content)) {
+    if (this.#targets.some(({ loaded }) => loaded !== content)) {
       const pause = this.#backoff.next();
       this.#retryAt = clock.monotonic() + pause;
       return pause;
@@ -149,28 +149,25 @@ export class Agent {
     return Number.POSITIVE_INFINITY;
   }
 
-  async #look(mounted: Mounted, signal: AbortSignal): Promise<void> {
-    const { directory, mountedVersion, verdict } = mounted;
-    const present = await mountedVersionName(directory);
-    if (verdict.ok && present === mountedVersion && this.#now() < verdict.expiresAt) return;
+  async #refresh(mounted: Mounted, signal: AbortSignal): Promise<void> {
+    const { check: before, directory, mountedVersion } = mounted;
+    const current = await mountedVersionName(directory);
+    if (before.ok && current === mountedVersion && this.#now() < before.expiresAt) return;
     const found = await this.#checkPair(mounted, signal);
     const { log, metrics } = this.#options;
-    mounted.verdict = found;
+    mounted.check = found;
     if (found.ok) {
       metrics.checked('verified');
       metrics.mounted(directory, found.expiresAt);
       const { certificateSha256, expiresAt, keyAlgorithm } = found;
       const fields = { directory, certificateSha256, keyAlgorithm, expiresAt: formatRfc3339(expiresAt) };
-      log.info(fields, 'a credential is there and verified');
+      log.info(fields, 'verified the mounted credential');
       return;
     }
     const { code, message } = found;
-    if (!verdict.ok && verdict.code === code && verdict.message === message) return;
+    if (!before.ok && before.code === code && before.message === message) return;
     metrics.checked(code in UNREADABLE ? 'unreadable' : 'refused');
-    log.error(
-      { directory, reason: code, detail: message },
-      'what is mounted cannot be used: the server is told nothing',
-    );
+    log.error({ directory, reason: code, detail: message }, 'mounted credential is not valid, not reloading');
   }
 
   async #checkPair(mounted: Mounted, signal: AbortSignal): Promise<GoodPair | BadPair> {
@@ -186,19 +183,19 @@ export class Agent {
     }
   }
 
-  /** Of all that is mounted, by content; undefined unless all of it is good. */
+  /** Fingerprint of all directories; undefined unless all are valid. */
   #content(): string | undefined {
     const hash = createHash('sha256');
-    for (const { verdict } of this.#mounted) {
-      if (!verdict.ok) return undefined;
-      hash.update(verdict.fingerprint);
+    for (const { check } of this.#mounted) {
+      if (!check.ok) return undefined;
+      hash.update(check.fingerprint);
     }
     return hash.digest('hex');
   }
 
   /**
-   * What is there at the start is loaded by a server that starts later. But the agent itself may have been restarted between a
-   * change and its notice: then there are processes that are older than the files.
+   * A server that starts later loads what is mounted at the start. But the agent may have been restarted between a change and its
+   * reload: then there are processes older than the files, and those are reloaded.
    */
   async #begin(content: string): Promise<void> {
     const { clock, reloadAtStart } = this.#options;
@@ -207,17 +204,17 @@ export class Agent {
       const { spec } = target;
       if (reloadAtStart) continue;
       const processes = spec.kind === 'signal' ? await find(spec.process).catch(() => []) : [];
-      const starts = await Promise.all(processes.map((one) => startedAt(one, clock.now())));
-      if (!starts.some((start) => start < placedAtMs + START_TOLERANCE_MS)) target.told = content;
+      const starts = processes.map((one) => startedAt(one, clock));
+      if (!starts.some((start) => start < placedAtMs + START_TOLERANCE_MS)) target.loaded = content;
     }
   }
 
-  async #isPresent(): Promise<boolean> {
+  async #isCurrent(): Promise<boolean> {
     const names = await Promise.all(this.#mounted.map(({ directory }) => mountedVersionName(directory)));
     return this.#mounted.every(({ mountedVersion }, position) => mountedVersion === names[position]);
   }
 
-  async #tell({ spec }: Target, signal: AbortSignal): Promise<boolean> {
+  async #reload({ spec }: Target, signal: AbortSignal): Promise<boolean> {
     const { log, metrics } = this.#options;
     const target = formatReload(spec);
     try {
@@ -226,16 +223,16 @@ export class Agent {
       signal.throwIfAborted();
       metrics.reloaded(target, 'failed', this.#now());
       const retry = this.#backoff.failures + 1;
-      log.error({ target, retry, error }, 'the server did not take the new credential: it is told again');
+      log.error({ target, retry, err: error }, 'failed to reload the server, retrying');
       return false;
     }
     metrics.reloaded(target, 'ok', this.#now());
-    log.info({ target }, 'the server was told of the new credential');
+    log.info({ target }, 'reloaded the server');
     return true;
   }
 
   #serve(): void {
-    const expiries = this.#mounted.flatMap(({ verdict }) => (verdict.ok ? [verdict.expiresAt] : []));
+    const expiries = this.#mounted.flatMap(({ check }) => (check.ok ? [check.expiresAt] : []));
     this.#servedUntil = Math.min(...expiries);
     this.#options.metrics.served(this.#servedUntil);
     this.#markReady();
@@ -253,7 +250,7 @@ export class Agent {
       signal.removeEventListener('abort', finish);
       timer.cancel();
     }
-    if (this.#dirty) await delay(clock, GATHER_MS, signal);
+    if (this.#dirty) await delay(clock, DEBOUNCE_MS, signal);
   }
 
   #now(): number {
@@ -261,12 +258,12 @@ export class Agent {
   }
 }
 
-/** What is wrong with the mount, and not with what it holds. */
+/** Faults of the mount rather than of its content. */
 const UNREADABLE = {
-  NotThere: true,
+  NotFound: true,
   NotAMount: true,
   Incomplete: true,
   Unreadable: true,
   TooLarge: true,
-  Restless: true,
+  Unstable: true,
 } as const satisfies Readonly<Record<MountedVersionError['code'], true>>;

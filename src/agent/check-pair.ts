@@ -1,4 +1,4 @@
-/** Whether the files of one generation are something that a server may be told to load. Pure. */
+/** Checks whether the files of one mounted version are a valid credential, safe for a server to load. Pure. */
 import { createHash } from 'node:crypto';
 import { readCertificateChain } from '../credential/certificate.ts';
 import { credentialKeyFromPem } from '../credential/credential-key.ts';
@@ -11,7 +11,7 @@ import type { Files } from './mounted-version.ts';
 /** Safe to be logged. */
 export interface GoodPair {
   readonly ok: true;
-  /** Of all files; one-way. The same content under another generation's name needs no reload. */
+  /** SHA-256 of all files. The same content in another mounted version needs no reload. */
   readonly fingerprint: string;
   /** Seconds since the epoch. */
   readonly expiresAt: number;
@@ -26,30 +26,33 @@ export interface BadPair {
   readonly message: string;
 }
 
-/** The same credential in other formats: each server reads another one. */
+/** The same credential in the formats of other servers. */
 const COPIES = ['dc.hex', 'dc.pem', 'fizz.pem'] as const;
 
-/** @param now seconds since the epoch */
+/**
+ * @param usage the side of TLS that the credential must be signed for
+ * @param now seconds since the epoch
+ */
 export function checkPair(files: Files, usage: Usage, now: number): GoodPair | BadPair {
   try {
     const bytes = readCredentialFile(contentOf(files, 'dc.bin')).bytes;
     const [certificate] = readCertificateChain(contentOf(files, 'tls.crt').toString('utf8'));
     const { subjectPublicKeyInfo } = credentialKeyFromPem(contentOf(files, 'dc.key').toString('utf8'));
-    const verdict = verifyCredential({ bytes, certificate, usage, now, publicKey: subjectPublicKeyInfo });
-    if (!verdict.ok) return { ok: false, code: verdict.code, message: verdict.message };
+    const verified = verifyCredential({ bytes, certificate, usage, now, publicKey: subjectPublicKeyInfo });
+    if (!verified.ok) return { ok: false, code: verified.code, message: verified.message };
     for (const name of COPIES) {
       const content = files.get(name);
       if (content !== undefined && Buffer.compare(readCredentialFile(content).bytes, bytes) !== 0) {
-        return { ok: false, code: 'Mixed', message: `${name} holds another credential than dc.bin` };
+        return { ok: false, code: 'Mixed', message: `${name} contains a different credential than dc.bin` };
       }
     }
     return {
       ok: true,
       fingerprint: fingerprintOf(files),
-      expiresAt: verdict.expiresAt,
+      expiresAt: verified.expiresAt,
       subject: certificate.subject,
       certificateSha256: certificate.sha256,
-      keyAlgorithm: verdict.keyAlgorithm,
+      keyAlgorithm: verified.keyAlgorithm,
     };
   } catch (error) {
     if (
@@ -65,7 +68,7 @@ export function checkPair(files: Files, usage: Usage, now: number): GoodPair | B
 
 function contentOf(files: Files, name: 'dc.bin' | 'dc.key' | 'tls.crt'): Buffer {
   const content = files.get(name);
-  if (content === undefined) throw new TypeError(`a generation without ${name} was passed on`);
+  if (content === undefined) throw new TypeError(`a mounted version without ${name}`);
   return content;
 }
 

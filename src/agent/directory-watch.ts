@@ -1,6 +1,6 @@
 /**
- * Calls back when something in a directory may have changed: by the kernel's notice where it comes, and every so often in any
- * case, for file systems and sandboxes that send none. Says nothing about what has changed: look.
+ * Calls back when a directory may have changed: on inotify events, and by polling for file systems and sandboxes that send none.
+ * Does not say what has changed.
  */
 import { type FSWatcher, watch } from 'node:fs';
 import type { Clock, TimerHandle } from '../kubernetes/clock.ts';
@@ -21,38 +21,38 @@ export class DirectoryWatch {
   constructor(options: DirectoryWatchOptions) {
     this.#options = options;
     this.#open();
-    this.#arm();
+    this.#schedule();
   }
 
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
-    this.#drop();
+    this.#unwatch();
   }
 
-  /** A directory that is not there yet is tried again with every poll. */
+  /** A directory that does not exist yet is retried with every poll. */
   #open(): void {
     const { directory, onChange } = this.#options;
     try {
       this.#watcher = watch(directory, () => onChange());
-      this.#watcher.once('error', () => this.#drop());
+      this.#watcher.once('error', () => this.#unwatch());
     } catch {
       this.#watcher = undefined;
     }
   }
 
-  #drop(): void {
+  #unwatch(): void {
     this.#watcher?.close();
     this.#watcher = undefined;
   }
 
-  #arm(): void {
+  #schedule(): void {
     const { clock, onChange, pollMs } = this.#options;
     this.#timer = clock.setTimeout(() => {
       if (this.#closed) return;
       if (this.#watcher === undefined) this.#open();
       onChange();
-      this.#arm();
+      this.#schedule();
     }, pollMs);
   }
 }

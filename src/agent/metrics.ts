@@ -1,4 +1,4 @@
-/** The agent's few figures in Prometheus' text format, by hand: a library for them would cost every pod a megabyte or two. */
+/** The agent's few metrics in Prometheus' text format, without a library, which would cost every pod a megabyte or two. */
 
 const CHECK_OUTCOMES = ['verified', 'refused', 'unreadable'] as const;
 export type CheckOutcome = (typeof CHECK_OUTCOMES)[number];
@@ -14,18 +14,27 @@ interface Family {
 const FAMILIES = {
   dcred_agent_checks_total: {
     type: 'counter',
-    help: 'Mounted versions of mounted files that were looked at, by outcome.',
+    help: 'Checks of mounted versions, by outcome: verified, refused, unreadable.',
   },
-  dcred_agent_reloads_total: { type: 'counter', help: 'Attempts to tell a server of a new credential, by outcome.' },
-  dcred_agent_last_reload_timestamp_seconds: { type: 'gauge', help: 'When a server was last told with success.' },
-  dcred_agent_credential_expiry_timestamp_seconds: { type: 'gauge', help: 'When the mounted credential expires.' },
+  dcred_agent_reloads_total: { type: 'counter', help: 'Attempts to reload a server, by outcome: ok, failed.' },
+  dcred_agent_last_reload_timestamp_seconds: {
+    type: 'gauge',
+    help: 'Time of the last successful reload, in seconds since the epoch.',
+  },
+  dcred_agent_credential_expiry_timestamp_seconds: {
+    type: 'gauge',
+    help: 'Expiry of the mounted credential, in seconds since the epoch.',
+  },
   dcred_agent_served_expiry_timestamp_seconds: {
     type: 'gauge',
-    help: 'When what the server was last told of expires.',
+    help: 'Expiry of the credential that the server last loaded, in seconds since the epoch.',
   },
-  dcred_agent_ready: { type: 'gauge', help: '1 while the server has been told of a verified credential that lives.' },
-  dcred_build_info: { type: 'gauge', help: 'Always 1; the version is in the label.' },
-  process_resident_memory_bytes: { type: 'gauge', help: 'Resident memory.' },
+  dcred_agent_ready: {
+    type: 'gauge',
+    help: '1 while the server has loaded a verified credential that has not expired.',
+  },
+  dcred_build_info: { type: 'gauge', help: 'Always 1; labelled with the version.' },
+  process_resident_memory_bytes: { type: 'gauge', help: 'Resident memory size in bytes.' },
 } as const satisfies Readonly<Record<string, Family>>;
 type Name = keyof typeof FAMILIES;
 type Labels = Readonly<Record<string, string>>;
@@ -33,7 +42,7 @@ type Labels = Readonly<Record<string, string>>;
 export class AgentMetrics {
   readonly #series = new Map<Name, Map<string, number>>();
 
-  /** `targets`: how each reload is written. Every counter starts at 0. */
+  /** @param targets label of each reload; its counters start at 0 */
   constructor(version: string, targets: readonly string[]) {
     this.#set('dcred_build_info', { version }, 1);
     this.#set('dcred_agent_ready', {}, 0);
@@ -58,6 +67,7 @@ export class AgentMetrics {
     this.#set('dcred_agent_credential_expiry_timestamp_seconds', { directory }, expiresAt);
   }
 
+  /** @param expiresAt seconds since the epoch */
   served(expiresAt: number): void {
     this.#set('dcred_agent_served_expiry_timestamp_seconds', {}, expiresAt);
   }

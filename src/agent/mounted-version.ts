@@ -1,19 +1,19 @@
 /**
- * One generation of a mounted Secret. A kubelet writes every change into a folder of its own and then swaps one symbolic link,
- * so that all files change at once:
+ * One version of a mounted Secret. A kubelet writes every change into a new directory and then swaps one symbolic link, so that all
+ * files change at once:
  *
  *     web/..2026_11_23_21_00_00.123/{tls.crt,dc.key,...}     written once, never changed; removed after the swap
  *     web/..data -> ..2026_11_23_21_00_00.123                the swap
  *     web/tls.crt -> ..data/tls.crt                          what servers open, one file after the other
  *
- * Whoever opens several files by their links may get some of one generation and some of the next. So the link is read once, the
- * files below what it names, and the link once more.
+ * Opening several files by their links may mix two versions. So the link is read first, then the files of its target, then the link
+ * again.
  */
 import { lstat, open, readlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { CREDENTIAL_FILE_NAMES, type CredentialFileName } from '../credential/files.ts';
 
-export type MountedVersionErrorCode = 'NotThere' | 'NotAMount' | 'Incomplete' | 'Unreadable' | 'TooLarge' | 'Restless';
+export type MountedVersionErrorCode = 'NotFound' | 'NotAMount' | 'Incomplete' | 'Unreadable' | 'TooLarge' | 'Unstable';
 
 export class MountedVersionError extends Error {
   override readonly name = 'MountedVersionError';
@@ -28,20 +28,20 @@ export class MountedVersionError extends Error {
 export type Files = ReadonlyMap<CredentialFileName, Buffer>;
 
 export interface MountedVersion {
-  /** What `..data` names: another one, another name. */
+  /** Target of `..data`, different for every version. */
   readonly name: string;
-  /** When it was put in place, in milliseconds since the epoch. */
+  /** Time of the swap, in milliseconds since the epoch. */
   readonly placedAtMs: number;
   readonly files: Files;
 }
 
-/** Written for other peers; Fizz takes no key but P-256. */
+/** Formats of other servers; Fizz takes P-256 keys only. */
 const OPTIONAL: ReadonlySet<CredentialFileName> = new Set<CredentialFileName>(['dc.hex', 'dc.pem', 'fizz.pem']);
-/** A Secret is at most this long as a whole. */
+/** The size limit of a whole Secret. */
 const MAX_BYTES = 1_048_576;
 const ATTEMPTS = 10;
 
-/** The name of the present generation; undefined where there is none yet. Costs one system call. */
+/** The name of the current version; undefined while there is none. One system call. */
 export async function mountedVersionName(directory: string): Promise<string | undefined> {
   try {
     return await readlink(join(directory, '..data'));
@@ -50,24 +50,27 @@ export async function mountedVersionName(directory: string): Promise<string | un
   }
 }
 
-/** Reads every file of the present generation, and of no other. Throws MountedVersionError. */
+/**
+ * Reads every file of the current version, and of no other.
+ * @throws {MountedVersionError}
+ */
 export async function readMountedVersion(directory: string, signal: AbortSignal): Promise<MountedVersion> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     signal.throwIfAborted();
-    const name = await presentName(directory);
+    const name = await currentName(directory);
     const placedAtMs = await lstat(join(directory, '..data'))
       .then(({ ctimeMs }) => ctimeMs)
       .catch(() => Date.now());
     const outcome = await readFiles(resolve(directory, name), directory).catch((error: unknown) => error);
-    // Swapped meanwhile: what was read may be half removed, and is of no interest any more.
+    // Swapped meanwhile: what was read may be partly removed, and is out of date.
     if ((await mountedVersionName(directory)) !== name) continue;
     if (outcome instanceof Map) return { name, placedAtMs, files: outcome };
     throw outcome;
   }
-  throw new MountedVersionError('Restless', `${directory} was changed ${ATTEMPTS} times while it was read`);
+  throw new MountedVersionError('Unstable', `${directory} changed ${ATTEMPTS} times while it was read`);
 }
 
-async function presentName(directory: string): Promise<string> {
+async function currentName(directory: string): Promise<string> {
   try {
     return await readlink(join(directory, '..data'));
   } catch (cause) {
@@ -75,13 +78,13 @@ async function presentName(directory: string): Promise<string> {
       .then(() => true)
       .catch(() => false);
     if (!exists) {
-      throw new MountedVersionError('NotThere', `${directory} does not exist: expected a Secret mounted there`, {
+      throw new MountedVersionError('NotFound', `${directory} does not exist: expected a Secret mounted there`, {
         cause,
       });
     }
     throw new MountedVersionError(
       'NotAMount',
-      `${directory} has no "..data": expected a whole Secret mounted there, by no subPath, which is never refreshed`,
+      `${directory} has no "..data": expected a whole Secret mounted there; a subPath mount is never refreshed`,
       { cause },
     );
   }
@@ -114,7 +117,7 @@ async function readSmall(path: string, shown: string, optional: boolean): Promis
     }
     const hint =
       code === 'EACCES'
-        ? `: it may not be read by uid ${process.getuid?.()}; give the pod an fsGroup, or the volume mode 0444`
+        ? `: uid ${process.getuid?.()} has no permission; give the pod an fsGroup, or the volume defaultMode 0444`
         : '';
     throw new MountedVersionError('Unreadable', `${shown} cannot be read (${code ?? 'unknown error'})${hint}`, {
       cause: error,

@@ -1,27 +1,29 @@
-/** The processes of the pod, from /proc. With `shareProcessNamespace: true`, those of its other containers too. */
+/** Processes from /proc. With `shareProcessNamespace: true`, those of the pod's other containers too. */
+import { readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { basename, join } from 'node:path';
 import type { ReloadSignal } from '../api/reload-spec.ts';
+import type { Clock } from '../kubernetes/clock.ts';
 
 export interface FoundProcess {
   readonly pid: number;
   readonly parent: number;
   readonly uid: number;
-  /** Clock ticks since the machine's start: with the pid, tells two processes apart. */
+  /** Clock ticks since boot: with the pid, identifies a process. */
   readonly startTicks: number;
-  /** The signals that it has handlers for, as a set of bits; the first is signal 1. proc(5), SigCgt. */
+  /** Bit set of the signals it handles; bit 0 is signal 1. proc(5), SigCgt. */
   readonly caught: bigint;
 }
 
-/** Linux tells user space a hundred ticks a second on every architecture (USER_HZ). */
+/** USER_HZ: 100 on every architecture. */
 const TICKS_PER_SECOND = 100;
-/** /proc/PID/comm is cut to this. */
+/** /proc/PID/comm is truncated to this. */
 const COMM_LENGTH = 15;
 
 /**
- * The topmost processes of that name: a server's workers, which have the name of the master that made them, are the master's to
- * tell. The name is that of the executable as the kernel has it, or the last part of the first word of the command line.
+ * The topmost processes of that name: a master signals its own workers, which have the same name. The name is the kernel's
+ * (comm), or the base name of the first word of the command line.
  */
 export async function findByName(name: string, proc = '/proc'): Promise<readonly FoundProcess[]> {
   const found = new Map<number, FoundProcess>();
@@ -34,10 +36,10 @@ export async function findByName(name: string, proc = '/proc'): Promise<readonly
   return [...found.values()].filter(({ parent }) => !found.has(parent));
 }
 
-/** Undefined for one that has ended, waited for or not. */
+/** Undefined for one that has exited, zombies included. */
 export async function readProcess(pid: number, proc = '/proc'): Promise<FoundProcess | undefined> {
   const [stat, status] = await Promise.all([readText(pid, 'stat', proc), readText(pid, 'status', proc)]);
-  // The name stands in parentheses, and may itself hold some: the fields begin after the last.
+  // The name is in parentheses and may contain some itself: the fields begin after the last one.
   const [state, parent, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   if (state === undefined || state === '' || state === 'Z' || state === 'X') return undefined;
   return {
@@ -50,20 +52,32 @@ export async function readProcess(pid: number, proc = '/proc'): Promise<FoundPro
   };
 }
 
-/** Whether it has a handler. Without one these signals end a process, or do nothing. */
+/** Whether it has a handler. Without one these signals terminate a process, or do nothing. */
 export function catches({ caught }: Pick<FoundProcess, 'caught'>, signal: ReloadSignal): boolean {
   return (caught & (1n << BigInt(constants.signals[`SIG${signal}`] - 1))) !== 0n;
 }
 
-/** Whether it is still that very process. */
+/** Whether the same process still runs, and not another with its pid. */
 export async function isAlive({ pid, startTicks }: FoundProcess, proc = '/proc'): Promise<boolean> {
   return (await readProcess(pid, proc))?.startTicks === startTicks;
 }
 
-/** Milliseconds since the epoch, to a hundredth of a second. */
-export async function startedAt({ startTicks }: FoundProcess, nowMs: number, proc = '/proc'): Promise<number> {
-  const uptime = Number((await readFile(join(proc, 'uptime'), 'utf8')).split(' ', 1)[0]);
-  return nowMs - (uptime - startTicks / TICKS_PER_SECOND) * 1000;
+/** When it was started, in milliseconds since the epoch, to a clock tick. */
+export function startedAt({ startTicks }: FoundProcess, clock: Pick<Clock, 'now' | 'monotonic'>): number {
+  return bootTime(clock) + (startTicks / TICKS_PER_SECOND) * 1000;
+}
+
+/**
+ * The wall clock's time at boot. Date and uptime are read one after the other: read again when this process was held up in
+ * between. Synchronous for that reason; /proc never blocks.
+ */
+function bootTime(clock: Pick<Clock, 'now' | 'monotonic'>): number {
+  for (let attempt = 1; ; attempt += 1) {
+    const before = clock.monotonic();
+    const now = clock.now();
+    const uptimeMs = Number(readFileSync('/proc/uptime', 'utf8').split(' ', 1)[0]) * 1000;
+    if (clock.monotonic() - before < 1_000 / TICKS_PER_SECOND || attempt === 5) return now - uptimeMs;
+  }
 }
 
 async function isNamed(pid: number, name: string, proc: string): Promise<boolean> {
@@ -73,7 +87,7 @@ async function isNamed(pid: number, name: string, proc: string): Promise<boolean
   return first !== '' && basename(first) === name;
 }
 
-/** Empty when the process has gone meanwhile. */
+/** Empty when the process has exited meanwhile. */
 async function readText(pid: number, file: string, proc: string): Promise<string> {
   return await readFile(join(proc, String(pid), file), 'utf8').catch(() => '');
 }

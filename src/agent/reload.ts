@@ -1,4 +1,4 @@
-/** Tells a server to load its files anew, and finds out whether it did, as far as that can be known. */
+/** Makes a server reload its files, and checks that it did as far as that can be observed. */
 import { readFile } from 'node:fs/promises';
 import { formatReload, type ProcessReference, type ReloadSpec } from '../api/reload-spec.ts';
 import { type Clock, delay } from '../kubernetes/clock.ts';
@@ -8,13 +8,13 @@ export type ReloadErrorCode =
   | 'ProcessNotFound'
   | 'SignalNotCaught'
   | 'NotPermitted'
-  | 'ProcessEnded'
+  | 'ProcessExited'
   | 'CommandFailed'
   | 'HttpFailed'
   | 'NotConfirmed'
   | 'TimedOut';
 
-/** The server was not told, or did not take it. */
+/** The reload was not triggered, or the server refused it. */
 class ReloadError extends Error {
   override readonly name = 'ReloadError';
   readonly code: ReloadErrorCode;
@@ -27,30 +27,38 @@ class ReloadError extends Error {
 
 export interface ReloadOptions {
   readonly clock: Clock;
-  /** For one attempt, its confirmation included. */
+  /** Limit of one attempt, confirmation included. */
   readonly timeoutMs: number;
-  /** After a signal the process must still be there so much later. */
+  /** After a signal, the process must still run this much later. */
   readonly settleMs: number;
-  /** Asked afterwards: a 2xx says that the new credential is in use. */
+  /** URL to request after a reload: 2xx confirms that the new credential is in use. */
   readonly confirm: string | undefined;
 }
 
-/** One attempt. Throws ReloadError. */
+/**
+ * One attempt.
+ * @throws {ReloadError}
+ */
 export async function reload(spec: ReloadSpec, options: ReloadOptions, signal: AbortSignal): Promise<void> {
-  const timeout = AbortSignal.timeout(options.timeoutMs);
-  const within = AbortSignal.any([signal, timeout]);
+  const { clock, timeoutMs } = options;
+  const timeout = new AbortController();
+  const timer = clock.setTimeout(() => timeout.abort(), timeoutMs);
+  const within = AbortSignal.any([signal, timeout.signal]);
   try {
-    await tell(spec, options, within);
+    await trigger(spec, options, within);
+    within.throwIfAborted();
     if (options.confirm !== undefined) await request('GET', options.confirm, 'NotConfirmed', within);
   } catch (error) {
-    if (error instanceof ReloadError || !timeout.aborted) throw error;
-    throw new ReloadError('TimedOut', `${formatReload(spec)} took more than ${options.timeoutMs / 1000} s`, {
+    if (error instanceof ReloadError || signal.aborted || !timeout.signal.aborted) throw error;
+    throw new ReloadError('TimedOut', `${formatReload(spec)} took more than ${timeoutMs / 1000} s`, {
       cause: error,
     });
+  } finally {
+    timer.cancel();
   }
 }
 
-async function tell(spec: ReloadSpec, options: ReloadOptions, signal: AbortSignal): Promise<void> {
+async function trigger(spec: ReloadSpec, options: ReloadOptions, signal: AbortSignal): Promise<void> {
   switch (spec.kind) {
     case 'signal':
       return await signalAll(spec, options, signal);
@@ -68,23 +76,23 @@ async function signalAll(
 ): Promise<void> {
   const processes = await find(reference);
   if (processes.length === 0) throw notFound(reference);
-  // A process that has just started may not have its handler yet, and without one the signal would end it.
-  const deaf = processes.find((one) => !catches(one, name));
-  if (deaf !== undefined) {
+  // A process that has just started may not have installed its handler, and without one the signal terminates it.
+  const unhandled = processes.find((one) => !catches(one, name));
+  if (unhandled !== undefined) {
     throw new ReloadError(
       'SignalNotCaught',
-      `process ${deaf.pid} (${describe(reference)}) has no handler for SIG${name}, which would end it: it was not sent`,
+      `process ${unhandled.pid} (${describe(reference)}) has no handler for SIG${name}, which would terminate it: signal not sent`,
     );
   }
   for (const one of processes) send(one, name, reference);
   await delay(clock, settleMs, signal);
   for (const one of processes) {
     if (await isAlive(one)) continue;
-    throw new ReloadError('ProcessEnded', `process ${one.pid} (${describe(reference)}) ended after SIG${name}`);
+    throw new ReloadError('ProcessExited', `process ${one.pid} (${describe(reference)}) exited after SIG${name}`);
   }
 }
 
-/** The processes that a signal would go to. */
+/** The processes that a signal goes to. */
 export async function find(reference: ProcessReference): Promise<readonly FoundProcess[]> {
   if (reference.kind === 'name') return await findByName(reference.name);
   const text = await readFile(reference.path, 'utf8').catch(() => '');
@@ -98,11 +106,10 @@ function send({ pid, uid }: FoundProcess, name: string, reference: ProcessRefere
     process.kill(pid, `SIG${name}`);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'ESRCH')
-      throw new ReloadError('ProcessEnded', `process ${pid} (${describe(reference)}) has just ended`);
+    if (code === 'ESRCH') throw new ReloadError('ProcessExited', `process ${pid} (${describe(reference)}) has exited`);
     throw new ReloadError(
       'NotPermitted',
-      `process ${pid} (${describe(reference)}) runs as uid ${uid}, and uid ${process.getuid?.()} may not signal it: run both as ` +
+      `process ${pid} (${describe(reference)}) runs as uid ${uid}, which uid ${process.getuid?.()} may not signal: run both as ` +
         'the same user, or give the agent the capability KILL',
       { cause },
     );
@@ -110,19 +117,19 @@ function send({ pid, uid }: FoundProcess, name: string, reference: ProcessRefere
 }
 
 function notFound(reference: ProcessReference): ReloadError {
-  // The first process of a shared namespace is the pod's pause.
-  const alone = process.pid === 1 ? ': the pod needs shareProcessNamespace: true' : '';
+  // In a shared namespace, process 1 is the pod's pause.
+  const hint = process.pid === 1 ? ': the pod needs shareProcessNamespace: true' : '';
   if (reference.kind === 'name') {
-    return new ReloadError('ProcessNotFound', `no process called "${reference.name}" is running${alone}`);
+    return new ReloadError('ProcessNotFound', `no process called "${reference.name}" is running${hint}`);
   }
-  return new ReloadError('ProcessNotFound', `${reference.path} names no running process${alone}`);
+  return new ReloadError('ProcessNotFound', `${reference.path} names no running process${hint}`);
 }
 
 function describe(reference: ProcessReference): string {
   return reference.kind === 'name' ? reference.name : reference.path;
 }
 
-/** What it prints goes where the agent's own log goes: it is the user's command, and the user's to keep clean. */
+/** Its output goes to the agent's standard error, like the agent's log. */
 async function execute([file, ...words]: readonly [string, ...string[]], signal: AbortSignal): Promise<void> {
   const { spawn } = await import('node:child_process');
   await new Promise<void>((resolve, reject) => {
@@ -130,22 +137,24 @@ async function execute([file, ...words]: readonly [string, ...string[]], signal:
     child.once('error', (cause) => {
       if (signal.aborted) return reject(cause);
       reject(
-        new ReloadError('CommandFailed', `${file} cannot be run (${(cause as NodeJS.ErrnoException).code})`, { cause }),
+        new ReloadError('CommandFailed', `${file} cannot be started (${(cause as NodeJS.ErrnoException).code})`, {
+          cause,
+        }),
       );
     });
     child.once('exit', (status, killedBy) => {
       if (status === 0) return resolve();
-      const how = status === null ? `was ended by ${killedBy}` : `ended with status ${status}`;
+      const how = status === null ? `was killed by ${killedBy}` : `exited with status ${status}`;
       reject(new ReloadError('CommandFailed', `${file} ${how}`));
     });
   });
 }
 
-/** By node:http: `fetch` would cost a sidecar several megabytes. Redirections are not followed. */
+/** With node:http: `fetch` would cost a sidecar several megabytes. Redirects are not followed. */
 async function request(method: string, url: string, code: ReloadErrorCode, signal: AbortSignal): Promise<void> {
   const { request: send } = url.startsWith('https:') ? await import('node:https') : await import('node:http');
   await new Promise<void>((resolve, reject) => {
-    // Without an agent: a connection that is kept would be one to the server's old self.
+    // Without an agent: a kept connection would lead to the server's old process.
     const sent = send(url, { method, agent: false, signal, headers: { 'content-length': '0' } }, (response) => {
       response.resume();
       const { statusCode = 0 } = response;

@@ -1,4 +1,4 @@
-/** The webhook and the operator with a real API server: what a user sees who writes one label. */
+/** The webhook and the operator with a real API server: what a user gets for one label. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
@@ -235,7 +235,7 @@ describe('the serving certificate', () => {
     await cluster.plane.kubectl([...args, '-n', 'default']);
   };
 
-  test('that somebody has damaged is made anew, and not one pod is refused meanwhile', async () => {
+  test('is re-created when it is damaged, and no pod is refused meanwhile', async () => {
     const damaged = JSON.stringify({ data: { 'tls.crt': Buffer.from('garbage').toString('base64') } });
     const authority = (await secret()).data['ca.crt'];
     await cluster.plane.kubectl(['patch', 'secret', CERT_SECRET, '-n', SYSTEM, '--type=merge', '-p', damaged]);
@@ -257,20 +257,15 @@ describe('the serving certificate', () => {
     assert.equal((await webhook.readiness()).status, 200);
   });
 
-  test('is trusted again at once when somebody clears the bundle', async () => {
+  test('is trusted again when the bundle is cleared', async () => {
     const cleared = [{ op: 'replace', path: '/webhooks/0/clientConfig/caBundle', value: '' }];
     const target = ['mutatingwebhookconfiguration', CONFIGURATION];
     await cluster.plane.kubectl(['patch', ...target, '--type=json', '-p', JSON.stringify(cleared)]);
-    await eventually('the bundle to be back', async () => ((await bundle()) === '' ? undefined : true), {
-      timeoutMs: 3_000,
-    });
-    await eventually(
-      'pods to be admitted',
-      () =>
-        admits()
-          .then(() => true)
-          .catch(() => undefined),
-      { timeoutMs: 3_000 },
+    await eventually('the bundle to be back', async () => ((await bundle()) === '' ? undefined : true));
+    await eventually('pods to be admitted', () =>
+      admits()
+        .then(() => true)
+        .catch(() => undefined),
     );
   });
 

@@ -40,7 +40,7 @@ describe('a BoringSSL server that the agent tells', { skip: absent ?? false }, (
     const mount = await emptyMount(t);
     await mount.put(files);
     const directory = await mkdtemp(join(tmpdir(), 'dcred-bssl-'));
-    // A name that nothing else on this machine has.
+    // A name that no other process has.
     const name = freshName();
     await copyFile(serverBinary, join(directory, name));
     const agent = await startAgent(t, ['--dir', mount.directory, '--reload', `signal:HUP:${name}`]);
@@ -55,7 +55,7 @@ describe('a BoringSSL server that the agent tells', { skip: absent ?? false }, (
     return { mount, server, client, agent };
   }
 
-  /** One handshake; what both sides say of it. */
+  /** One handshake; what both sides report. */
   async function visit({ client, server }: Setting) {
     const outcome = await client.connect({ port: server.port, name: NAME });
     return { server: await server.nextLine(), ...outcome };
@@ -66,10 +66,10 @@ describe('a BoringSSL server that the agent tells', { skip: absent ?? false }, (
     const { agent } = web;
     assert.ok((await visit(web)).receivedCredential);
 
-    // Under another certificate: what the server had would be refused together with it.
+    // Under another certificate: what the server had loaded would be refused with it.
     await web.mount.put(await credential({}, second));
     assert.equal(await web.server.nextLine(), 'reloaded');
-    await agent.logged('the server was told of the new credential');
+    await agent.logged('reloaded the server');
     const after = await visit(web);
     assert.ok(after.receivedCredential && after.connected, after.output);
     assert.equal(after.server, 'delegated');
@@ -80,14 +80,14 @@ describe('a BoringSSL server that the agent tells', { skip: absent ?? false }, (
     assert.equal(await agent.stop(), 0);
   });
 
-  test('is not told of a pair that it could not load, and goes on with what it has', async (t) => {
+  test('is not reloaded for a mixed pair, and keeps serving the one it has', async (t) => {
     const web = await setting(t, await credential({}, first));
     const { agent } = web;
     const [one, other] = [await credential({}, first), await credential({}, first)];
     await web.mount.put(new Map([...one, ['dc.key', other.get('dc.key') ?? '']]));
-    const { detail, reason } = await agent.logged('what is mounted cannot be used: the server is told nothing');
+    const { detail, reason } = await agent.logged('mounted credential is not valid, not reloading');
     assert.equal(reason, 'KeyMismatch', String(detail));
-    assert.ok((await visit(web)).receivedCredential, 'had it been told, its next line would be about that');
+    assert.ok((await visit(web)).receivedCredential, 'a reload would have been its next line');
 
     await web.mount.put(other);
     assert.equal(await web.server.nextLine(), 'reloaded');

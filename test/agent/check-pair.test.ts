@@ -12,10 +12,10 @@ const now = () => Math.floor(Date.now() / 1000);
 const asRead = (files: SecretFiles) =>
   new Map([...files].map(([name, content]) => [name, Buffer.from(content)])) as unknown as Files;
 
-/** The code of the refusal, or `good`. */
-function verdict(files: SecretFiles, usage: Usage = 'Server', at = now()): string {
+/** The code of the refusal, or `valid`. */
+function check(files: SecretFiles, usage: Usage = 'Server', at = now()): string {
   const found = checkPair(asRead(files), usage, at);
-  return found.ok ? 'good' : found.code;
+  return found.ok ? 'valid' : found.code;
 }
 
 const mixed = (files: SecretFiles, others: SecretFiles, ...names: readonly string[]): SecretFiles =>
@@ -29,17 +29,17 @@ describe('what is mounted', () => {
     others = await credential();
   });
 
-  test('is good as dcred issues it', () => {
+  test('is valid as dcred issues it', () => {
     const found = checkPair(asRead(files), 'Server', now());
     assert.ok(found.ok);
     assert.ok(found.expiresAt > now() + 3_500 && found.expiresAt <= now() + 3_600);
     assert.equal(found.keyAlgorithm, 'ECDSAP256');
   });
 
-  test('is good without the copies for other peers', () => {
+  test('is valid without the copies for other servers', () => {
     assert.equal(
-      verdict(new Map([...files].filter(([name]) => ['tls.crt', 'dc.key', 'dc.bin'].includes(name)))),
-      'good',
+      check(new Map([...files].filter(([name]) => ['tls.crt', 'dc.key', 'dc.bin'].includes(name)))),
+      'valid',
     );
   });
 
@@ -50,35 +50,35 @@ describe('what is mounted', () => {
     ['dc.pem', 'Mixed'],
     ['fizz.pem', 'Mixed'],
   ] as const) {
-    test(`is refused when ${name} is of another generation`, () => {
-      assert.equal(verdict(mixed(files, others, name)), code);
+    test(`is refused when ${name} is of another mounted version`, () => {
+      assert.equal(check(mixed(files, others, name)), code);
     });
   }
 
   test('is refused under another certificate', () => {
     const other = delegation();
-    assert.equal(verdict(new Map([...files, ['tls.crt', other.chainPem]])), 'BadSignature');
+    assert.equal(check(new Map([...files, ['tls.crt', other.chainPem]])), 'BadSignature');
   });
 
-  test('is refused once it has expired', () => assert.equal(verdict(files, 'Server', now() + 3_700), 'Expired'));
+  test('is refused once it has expired', () => assert.equal(check(files, 'Server', now() + 3_700), 'Expired'));
 
   test('is refused for the other side of TLS', async () => {
-    assert.equal(verdict(await credential({ usage: 'Client' })), 'BadSignature');
-    assert.equal(verdict(await credential({ usage: 'Client' }), 'Client'), 'good');
+    assert.equal(check(await credential({ usage: 'Client' })), 'BadSignature');
+    assert.equal(check(await credential({ usage: 'Client' }), 'Client'), 'valid');
   });
 
   for (const name of ['tls.crt', 'dc.key', 'dc.bin', 'dc.hex', 'dc.pem', 'fizz.pem']) {
     test(`is refused, and nothing thrown, whatever ${name} holds`, () => {
       fc.assert(
         fc.property(fc.uint8Array({ maxLength: 600 }), (content) => {
-          assert.notEqual(verdict(new Map([...files, [name, content]])), 'good');
+          assert.notEqual(check(new Map([...files, [name, content]])), 'valid');
         }),
         { numRuns: 60 },
       );
     });
   }
 
-  test('has a fingerprint by its content', async () => {
+  test('has a fingerprint of its content', async () => {
     const fingerprint = (given: SecretFiles) => {
       const found = checkPair(asRead(given), 'Server', now());
       return found.ok ? found.fingerprint : assert.fail(found.message);
@@ -87,7 +87,7 @@ describe('what is mounted', () => {
     assert.notEqual(fingerprint(files), fingerprint(others));
   });
 
-  test('is judged without a word of the key', () => {
+  test('reports nothing of the key', () => {
     const secret = String(files.get('dc.key')).split('\n')[1] ?? '';
     assert.ok(secret.length > 40);
     for (const given of [files, mixed(files, others, 'dc.bin'), mixed(files, others, 'fizz.pem')]) {

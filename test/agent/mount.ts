@@ -31,27 +31,27 @@ export async function credential(
   return credentialFiles({ certificate: leaf, key, issued });
 }
 
-/** Follows `pkg/volume/util/atomic_writer.go` in what is visible from outside: a new folder, one rename, the old folder removed. */
+/** Follows `pkg/volume/util/atomic_writer.go` in what is visible from outside: a new directory, one rename, the old directory removed. */
 export class Mount {
   readonly directory: string;
-  #generation = 0;
+  #version = 0;
   #present: string | undefined;
 
   constructor(directory: string) {
     this.directory = directory;
   }
 
-  /** Swaps the files in. Returns the new generation's name. */
+  /** Swaps the files in. Returns the new version's name. */
   async put(files: SecretFiles): Promise<string> {
-    this.#generation += 1;
-    const name = `..2026_11_23_21_00_00.${String(this.#generation).padStart(9, '0')}`;
+    this.#version += 1;
+    const name = `..2026_11_23_21_00_00.${String(this.#version).padStart(9, '0')}`;
     await mkdir(join(this.directory, name), { mode: 0o755 });
     for (const [file, content] of files) await writeFile(join(this.directory, name, file), content);
     await this.swap(name, files);
     return name;
   }
 
-  /** To a folder that is there already. */
+  /** To a directory that exists already. */
   async swap(name: string, files: SecretFiles): Promise<void> {
     await symlink(name, join(this.directory, '..data_tmp'));
     await rename(join(this.directory, '..data_tmp'), join(this.directory, '..data'));

@@ -4,12 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { catches, findByName, isAlive, readProcess, startedAt } from '../../src/agent/processes.ts';
-import { DEAF, freshName, startServer, WITH_WORKER } from './server-process.ts';
+import { systemClock } from '../../src/kubernetes/clock.ts';
+import { freshName, startServer, WITH_WORKER, WITHOUT_HANDLER } from './server-process.ts';
 
 const absent = process.platform === 'linux' ? false : 'needs /proc';
 
 describe('processes', { skip: absent }, () => {
-  test('are found by name, with what they have handlers for', async (t) => {
+  test('are found by name, with the signals they handle', async (t) => {
     const name = freshName();
     assert.deepEqual(await findByName(name), []);
     const server = await startServer(t, name);
@@ -21,8 +22,8 @@ describe('processes', { skip: absent }, () => {
     assert.ok(!catches(found, 'USR1'));
   });
 
-  test('without a handler are known as such', async (t) => {
-    const server = await startServer(t, freshName(), DEAF);
+  test('without a handler are recognized', async (t) => {
+    const server = await startServer(t, freshName(), WITHOUT_HANDLER);
     const found = await readProcess(server.pid);
     assert.ok(found !== undefined && !catches(found, 'HUP'));
   });
@@ -35,7 +36,7 @@ describe('processes', { skip: absent }, () => {
     assert.equal(pids.length, 2);
   });
 
-  test('are the masters, not the workers that they made', async (t) => {
+  test('are the masters, not their workers', async (t) => {
     const name = freshName();
     const { pid } = await startServer(t, name, WITH_WORKER);
     assert.deepEqual(
@@ -44,7 +45,7 @@ describe('processes', { skip: absent }, () => {
     );
   });
 
-  test('that have ended are gone, also before their parent knows', async (t) => {
+  test('that have exited are gone, also before their parent waits for them', async (t) => {
     const name = freshName();
     const server = await startServer(t, name);
     const found = await readProcess(server.pid);
@@ -54,17 +55,17 @@ describe('processes', { skip: absent }, () => {
     assert.deepEqual(await findByName(name), []);
   });
 
-  test('started when they did', async (t) => {
+  test('have a start time', async (t) => {
     const before = Date.now();
     const server = await startServer(t, freshName());
     const found = await readProcess(server.pid);
     assert.ok(found !== undefined);
-    const at = await startedAt(found, Date.now());
+    const at = startedAt(found, systemClock);
     // Ticks are 10 ms long.
     assert.ok(at >= before - 30 && at <= Date.now() + 30, `${at - before} ms after it was started`);
   });
 
-  test('may be called anything', async (t) => {
+  test('may have any name', async (t) => {
     const proc = await mkdtemp(join(tmpdir(), 'dcred-proc-'));
     t.after(() => rm(proc, { recursive: true }));
     const put = async (pid: number, comm: string, cmdline: string, state = 'S', parent = 1) => {

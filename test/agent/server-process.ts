@@ -1,4 +1,4 @@
-/** Small servers to be told: shells under names of their own, so that no test ever signals another's process. */
+/** Small servers to signal: shells under unique names, so that no test signals another's process. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, symlink } from 'node:fs/promises';
@@ -12,9 +12,11 @@ export interface ServerProcess {
   readonly pid: number;
   /** The next line that it prints. */
   nextLine(): Promise<string>;
-  /** Lines that nobody has asked for yet are counted in. */
+  /** Lines printed and not read by `nextLine` yet. */
   readonly lines: readonly string[];
   end(): Promise<void>;
+  /** Resolves when it has exited. */
+  readonly exited: Promise<void>;
 }
 
 /** At most 15 characters, all that the kernel keeps of a name. */
@@ -22,14 +24,14 @@ export function freshName(): string {
   return `dcred-${randomBytes(4).toString('hex')}`;
 }
 
-/** Prints `up`, and `told` for every SIGHUP. */
-const LISTENING = 'trap "echo told" HUP; echo up; while :; do sleep 0.02; done';
-/** Has no handler. */
-export const DEAF = 'echo up; while :; do sleep 0.02; done';
-/** Ends on the first SIGHUP, as a server does that cannot load what it finds. */
-export const FRAIL = 'trap "exit 3" HUP; echo up; while :; do sleep 0.02; done';
+/** Prints `up`, and `reloaded` for every SIGHUP. */
+const LISTENING = 'trap "echo reloaded" HUP; echo up; while :; do sleep 0.02; done';
+/** Has no handler for SIGHUP. */
+export const WITHOUT_HANDLER = 'echo up; while :; do sleep 0.02; done';
+/** Exits on the first SIGHUP, as a server does that cannot load its files. */
+export const EXITING = 'trap "exit 3" HUP; echo up; while :; do sleep 0.02; done';
 /** A master with a worker of the same name: a shell and its copy. */
-export const WITH_WORKER = `(trap "echo worker told" HUP; while :; do sleep 0.02; done) & ${LISTENING}`;
+export const WITH_WORKER = `(trap "echo worker reloaded" HUP; while :; do sleep 0.02; done) & ${LISTENING}`;
 
 /** Runs a shell script in a process of that name; resolves when it is up. Ended after the test, with what it started. */
 export async function startServer(t: TestContext, name: string, script = LISTENING): Promise<ServerProcess> {
@@ -40,6 +42,7 @@ export async function startServer(t: TestContext, name: string, script = LISTENI
     await end(child);
     await rm(directory, { recursive: true, force: true });
   });
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const lines: string[] = [];
   const input = createInterface({ input: child.stdout });
   const waiting: ((line: string) => void)[] = [];
@@ -54,7 +57,7 @@ export async function startServer(t: TestContext, name: string, script = LISTENI
   };
   const first = await nextLine();
   if (first !== 'up') throw new Error(`unexpected first line ${first}`);
-  return { pid: child.pid ?? 0, nextLine, lines, end: () => end(child) };
+  return { pid: child.pid ?? 0, nextLine, lines, exited, end: () => end(child) };
 }
 
 async function end(child: ChildProcess): Promise<void> {

@@ -11,14 +11,14 @@ const once = (directory: string, ...argv: string[]) =>
   runCommand(agentCommand, ['--once', '--dir', directory, '--poll=1s', '--log-level=error', ...argv]);
 
 describe('dcred agent --once', () => {
-  test('ends with 0 as soon as all is there and good', async (t) => {
+  test('exits with 0 as soon as every directory holds a valid credential', async (t) => {
     const mount = await emptyMount(t);
     const running = once(mount.directory);
     await mount.put(await credential());
     assert.equal((await running).status, 0);
   });
 
-  test('ends with 1 when it is not, and says why', async (t) => {
+  test('exits with 1 on timeout, and says why', async (t) => {
     const mount = await emptyMount(t);
     await mount.put(await credential({ usage: 'Client' }));
     const { status, stderr } = await once(mount.directory, '--timeout=1s');
@@ -27,7 +27,7 @@ describe('dcred agent --once', () => {
     assert.equal((await once(mount.directory, '--usage=Client')).status, 0);
   });
 
-  test('tells nobody', async (t) => {
+  test('reloads no server', async (t) => {
     const name = freshName();
     const server = await startServer(t, name);
     const mount = await emptyMount(t);
@@ -38,10 +38,10 @@ describe('dcred agent --once', () => {
 });
 
 describe('dcred agent', () => {
-  test('answers probes and scrapes, and ends on SIGTERM', async (t) => {
+  test('answers probes and scrapes, and exits on SIGTERM', async (t) => {
     const mount = await emptyMount(t);
     const agent = await startAgent(t, ['--dir', mount.directory, '--reload', 'http:POST:http://127.0.0.1:1/']);
-    await agent.logged('what is mounted cannot be used: the server is told nothing');
+    await agent.logged('mounted credential is not valid, not reloading');
     assert.equal((await agent.get('/healthz')).status, 200);
     const notReady = await agent.get('/readyz');
     assert.equal(notReady.status, 503);
@@ -61,20 +61,20 @@ describe('dcred agent', () => {
     assert.equal(await agent.stop(), 0);
   });
 
-  const notRoot = process.getuid?.() === 0 ? false : 'needs root, to run the agent as somebody else';
-  test('says what is missing where it may not signal', { skip: notRoot }, async (t) => {
+  const notRoot = process.getuid?.() === 0 ? false : 'needs root, to run the agent as another user';
+  test('says what to change when it may not signal the server', { skip: notRoot }, async (t) => {
     const name = freshName();
     const server = await startServer(t, name);
     const mount = await emptyMount(t);
     await mount.put(await credential());
     const how = ['--dir', mount.directory, '--reload', `signal:HUP:${name}`, '--reload-at-start'];
     const agent = await startAgent(t, how, { uid: 65_532 });
-    const { error } = await agent.logged('the server did not take the new credential: it is told again');
-    const { code, message } = error as { code: string; message: string };
+    const { err } = await agent.logged('failed to reload the server, retrying');
+    const { code, message } = err as { code: string; message: string };
     assert.equal(code, 'NotPermitted');
-    assert.match(message, /runs as uid 0, and uid 65532 may not signal it: run both as the same user/);
+    assert.match(message, /runs as uid 0, which uid 65532 may not signal: run both as the same user/);
     assert.deepEqual(server.lines, []);
-    assert.equal((await agent.get('/readyz')).body, 'the server has not been told yet\n');
+    assert.equal((await agent.get('/readyz')).body, 'the server has not been reloaded yet\n');
   });
 
   for (const [argv, message] of [

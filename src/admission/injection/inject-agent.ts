@@ -1,6 +1,6 @@
 /**
- * The agent beside the server: annotation `dcred.dev/reload` says how the server is told of a new credential, and the pod gets a
- * native sidecar (an init container with restartPolicy Always) from dcred's own image that does so. Pure.
+ * The reload agent: the annotation `dcred.dev/reload` says how the server reloads, and the pod gets a native sidecar (an init
+ * container with restartPolicy Always) from dcred's image that triggers it after each re-issue. Pure.
  */
 import { mountPath, RELOAD_ANNOTATION, volumeName } from '../../api/keys.ts';
 import { formatReload, parseReload, type ReloadSpec, ReloadSpecError } from '../../api/reload-spec.ts';
@@ -10,7 +10,7 @@ import type { AdmittedPod, Container } from './pod.ts';
 const AGENT_NAME = 'dcred-agent';
 const AGENT_PORT = 9345;
 
-/** What the sidecar is made from; undefined in `inject` where the webhook was not told. */
+/** The sidecar's image. */
 export interface AgentImage {
   readonly image: string;
   readonly pullPolicy: string;
@@ -23,11 +23,11 @@ export interface AgentInjection {
 
 const NOTHING: AgentInjection = Object.freeze({ patch: [], warnings: [] });
 
-/** Measured: an idle agent takes some 77 MB with these, most of it Node's own code, which pods of a node share. */
+/** Measured: an idle agent uses 77 MB with these, most of it Node's own code, which pods of a node share. */
 const NODE_OPTIONS = '--max-old-space-size=32 --max-semi-space-size=1';
 const RESOURCES = { requests: { cpu: '5m', memory: '64Mi' }, limits: { memory: '128Mi' } } as const;
 
-/** `resources`: those that were injected, each with its volume. */
+/** @param resources names of the injected resources, each with its volume */
 export function injectAgent(
   pod: AdmittedPod,
   resources: readonly string[],
@@ -40,10 +40,10 @@ export function injectAgent(
     warnings: [`dcred.dev: ${RELOAD_ANNOTATION}: ${problem}`],
   });
   if (image === undefined)
-    return warn('the webhook knows no image for the agent (--agent-image): the server is not told');
+    return warn('no agent is added, because the webhook runs without --agent-image: set it, and re-create the pod');
   const reloads = readReloads(text);
   if (reloads instanceof ReloadSpecError) return warn(reloads.message);
-  if (reloads.length === 0) return warn('it is empty: write how the server is told, such as signal:HUP:nginx');
+  if (reloads.length === 0) return warn('it is empty: write how the server reloads, such as signal:HUP:nginx');
   const signals = reloads.some(({ kind }) => kind === 'signal');
   const user = signals ? userOf(pod) : undefined;
   const agent = agentContainer(resources, reloads, image, user);
@@ -56,7 +56,7 @@ export function injectAgent(
     warnings:
       signals && user === undefined
         ? [
-            `dcred.dev: ${RELOAD_ANNOTATION}: who the server runs as is not said, and the agent can signal its own user only: ` +
+            `dcred.dev: ${RELOAD_ANNOTATION}: the server's user is not known, and an agent can signal only processes of its own user: ` +
               'set securityContext.runAsUser of the container or the pod',
           ]
         : [],
@@ -88,7 +88,7 @@ function agentContainer(
     name: AGENT_NAME,
     image,
     imagePullPolicy: pullPolicy,
-    // Native sidecar: it runs before the server starts, and as long as the pod does.
+    // Native sidecar: it starts before the server, and runs as long as the pod.
     restartPolicy: 'Always',
     args: ['agent', ...dirs, ...reloads.map((reload) => `--reload=${formatReload(reload)}`)],
     env: [{ name: 'NODE_OPTIONS', value: NODE_OPTIONS }],
@@ -124,7 +124,7 @@ function userOf({ spec }: AdmittedPod): number | undefined {
   return users.find((user) => typeof user === 'number') ?? spec.securityContext?.runAsUser ?? undefined;
 }
 
-/** Where the containers of a pod see each other's processes; hostPID sees them anyway, and the two exclude each other. */
+/** Lets the containers of the pod see each other's processes. With hostPID they do already, and the API server refuses both. */
 function sharedProcesses({ spec }: AdmittedPod): JsonPatch {
   if (spec.hostPID === true || spec.shareProcessNamespace === true) return [];
   return [{ op: 'add', path: '/spec/shareProcessNamespace', value: true }];

@@ -1,4 +1,4 @@
-/** JSON Patch (RFC 6902), as far as an admission response needs it. */
+/** The JSON Patch operations (RFC 6902) that an admission response needs. */
 import { isDeepStrictEqual } from 'node:util';
 
 type JsonPatchOperation =
@@ -12,7 +12,7 @@ export function pointer(...names: readonly (string | number)[]): string {
   return names.map((name) => `/${String(name).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
 }
 
-/** Sets entries of a map that may not be there yet. Nothing where they are there with these values. */
+/** Sets entries of a map that may be absent. Empty when all are set already. */
 export function setEntries(
   path: string,
   map: Readonly<Record<string, string>> | null | undefined,
@@ -27,8 +27,8 @@ export function setEntries(
 }
 
 /**
- * Puts `wanted` in the place of those items of a list that `isOld` names. Nothing where these are the wanted ones already, so
- * that doing it twice changes nothing.
+ * Replaces the items of a list for which `isOld` holds by `wanted`. Empty when they are equal already, so that applying it twice
+ * changes nothing.
  */
 export function replaceItems<T>(
   path: string,
@@ -47,7 +47,7 @@ export function replaceItems<T>(
     return [];
   if (!list) return [{ op: 'add', path, value: wanted }];
   return [
-    // From the end, for every removal moves what stands behind it.
+    // From the end, because a removal shifts the items after it.
     ...old.reverse().map(({ index }) => ({ op: 'remove', path: path + pointer(index) }) as const),
     ...wanted.map((value) => ({ op: 'add', path: `${path}/-`, value }) as const),
   ];

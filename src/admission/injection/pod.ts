@@ -1,10 +1,10 @@
-/** A pod as an AdmissionReview carries it: the part that injection reads. Everything else stays as it is. */
+/** The part of a pod in an AdmissionReview that injection reads. Other fields are kept as they are. */
 
 type Entries = Readonly<Record<string, string>>;
 
 export interface Volume {
   readonly name: string;
-  /** The source, under the name of its kind. */
+  /** The source, keyed by its kind. */
   readonly [source: string]: unknown;
 }
 
@@ -27,7 +27,7 @@ export interface SchedulingGate {
   readonly name: string;
 }
 
-/** Go writes an empty list or map as nothing, or as null. */
+/** Go encodes an empty list or map as absent or as null. */
 export interface AdmittedPod {
   readonly metadata: { readonly labels?: Entries | null; readonly annotations?: Entries | null };
   readonly spec: {
@@ -36,7 +36,7 @@ export interface AdmittedPod {
     readonly initContainers?: readonly Container[] | null;
     readonly securityContext?: { readonly fsGroup?: number | null; readonly runAsUser?: number | null } | null;
     readonly schedulingGates?: readonly SchedulingGate[] | null;
-    /** Set where whoever creates the pod has chosen its node: then no scheduler is asked. */
+    /** Set when the creator has chosen the node: then no scheduler is involved. */
     readonly nodeName?: string | null;
     readonly hostPID?: boolean | null;
     readonly shareProcessNamespace?: boolean | null;

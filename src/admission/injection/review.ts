@@ -1,4 +1,4 @@
-/** AdmissionReview, admission.k8s.io/v1: the API server's question, and the answer. */
+/** AdmissionReview, admission.k8s.io/v1: reads the request, writes the response. */
 import { z } from 'zod';
 import { type InjectionOptions, inject } from './inject.ts';
 import type { AdmittedPod } from './pod.ts';
@@ -8,7 +8,7 @@ import { fitWarnings } from './warning.ts';
 const API_VERSION = 'admission.k8s.io/v1';
 const KIND = 'AdmissionReview';
 
-/** The question cannot be answered: it is not one that a right configuration makes the API server ask. */
+/** The review cannot be answered: no correct configuration makes the API server send it. */
 export class ReviewError extends Error {
   readonly code = 'BAD_REVIEW';
   override readonly name = 'ReviewError';
@@ -30,7 +30,7 @@ const container = z.looseObject({
   volumeDevices: z.array(z.looseObject({ devicePath: z.string() })).nullish(),
   securityContext: z.looseObject({ runAsUser: z.number().nullish() }).nullish(),
 });
-/** Loose: what is not named here must be in the patch as it came. */
+/** Loose: fields that are not named here are kept. */
 const podSchema = z.looseObject({
   metadata: z.looseObject({ labels: entries, annotations: entries }),
   spec: z.looseObject({
@@ -53,9 +53,10 @@ export interface Admission {
 }
 
 /**
- * Answers one question: every pod is admitted, and one that is being created may come back with a patch. Nothing else happens
- * anywhere, so that a dry run needs no care (sideEffects None).
- * @throws ReviewError
+ * Answers one review: every pod is allowed, and one that is being created may get a patch. There are no side effects, so a dry run
+ * needs no special case (sideEffects None).
+ * @param text the AdmissionReview as JSON
+ * @throws {ReviewError} when the text is not a review of this version
  */
 export function admit(text: string, random: RandomBytes, options: InjectionOptions = {}): Admission {
   const { request, object } = readReview(text);
@@ -85,7 +86,9 @@ function readReview(text: string) {
   try {
     raw = JSON.parse(text);
   } catch (cause) {
-    throw new ReviewError(`expected an ${KIND} as JSON, found ${text.length} characters of something else`, { cause });
+    throw new ReviewError(`expected an ${KIND} as JSON, and the body is not JSON (${text.length} characters)`, {
+      cause,
+    });
   }
   const { apiVersion, kind } = parse(envelopeSchema, raw, 'review');
   if (apiVersion !== API_VERSION || kind !== KIND) {
@@ -99,7 +102,7 @@ function readReview(text: string) {
 }
 
 function readPod(object: unknown): AdmittedPod {
-  // Loose objects keep every field, so that the type is narrower than the value.
+  // A loose object keeps every field, so the type is narrower than the value.
   return parse(podSchema, object, 'request.object') as AdmittedPod;
 }
 
@@ -108,5 +111,5 @@ function parse<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
   if (result.success) return result.data;
   const [issue] = result.error.issues;
   const path = [what, ...(issue?.path ?? [])].join('.').slice(0, 120);
-  throw new ReviewError(`${path}: ${issue?.message ?? 'is not as expected'}`, { cause: result.error });
+  throw new ReviewError(`${path}: ${issue?.message ?? 'is invalid'}`, { cause: result.error });
 }

@@ -1,16 +1,16 @@
-/** Warnings of an admission response: they travel in HTTP headers, so they are short and hold no control characters. */
+/** Warnings of an admission response: they travel in HTTP headers, so they are short and contain no control characters. */
 
-/** The API server cuts longer ones. */
+/** The API server truncates longer ones. */
 const MAX_LENGTH = 256;
 const MAX_COUNT = 16;
 const MAX_QUOTED = 48;
 
-/** Somebody else's text, made harmless and short. */
+/** Foreign text, escaped and shortened. */
 export function quoted(text: string): string {
   return JSON.stringify(text.length <= MAX_QUOTED ? text : `${text.slice(0, MAX_QUOTED)}...`);
 }
 
-/** As many and as long as the API server passes on. */
+/** Limited to the count and length that the API server passes on. */
 export function fitWarnings(warnings: readonly string[]): readonly string[] {
   return [...new Set(warnings)]
     .slice(0, MAX_COUNT)

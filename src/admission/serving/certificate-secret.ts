@@ -1,4 +1,4 @@
-/** The Secret that the replicas share: one certificate, of the type that says whose it is. */
+/** The Secret through which the replicas share one serving certificate; its type marks it as ours. */
 import { SERVING_CERTIFICATE_TYPE } from '../../api/keys.ts';
 import type { KubernetesObject } from '../../kubernetes/objects.ts';
 import type { SecretState } from './rotation-plan.ts';
@@ -21,7 +21,7 @@ export function readSecret(
   return typeof certificate === 'string' ? { kind: 'unusable', problem: certificate } : { kind: 'usable', certificate };
 }
 
-/** `over`: the Secret that it replaces, whose labels, annotations and owners it keeps. */
+/** @param over the Secret to replace; its labels, annotations and owners are kept */
 export function certificateSecret(
   ref: { readonly namespace: string; readonly name: string },
   files: CertificateFiles,

@@ -1,12 +1,12 @@
 /**
- * What a replica does about the serving certificate: a pure function of what it sees. All replicas do the same at the same time;
- * whoever is first wins, for every write names the version that it is over.
+ * What a replica does about the serving certificate: a pure function of what it observes. All replicas run it; the first write
+ * wins, because every write is conditional on the resourceVersion that was read.
  *
- *     Secret: a certificate that is missing, unusable or due ---------> issue (into the Secret, for everybody)
- *     bundle: lacks the Secret's authority, or the one being served --> trust (the API server learns of it)
- *     serving: something older than the Secret's, and the API server has had time to learn --> serve
+ *     Secret: certificate missing, unusable or due for renewal -------> issue (write it to the shared Secret)
+ *     caBundle: lacks the CA of the Secret's certificate, or of the one being served --> trust (add it)
+ *     serving: older than the Secret's, and the API server has had time to load the CA --> serve
  *
- * So no replica serves a leaf before its authority is trusted, and what was served before is trusted until it ends.
+ * So no replica serves a leaf before its CA is trusted, and a CA stays trusted until the leaf it signed expires.
  */
 import { SERVING_CERTIFICATE_TYPE } from '../../api/keys.ts';
 import type { ServingCertificate } from './serving-certificate.ts';
@@ -15,7 +15,7 @@ export type RotationReason = 'Missing' | 'Unusable' | 'RenewalDue';
 
 export type SecretState =
   | { readonly kind: 'missing' }
-  /** Of another type: somebody else's. */
+  /** Of another type: not ours. */
   | { readonly kind: 'foreign' }
   | { readonly kind: 'unusable'; readonly problem: string }
   | { readonly kind: 'usable'; readonly certificate: ServingCertificate };
@@ -25,20 +25,20 @@ export interface Observed {
   readonly now: number;
   readonly secret: SecretState;
   readonly serving: ServingCertificate | undefined;
-  /** Ids of authorities in the bundle, and for how many milliseconds this replica has seen them there. Undefined: no configuration. */
+  /** CAs in the bundle by id, with the milliseconds since this replica first saw them there. Undefined: no configuration. */
   readonly trusted: ReadonlyMap<string, number> | undefined;
-  /** How long the API server may take to learn of a changed bundle. */
+  /** How long the API server may take to load a changed bundle. */
   readonly trustDelayMs: number;
 }
 
 export interface Decision {
   readonly issue?: RotationReason;
-  /** To be in the bundle, all of them. */
+  /** CAs that the bundle must contain. */
   readonly trust?: readonly ServingCertificate[];
   readonly serve?: ServingCertificate;
-  /** Look again then, in milliseconds since the epoch. */
+  /** Decide again at this time, in milliseconds since the epoch. */
   readonly wakeAt?: number;
-  /** Why the API server cannot rely on this replica, and what to do. */
+  /** Why this replica is not ready, and what to do. */
   readonly problem?: string;
 }
 
@@ -81,14 +81,14 @@ function reasonToIssue({ now, secret }: Observed): RotationReason | undefined {
   }
 }
 
-/** Whether the certificate in the Secret is to be served now, or when. */
+/** Whether to serve the certificate in the Secret now, or when. */
 function nextToServe(
   { now, trusted, trustDelayMs }: Observed,
   serving: ServingCertificate | undefined,
   candidate: ServingCertificate,
 ): { readonly now: true; readonly at?: undefined } | { readonly now: false; readonly at?: number } {
   if (serving?.certificatePem === candidate.certificatePem) return { now: false };
-  // Nothing to lose: no handshake succeeds as it is.
+  // No handshake succeeds without one, so there is nothing to wait for.
   if (serving === undefined) return { now: true };
   const seenMs = trusted?.get(candidate.authorityId);
   if (seenMs === undefined) return { now: false };
@@ -102,14 +102,15 @@ function problemOf(
 ): string | undefined {
   if (served === undefined) {
     return secret.kind === 'foreign'
-      ? `the Secret for the serving certificate exists and is not of type ${SERVING_CERTIFICATE_TYPE}: delete it, or choose another name by --cert-secret`
-      : 'there is no serving certificate yet';
+      ? `the Secret for the serving certificate exists with a type other than ${SERVING_CERTIFICATE_TYPE}: delete it, or set another name with --cert-secret`
+      : 'no serving certificate yet';
   }
   if (trusted === undefined)
-    return 'the MutatingWebhookConfiguration does not exist: create it, or name it by --webhook-configuration';
+    return 'the MutatingWebhookConfiguration does not exist: create it, or set its name with --webhook-configuration';
   const seenMs = trusted.get(served.authorityId);
-  if (seenMs === undefined) return 'the API server does not trust the serving certificate yet';
-  // Where it is the only one, no other replica could be asked in the meantime, and waiting would gain nothing.
-  if (trusted.size > 1 && seenMs < trustDelayMs) return 'the API server has just been told of the serving certificate';
+  if (seenMs === undefined)
+    return 'the caBundle of the MutatingWebhookConfiguration does not contain the CA of the serving certificate yet';
+  // Where it is the only CA, no other replica can answer meanwhile, so waiting gains nothing.
+  if (trusted.size > 1 && seenMs < trustDelayMs) return 'waiting for the API server to load the new caBundle';
   return undefined;
 }

@@ -1,19 +1,16 @@
 /**
- * The HTTPS server that the API server asks.
+ * The HTTPS server that the API server calls. What it answers is passed in: it knows requests, not pods.
  *
- *   listening -> (certificate exchanged, any number of times) -> draining: answers, and lets clients go -> closed
+ *   listening -> (certificate replaced, any number of times) -> draining: answers, and closes connections -> closed
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { type Clock, delay } from '../../kubernetes/clock.ts';
 import type { Logger } from '../../kubernetes/log.ts';
-import type { InjectionOptions } from '../injection/inject.ts';
-import { type Admission, admit, ReviewError } from '../injection/review.ts';
-import type { RandomBytes } from '../injection/secret-name.ts';
 
 export interface Address {
-  /** Undefined: every address of the machine. */
+  /** Undefined: every address of the host. */
   readonly host: string | undefined;
   readonly port: number;
 }
@@ -24,23 +21,28 @@ export interface KeyPair {
   readonly keyPem: string;
 }
 
+/** The answer to one review. `malformed`: the body is no review that can be answered; the message says what was expected. */
+export type ReviewResult =
+  | { readonly outcome: 'injected' | 'unchanged'; readonly body: string; readonly warnings: readonly string[] }
+  | { readonly outcome: 'malformed'; readonly message: string };
+
 export interface AdmissionObservation {
   /** `refused`: answered with an HTTP error. */
-  readonly outcome: Admission['outcome'] | 'refused';
+  readonly outcome: 'injected' | 'unchanged' | 'refused';
   readonly seconds: number;
   readonly warnings: number;
 }
 
 export interface AdmissionServerOptions {
   readonly address: Address;
-  readonly random: RandomBytes;
-  readonly injection?: InjectionOptions;
+  /** Answers an AdmissionReview, given and returned as JSON. */
+  readonly review: (body: string) => ReviewResult;
   readonly clock: Clock;
   readonly log: Logger;
   readonly observe?: (observation: AdmissionObservation) => void;
 }
 
-/** Where pods are sent. */
+/** The path of the webhook configuration. */
 export const ADMISSION_PATH = '/inject';
 
 /**
@@ -48,18 +50,18 @@ export const ADMISSION_PATH = '/inject';
  * (controller-runtime allows 7 MiB for two of them).
  */
 const MAX_BODY_BYTES = 8 * 1024 * 1024;
-/** Longer than Go's clients keep an idle connection (90 s): if this side closed first, a request on its way would be lost. */
+/** Longer than Go's clients keep an idle connection (90 s): if this side closed first, a request in transit would be lost. */
 const KEEP_ALIVE_MS = 120_000;
 /** The API server waits 30 s at most. */
 const REQUEST_MS = 30_000;
 const TEXT = 'text/plain; charset=utf-8';
 
-/** Answered with this status and message. */
+/** Answered with this HTTP status and message. */
 class HttpRefusal extends Error {
   override readonly name = 'HttpRefusal';
   readonly code = 'HTTP_REFUSAL';
   readonly status: number;
-  /** The rest of the request is not worth reading. */
+  /** Closes the connection: the rest of the request is not read. */
   readonly final: boolean;
 
   constructor(status: number, message: string, final = false) {
@@ -82,12 +84,12 @@ export class AdmissionServer {
     );
   }
 
-  /** What it really listens on; port 0 asks for a free one. */
+  /** The port in use; port 0 asks for a free one. */
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Handshakes fail until there is a certificate. Rejects when the address cannot be bound. */
+  /** Rejects when the address cannot be bound. Handshakes fail until there is a certificate. */
   listen(): Promise<void> {
     const { host, port } = this.#options.address;
     return new Promise((resolve, reject) => {
@@ -99,14 +101,14 @@ export class AdmissionServer {
     });
   }
 
-  /** For new connections. Those that are open go on as they are: a certificate counts in the handshake only. */
+  /** Serves this certificate on new connections. Open ones continue: a certificate matters in the handshake only. */
   use({ certificatePem, keyPem }: KeyPair): void {
     this.#server.setSecureContext({ cert: certificatePem, key: keyPem });
   }
 
   /**
-   * Answers for `graceMs` more, telling clients to close: it takes a moment until everybody knows that this replica goes. Then
-   * finishes what has begun, for `graceMs` at most, and closes.
+   * Answers for another `graceMs` with `Connection: close`: endpoints take a moment to be removed. Then finishes the requests in
+   * flight, for `graceMs` at most, and closes.
    */
   async drain(graceMs: number): Promise<void> {
     const { clock } = this.#options;
@@ -118,13 +120,15 @@ export class AdmissionServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { clock, injection, observe, random } = this.#options;
+    const { clock, observe, review } = this.#options;
     const started = clock.monotonic();
     if (this.#draining) response.setHeader('connection', 'close');
     let observed: Pick<AdmissionObservation, 'outcome' | 'warnings'>;
     try {
       assertAnswerable(request);
-      const { body, outcome, warnings } = admit(await readBody(request), random, injection);
+      const result = review(await readBody(request));
+      if (result.outcome === 'malformed') throw new HttpRefusal(400, result.message);
+      const { body, outcome, warnings } = result;
       response
         .writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) })
         .end(body);
@@ -138,22 +142,24 @@ export class AdmissionServer {
 
   #refuse(error: unknown, response: ServerResponse): void {
     const { log } = this.#options;
-    const isOurs = error instanceof HttpRefusal || error instanceof ReviewError;
-    const status = error instanceof HttpRefusal ? error.status : isOurs ? 400 : 500;
-    if (!isOurs) log.error({ err: error }, 'an admission request could not be answered');
-    else log.debug({ status, detail: error.message }, 'refused a request');
+    if (!(error instanceof HttpRefusal)) {
+      log.error({ err: error }, 'failed to answer an admission request');
+      if (!response.destroyed) response.writeHead(500, { 'content-type': TEXT }).end('internal error\n');
+      return;
+    }
+    const { final, message, status } = error;
+    log.debug({ status, detail: message }, 'refused a request');
     if (response.destroyed) return;
-    if (error instanceof HttpRefusal && error.final) response.setHeader('connection', 'close');
-    response.writeHead(status, { 'content-type': TEXT }).end(`${isOurs ? error.message : 'failed'}\n`);
+    if (final) response.setHeader('connection', 'close');
+    response.writeHead(status, { 'content-type': TEXT }).end(`${message}\n`);
   }
 }
 
-/** Looks at everything but the body. */
+/** Checks everything but the body. */
 function assertAnswerable({ headers, method, url = '/' }: IncomingMessage): void {
   // The API server adds a query of its own (`?timeout=10s`).
   const [path = ''] = url.split('?', 1);
-  if (path !== ADMISSION_PATH)
-    throw new HttpRefusal(404, `there is nothing here: pods are sent to ${ADMISSION_PATH}`, true);
+  if (path !== ADMISSION_PATH) throw new HttpRefusal(404, `not found: the webhook's path is ${ADMISSION_PATH}`, true);
   if (method !== 'POST') throw new HttpRefusal(405, `expected POST, found ${method}`, true);
   const type = (headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase();
   if (type !== 'application/json') throw new HttpRefusal(415, 'expected content of type application/json', true);

@@ -1,8 +1,7 @@
 /**
- * Keeps the serving certificate: watches the Secret and the configuration, decides (certificate-plan.ts), does it, and waits for
- * the next change or the next moment that counts.
+ * Rotates the serving certificate: watches the Secret and the configuration, decides (rotation-plan.ts), acts, and waits for the
+ * next change or the next due time.
  */
-
 import { isApiError } from '../../kubernetes/api-error.ts';
 import { Backoff } from '../../kubernetes/backoff.ts';
 import { Reflector, type ReflectorEvent } from '../../kubernetes/cache/reflector.ts';
@@ -29,41 +28,41 @@ export interface ServingCertificateRotatorOptions {
   readonly secret: { readonly namespace: string; readonly name: string };
   /** Of the MutatingWebhookConfiguration. */
   readonly configuration: string;
-  /** DNS names and addresses by which the API server reaches the webhook. */
+  /** DNS names and IP addresses at which the API server reaches the webhook. */
   readonly names: readonly string[];
   readonly clock: Clock;
   /** In [0, 1). */
   readonly random: () => number;
   readonly log: Logger;
-  /** From now on this one. */
+  /** Called when another certificate is to be served. */
   readonly onServe: (certificate: ServingCertificate) => void;
   readonly observe?: (event: CertificateEvent) => void;
   readonly observeWatch?: (resource: string, event: ReflectorEvent) => void;
-  /** 30 days; renewed when a third is left. */
+  /** Default: 30 days. Renewed when a third is left. */
   readonly lifetimeMs?: number;
-  /** How long the API server may take to learn of a changed bundle: its watches take milliseconds. 30 s. */
+  /** How long the API server may take to load a changed bundle; its watches take milliseconds. Default: 30 s. */
   readonly trustDelayMs?: number;
 }
 
 const DAY_MS = 86_400_000;
 const DEFAULT_LIFETIME_MS = 30 * DAY_MS;
 const DEFAULT_TRUST_DELAY_MS = 30_000;
-/** The wall clock may be set; so often it is looked at. */
+/** The wall clock may be set: the longest sleep before it is read again. */
 const MAX_SLEEP_MS = 600_000;
-/** For a watch to show what was written. Somebody who undoes every write of ours is answered no more often either. */
-const PATIENCE_MS = 5_000;
+/** Time for a watch to deliver our own write. */
+const WATCH_TIMEOUT_MS = 5_000;
 
 export class ServingCertificateRotator {
   readonly #options: ServingCertificateRotatorOptions;
   readonly #secret: Reflector<ServingCertificateSecret>;
   readonly #configuration: Reflector<WebhookConfiguration>;
   readonly #backoff: Backoff;
-  /** Since when each authority was seen in the bundle, on the monotonic clock. */
+  /** When each CA was first seen in the bundle, on the monotonic clock. */
   readonly #trustedSince = new Map<string, number>();
   #serving: ServingCertificate | undefined;
   /** On the monotonic clock. */
   #issuedMs = Number.NEGATIVE_INFINITY;
-  #problem: string | undefined = 'the serving certificate has not been looked at yet';
+  #problem: string | undefined = 'the serving certificate has not been read yet';
   #changed = new AbortController();
 
   constructor(options: ServingCertificateRotatorOptions) {
@@ -89,7 +88,7 @@ export class ServingCertificateRotator {
     this.#backoff = new Backoff({ baseMs: 500, maxMs: 60_000, random });
   }
 
-  /** Why the API server cannot rely on this replica now; undefined: it can. */
+  /** Why this replica is not ready; undefined when it is. */
   get problem(): string | undefined {
     return this.#problem;
   }
@@ -98,13 +97,13 @@ export class ServingCertificateRotator {
     return this.#serving;
   }
 
-  /** Ends when the signal aborts. */
+  /** Resolves when the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const watches = [this.#secret.run(signal), this.#configuration.run(signal)];
     const synced = Promise.all([this.#secret.synced, this.#configuration.synced]);
     await Promise.race([synced, Promise.all(watches)]);
     while (!signal.aborted) {
-      // Renewed first: what changes during the round is looked at in the next one.
+      // Replaced first: a change during the round starts the next one.
       this.#changed = new AbortController();
       const sleepMs = await this.#round(signal);
       await delay(this.#options.clock, sleepMs, AbortSignal.any([signal, this.#changed.signal]));
@@ -112,28 +111,28 @@ export class ServingCertificateRotator {
     await Promise.all(watches);
   }
 
-  /** Returns how long to sleep, unless something changes before. */
+  /** @returns how long to sleep unless something changes before, in milliseconds */
   async #round(signal: AbortSignal): Promise<number> {
     const { clock, log, observe } = this.#options;
     const decision = this.#decide();
     this.#problem = decision.problem;
     if (decision.serve !== undefined) this.#serve(decision.serve);
     try {
-      const isPatient = clock.monotonic() - this.#issuedMs >= PATIENCE_MS;
-      if (decision.issue !== undefined && isPatient) await this.#issue(decision.issue, signal);
+      const isDelivered = clock.monotonic() - this.#issuedMs >= WATCH_TIMEOUT_MS;
+      if (decision.issue !== undefined && isDelivered) await this.#issue(decision.issue, signal);
       if (decision.trust !== undefined) await this.#trust(decision.trust, signal);
       this.#backoff.reset();
     } catch (error) {
       if (signal.aborted) return 0;
-      // Another replica was quicker: the watch is about to show what it wrote.
-      if (isApiError(error, 'Conflict') || isApiError(error, 'AlreadyExists')) return PATIENCE_MS;
+      // Another replica wrote first: the watch is about to deliver its write.
+      if (isApiError(error, 'Conflict') || isApiError(error, 'AlreadyExists')) return WATCH_TIMEOUT_MS;
       observe?.({ kind: 'failed' });
       const retryInMs = Math.round(this.#backoff.next());
-      log.warn({ err: error, retryInMs }, 'the serving certificate could not be looked after');
+      log.warn({ err: error, retryInMs }, 'failed to rotate the serving certificate');
       return retryInMs;
     }
     if (decision.serve !== undefined) return 0;
-    if (decision.issue !== undefined || decision.trust !== undefined) return PATIENCE_MS;
+    if (decision.issue !== undefined || decision.trust !== undefined) return WATCH_TIMEOUT_MS;
     const untilMs = decision.wakeAt === undefined ? MAX_SLEEP_MS : decision.wakeAt - clock.now();
     return Math.min(MAX_SLEEP_MS, Math.max(1, untilMs));
   }
@@ -162,10 +161,10 @@ export class ServingCertificateRotator {
     for (const id of this.#trustedSince.keys()) if (!ids.has(id)) this.#trustedSince.delete(id);
     for (const id of ids) {
       if (this.#trustedSince.has(id)) continue;
-      // A replica that has just started finds old certificates trusted, and need not wait for them.
+      // A replica that has just started need not wait for a CA that was trusted long ago.
       const isOld =
         this.#serving === undefined && candidate?.authorityId === id && now - candidate.issuedAt >= trustDelayMs;
-      // One that was the only one was relied on from the first moment, and is not doubted when others come beside it.
+      // A CA that was alone was used from the start, and stays ready when others are added.
       const isSettled = isOld || ids.size === 1;
       this.#trustedSince.set(id, isSettled ? Number.NEGATIVE_INFINITY : monotonic);
     }
@@ -180,7 +179,7 @@ export class ServingCertificateRotator {
     observe?.({ kind: 'served', notAfter: certificate.notAfter });
   }
 
-  /** Into the Secret, over the version that was seen; every replica learns of it by its watch, this one too. */
+  /** Writes the Secret, conditional on the version read. Every replica, this one too, receives it by its watch. */
   async #issue(reason: RotationReason, signal: AbortSignal): Promise<void> {
     const { client, clock, lifetimeMs = DEFAULT_LIFETIME_MS, log, names, observe, secret } = this.#options;
     const over = this.#secret.store.get('');
@@ -200,7 +199,7 @@ export class ServingCertificateRotator {
     const authorities = needed.map(({ authorityId, authorityPem }) => ({ id: authorityId, pem: authorityPem }));
     const object = trusting(configuration, authorities, clock.now());
     await client.apply(MUTATING_WEBHOOK_CONFIGURATIONS, object, { signal, force: true, metadataOnly: true });
-    log.info({ configuration: name, authorities: needed.length }, 'the API server was told of the serving certificate');
+    log.info({ name, authorities: needed.length }, 'added the CA to the caBundle');
     observe?.({ kind: 'trusted' });
   }
 }

@@ -1,7 +1,7 @@
 /**
- * The webhook's own certificate: a leaf, and the authority that signed this one leaf and nothing else, for its key is thrown away
- * at once. So a new leaf always comes with a new authority, there is one way of rotation and not two, and whoever reads the Secret
- * can be this server until the leaf ends, and nobody else ever.
+ * The webhook's serving certificate: a leaf, and a CA that signs this one leaf and whose key is then discarded. Every new leaf
+ * comes with a new CA, so there is one rotation and not two, and whoever reads the Secret can impersonate this server until the
+ * leaf expires, and no other.
  */
 import 'reflect-metadata';
 import { createPrivateKey, randomBytes, type webcrypto, X509Certificate } from 'node:crypto';
@@ -23,7 +23,7 @@ import { AUTHORITY_NAME } from './trust-bundle.ts';
 /** Times in milliseconds since the epoch. */
 export interface ServingCertificate {
   readonly authorityPem: string;
-  /** SHA-256 of the authority: tells one from another. */
+  /** SHA-256 of the CA certificate. */
   readonly authorityId: string;
   readonly certificatePem: string;
   /** PKCS#8. */
@@ -56,7 +56,7 @@ const BACKDATED_MS = 3_600_000;
 export async function makeCertificate({ lifetimeMs, names, now }: CertificateRequest): Promise<CertificateFiles> {
   const validity = { notBefore: new Date(now - BACKDATED_MS), notAfter: new Date(now + lifetimeMs) };
   const [authorityKeys, leafKeys] = await Promise.all([generateKeys(), generateKeys()]);
-  // A name of its own: in a bundle of several, the right one is found by its name.
+  // A unique name: verifiers look an issuer up by name in a bundle of several.
   const issuer = `CN=${AUTHORITY_NAME} ${randomBytes(8).toString('hex')}`;
   const authority = await X509CertificateGenerator.createSelfSigned({
     name: issuer,
@@ -95,20 +95,20 @@ export async function makeCertificate({ lifetimeMs, names, now }: CertificateReq
   };
 }
 
-/** What the files hold, or in a few words why they cannot be used now, under these names. No word of it is from the files. */
+/** The certificate in the files, or why it cannot be used now under these names. The reason never quotes the files. */
 export function readServingCertificate(
   files: Partial<CertificateFiles>,
   names: readonly string[],
   now: number,
 ): ServingCertificate | string {
   const { 'ca.crt': authorityPem, 'tls.crt': certificatePem, 'tls.key': keyPem } = files;
-  if (!authorityPem || !certificatePem || !keyPem) return 'it is not complete';
+  if (!authorityPem || !certificatePem || !keyPem) return 'it is incomplete';
   try {
     const [authority, leaf] = [new X509Certificate(authorityPem), new X509Certificate(certificatePem)];
-    if (!leaf.checkPrivateKey(createPrivateKey(keyPem))) return 'key and certificate do not belong together';
-    if (!leaf.verify(authority.publicKey)) return 'it is not signed by its authority';
+    if (!leaf.checkPrivateKey(createPrivateKey(keyPem))) return 'its key does not match its certificate';
+    if (!leaf.verify(authority.publicKey)) return 'it is not signed by its CA';
     const missing = names.find((name) => (isIP(name) === 0 ? leaf.checkHost(name) : leaf.checkIP(name)) === undefined);
-    if (missing !== undefined) return 'it is made out to other names';
+    if (missing !== undefined) return 'it does not cover the required DNS names';
     const [issuedAt, notAfter] = [leaf.validFromDate.getTime() + BACKDATED_MS, leaf.validToDate.getTime()];
     if (notAfter <= now) return 'it has expired';
     if (leaf.validFromDate.getTime() > now) return 'it is not yet valid';
@@ -123,7 +123,7 @@ export function readServingCertificate(
     };
   } catch {
     // A parser's message could quote what it has read.
-    return 'it cannot be read';
+    return 'it cannot be parsed';
   }
 }
 

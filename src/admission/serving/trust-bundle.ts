@@ -1,11 +1,11 @@
-/** The authorities that the API server trusts for this webhook: `caBundle` of its configuration. */
+/** The CAs that the API server trusts for this webhook: `caBundle` of its configuration. */
 import { X509Certificate } from 'node:crypto';
 
-/** How the common name of every authority of ours begins. */
+/** Prefix of the common name of each of our CAs. */
 export const AUTHORITY_NAME = 'dcred webhook CA';
 
 const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
-/** Each lives for a whole certificate's life and is replaced at two thirds of it, so that two are the rule. */
+/** Each lives as long as its leaf and is replaced after two thirds of that, so two are usual. */
 const MAX_AUTHORITIES = 4;
 
 export interface Authority {
@@ -16,7 +16,7 @@ export interface Authority {
   readonly notAfter: number;
 }
 
-/** The authorities in a PEM text. Whatever else is in it is passed over. */
+/** Our CAs in a PEM text. Anything else in it is skipped. */
 export function readBundle(text: string): readonly Authority[] {
   return (text.match(PEM) ?? []).flatMap((pem) => {
     try {
@@ -31,8 +31,8 @@ export function readBundle(text: string): readonly Authority[] {
 }
 
 /**
- * The bundle as it should be: `needed`, and of those that are in it already the ones that have not expired, for another replica
- * may still serve a leaf of theirs. They can stay until then: their keys exist no more, and so there will be no other leaf.
+ * The desired bundle: `needed`, and those present that have not expired, because another replica may still serve a leaf of theirs.
+ * They are safe to keep until then: their keys are gone, so they sign no other leaf.
  */
 export function mergeBundle(
   present: readonly Authority[],
@@ -44,7 +44,7 @@ export function mergeBundle(
   kept.sort((a, b) => b.notAfter - a.notAfter);
   const room = Math.max(0, MAX_AUTHORITIES - wanted.size);
   for (const { id, pem } of kept.slice(0, room)) wanted.set(id, pem.trim());
-  // In one order, whoever writes it.
+  // Sorted, so that all replicas write the same bytes.
   const sorted = [...wanted].sort(([a], [b]) => (a < b ? -1 : 1));
   return sorted.map(([, pem]) => `${pem}\n`).join('');
 }

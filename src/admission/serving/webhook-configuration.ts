@@ -1,4 +1,4 @@
-/** The MutatingWebhookConfiguration, as far as this server writes it: the `caBundle` of each of its webhooks, and nothing else. */
+/** The MutatingWebhookConfiguration. This server writes only the `caBundle` of each of its webhooks. */
 import type { KubernetesObject } from '../../kubernetes/objects.ts';
 import type { ResourceType } from '../../kubernetes/resource-type.ts';
 import { type Authority, mergeBundle, readBundle } from './trust-bundle.ts';
@@ -18,14 +18,14 @@ export type WebhookConfiguration = KubernetesObject<{
   }[];
 }>;
 
-/** The authorities that every one of its webhooks trusts. */
+/** The CAs that every one of its webhooks trusts. */
 export function trustedAuthorities({ webhooks = [] }: WebhookConfiguration): readonly Authority[] {
   const [first = [], ...others] = webhooks.map(({ clientConfig }) => readBundle(decode(clientConfig.caBundle)));
   return first.filter(({ id }) => others.every((bundle) => bundle.some((one) => one.id === id)));
 }
 
 /**
- * The same configuration with these authorities in every bundle, as server-side apply wants it: the fields that are ours, over the
+ * The configuration with these CAs in every bundle, as server-side apply takes it: only the fields that we own, conditional on the
  * version that was read.
  */
 export function trusting(

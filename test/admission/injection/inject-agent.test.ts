@@ -38,7 +38,7 @@ function reloading(reload: string, spec: Partial<AdmittedPod['spec']> = {}, inje
 
 const AS_101 = { containers: [container('nginx', { securityContext: { runAsUser: 101 } })] };
 
-describe('a pod that says how its server is told', () => {
+describe('a pod with dcred.dev/reload', () => {
   test('gets the agent as a native sidecar, with the same mounts, as the same user, in one process namespace', () => {
     const { agents, pod, warnings } = injected(reloading('signal:HUP:nginx', AS_101));
     const [agent] = agents;
@@ -67,17 +67,17 @@ describe('a pod that says how its server is told', () => {
     ]);
   });
 
-  test('the user of the pod counts where no container says its own', () => {
+  test("the pod's user counts where no container sets one", () => {
     const { agents } = injected(reloading('signal:HUP:nginx', { securityContext: { runAsUser: 1000 } }));
     assert.equal(agents[0]?.securityContext.runAsUser, 1000);
   });
 
-  test('a server that runs as root is signalled by root, and by nobody else', () => {
+  test('a server that runs as root gets an agent that runs as root', () => {
     const { agents } = injected(reloading('signal:HUP:nginx', { securityContext: { runAsUser: 0 } }));
     assert.deepEqual([agents[0]?.securityContext.runAsUser, agents[0]?.securityContext.runAsNonRoot], [0, false]);
   });
 
-  test('a server whose user is not said is a warning that says what to write', () => {
+  test('an unknown user is a warning that says what to set', () => {
     const { agents, warnings } = injected(reloading('signal:HUP:nginx'));
     assert.equal(agents.length, 1);
     assert.match(warnings.join(), /set securityContext\.runAsUser/);
@@ -90,12 +90,12 @@ describe('a pod that says how its server is told', () => {
     assert.deepEqual(warnings, []);
   });
 
-  test('hostPID stays as it is, for the two exclude each other', () => {
+  test('hostPID excludes shareProcessNamespace', () => {
     const { pod } = injected(reloading('signal:HUP:nginx', { ...AS_101, hostPID: true }));
     assert.equal(pod.spec.shareProcessNamespace, undefined);
   });
 
-  test('init containers of its own stay, in their order and with their mounts', () => {
+  test('its own init containers stay, in order and with their mounts', () => {
     const { pod } = injected(
       reloading('signal:HUP:nginx', { ...AS_101, initContainers: [container('first'), container('second')] }),
     );
@@ -106,7 +106,7 @@ describe('a pod that says how its server is told', () => {
     for (const one of pod.spec.initContainers ?? []) assert.equal(one.volumeMounts?.length, 1, one.name);
   });
 
-  test('asked twice, it has one agent', () => {
+  test('a second call adds no second agent', () => {
     const once = injected(reloading('signal:HUP:nginx', AS_101)).pod;
     const twice = injected(once);
     assert.equal(twice.agents.length, 1);
@@ -114,23 +114,23 @@ describe('a pod that says how its server is told', () => {
   });
 });
 
-describe('no agent, and a warning that says why', () => {
+describe('no agent, and a warning that says why, for', () => {
   const wrong: Readonly<Record<string, readonly [string, RegExp]>> = {
-    'a signal that ends processes': ['signal:KILL:nginx', /expected one of the signals HUP/],
-    'nothing that is known': ['restart', /expected signal:HUP:nginx, exec:/],
-    'nothing at all': [' ', /it is empty: write how the server is told/],
-    'one good line and one bad': ['signal:HUP:nginx\nbad', /expected signal/],
+    'a signal that terminates processes': ['signal:KILL:nginx', /expected one of the signals HUP/],
+    'an unknown kind': ['restart', /expected signal:HUP:nginx, exec:/],
+    'an empty value': [' ', /it is empty: write how the server reloads/],
+    'one valid line and one invalid': ['signal:HUP:nginx\nbad', /expected signal/],
   };
   for (const [what, [reload, message]] of Object.entries(wrong)) {
     test(what, () => {
       const { agents, pod, warnings } = injected(reloading(reload, AS_101));
       assert.equal(agents.length, 0);
       assert.match(warnings.join(), message);
-      assert.equal(pod.spec.volumes?.length, 1, 'the credential is mounted all the same');
+      assert.equal(pod.spec.volumes?.length, 1, 'the credential is still mounted');
     });
   }
 
-  test('a webhook that knows no image', () => {
+  test('a webhook without --agent-image', () => {
     const { patch, warnings } = inject(reloading('signal:HUP:nginx', AS_101), countingBytes());
     assert.ok(!JSON.stringify(patch).includes('dcred-agent'));
     assert.match(warnings.join(), /--agent-image/);

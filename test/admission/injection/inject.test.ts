@@ -68,13 +68,13 @@ describe('a pod with the label', () => {
     for (const name of ['setup', 'a', 'b']) assert.deepEqual(mountsOf(pod, name), [WEB_MOUNT]);
   });
 
-  test('gets files for its group alone where it has one', () => {
+  test('gets files readable by its group only, where it has one', () => {
     const { pod } = injected(podWith({ spec: { securityContext: { fsGroup: 2000 } } }));
     const [volume] = volumesOf(pod, 'dcred-web');
     assert.deepEqual(volume?.['secret'], { secretName: secretNameOf(pod, 'web'), defaultMode: 0o440, optional: false });
   });
 
-  test('may ask for several resources by the annotation', () => {
+  test('may request several resources by the annotation', () => {
     const { pod } = injected(podWith({ annotations: { 'dcred.dev/inject': 'api, admin,web' } }));
     assert.deepEqual(
       (pod.spec.volumes ?? []).map(({ name }) => name),
@@ -84,7 +84,7 @@ describe('a pod with the label', () => {
     assert.equal(mountsOf(pod, 'main').length, 3);
   });
 
-  test('may say which containers are meant', () => {
+  test('may name the containers to mount into', () => {
     const spec = { initContainers: [container('setup')], containers: [container('a'), container('b')] };
     const { pod, warnings } = injected(podWith({ annotations: { 'dcred.dev/containers': 'a, setup' }, spec }));
     assert.deepEqual(mountsOf(pod, 'a'), [WEB_MOUNT]);
@@ -93,9 +93,12 @@ describe('a pod with the label', () => {
     assert.deepEqual(warnings, []);
   });
 
-  test('is told of a container that it does not have', () => {
+  test('gets a warning for a container that it does not have', () => {
     const { warnings } = injected(podWith({ annotations: { 'dcred.dev/containers': 'mian' } }));
-    assert.match(warnings.join(), /dcred\.dev\/containers names "mian", which is no container of this pod: correct it/);
+    assert.match(
+      warnings.join(),
+      /dcred\.dev\/containers names "mian", which is not a container of this pod: correct it/,
+    );
   });
 });
 
@@ -103,7 +106,7 @@ describe('with gates', () => {
   const gated = (pod: AdmittedPod) => applyPatch(pod, inject(pod, countingBytes(), { gatePods: true }).patch);
   const GATE = { name: 'gate.dcred.dev/web' };
 
-  test('a pod waits for each of its Secrets, and says so where metadata alone is read', () => {
+  test('a pod waits for each of its Secrets, and an annotation mirrors each gate', () => {
     const pod = gated(podWith({ annotations: { 'dcred.dev/inject': 'api' } }));
     assert.deepEqual(pod.spec.schedulingGates, [GATE, { name: 'gate.dcred.dev/api' }]);
     const read = readPod({ metadata: { labels: {}, annotations: pod.metadata.annotations ?? {} } });
@@ -120,13 +123,13 @@ describe('with gates', () => {
     assert.deepEqual(gated(once).spec.schedulingGates, [GATE]);
   });
 
-  test('a copied pod does not wait for what it does not ask for', () => {
+  test('a copied pod does not wait for what it does not request', () => {
     const copied = podWith({ inject: 'api', spec: { schedulingGates: [GATE] } });
     assert.deepEqual(gated(copied).spec.schedulingGates, [{ name: 'gate.dcred.dev/api' }]);
     assert.deepEqual(injected(copied).pod.spec.schedulingGates, []);
   });
 
-  test('a pod whose node is chosen already gets none: the API server would refuse it', () => {
+  test('a pod with a nodeName gets none: the API server would refuse it', () => {
     const pod = gated(podWith({ spec: { nodeName: 'node' } }));
     assert.equal(pod.spec.schedulingGates, undefined);
     assert.ok(secretNameOf(pod, 'web'));
@@ -137,7 +140,7 @@ describe('with gates', () => {
   });
 });
 
-describe('a pod is left as it is', () => {
+describe('a pod is not changed', () => {
   for (const [what, pod] of Object.entries<AdmittedPod>({
     'without the label': { metadata: {}, spec: { containers: [container('main')] } },
     'without the label, though it has the annotation': {
@@ -145,27 +148,30 @@ describe('a pod is left as it is', () => {
       spec: { containers: [container('main')] },
     },
     'with an empty label': podWith({ inject: '' }),
-    'that pictures a static pod': podWith({ annotations: { 'kubernetes.io/config.mirror': 'hash' } }),
+    'that is a mirror pod': podWith({ annotations: { 'kubernetes.io/config.mirror': 'hash' } }),
   })) {
     test(what, () => assert.deepEqual(inject(pod, sameBytes).patch, []));
   }
 
   for (const name of ['web.example', 'Web', 'web_1', 'x'.repeat(41), '-web']) {
-    test(`and its author is told what to do, when the label says ${name}`, () => {
+    test(`with a warning that says what to do, when the label is ${name}`, () => {
       const { patch, warnings } = inject(podWith({ inject: name }), sameBytes);
       assert.deepEqual(patch, []);
-      assert.match(warnings.join(), /which is no name of a DelegatedCredential .* correct it and re-create the pod/);
+      assert.match(
+        warnings.join(),
+        /which is not a valid DelegatedCredential name .* correct it and re-create the pod/,
+      );
     });
   }
 
-  test('as far as wrong names go: right ones beside them are injected', () => {
+  test('for invalid names only: valid names beside them are injected', () => {
     const { pod, warnings } = injected(podWith({ inject: 'a.b', annotations: { 'dcred.dev/inject': 'web' } }));
     assert.ok(secretNameOf(pod, 'web'));
     assert.equal(pod.spec.volumes?.length, 1);
     assert.equal(warnings.length, 1);
   });
 
-  test('beyond sixteen resources, and its author is told', () => {
+  test('beyond sixteen resources, with a warning', () => {
     const many = Array.from({ length: 5_000 }, (_, index) => `r${index}`).join(',');
     const { pod, warnings } = injected(podWith({ annotations: { 'dcred.dev/inject': many } }));
     assert.equal(pod.spec.volumes?.length, 16);
@@ -173,13 +179,13 @@ describe('a pod is left as it is', () => {
   });
 });
 
-describe('what came with a template is not believed', () => {
+describe('names in a template are not trusted', () => {
   test('a forged annotation is overwritten', () => {
     const { pod } = injected(podWith({ annotations: { 'secret.dcred.dev/web': 'web-of-someone-else' } }));
     assert.match(pod.metadata.annotations?.['secret.dcred.dev/web'] ?? '', /^web-[a-z2-7]{26}$/);
   });
 
-  test('a running pod that is copied whole gets a name of its own', () => {
+  test('a copy of a running pod gets its own name', () => {
     const random = countingBytes();
     const first = injected(podWith(), random).pod;
     const { pod: copy, warnings } = injected(first, random);
@@ -202,7 +208,7 @@ describe('what came with a template is not believed', () => {
     assert.deepEqual(mountsOf(pod, 'main'), [WEB_MOUNT]);
   });
 
-  test('a volume of the same name is replaced, and its author is told', () => {
+  test('a volume of the same name is replaced, with a warning', () => {
     const volumes: readonly Volume[] = [
       { name: 'dcred-web', emptyDir: {} },
       { name: 'tmp', emptyDir: {} },
@@ -212,7 +218,7 @@ describe('what came with a template is not believed', () => {
     assert.equal(volumesOf(pod, 'dcred-web').length, 1);
     assert.equal(volumesOf(pod, 'tmp').length, 1);
     assert.ok(secretNameOf(pod, 'web'));
-    assert.match(warnings.join(), /volume "dcred-web" was replaced.*give yours another one/);
+    assert.match(warnings.join(), /volume "dcred-web" was replaced.*rename yours/);
   });
 
   for (const path of [
@@ -220,7 +226,7 @@ describe('what came with a template is not believed', () => {
     '/var/run/secrets/dcred.dev/web/',
     '/var/run/secrets/./dcred.dev//web',
   ]) {
-    test(`a mount at ${path} is replaced, and its author is told`, () => {
+    test(`a mount at ${path} is replaced, with a warning`, () => {
       const volumeMounts = [{ name: 'tmp', mountPath: path }];
       const { pod, warnings } = injected(podWith({ spec: { containers: [container('main', { volumeMounts })] } }));
       assert.deepEqual(mountsOf(pod, 'main'), [WEB_MOUNT]);
@@ -231,7 +237,7 @@ describe('what came with a template is not believed', () => {
     });
   }
 
-  test('a mount by subPath, which is never refreshed, is removed, and its author is told', () => {
+  test('a mount by subPath, which is never refreshed, is removed, with a warning', () => {
     const part = { name: 'dcred-web', mountPath: '/etc/dc.bin', subPath: 'dc.bin' };
     const whole = { name: 'dcred-web', mountPath: '/etc/dc' };
     const { pod, warnings } = injected(
@@ -241,11 +247,11 @@ describe('what came with a template is not believed', () => {
     assert.match(warnings.join(), /subPath was removed.*mount the whole volume/);
   });
 
-  test('a block device at the path keeps it, for two of them the API server would refuse', () => {
+  test('a block device at the path is kept: the API server would refuse two of them', () => {
     const volumeDevices = [{ devicePath: '/var/run/secrets/dcred.dev/web' }];
     const { pod, warnings } = injected(podWith({ spec: { containers: [container('main', { volumeDevices })] } }));
     assert.deepEqual(mountsOf(pod, 'main'), []);
-    assert.match(warnings.join(), /has a device at/);
+    assert.match(warnings.join(), /has a block device at/);
   });
 });
 
@@ -319,8 +325,8 @@ const anyPod: fc.Arbitrary<AdmittedPod> = fc.record({
   ),
 });
 
-/** What the operator will read of it. */
-function askedOf(pod: AdmittedPod): readonly string[] {
+/** What the operator reads of it. */
+function requestedBy(pod: AdmittedPod): readonly string[] {
   const { annotations, labels } = pod.metadata;
   return readPod({ metadata: { labels: labels ?? {}, annotations: annotations ?? {} } }).injected.filter(
     isResourceName,
@@ -328,11 +334,11 @@ function askedOf(pod: AdmittedPod): readonly string[] {
 }
 
 describe('whatever the pod', () => {
-  test('there is one volume and one name for every resource asked for, and the two agree', () => {
+  test('there is one volume and one name for every requested resource, and the two agree', () => {
     fc.assert(
       fc.property(anyPod, (before) => {
         const { pod } = injected(before);
-        for (const resource of askedOf(before)) {
+        for (const resource of requestedBy(before)) {
           assert.equal(volumesOf(pod, volumeName(resource)).length, 1);
           const name = pod.metadata.annotations?.[secretNameAnnotation(resource)];
           assert.equal(secretNameOf(pod, resource), name);
@@ -343,14 +349,14 @@ describe('whatever the pod', () => {
     );
   });
 
-  test('no path has two mounts that were not there before, none of ours is a part, and foreign volumes stay', () => {
+  test('no path gets a second mount, no mount of ours has a subPath, and foreign volumes stay', () => {
     fc.assert(
       fc.property(anyPod, (before) => {
         const { pod } = injected(before);
-        const own = new Set(askedOf(before).map(volumeName));
+        const own = new Set(requestedBy(before).map(volumeName));
         for (const name of ['main', 'side', 'setup']) {
           const mounts = mountsOf(pod, name);
-          for (const resource of askedOf(before)) {
+          for (const resource of requestedBy(before)) {
             const there = mounts.filter(({ mountPath: path }) => path.replace(/\/$/, '') === mountPath(resource));
             assert.ok(there.length <= 1 || there.every((one) => !own.has(one.name)), JSON.stringify(there));
           }
@@ -362,7 +368,7 @@ describe('whatever the pod', () => {
     );
   });
 
-  test('doing it again changes the names and nothing else; with the same names, nothing at all', () => {
+  test('a second call changes the names only; with the same names, nothing', () => {
     fc.assert(
       fc.property(anyPod, (before) => {
         const once = injected(before, sameBytes).pod;

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { pointer, replaceItems, setEntries } from '../../../src/admission/injection/json-patch.ts';
 import { applyPatch } from '../apply-patch.ts';
 
-test('a pointer escapes what would be taken for its own signs (RFC 6901 section 3)', () => {
+test('a pointer escapes its own special characters (RFC 6901 section 3)', () => {
   assert.equal(pointer('metadata', 'annotations', 'a/b~c'), '/metadata/annotations/a~1b~0c');
   assert.equal(pointer('~1'), '/~01');
   assert.equal(pointer('containers', 0), '/containers/0');
@@ -12,10 +12,10 @@ test('a pointer escapes what would be taken for its own signs (RFC 6901 section 
 
 const entries = fc.dictionary(fc.string(), fc.string());
 
-test('entries are set whatever their names, and the others stay', () => {
+test('entries with any name are set, and the others stay', () => {
   fc.assert(
     fc.property(fc.option(entries), entries, (map, wanted) => {
-      // A document made by JSON has no own property of this name that a naive applier could set.
+      // The library refuses this name, as it guards against prototype pollution.
       fc.pre(!Object.hasOwn(wanted, '__proto__') && !Object.hasOwn(map ?? {}, '__proto__'));
       const after = applyPatch({ map }, setEntries('/map', map, wanted));
       assert.deepEqual({ ...(after.map ?? {}) }, { ...(map ?? {}), ...wanted });
@@ -24,7 +24,7 @@ test('entries are set whatever their names, and the others stay', () => {
   );
 });
 
-test('items are replaced, the others keep their order, and doing it again does nothing', () => {
+test('items are replaced, the others keep their order, and a second call does nothing', () => {
   fc.assert(
     fc.property(fc.option(fc.array(fc.nat(9))), fc.array(fc.integer({ min: 5, max: 9 })), (list, wanted) => {
       const isOld = (item: number) => item >= 5;

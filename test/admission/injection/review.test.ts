@@ -5,15 +5,15 @@ import { admit, ReviewError } from '../../../src/admission/injection/review.ts';
 import { fitWarnings, quoted } from '../../../src/admission/injection/warning.ts';
 import { podWith, review, sameBytes } from '../pods.ts';
 
-function ask(question: unknown): Record<string, unknown> {
-  const { body } = admit(JSON.stringify(question), sameBytes);
+function answer(request: unknown): Record<string, unknown> {
+  const { body } = admit(JSON.stringify(request), sameBytes);
   const { response, ...envelope } = JSON.parse(body);
   assert.deepEqual(envelope, { apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview' });
   return response;
 }
 
-test('a new pod comes back admitted, with a JSON patch', () => {
-  const response = ask(review(podWith()));
+test('a new pod is allowed, with a JSON patch', () => {
+  const response = answer(review(podWith()));
   assert.equal(response['uid'], 'u-1');
   assert.equal(response['allowed'], true);
   assert.equal(response['patchType'], 'JSONPatch');
@@ -24,24 +24,24 @@ test('a new pod comes back admitted, with a JSON patch', () => {
   );
 });
 
-test('a dry run is answered as any other, for nothing happens anyway', () => {
-  assert.ok(ask(review(podWith(), { dryRun: true }))['patch']);
+test('a dry run is answered like any other: there are no side effects', () => {
+  assert.ok(answer(review(podWith(), { dryRun: true }))['patch']);
 });
 
-describe('admitted as it is', () => {
+describe('allowed without a patch', () => {
   for (const [what, request] of Object.entries({
     'an update': { operation: 'UPDATE' },
     'a deletion': { operation: 'DELETE', object: null },
     'an ephemeral container': { operation: 'UPDATE', subResource: 'ephemeralcontainers' },
     'a binding': { subResource: 'binding' },
-    'something that is no pod': { resource: { group: 'apps', version: 'v1', resource: 'deployments' }, object: {} },
+    'a resource other than pods': { resource: { group: 'apps', version: 'v1', resource: 'deployments' }, object: {} },
   })) {
-    test(what, () => assert.deepEqual(ask(review(podWith(), request)), { uid: 'u-1', allowed: true }));
+    test(what, () => assert.deepEqual(answer(review(podWith(), request)), { uid: 'u-1', allowed: true }));
   }
 });
 
-test('warnings are passed on', () => {
-  assert.match(String(ask(review(podWith({ inject: 'a.b' })))['warnings']), /correct it and re-create the pod/);
+test('warnings are returned', () => {
+  assert.match(String(answer(review(podWith({ inject: 'a.b' })))['warnings']), /correct it and re-create the pod/);
 });
 
 describe('refused', () => {
@@ -67,7 +67,7 @@ describe('refused', () => {
     });
   }
 
-  test('whatever is not JSON, or not a review, by an error of ours and no other', () => {
+  test('anything that is not a review is a ReviewError and no other error', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
         assert.throws(() => admit(text, sameBytes), ReviewError);
@@ -75,11 +75,11 @@ describe('refused', () => {
     );
   });
 
-  test('any object in the place of the pod, or admitted; never anything else', () => {
+  test('any object in place of the pod is a ReviewError or is allowed', () => {
     fc.assert(
       fc.property(fc.object(), (object) => {
         try {
-          assert.equal(ask(review(object))['allowed'], true);
+          assert.equal(answer(review(object))['allowed'], true);
         } catch (error) {
           assert.ok(error instanceof ReviewError);
         }

@@ -34,7 +34,7 @@ function observed(parts: Partial<Observed> = {}): Observed {
   };
 }
 
-test('when all is well nothing is done until it is due', () => {
+test('nothing is done until renewal is due', () => {
   assert.deepEqual(decide(observed()), { wakeAt: OLD.renewAt });
 });
 
@@ -47,25 +47,28 @@ describe('a certificate is issued', () => {
     test(what, () => {
       const { issue, problem, serve } = decide(observed(parts));
       assert.equal(issue, reason);
-      assert.deepEqual([problem, serve], [undefined, undefined], 'and what is served goes on being served');
+      assert.deepEqual([problem, serve], [undefined, undefined], 'and the certificate in use stays');
     });
   }
 
-  test('never over a Secret that is somebody else’s', () => {
+  test('never over a Secret that is not ours', () => {
     const { issue, problem } = decide(observed({ secret: { kind: 'foreign' }, serving: undefined }));
     assert.equal(issue, undefined);
-    assert.match(problem ?? '', /not of type dcred\.dev\/webhook-certificate: delete it, or choose another name/);
+    assert.match(
+      problem ?? '',
+      /with a type other than dcred\.dev\/webhook-certificate: delete it, or set another name/,
+    );
   });
 });
 
 describe('a new certificate', () => {
-  test('is first trusted, beside the one that is served', () => {
+  test('is first trusted, beside the one being served', () => {
     const { serve, trust, wakeAt } = decide(observed({ secret: usable(NEW) }));
     assert.deepEqual(trust, [NEW, OLD]);
     assert.deepEqual([serve, wakeAt], [undefined, NEW.renewAt]);
   });
 
-  test('is not served before the API server has had time to learn of it', () => {
+  test('is not served before the API server has had time to load it', () => {
     const trusted = new Map([
       ['old', 1e9],
       ['new', DELAY - 1],
@@ -74,7 +77,7 @@ describe('a new certificate', () => {
     assert.deepEqual([serve, trust, wakeAt], [undefined, undefined, NOW + 1]);
   });
 
-  test('is served then', () => {
+  test('is served after that', () => {
     const trusted = new Map([
       ['old', 1e9],
       ['new', DELAY],
@@ -82,24 +85,24 @@ describe('a new certificate', () => {
     assert.equal(decide(observed({ secret: usable(NEW), trusted })).serve, NEW);
   });
 
-  test('is served at once where nothing good is served, but the replica is not ready', () => {
+  test('is served at once where no valid one is served, but the replica is not ready', () => {
     const expired = certificate('expired', 0, NOW);
     for (const serving of [undefined, expired]) {
       const { problem, serve, trust } = decide(observed({ secret: usable(NEW), serving }));
       assert.equal(serve, NEW);
       assert.deepEqual(trust, [NEW]);
-      assert.match(problem ?? '', /does not trust/);
+      assert.match(problem ?? '', /does not contain the CA/);
     }
   });
 });
 
 describe('a replica is ready', () => {
-  test('at once, when its authority is the only one: there is nobody else to ask', () => {
+  test('at once, when its CA is the only one: no other replica can answer', () => {
     const { problem } = decide(observed({ secret: usable(NEW), serving: undefined, trusted: new Map([['new', 0]]) }));
     assert.equal(problem, undefined);
   });
 
-  test('after the delay, when others are trusted beside it', () => {
+  test('after the delay, when other CAs are trusted beside it', () => {
     const at = (seenMs: number) => {
       const trusted = new Map([
         ['old', 1e9],
@@ -107,7 +110,7 @@ describe('a replica is ready', () => {
       ]);
       return decide(observed({ secret: usable(NEW), serving: NEW, trusted })).problem;
     };
-    assert.match(at(0) ?? '', /has just been told/);
+    assert.match(at(0) ?? '', /waiting for the API server to load/);
     assert.equal(at(DELAY), undefined);
   });
 
@@ -117,18 +120,18 @@ describe('a replica is ready', () => {
     assert.equal(trust, undefined);
   });
 
-  test('not while somebody has cleared the bundle, which is mended at once', () => {
+  test('not while the bundle is cleared, which is fixed at once', () => {
     const { problem, trust } = decide(observed({ trusted: new Map() }));
-    assert.match(problem ?? '', /does not trust/);
+    assert.match(problem ?? '', /does not contain the CA/);
     assert.deepEqual(trust, [OLD]);
   });
 });
 
 /**
- * Replicas that see the world late and at different times, an API server that learns of the bundle late but within the delay:
- * whatever the order, no handshake fails once the first one has succeeded.
+ * Replicas whose watches lag differently, an API server that loads the bundle late but within the delay: in every order, no
+ * handshake fails once the first one has succeeded.
  */
-test('however the replicas take turns, what is served is trusted', () => {
+test('in every interleaving of replicas, what is served is trusted', () => {
   const step = fc.record({
     replica: fc.nat(2),
     ms: fc.nat(40_000),
@@ -167,7 +170,7 @@ test('however the replicas take turns, what is served is trusted', () => {
         const since = bundle.get(served.authorityId);
         assert.ok(since !== undefined, 'an authority is served that is not trusted');
         const isAlone = bundle.size === 1;
-        assert.ok(isAlone || now - since >= DELAY / 2, 'the API server cannot have learnt of it yet');
+        assert.ok(isAlone || now - since >= DELAY / 2, 'the API server cannot have loaded it yet');
       }
     }),
   );

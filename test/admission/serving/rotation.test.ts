@@ -1,4 +1,4 @@
-/** Certificates that live for seconds, two replicas, and pods all the while: not one is refused, though the webhook may refuse all. */
+/** Two replicas whose certificate is replaced several times while pods are created: none is refused, with failurePolicy Fail. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
@@ -15,10 +15,11 @@ import { eventually } from '../../../testing/support/processes.ts';
 import { recordingLogger } from '../../../testing/support/recording-logger.ts';
 import { clientFor } from '../../kubernetes/clients.ts';
 
-const LIFETIME_MS = 9_000;
-const TRUST_DELAY_MS = 1_000;
-const LOAD_MS = 20_000;
+/** For the API server to load a bundle, on a busy machine too. */
+const TRUST_DELAY_MS = 5_000;
+const ROTATIONS = 3;
 const WORKERS = 8;
+const DAMAGE = JSON.stringify({ data: { 'tls.crt': Buffer.from('garbage').toString('base64') } });
 
 interface Replica {
   readonly webhook: Webhook;
@@ -54,7 +55,6 @@ async function startReplica(): Promise<Replica> {
     randomBytes,
     log,
     shutdownDelayMs: 0,
-    lifetimeMs: LIFETIME_MS,
     trustDelayMs: TRUST_DELAY_MS,
   });
   await webhook.listen();
@@ -77,17 +77,17 @@ async function startReplica(): Promise<Replica> {
   return replica;
 }
 
-test('certificates are replaced again and again, and every pod is admitted and injected', async (t) => {
+test('certificates are replaced several times, and every pod is admitted and injected', async (t) => {
   const [first, second] = [await startReplica(), await startReplica()];
   await pointAt(cluster, first.webhook.port, 'Fail');
   await eventually('both to be ready', async () =>
     first.webhook.problem === undefined && second.webhook.problem === undefined ? true : undefined,
   );
-  const end = performance.now() + LOAD_MS;
+  let rotating = true;
   const names = new Set<string>();
   let admitted = 0;
   const createPods = async (worker: number): Promise<void> => {
-    for (let number = 0; performance.now() < end; number += 1) {
+    for (let number = 0; rotating; number += 1) {
       const pod = {
         metadata: { namespace: 'default', name: `web-${worker}-${number}`, labels: { 'dcred.dev/inject': 'web' } },
         spec: { containers: [{ name: 'main', image: 'localhost/none' }] },
@@ -98,24 +98,37 @@ test('certificates are replaced again and again, and every pod is admitted and i
       await pause(100);
     }
   };
-  // The API server keeps a connection and would never see a new certificate: so the other replica is asked in between.
+  // The API server keeps its connection, on which it never sees a new certificate: switching replicas makes it connect again.
   const switchOver = async (): Promise<void> => {
-    for (let number = 1; performance.now() < end; number += 1) {
+    for (let number = 1; rotating; number += 1) {
       await pause(1_500);
       await pointAt(cluster, [first, second][number % 2]?.webhook.port ?? 0, 'Fail');
     }
   };
-  await Promise.all([switchOver(), ...Array.from({ length: WORKERS }, (_, worker) => createPods(worker))]);
   const count = (replica: Replica, message: string) =>
     replica.log.lines.filter((line) => line.message === message).length;
+  const served = () => [first, second].map((replica) => count(replica, 'serving a certificate'));
+  // What cannot be parsed is due at once, as what is old enough is: no test has to wait for a certificate's end.
+  const rotate = async (): Promise<void> => {
+    for (let rotation = 1; rotation <= ROTATIONS; rotation += 1) {
+      await cluster.plane.kubectl(['patch', 'secret', CERT_SECRET, '-n', SYSTEM, '--type=merge', '-p', DAMAGE]);
+      await eventually(`both replicas to serve certificate ${rotation + 1}`, async () =>
+        served().every((times) => times > rotation) ? true : undefined,
+      );
+    }
+    rotating = false;
+  };
+  const stopOnError = (error: unknown): never => {
+    rotating = false;
+    throw error;
+  };
+  const load = [switchOver(), ...Array.from({ length: WORKERS }, (_, worker) => createPods(worker))];
+  await Promise.all([rotate(), ...load].map((task) => task.catch(stopOnError)));
   const issued = count(first, 'issued a serving certificate') + count(second, 'issued a serving certificate');
-  const served = [first, second].map((replica) => count(replica, 'serving a certificate'));
-  t.diagnostic(
-    `${admitted} pods admitted, ${issued} certificates issued, served one after another: ${served.join(' and ')}`,
-  );
+  t.diagnostic(`${admitted} pods admitted, ${issued} certificates issued, served in turn: ${served().join(' and ')}`);
   assert.equal(names.size, admitted, 'no two pods share a name');
   assert.ok(!names.has('none'));
-  assert.ok(issued >= 3 && served.every((each) => each >= 3));
+  assert.ok(issued > ROTATIONS);
   for (const { log } of replicas)
     assert.deepEqual(
       log.lines.filter(({ level }) => level === 'error' || level === 'warn'),

@@ -63,11 +63,11 @@ describe('a serving certificate', () => {
   test('cannot be used, and the reason tells nothing of the files, when', async (t) => {
     const garbage = `-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n`;
     for (const [what, changed, reason] of [
-      ['a file is missing', { 'tls.key': '' }, 'it is not complete'],
-      ['the key is another one', { 'tls.key': other['tls.key'] }, 'key and certificate do not belong together'],
-      ['the authority is another one', { 'ca.crt': other['ca.crt'] }, 'it is not signed by its authority'],
-      ['the key is garbage', { 'tls.key': garbage }, 'it cannot be read'],
-      ['the certificate is garbage', { 'tls.crt': 'secret' }, 'it cannot be read'],
+      ['a file is missing', { 'tls.key': '' }, 'it is incomplete'],
+      ['the key is another one', { 'tls.key': other['tls.key'] }, 'its key does not match its certificate'],
+      ['the authority is another one', { 'ca.crt': other['ca.crt'] }, 'it is not signed by its CA'],
+      ['the key is garbage', { 'tls.key': garbage }, 'it cannot be parsed'],
+      ['the certificate is garbage', { 'tls.crt': 'secret' }, 'it cannot be parsed'],
     ] as const) {
       await t.test(what, () => assert.equal(readServingCertificate({ ...files, ...changed }, NAMES, NOW), reason));
     }
@@ -78,7 +78,10 @@ describe('a serving certificate', () => {
       assert.equal(readServingCertificate(files, NAMES, NOW - DAY_MS), 'it is not yet valid');
     });
     await t.test('the Service is called otherwise', () => {
-      assert.equal(readServingCertificate(files, [...NAMES, 'other.svc'], NOW), 'it is made out to other names');
+      assert.equal(
+        readServingCertificate(files, [...NAMES, 'other.svc'], NOW),
+        'it does not cover the required DNS names',
+      );
     });
   });
 
@@ -88,7 +91,7 @@ describe('a serving certificate', () => {
     assert.equal(readSecret({ ...secret, type: 'kubernetes.io/tls' }, NAMES, NOW).kind, 'foreign');
     assert.deepEqual(readSecret({ metadata: {}, type: secret.type }, NAMES, NOW), {
       kind: 'unusable',
-      problem: 'it is not complete',
+      problem: 'it is incomplete',
     });
     assert.equal(readSecret(undefined, NAMES, NOW).kind, 'missing');
   });
