@@ -1,6 +1,6 @@
 /**
- * The only writes of Secrets, and the end of a pod's wait for one. Each step is one request, or a look and one request; a crash
- * between any two leaves nothing half.
+ * Carries out one step of a plan: the only writes of Secrets, and the lifting of scheduling gates. A step is one write, after a
+ * read where the caches could be behind; a crash between any two writes leaves nothing half-written.
  */
 
 import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
@@ -17,36 +17,11 @@ import { PODS, type ResourceType, SECRETS } from '../kubernetes/resource-type.ts
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import { DELEGATED_CREDENTIALS } from './caches.ts';
 import type { CertificateState } from './core/certificate-state.ts';
-import { type DeleteReason, type FailureReason, type Step, wantedMetadata } from './core/plan.ts';
+import { type DeleteReason, type IssueReason, type Step, wantedMetadata } from './core/plan.ts';
 import type { Pod } from './core/pod.ts';
 import { type GenerateKey, makeSecret, UnverifiedCredentialError } from './issuer.ts';
-import type { Reporter } from './reporter.ts';
+import { PodFailure, StaleCacheError } from './pod-failure.ts';
 import { liftGate } from './scheduling-gate.ts';
-
-/** Planned on old knowledge; `resourceVersion`: what the caches must have seen before it is worth planning again. */
-export class StaleCacheError extends Error {
-  readonly code = 'STALE_CACHE';
-  override readonly name = 'StaleCacheError';
-  readonly resourceVersion: string | undefined;
-
-  constructor(message: string, resourceVersion?: string, options?: ErrorOptions) {
-    super(message, options);
-    this.resourceVersion = resourceVersion;
-  }
-}
-
-export type PodFailureReason = FailureReason | 'SecretRefused' | 'IssueFailed' | 'GateNotLifted';
-
-/** This pod cannot be served, for a reason that a person can mend. */
-export class PodFailure extends Error {
-  override readonly name = 'PodFailure';
-  readonly code: PodFailureReason;
-
-  constructor(code: PodFailureReason, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.code = code;
-  }
-}
 
 export interface Subject {
   readonly key: PodKey;
@@ -55,17 +30,22 @@ export interface Subject {
   readonly certificate: CertificateState | undefined;
 }
 
-/** The versions that were written, where there was a write. */
-export interface Applied {
-  /** Of the Secret. */
-  readonly resourceVersion?: string | undefined;
-  readonly podResourceVersion?: string | undefined;
-}
+/** What a step did. The versions are what the caches must show before the same pod is planned again. */
+export type Applied =
+  | {
+      readonly kind: 'issued';
+      readonly reason: IssueReason;
+      /** From making the key to the Secret being written. */
+      readonly seconds: number;
+      readonly resourceVersion: string | undefined;
+    }
+  | { readonly kind: 'deleted'; readonly reason: DeleteReason; readonly secret: IssuedSecret }
+  | { readonly kind: 'annotated'; readonly resourceVersion: string | undefined }
+  | { readonly kind: 'ungated'; readonly podResourceVersion: string | undefined };
 
 export interface ApplierOptions {
-  readonly client: ApiClient;
+  readonly client: Pick<ApiClient, 'create' | 'delete' | 'get' | 'mergePatch' | 'replace' | 'strategicMergePatch'>;
   readonly generateKey: GenerateKey;
-  readonly reporter: Reporter;
   readonly clock: Clock;
 }
 
@@ -79,7 +59,11 @@ export class Applier {
     this.#options = options;
   }
 
-  /** Throws StaleCacheError, PodFailure, ApiError, and what making a credential throws. */
+  /**
+   * @throws StaleCacheError where the plan was made on old knowledge
+   * @throws PodFailure where a person has to change something
+   * @throws ApiError, CertificateError, and whatever the signer throws
+   */
   async apply(step: Step, subject: Subject, signal: AbortSignal): Promise<Applied> {
     switch (step.kind) {
       case 'issue':
@@ -97,7 +81,7 @@ export class Applier {
     if (certificate?.kind !== 'usable' || pod === undefined || resource === undefined) {
       throw new TypeError('planned to issue without a certificate, a pod or a resource');
     }
-    const { clock, generateKey, reporter } = this.#options;
+    const { clock, generateKey } = this.#options;
     const started = clock.monotonic();
     const request = {
       namespace: key.namespace,
@@ -111,27 +95,43 @@ export class Applier {
       now: Math.floor(clock.now() / 1000),
     };
     const manifest = await makeSecret(request, generateKey, signal).catch((error: unknown) => {
-      throw signal.aborted ? error : notMade(error);
+      throw signal.aborted ? error : issueFailure(error);
     });
     const written =
       step.replaces === undefined
         ? await this.#create(manifest, pod, key.resourceName, signal)
         : await this.#replace(manifest, step.replaces, signal);
-    reporter.issued(resource, pod, step.reason, (clock.monotonic() - started) / 1000);
-    return { resourceVersion: written.metadata.resourceVersion };
+    return {
+      kind: 'issued',
+      reason: step.reason,
+      seconds: (clock.monotonic() - started) / 1000,
+      resourceVersion: written.metadata.resourceVersion,
+    };
   }
 
-  async #create(manifest: SecretManifest, pod: Pod, resource: string, signal: AbortSignal): Promise<KubernetesObject> {
+  async #create(
+    manifest: SecretManifest,
+    pod: Pod,
+    resourceName: string,
+    signal: AbortSignal,
+  ): Promise<KubernetesObject> {
     try {
       return await this.#options.client.create(SECRETS, manifest, { signal, metadataOnly: true });
     } catch (error) {
-      if (isApiError(error, 'AlreadyExists')) throw await this.#explainExisting(manifest, pod, resource, signal);
+      if (isApiError(error, 'AlreadyExists')) {
+        throw await this.#explainExisting(manifest, pod, resourceName, signal);
+      }
       throw refusal(error);
     }
   }
 
-  /** The name is taken: by a write of ours that the cache has yet to show, or by a Secret that is not ours to touch. */
-  async #explainExisting(manifest: SecretManifest, pod: Pod, resource: string, signal: AbortSignal): Promise<Error> {
+  /** The name is taken: by our own write, which the cache does not show yet, or by a Secret that dcred does not own. */
+  async #explainExisting(
+    manifest: SecretManifest,
+    pod: Pod,
+    resourceName: string,
+    signal: AbortSignal,
+  ): Promise<Error> {
     const { name = '', namespace = '' } = manifest.metadata;
     const existing = await this.#options.client
       .get(SECRETS, { namespace, name }, { signal, metadataOnly: true })
@@ -139,11 +139,10 @@ export class Applier {
         if (isApiError(error, 'NotFound')) return undefined;
         throw error;
       });
-    if (existing === undefined)
-      return new StaleCacheError(`Secret "${name}" existed a moment ago and does not any more`);
+    if (existing === undefined) return new StaleCacheError(`Secret "${name}" was deleted a moment ago`);
     const issued = readIssuedSecret(existing);
-    if (issued?.resourceName === resource && issued.podName === pod.name) {
-      return new StaleCacheError(`Secret "${name}" is ours already`, issued.resourceVersion);
+    if (issued?.resourceName === resourceName && issued.podName === pod.name) {
+      return new StaleCacheError(`Secret "${name}" was issued already`, issued.resourceVersion);
     }
     return new PodFailure(
       'SecretNameTaken',
@@ -157,9 +156,9 @@ export class Applier {
     } catch (error) {
       if (isApiError(error, 'Conflict') || isApiError(error, 'NotFound')) throw stale(replaces, error);
       if (!isImmutable(error)) throw refusal(error);
-      // Somebody set `immutable: true` on a Secret of ours, or gave it another type: only a new one can take its place.
+      // Another client set `immutable: true` or changed the type: only a new Secret can take its place.
       await this.#deleteExactly(replaces, signal);
-      throw new StaleCacheError(`Secret "${replaces.name}" was immutable and is made anew`, undefined, {
+      throw new StaleCacheError(`Secret "${replaces.name}" is immutable: deleted, to be created again`, undefined, {
         cause: error,
       });
     }
@@ -169,11 +168,10 @@ export class Applier {
     if (reason === 'ResourceGone') await this.#confirmResourceGone(subject.key, signal);
     if (reason === 'PodGone' || reason === 'PodReplaced') await this.#confirmPodGone(secret, signal);
     await this.#deleteExactly(secret, signal);
-    this.#options.reporter.deleted(secret, reason);
-    return {};
+    return { kind: 'deleted', reason, secret };
   }
 
-  /** That very Secret, in that very state. One that is gone already is fine. */
+  /** Deletes this Secret only in the state that was planned on. One that is gone already is fine. */
   async #deleteExactly(secret: IssuedSecret, signal: AbortSignal): Promise<void> {
     const { name, namespace, resourceVersion, uid } = secret;
     try {
@@ -190,21 +188,21 @@ export class Applier {
   }
 
   /**
-   * The caches of Secrets and of pods are filled by two watches, and one may be ahead: a Secret of a pod that is not known yet
-   * is not an orphan. So the API server is asked before anything is deleted for what the cache does not show.
+   * Secrets and pods come from two watches, and one may be ahead of the other: a Secret whose pod the cache does not show is not
+   * yet an orphan. So the API server confirms it before anything is deleted.
    */
   async #confirmPodGone({ namespace, podName, podUid }: IssuedSecret, signal: AbortSignal): Promise<void> {
     type PodStatus = KubernetesObject<{ readonly status?: { readonly phase?: string } }>;
     const pod = await this.#find<PodStatus>(PODS, namespace, podName, signal);
     if (pod === undefined || pod.metadata.uid !== podUid) return;
     if (pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed') return;
-    throw new StaleCacheError(`pod "${podName}" is there, and the cache does not show it yet`);
+    throw new StaleCacheError(`pod "${podName}" exists, and the cache does not show it yet`);
   }
 
-  async #confirmResourceGone({ namespace, resourceName: resource }: PodKey, signal: AbortSignal): Promise<void> {
-    const found = await this.#find(DELEGATED_CREDENTIALS, namespace, resource, signal);
+  async #confirmResourceGone({ namespace, resourceName }: PodKey, signal: AbortSignal): Promise<void> {
+    const found = await this.#find(DELEGATED_CREDENTIALS, namespace, resourceName, signal);
     if (found === undefined) return;
-    throw new StaleCacheError(`DelegatedCredential "${resource}" is there, and the cache does not show it yet`);
+    throw new StaleCacheError(`DelegatedCredential "${resourceName}" exists, and the cache does not show it yet`);
   }
 
   async #find<T extends KubernetesObject>(
@@ -224,7 +222,8 @@ export class Applier {
   async #ungate({ key, pod }: Subject, signal: AbortSignal): Promise<Applied> {
     if (pod === undefined) throw new TypeError('planned to lift the gate of a pod without a pod');
     try {
-      return { podResourceVersion: await liftGate(this.#options.client, pod, key.resourceName, signal) };
+      const podResourceVersion = await liftGate(this.#options.client, pod, key.resourceName, signal);
+      return { kind: 'ungated', podResourceVersion };
     } catch (error) {
       if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) {
         throw new StaleCacheError(`pod "${pod.name}" has changed or is gone`, undefined, { cause: error });
@@ -232,14 +231,14 @@ export class Applier {
       if (!isApiError(error, 'Forbidden')) throw error;
       throw new PodFailure(
         'GateNotLifted',
-        `the Secret is there, and the pod cannot be told: dcred may not patch pods here (chart: rbac, webhook.gatePods); ` +
-          `the API server says: ${error.message.slice(0, MESSAGE_LENGTH)}`,
+        'the Secret exists, but the scheduling gate cannot be removed: dcred has no permission to patch pods here (chart values ' +
+          `rbac and webhook.gatePods); the API server says: ${error.message.slice(0, MESSAGE_LENGTH)}`,
         { cause: error },
       );
     }
   }
 
-  /** Labels and annotations alone. The resourceVersion in the patch makes it refuse a Secret that has changed since. */
+  /** Labels and annotations only. With the resourceVersion in the patch, the API server refuses it for a Secret that has changed. */
   async #annotate({ renewAt, secret }: AnnotateStep, { resource }: Subject, signal: AbortSignal): Promise<Applied> {
     if (resource === undefined) throw new TypeError('planned to annotate without a resource');
     const { name, namespace, resourceVersion, template } = secret;
@@ -259,7 +258,7 @@ export class Applier {
         signal,
         metadataOnly: true,
       });
-      return { resourceVersion: written.metadata.resourceVersion };
+      return { kind: 'annotated', resourceVersion: written.metadata.resourceVersion };
     } catch (error) {
       if (isApiError(error, 'Conflict') || isApiError(error, 'NotFound')) throw stale(secret, error);
       throw refusal(error);
@@ -280,11 +279,11 @@ function stale({ name }: IssuedSecret, cause: unknown): StaleCacheError {
   return new StaleCacheError(`Secret "${name}" has changed since it was last seen`, undefined, { cause });
 }
 
-/** A certificate that has just ended is the resource's matter. What a signer throws may hold anything: only its kind is told. */
-function notMade(error: unknown): unknown {
+/** A certificate that has just expired is the resource's matter. A signer's error may hold anything: only its kind is shown. */
+function issueFailure(error: unknown): unknown {
   if (error instanceof CertificateError) return error;
-  const told = error instanceof UnverifiedCredentialError ? error.message : `the signer failed (${kindOf(error)})`;
-  return new PodFailure('IssueFailed', `no credential could be made, and it is tried again: ${told}`, { cause: error });
+  const shown = error instanceof UnverifiedCredentialError ? error.message : `the signer failed (${kindOf(error)})`;
+  return new PodFailure('IssueFailed', `issuing failed and is retried: ${shown}`, { cause: error });
 }
 
 function kindOf(error: unknown): string {
@@ -293,7 +292,7 @@ function kindOf(error: unknown): string {
 
 const MESSAGE_LENGTH = 300;
 
-/** What the API server will not take (a quota, a policy, a bad template) is for a person to mend; the rest is retried. */
+/** A quota, a policy or a bad template is for a person to fix; the rest is retried. */
 function refusal(error: unknown): unknown {
   if (!isApiError(error)) return error;
   const { message, reason } = error as ApiError;

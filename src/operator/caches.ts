@@ -1,4 +1,4 @@
-/** What the operator sees of the cluster: one reflector a kind, or one a kind and namespace where it serves a list of them. */
+/** The operator's view of the cluster: one reflector for each kind, and for each namespace where it serves a list of them. */
 
 import { PLURAL } from '../api/crd.ts';
 import { API_VERSION, type DelegatedCredentialResource, KIND } from '../api/delegated-credential.ts';
@@ -6,6 +6,7 @@ import { API_GROUP, MANAGED_BY, MANAGED_BY_LABEL } from '../api/keys.ts';
 import { readDelegatedCredential, type UnreadableResource } from '../api/read.ts';
 import { type IssuedSecret, podKeyOf, readIssuedSecret } from '../issued-secret/issued-secret.ts';
 import { formatObjectKey, type ObjectKey } from '../issued-secret/names.ts';
+import { NamespacedCache, namespacedKey } from '../kubernetes/cache/namespaced-cache.ts';
 import { type Change, Reflector, type ReflectorOptions } from '../kubernetes/cache/reflector.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { PODS, type ResourceType, SECRETS } from '../kubernetes/resource-type.ts';
@@ -19,53 +20,7 @@ export const DELEGATED_CREDENTIALS: ResourceType = {
   namespaced: true,
 };
 
-type Named = ObjectKey;
-type Common = 'client' | 'clock' | 'random' | 'log' | 'observe';
-type Engine = Pick<ReflectorOptions<never>, Common>;
-
-/** One kind in every namespace that is served. */
-export class Cache<T extends Named> {
-  readonly #reflectors: ReadonlyMap<string, Reflector<T>>;
-
-  /** `namespaces`: empty for all of them, in one watch. */
-  constructor(namespaces: readonly string[], make: (namespace: string | undefined) => Reflector<T>) {
-    const scopes = namespaces.length === 0 ? [undefined] : [...new Set(namespaces)];
-    this.#reflectors = new Map(scopes.map((namespace) => [namespace ?? '', make(namespace)]));
-  }
-
-  get(namespace: string, name: string): T | undefined {
-    return this.#scope(namespace)?.store.get(formatObjectKey({ namespace, name }));
-  }
-
-  byIndex(namespace: string, index: string, value: string): Iterable<T> {
-    return this.#scope(namespace)?.store.byIndex(index, value) ?? [];
-  }
-
-  *values(): Iterable<T> {
-    for (const reflector of this.#reflectors.values()) yield* reflector.store.values();
-  }
-
-  /** Whether everything up to that write has been seen. */
-  isAtLeast(namespace: string, resourceVersion: string): boolean {
-    return this.#scope(namespace)?.isAtLeast(resourceVersion) ?? true;
-  }
-
-  get hasSynced(): boolean {
-    return [...this.#reflectors.values()].every((reflector) => reflector.hasSynced);
-  }
-
-  async synced(): Promise<void> {
-    await Promise.all([...this.#reflectors.values()].map((reflector) => reflector.synced));
-  }
-
-  async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([...this.#reflectors.values()].map((reflector) => reflector.run(signal)));
-  }
-
-  #scope(namespace: string): Reflector<T> | undefined {
-    return this.#reflectors.get(namespace) ?? this.#reflectors.get('');
-  }
-}
+type Engine = Pick<ReflectorOptions<never>, 'client' | 'clock' | 'random' | 'log' | 'observe'>;
 
 export interface CachesOptions {
   readonly namespaces: readonly string[];
@@ -75,18 +30,18 @@ export interface CachesOptions {
   readonly onSecret: (change: Change<CachedSecret>) => void;
 }
 
-export type Resource = Named & { readonly value: DelegatedCredentialResource | UnreadableResource };
+export type Resource = ObjectKey & { readonly value: DelegatedCredentialResource | UnreadableResource };
 
-/** A Secret with our label; `issued` is undefined where it is not one of ours after all. */
-export type CachedSecret = Named & { readonly issued: IssuedSecret | undefined };
+/** A Secret with our label; `issued` is undefined where dcred did not issue it after all. */
+export type CachedSecret = ObjectKey & { readonly issued: IssuedSecret | undefined };
 
 export class Caches {
-  readonly resources: Cache<Resource>;
-  readonly pods: Cache<Pod>;
-  readonly secrets: Cache<CachedSecret>;
+  readonly resources: NamespacedCache<Resource>;
+  readonly pods: NamespacedCache<Pod>;
+  readonly secrets: NamespacedCache<CachedSecret>;
 
   constructor({ namespaces, engine, onResource, onPod, onSecret }: CachesOptions) {
-    this.resources = new Cache(
+    this.resources = new NamespacedCache(
       namespaces,
       (namespace) =>
         new Reflector<Resource>({
@@ -94,11 +49,11 @@ export class Caches {
           type: DELEGATED_CREDENTIALS,
           namespace,
           transform: readResource,
-          keyOf: formatObjectKey,
+          keyOf: namespacedKey,
           onChange: onResource,
         }),
     );
-    this.pods = new Cache(
+    this.pods = new NamespacedCache(
       namespaces,
       (namespace) =>
         new Reflector<Pod>({
@@ -108,12 +63,12 @@ export class Caches {
           fieldSelector: 'status.phase!=Succeeded,status.phase!=Failed',
           metadataOnly: true,
           transform: readPod,
-          keyOf: formatObjectKey,
+          keyOf: namespacedKey,
           indexes: { namespace: (pod) => [pod.namespace] },
           onChange: onPod,
         }),
     );
-    this.secrets = new Cache(
+    this.secrets = new NamespacedCache(
       namespaces,
       (namespace) =>
         new Reflector<CachedSecret>({
@@ -123,7 +78,7 @@ export class Caches {
           labelSelector: `${MANAGED_BY_LABEL}=${MANAGED_BY}`,
           metadataOnly: true,
           transform: readSecret,
-          keyOf: formatObjectKey,
+          keyOf: namespacedKey,
           indexes: {
             podKey: ({ issued }) => (issued === undefined ? [] : [podKeyOf(issued)]),
             resource: ({ issued }) =>

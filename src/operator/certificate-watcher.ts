@@ -2,6 +2,7 @@
  * Certificate Secrets, each watched by its own name, so that RBAC can name them, and only for as long as a resource refers to it.
  */
 
+import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import { formatObjectKey, type ObjectKey, parseObjectKey } from '../issued-secret/names.ts';
 import { Reflector, type ReflectorOptions } from '../kubernetes/cache/reflector.ts';
 import type { Logger } from '../kubernetes/log.ts';
@@ -60,6 +61,17 @@ export class CertificateWatcher {
 
   state(secret: ObjectKey): CertificateState {
     return this.#watched.get(formatObjectKey(secret))?.state ?? PENDING;
+  }
+
+  /** The certificate of a resource, as far as the resource may use it. Ignores the clock: see `stateAt`. */
+  resolve({ metadata, spec }: Pick<DelegatedCredentialResource, 'metadata' | 'spec'>): CertificateState {
+    const { name, namespace = metadata.namespace } = spec.certificateRef;
+    if (namespace === metadata.namespace) return this.state({ namespace, name });
+    return refused(
+      'CertificateNotPermitted',
+      `spec.certificateRef names a Secret in namespace "${namespace}", which has not granted it to namespace ` +
+        `"${metadata.namespace}": put the certificate into a Secret of this namespace and leave certificateRef.namespace out`,
+    );
   }
 
   get size(): number {

@@ -1,4 +1,4 @@
-/** Makes the Secret of one pod: a fresh key, a credential for it, and the proof that the two and the leaf belong together. */
+/** Makes the Secret of one pod: a fresh key, a credential for it, and the check that key, credential and leaf belong together. */
 import type { DelegatedCredentialSpec } from '../api/delegated-credential.ts';
 import type { CredentialKey } from '../credential/credential-key.ts';
 import type { DelegationCertificate } from '../credential/delegation-certificate.ts';
@@ -11,7 +11,7 @@ import { type SecretManifest, secretManifest } from '../issued-secret/secret-man
 import { wantedMetadata } from './core/plan.ts';
 import { renewalTime } from './core/schedule.ts';
 
-/** A credential that dcred made and that does not verify. It is never published. */
+/** A credential that dcred made does not verify. It is never published. */
 export class UnverifiedCredentialError extends Error {
   readonly code = 'UNVERIFIED_CREDENTIAL';
   override readonly name = 'UnverifiedCredentialError';
@@ -32,7 +32,10 @@ export interface SecretRequest {
 
 export type GenerateKey = (algorithm: KeyAlgorithm) => Promise<CredentialKey>;
 
-/** Throws UnverifiedCredentialError, CertificateError, and whatever the signer throws. Nothing is written anywhere. */
+/**
+ * Writes nothing.
+ * @throws UnverifiedCredentialError, CertificateError, and whatever the signer throws
+ */
 export async function makeSecret(
   request: SecretRequest,
   generateKey: GenerateKey,
@@ -56,5 +59,11 @@ export async function makeSecret(
   }
   const { issuedAt, expiresAt } = credential;
   const renewAt = renewalTime({ issuedAt, expiresAt, podUid: pod.uid, lifetimeSeconds, renewBeforeSeconds });
-  return secretManifest({ ...request, key, credential, renewAt, template: wantedMetadata(spec) });
+  return secretManifest({
+    ...request,
+    key,
+    credential,
+    renewAt,
+    template: wantedMetadata(spec),
+  });
 }

@@ -8,18 +8,11 @@ import type { ReflectorEvent } from '../kubernetes/cache/reflector.ts';
 import type { ApiCall } from '../kubernetes/client/api-types.ts';
 import type { WorkQueue, WorkQueueEvent } from '../kubernetes/queue/work-queue.ts';
 import type { ReconcileObservation } from '../kubernetes/queue/workers.ts';
-import type { PodFailureReason } from './apply.ts';
 import { POD_WARNING_REASONS, type PodWarningReason } from './core/missed-injection.ts';
 import { DELETE_REASONS, type DeleteReason, ISSUE_REASONS, type IssueReason } from './core/plan.ts';
 import type { PodTally } from './core/status.ts';
+import { POD_FAILURE_REASONS, type PodFailureReason } from './pod-failure.ts';
 
-const FAILURES = [
-  'SecretNameInvalid',
-  'SecretNameTaken',
-  'SecretRefused',
-  'IssueFailed',
-  'GateNotLifted',
-] as const satisfies PodFailureReason[];
 const WATCHED = ['delegatedcredentials', 'pods', 'secrets', 'certificates'] as const;
 const WATCH_EVENTS = ['list', 'watch', 'failure', 'handler-error'] as const satisfies ReflectorEvent['kind'][];
 const QUEUES = ['pod', 'resource'] as const;
@@ -111,7 +104,7 @@ export class OperatorMetrics {
   constructor(version: string) {
     for (const reason of ISSUE_REASONS) this.#issued.inc({ reason }, 0);
     for (const reason of DELETE_REASONS) this.#deleted.inc({ reason }, 0);
-    for (const reason of FAILURES) this.#failed.inc({ reason }, 0);
+    for (const reason of POD_FAILURE_REASONS) this.#failed.inc({ reason }, 0);
     for (const reason of POD_WARNING_REASONS) this.#warned.inc({ reason }, 0);
     for (const outcome of ['ok', 'failed'] as const) this.#nudged.inc({ outcome }, 0);
     for (const resource of WATCHED) for (const event of WATCH_EVENTS) this.#reflector.inc({ resource, event }, 0);

@@ -3,7 +3,7 @@
  *
  *   start -> watch (every replica keeps its caches warm) -> lead (one at a time: certificates, workers) -> drain -> end
  *
- * What a change of the cluster means is decided in one place, below: which keys are to be looked at.
+ * Which keys a change of the cluster enqueues is decided here and nowhere else.
  */
 import { CONTROLLER_NAME } from '../api/keys.ts';
 import { selects } from '../api/pod-selector.ts';
@@ -29,6 +29,7 @@ import type { GenerateKey } from './issuer.ts';
 import { KubeletNudge } from './kubelet-nudge.ts';
 import type { OperatorMetrics } from './metrics.ts';
 import { PodController } from './pod-controller.ts';
+import { PodFailures } from './pod-failure.ts';
 import { Reporter } from './reporter.ts';
 import { ResourceController } from './resource-controller.ts';
 
@@ -37,9 +38,9 @@ export interface OperatorOptions {
   /** Empty: every namespace. */
   readonly namespaces: readonly string[];
   readonly workers: number;
-  /** Tell kubelets of new Secrets, by an annotation of the pod. */
+  /** Nudge kubelets to mount new Secrets at once, by an annotation of the pod. */
   readonly notifyPods: boolean;
-  /** Undefined: leads at once, alone. */
+  /** Undefined: no leader election; this process leads at once. */
   readonly elector: LeaderElector | undefined;
   readonly metrics: OperatorMetrics;
   readonly clock: Clock;
@@ -53,9 +54,9 @@ export interface OperatorOptions {
 }
 
 const RESOURCE_WORKERS = 2;
-/** A pod and the resource that it names are often created together, in any order: nobody is told before this has passed. */
+/** A pod and the resource that it names are often created together, in any order: no warning before this has passed. */
 const UNSERVED_MS = 3_000;
-/** What is under way when the end comes has this long; a request to the API server takes milliseconds. */
+/** How long work in progress may take to finish at shutdown; a request to the API server takes milliseconds. */
 const DRAIN_MS = 5_000;
 const FLUSH_MS = 2_000;
 
@@ -65,7 +66,7 @@ export class Operator {
   readonly #podQueue: WorkQueue;
   readonly #resourceQueue: WorkQueue;
   readonly #caches: Caches;
-  /** Before it leads, this process queues nothing: nobody would take it, and the keys of pods long gone would pile up. */
+  /** Before it leads, this process enqueues nothing: no worker takes keys, and those of deleted pods would pile up. */
   #leading = false;
 
   constructor(options: OperatorOptions) {
@@ -95,7 +96,7 @@ export class Operator {
     await this.#caches.synced();
   }
 
-  /** Runs until the signal, and then until what was begun is done. `lost`: the lease was lost, and the process must end. */
+  /** Runs until the signal, then until work in progress is done. `lost`: the lease was lost, and the process must exit. */
   async run(signal: AbortSignal): Promise<'released' | 'lost'> {
     const { elector } = this.#options;
     const watching = new AbortController();
@@ -118,8 +119,8 @@ export class Operator {
     metrics.leading(true);
     const events = new EventRecorder({ client, controller: CONTROLLER_NAME, instance, namespace, clock, log });
     const reporter = new Reporter({ events, metrics, log });
-    // Two signals: `signal` ends the taking of keys, at once; what has been taken may finish. What is left in the queues is for
-    // the next leader, who looks at everything anyway.
+    // Two signals: `signal` stops workers from taking keys, at once; keys that were taken may finish. What is left in the queues
+    // is for the next leader, who enqueues everything anyway.
     const working = new AbortController();
     const controllers = this.#controllers(reporter, working.signal);
     const work = { taking: signal, working: working.signal };
@@ -131,9 +132,9 @@ export class Operator {
     this.#enqueueAll();
     await aborted(signal);
     log.info({}, 'draining');
-    const patience = clock.setTimeout(() => working.abort(), DRAIN_MS);
+    const drainTimer = clock.setTimeout(() => working.abort(), DRAIN_MS);
     await ended;
-    patience.cancel();
+    drainTimer.cancel();
     working.abort();
     this.#podQueue.shutDown();
     this.#resourceQueue.shutDown();
@@ -150,22 +151,21 @@ export class Operator {
       onChange: (key) => this.#resourceQueue.add(key),
       signal,
     });
-    const shared = { caches: this.#caches, membership: this.#membership, clock, reporter };
-    const pods: PodController = new PodController({
-      ...shared,
-      applier: new Applier({ client, generateKey, reporter, clock }),
-      notifier: notifyPods ? new KubeletNudge({ client, clock, log, metrics }) : undefined,
-      certificateOf: (resource) => resources.certificateOf(resource),
-      onOutcome: (namespace, name) => resources.touch(formatObjectKey({ namespace, name })),
-    });
+    const failures = new PodFailures();
+    const shared = { caches: this.#caches, certificates, clock, failures, reporter };
     const resources = new ResourceController({
       ...shared,
       client,
-      certificates,
-      pods,
+      membership: this.#membership,
       podQueue: this.#podQueue,
       resourceQueue: this.#resourceQueue,
       metrics,
+    });
+    const pods = new PodController({
+      ...shared,
+      applier: new Applier({ client, generateKey, clock }),
+      nudge: notifyPods ? new KubeletNudge({ client, clock, log, metrics }) : undefined,
+      onOutcome: (namespace, name) => resources.requestStatusUpdate(formatObjectKey({ namespace, name })),
     });
     return { certificates, pods, resources };
   }
@@ -199,7 +199,7 @@ export class Operator {
     };
   }
 
-  /** What happened before this process led. Pods without a Secret are asked by their resource: see `fanOut`. */
+  /** Whatever happened before this process led. Pods without a Secret are enqueued by their resource: see `fanOut`. */
   #enqueueAll(): void {
     for (const resource of this.#caches.resources.values()) this.#resourceQueue.add(formatObjectKey(resource));
     for (const pod of this.#caches.pods.values()) this.#scheduleUnservedCheck(pod);
@@ -225,13 +225,13 @@ export class Operator {
     if (current !== undefined) this.#scheduleUnservedCheck(current);
   }
 
-  /** Names that no resource serves yet are looked at in a moment; by then one may, and its pods have been asked. */
+  /** A name that no resource serves yet is checked in a moment; by then one may serve it. */
   #scheduleUnservedCheck(pod: Pod): void {
     const { name, namespace } = pod;
-    const isServed = (resource: string) => {
-      const value = this.#caches.resources.get(namespace, resource)?.value;
+    const isServed = (resourceName: string) => {
+      const value = this.#caches.resources.get(namespace, resourceName)?.value;
       if (value === undefined) return false;
-      return !isReadable(value) || selects(resource, value.spec.podSelector, pod);
+      return !isReadable(value) || selects(resourceName, value.spec.podSelector, pod);
     };
     for (const resource of unservedResources(pod, isServed)) {
       this.#podQueue.addAfter(formatPodKey({ namespace, resourceName: resource, pod: name }), UNSERVED_MS);

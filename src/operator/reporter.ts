@@ -1,16 +1,15 @@
-/** What the operator tells people: an Event, a metric and a log line, with the same word in each. Identifiers only, no content. */
-
+/** Reports what happened as an Event, a metric and a log line, with the same reason in each. Identifiers only, no content. */
 import { API_VERSION, type DelegatedCredentialResource, KIND } from '../api/delegated-credential.ts';
 import { API_GROUP, RENEW_REQUESTED_AT } from '../api/keys.ts';
 import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { EventRecorder, EventSubject } from '../kubernetes/events/event-recorder.ts';
 import type { Logger } from '../kubernetes/log.ts';
-import type { PodFailure } from './apply.ts';
 import type { PodWarning } from './core/missed-injection.ts';
 import type { DeleteReason, IssueReason } from './core/plan.ts';
 import type { Pod } from './core/pod.ts';
 import type { ReadyReason } from './core/status.ts';
 import type { OperatorMetrics } from './metrics.ts';
+import type { PodFailure } from './pod-failure.ts';
 
 export interface ReporterOptions {
   readonly events: Pick<EventRecorder, 'record'>;
@@ -56,7 +55,7 @@ export class Reporter {
         reason: failure.code,
         detail: failure.message,
       },
-      'a pod cannot be served',
+      'pod cannot be served',
     );
     events.record({
       regarding: podSubject(pod),
@@ -68,34 +67,37 @@ export class Reporter {
     });
   }
 
-  /** The resource asks for a renewal in words that are not understood. */
+  /** `dcred.dev/renew-requested-at` is not a time. */
   renewRequestUnreadable(metadata: Metadata): void {
     const { events, log } = this.#options;
     const reason = 'RenewRequestUnreadable';
     const note = `annotation ${RENEW_REQUESTED_AT} is not a time: write RFC 3339 such as 2026-11-22T22:00:00Z, or use "dcred renew"`;
     log.warn(
       { namespace: metadata.namespace, resource: metadata.name, reason },
-      'a request to renew is not understood',
+      'ignoring an unreadable renew request',
     );
     events.record({ regarding: resourceSubject(metadata), type: 'Warning', reason, action: 'Reconcile', note });
   }
 
-  /** Something about a pod that its owner has to mend, though nothing failed. */
-  podWarned(pod: Pod, resource: string, { note, reason }: PodWarning): void {
+  /** Something about a pod that its owner has to fix, though nothing failed. */
+  podWarned(pod: Pod, resourceName: string, { note, reason }: PodWarning): void {
     const { events, log, metrics } = this.#options;
     metrics.podWarned(reason);
-    log.warn({ namespace: pod.namespace, resource, pod: pod.name, reason }, 'a pod cannot use its credential');
+    log.warn(
+      { namespace: pod.namespace, resource: resourceName, pod: pod.name, reason },
+      'pod cannot use its credential',
+    );
     events.record({ regarding: podSubject(pod), type: 'Warning', reason, action: 'Inject', note });
   }
 
-  /** The Ready condition has another reason than before. */
+  /** The Ready condition has a new reason. */
   readyChanged(
     metadata: Metadata,
     ready: { readonly reason: ReadyReason; readonly ok: boolean; readonly message: string },
   ): void {
     const { events, log } = this.#options;
     const { name, namespace } = metadata;
-    log.info({ namespace, resource: name, reason: ready.reason, detail: ready.message }, 'readiness changed');
+    log.info({ namespace, resource: name, reason: ready.reason, detail: ready.message }, 'Ready condition changed');
     if (ready.ok || !NOTEWORTHY.has(ready.reason)) return;
     events.record({
       regarding: resourceSubject(metadata),
@@ -107,18 +109,18 @@ export class Reporter {
   }
 }
 
-/** One text a reason, so that a fleet's Events become one Event with a count. The log names the pods. */
+/** One text for each reason, so that a fleet's Events become one Event with a count. The log names the pods. */
 const ISSUE_NOTES: Readonly<Record<IssueReason, string>> = {
   Missing: 'issued a credential to a pod that had none',
-  Modified: 're-issued a credential whose Secret was changed by another hand',
-  CertificateChanged: 're-issued a credential, because the certificate is another one',
-  SpecChanged: 're-issued a credential, because usage or keyAlgorithm is another one',
-  LifetimeExceeded: 're-issued a credential that would have lived longer than lifetimeSeconds allows',
-  RenewRequested: `re-issued a credential, because ${RENEW_REQUESTED_AT} asks for it`,
-  RenewalDue: 're-issued a credential that was due',
+  Modified: 're-issued a credential: another client changed its Secret',
+  CertificateChanged: 're-issued a credential: the certificate changed',
+  SpecChanged: 're-issued a credential: spec.usage or spec.keyAlgorithm changed',
+  LifetimeExceeded: 're-issued a credential: the old one would live longer than spec.lifetimeSeconds',
+  RenewRequested: `re-issued a credential: ${RENEW_REQUESTED_AT} requested it`,
+  RenewalDue: 're-issued a credential: its renewal was due',
 };
 
-/** What a person has to do something about; Issuing and Suspended pass or are wanted. */
+/** Reasons that a person has to act on; Issuing passes and Suspended is intended. */
 const NOTEWORTHY: ReadonlySet<ReadyReason> = new Set([
   'CertificateNotFound',
   'CertificateNotPermitted',

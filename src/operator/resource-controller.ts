@@ -1,7 +1,7 @@
 /**
- * One DelegatedCredential: which certificate it stands on, which pods it concerns, what its status says.
+ * One DelegatedCredential: follows its certificate and its pods, and keeps its status.
  *
- *   resource, certificate or pods change -> reconcile -> fan out (only when what concerns every pod has changed)
+ *   resource, certificate or pods change -> reconcile -> fan out (only when something that concerns every pod changed)
  *                                                     -> status (at most once a second)
  */
 import { isDeepStrictEqual } from 'node:util';
@@ -15,26 +15,26 @@ import type { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import type { Outcome } from '../kubernetes/queue/workers.ts';
 import { type Caches, DELEGATED_CREDENTIALS } from './caches.ts';
 import type { CertificateWatcher } from './certificate-watcher.ts';
-import { type CertificateState, nextStateChange, refused, stateAt } from './core/certificate-state.ts';
+import { type CertificateState, nextStateChange, stateAt } from './core/certificate-state.ts';
 import type { Membership } from './core/membership.ts';
 import { type ReadyReason, resourceStatus, unreadableStatus } from './core/status.ts';
 import { fanOut } from './fan-out.ts';
 import type { OperatorMetrics } from './metrics.ts';
-import type { PodController } from './pod-controller.ts';
+import type { PodFailures } from './pod-failure.ts';
 import type { Reporter } from './reporter.ts';
 import { tallyPods } from './tally.ts';
 
 const STATUS_INTERVAL_MS = 1_000;
 const STATUS_RETRY_MS = 30_000;
-/** A certificate is read in milliseconds; until then there is nothing to report that would not be wrong a moment later. */
+/** A certificate is read in milliseconds; a status written before that would be wrong a moment later. */
 const CERTIFICATE_TIMEOUT_MS = 5_000;
 
 export interface ResourceControllerOptions {
   readonly client: ApiClient;
   readonly caches: Caches;
   readonly membership: Membership;
-  readonly certificates: CertificateWatcher;
-  readonly pods: Pick<PodController, 'failureOf'>;
+  readonly certificates: Pick<CertificateWatcher, 'refer' | 'resolve'>;
+  readonly failures: PodFailures;
   readonly podQueue: WorkQueue;
   readonly resourceQueue: WorkQueue;
   readonly reporter: Reporter;
@@ -48,8 +48,8 @@ interface FanOutInputs {
   /** An annotation, which no generation counts. */
   readonly renewRequestedAt: number | undefined;
   /**
-   * The very reading of the certificate, while it is usable. The same certificate read again is another one: in between it may
-   * have been missing, and a pod that was looked at then waits for somebody to ask it again.
+   * The very reading of the certificate, while it is usable. The same certificate read again counts as another one: in between it
+   * may have been missing, and a pod that was reconciled then waits to be enqueued again.
    */
   readonly certificate: CertificateState | 'unusable';
 }
@@ -65,18 +65,18 @@ function sameFanOutInputs(a: FanOutInputs, b: FanOutInputs): boolean {
   return keys.every((key) => Object.is(a[key], b[key]));
 }
 
-/** What is remembered of a resource between two looks at it. */
+/** What is remembered of a resource between two reconciles. */
 interface ResourceState {
   /** When it was first seen. */
   readonly sinceMs: number;
-  /** A resource made anew under the same name is another one. */
+  /** A resource re-created under the same name is another one. */
   readonly uid: string;
   selector: unknown;
-  /** What concerned every pod when they were last asked to look; fan out when it differs. */
+  /** What every pod was last enqueued for; fan out when it differs. */
   fannedOut: FanOutInputs;
-  /** The request to renew was not understood, and that was said. */
-  toldOfRequest: boolean;
-  /** What was last written: the cache may be behind it. */
+  /** An unreadable renew request was reported. */
+  reportedRequest: boolean;
+  /** As last written: the cache may be behind it. */
   status: DelegatedCredentialStatus;
   statusWrittenMs: number;
   /** When its pods were last counted, which costs a pass over all of them. */
@@ -91,26 +91,15 @@ export class ResourceController {
     this.#options = options;
   }
 
-  /** Something that the status shows may have changed: look again, at most once a second. */
-  touch(key: string): void {
+  /** Something that the status shows may have changed: reconcile again, at most once a second. */
+  requestStatusUpdate(key: string): void {
     const { clock, resourceQueue } = this.#options;
     const state = this.#states.get(key);
-    // Gone, or not looked at yet: then there is no status to keep up to date.
+    // Gone, or not reconciled yet: there is no status to keep up to date.
     if (state === undefined) return;
     const now = clock.now();
     const counted = Math.min(state.countedMs, now);
     resourceQueue.addAt(key, Math.max(now, counted + STATUS_INTERVAL_MS));
-  }
-
-  /** The certificate of a resource, as far as it may be used. */
-  certificateOf({ metadata, spec }: DelegatedCredentialResource): CertificateState {
-    const { name, namespace = metadata.namespace } = spec.certificateRef;
-    if (namespace === metadata.namespace) return this.#options.certificates.state({ namespace, name });
-    return refused(
-      'CertificateNotPermitted',
-      `spec.certificateRef names a Secret in namespace "${namespace}", which has not granted it to namespace ` +
-        `"${metadata.namespace}": put the certificate into a Secret of this namespace and leave certificateRef.namespace out`,
-    );
   }
 
   async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
@@ -122,15 +111,17 @@ export class ResourceController {
     if (!isReadable(resource)) return await this.#reportUnreadable(resource, state, signal);
 
     this.#follow(key, resource, state);
-    this.#tellOfRequest(resource, state);
+    this.#reportRequest(resource, state);
     const now = Math.floor(clock.now() / 1000);
-    const certificate = stateAt(this.certificateOf(resource), now);
+    const resolved = this.#options.certificates.resolve(resource);
+    const certificate = stateAt(resolved, now);
     this.#fanOutOnce(key, resource, certificate, state);
-    const patientUntil = state.sinceMs + CERTIFICATE_TIMEOUT_MS;
-    if (certificate.kind === 'pending' && clock.now() < patientUntil) return { kind: 'at', timeMs: patientUntil };
+    const waitUntil = state.sinceMs + CERTIFICATE_TIMEOUT_MS;
+    if (certificate.kind === 'pending' && clock.now() < waitUntil) return { kind: 'at', timeMs: waitUntil };
 
     state.countedMs = clock.now();
-    const tally = tallyPods({ ...this.#options, resource, certificate, now });
+    const { failures, membership } = this.#options;
+    const tally = tallyPods({ caches, membership, failures, resource, certificate, now });
     const status = resourceStatus({
       spec: resource.spec,
       generation: resource.metadata.generation,
@@ -145,7 +136,7 @@ export class ResourceController {
 
     const wait = await this.#writeStatus(resource, status, state, signal);
     if (wait !== undefined) return wait;
-    const change = nextStateChange(this.certificateOf(resource), now);
+    const change = nextStateChange(resolved, now);
     const moments = [change, tally.earliestExpiry].filter((moment) => moment !== undefined && moment > now);
     if (moments.length === 0) return { kind: 'done' };
     return { kind: 'at', timeMs: Math.min(...(moments as number[])) * 1000 };
@@ -159,7 +150,7 @@ export class ResourceController {
       uid: metadata.uid,
       selector: NEVER,
       fannedOut: NO_INPUTS,
-      toldOfRequest: false,
+      reportedRequest: false,
       status: { ...status, conditions: (status.conditions ?? []).filter(({ type }) => OWN_CONDITIONS.has(type)) },
       statusWrittenMs: 0,
       countedMs: 0,
@@ -168,7 +159,7 @@ export class ResourceController {
     return state;
   }
 
-  /** The resource is gone: its Secrets go, each by its own key. */
+  /** The resource is gone: its Secrets are deleted, each by its own key. */
   #forget(key: string): Outcome {
     const { caches, certificates, membership, metrics, podQueue } = this.#options;
     const { namespace, name } = parseObjectKey(key);
@@ -180,23 +171,24 @@ export class ResourceController {
     return { kind: 'done' };
   }
 
-  /** Keeps the certificate watched and the pods known. */
-  #follow(key: string, { metadata, spec }: DelegatedCredentialResource, state: ResourceState): void {
+  /** Keeps the certificate watched and the membership of pods up to date. */
+  #follow(key: string, resource: DelegatedCredentialResource, state: ResourceState): void {
     const { caches, certificates, membership } = this.#options;
+    const { metadata, spec } = resource;
     const { namespace, name } = metadata;
     const referred = spec.certificateRef.namespace ?? namespace;
     // A Secret that may not be used is not read either.
     certificates.refer(key, referred === namespace ? { namespace, name: spec.certificateRef.name } : undefined);
     if (isDeepStrictEqual(state.selector, spec.podSelector)) return;
-    // Pods of the old selector are asked too: they may have Secrets to lose. Their keys come from those Secrets.
+    // Pods of the old selector are enqueued too: they may have Secrets to lose. Their keys come from those Secrets.
     membership.setResource(namespace, name, spec.podSelector, caches.pods.byIndex(namespace, 'namespace', namespace));
     state.selector = spec.podSelector;
   }
 
-  #tellOfRequest({ metadata }: DelegatedCredentialResource, state: ResourceState): void {
+  #reportRequest({ metadata }: DelegatedCredentialResource, state: ResourceState): void {
     const unreadable = Number.isNaN(metadata.renewRequestedAt);
-    if (unreadable && !state.toldOfRequest) this.#options.reporter.renewRequestUnreadable(metadata);
-    state.toldOfRequest = unreadable;
+    if (unreadable && !state.reportedRequest) this.#options.reporter.renewRequestUnreadable(metadata);
+    state.reportedRequest = unreadable;
   }
 
   #fanOutOnce(
@@ -206,7 +198,7 @@ export class ResourceController {
     state: ResourceState,
   ): void {
     const { caches, membership, podQueue } = this.#options;
-    // Soon it will be known, and the pods are asked once.
+    // It will be known soon, and the pods are enqueued once.
     if (certificate.kind === 'pending') return;
     const inputs: FanOutInputs = {
       generation: resource.metadata.generation,
@@ -227,7 +219,7 @@ export class ResourceController {
     return (await this.#writeStatus(resource, status, state, signal)) ?? { kind: 'done' };
   }
 
-  /** Writes what differs; an outcome when it has to wait or to be tried again. */
+  /** Writes a status that differs; returns an outcome when it has to wait or failed. */
   async #writeStatus(
     { metadata }: Pick<DelegatedCredentialResource, 'metadata'>,
     status: DelegatedCredentialStatus,
@@ -240,8 +232,8 @@ export class ResourceController {
     const allowedMs = state.statusWrittenMs + STATUS_INTERVAL_MS;
     if (clock.now() < allowedMs && clock.now() >= state.statusWrittenMs) return { kind: 'at', timeMs: allowedMs };
     try {
-      // Server-side apply: what we no longer say goes, conditions of others stay. The uid makes the API server refuse a resource
-      // that was made anew under the same name.
+      // Server-side apply: what we no longer apply is removed, conditions of others stay. With the uid, the API server refuses it
+      // for a resource that was re-created under the same name.
       const applied = { metadata: { name, namespace, uid }, status };
       const options = { signal, subresource: 'status', force: true, metadataOnly: true };
       await client.apply(DELEGATED_CREDENTIALS, applied, options);
@@ -268,7 +260,7 @@ export class ResourceController {
   }
 }
 
-/** Whatever other types there are is somebody else's. */
+/** Conditions of any other type belong to others. */
 const OWN_CONDITIONS: ReadonlySet<string> = new Set(['Ready', 'Injected']);
 
 /** Differs from every selector, undefined included. */

@@ -1,9 +1,9 @@
 /**
- * Lifts the scheduling gate that injection gave a pod. Until then no scheduler binds the pod, so that no kubelet ever looks for a
- * Secret that is not there yet: what is a race in any other order.
+ * Removes the scheduling gate that injection gave a pod. Until then no scheduler binds the pod, so no kubelet looks for a Secret
+ * that does not exist yet. In any other order that is a race.
  *
- * The annotation that tells of the gate goes in the same write, so that a crash at any moment leaves a pod that waits and says so.
- * Lifting one that is lifted changes nothing.
+ * The annotation that names the gate goes in the same write, so a crash at any moment leaves a gated pod that still says so.
+ * Removing a gate that is gone changes nothing.
  */
 import { gateName } from '../api/keys.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
@@ -12,15 +12,15 @@ import type { Pod } from './core/pod.ts';
 
 /**
  * Returns the pod's new resourceVersion.
- * @throws ApiError; Conflict where another pod has taken this one's place
+ * @throws ApiError: Conflict where another pod of that name has taken its place
  */
 export async function liftGate(
   client: Pick<ApiClient, 'strategicMergePatch'>,
   { name, namespace, uid }: Pick<Pod, 'name' | 'namespace' | 'uid'>,
-  resource: string,
+  resourceName: string,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const gate = gateName(resource);
+  const gate = gateName(resourceName);
   const patch = {
     metadata: { uid, annotations: { [gate]: null } },
     spec: { schedulingGates: [{ $patch: 'delete', name: gate }] },

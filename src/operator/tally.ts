@@ -8,12 +8,12 @@ import type { Membership } from './core/membership.ts';
 import { missedInjection } from './core/missed-injection.ts';
 import { nextRenewal, requestedRenewal } from './core/plan.ts';
 import type { PodTally } from './core/status.ts';
-import type { PodController } from './pod-controller.ts';
+import type { PodFailures } from './pod-failure.ts';
 
 export interface TallyInput {
   readonly caches: Caches;
   readonly membership: Membership;
-  readonly pods: Pick<PodController, 'failureOf'>;
+  readonly failures: PodFailures;
   readonly resource: DelegatedCredentialResource;
   readonly certificate: CertificateState;
   /** Seconds since the epoch. */
@@ -22,7 +22,14 @@ export interface TallyInput {
 
 const FAILURES_KEPT = 3;
 
-export function tallyPods({ caches, certificate, membership, now, pods, resource }: TallyInput): PodTally {
+export function tallyPods({
+  caches,
+  certificate,
+  failures: podFailures,
+  membership,
+  now,
+  resource,
+}: TallyInput): PodTally {
   const { metadata } = resource;
   const { name, namespace } = metadata;
   const failures: { pod: string; message: string }[] = [];
@@ -37,7 +44,7 @@ export function tallyPods({ caches, certificate, membership, now, pods, resource
     selected += 1;
     if (missedInjection(pod, name)) notInjected += 1;
     const key = formatPodKey({ namespace, resourceName: name, pod: podName });
-    const failure = pods.failureOf(key);
+    const failure = podFailures.failureOf(key);
     if (failure !== undefined) {
       failed += 1;
       if (failures.length < FAILURES_KEPT) failures.push({ pod: podName, message: failure.message });

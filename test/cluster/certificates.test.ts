@@ -94,7 +94,7 @@ const WRONG: readonly WrongCertificate[] = [
   },
 ];
 
-test('wrong certificates are told apart, say what to do, and keep nobody else from being served', async (t) => {
+test('a wrong certificate gets its own reason and what to do, and other resources are still served', async (t) => {
   const { cluster } = running();
   const good = await servedNamespace(running());
   for (const [index, { what, files, reason, message }] of WRONG.entries()) {
@@ -115,14 +115,14 @@ test('wrong certificates are told apart, say what to do, and keep nobody else fr
       await cluster.createPod(good, `web-${index}`);
       await cluster.untilSecrets(good, index + 1);
 
-      // And as soon as it is mended, it works.
+      // Once it is fixed, it works.
       await cluster.putCertificate(namespace, 'web-tls', await running().authority.issue());
       await cluster.untilReason(namespace, 'web', 'Issued');
     });
   }
 });
 
-test('a certificate of another namespace is refused as long as it has not granted itself', async () => {
+test('a certificate of another namespace that has not granted it is refused', async () => {
   const { cluster } = running();
   const owner = await servedNamespace(running());
   const namespace = await cluster.namespace();
@@ -167,7 +167,7 @@ test('losing the certificate leaves what was issued alone, and is reported', asy
   assert.deepEqual((await cluster.resource(namespace, 'web')).status?.pods, { selected: 1, issued: 1, failed: 0 });
 });
 
-test('a certificate that ends before the lifetime shortens the credential, is not renewed in vain, and says so', async () => {
+test('a certificate that expires within the lifetime shortens the credential, stops its renewal, and the condition says so', async () => {
   const { authority, cluster, operator } = running();
   const namespace = await cluster.namespace();
   const notAfter = new Date(Math.floor(Date.now() / SECOND) * SECOND + 100 * SECOND);

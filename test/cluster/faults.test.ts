@@ -38,7 +38,7 @@ test('kill -9 and restart: nothing that is not due is re-issued', async () => {
   assert.equal(await second.issued(), 1);
 });
 
-test('two operators at once, neither with a lease, waste work and break nothing', async () => {
+test('two operators without a lease waste work and break nothing', async () => {
   const namespace = await servedNamespace({ authority, cluster });
   await using one = await operatorWith();
   await using two = await operatorWith();
@@ -58,7 +58,7 @@ test('two operators at once, neither with a lease, waste work and break nothing'
     return current && all.length === 40 && status?.pods?.issued === 40 ? all : undefined;
   });
   for (const secret of secrets) assertServes(secret);
-  // They come to rest: nobody undoes what the other did.
+  // They settle: neither reverts what the other wrote.
   const versions = secrets.map(({ metadata }) => metadata.resourceVersion);
   await cluster.createPod(namespace, 'web-last');
   await cluster.untilSecrets(namespace, 41);
@@ -70,7 +70,7 @@ test('two operators at once, neither with a lease, waste work and break nothing'
   assert.equal((await one.issued()) + (await two.issued()) >= 41, true);
 });
 
-test('one leads; the other takes over at once when it ends, and re-issues nothing', async () => {
+test('one operator leads; when it exits, the other takes over and re-issues nothing', async () => {
   const namespace = await servedNamespace({ authority, cluster });
   const args = ['--leader-elect=true'];
   const env = { POD_NAMESPACE: 'dcred-system' };
@@ -114,7 +114,7 @@ test('an operator for a list of namespaces leaves the others alone', async () =>
   assert.equal(await operator.issued(), 1);
 });
 
-test('SIGTERM ends the operator with status 0, its work done', async () => {
+test('SIGTERM makes the operator finish its work and exit with status 0', async () => {
   const namespace = await servedNamespace({ authority, cluster });
   const operator = await operatorWith();
   await cluster.createPods(namespace, 30);

@@ -1,4 +1,4 @@
-/** Pods that no node may take before their Secret is there. */
+/** Pods that are not scheduled before their Secret exists. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
@@ -30,7 +30,7 @@ after(async () => {
 
 const start = () => startOperator({ kubeconfig: cluster.operatorKubeconfig });
 
-/** As injection leaves it: the gate, and the annotation that tells of it. */
+/** As injection leaves it: the gate, and the annotation that names it. */
 async function createGated(namespace: string, name: string, gates: readonly string[] = [GATE]): Promise<void> {
   const ours = gates.filter((gate) => gate.startsWith('gate.dcred.dev/'));
   const annotations = Object.fromEntries(ours.map((gate) => [gate, 'closed']));
@@ -59,7 +59,7 @@ async function untilGates(namespace: string, name: string, expected: readonly st
   });
 }
 
-test('the gate is lifted once the Secret is there, with the annotation that told of it', async () => {
+test('the gate is removed once the Secret exists, together with its annotation', async () => {
   const namespace = await servedNamespace({ authority, cluster });
   await createGated(namespace, 'web-0');
   await untilGates(namespace, 'web-0', []);
@@ -67,14 +67,14 @@ test('the gate is lifted once the Secret is there, with the annotation that told
   assert.equal((await cluster.secrets(namespace)).length, 1);
 });
 
-test("others' gates stay: their owners lift them", async () => {
+test("others' gates stay: their owners remove them", async () => {
   const namespace = await servedNamespace({ authority, cluster });
   await createGated(namespace, 'web-0', [THEIRS, GATE, 'gate.dcred.dev/api']);
   await untilGates(namespace, 'web-0', [THEIRS, 'gate.dcred.dev/api']);
   assert.deepEqual((await gatesOf(namespace, 'web-0')).annotations, ['gate.dcred.dev/api']);
 });
 
-test('without a certificate the pod waits, is told why, and is let go when there is one', async () => {
+test('without a certificate the pod stays gated with an Event that says why, until there is one', async () => {
   const namespace = await cluster.namespace();
   await cluster.createResource(namespace, 'web', { certificateRef: { name: 'web-tls' } });
   await cluster.untilReason(namespace, 'web', 'CertificateNotFound');
@@ -89,7 +89,7 @@ test('without a certificate the pod waits, is told why, and is let go when there
   await untilGates(namespace, 'web-0', []);
 });
 
-test('a pod that the resource does not select is told so', async () => {
+test('a pod that the resource does not select gets an Event', async () => {
   const namespace = await servedNamespace({ authority, cluster }, { podSelector: { matchLabels: { app: 'another' } } });
   await createGated(namespace, 'web-0');
   const event = await eventually('the Event', async () =>
@@ -101,7 +101,7 @@ test('a pod that the resource does not select is told so', async () => {
   await untilGates(namespace, 'web-0', []);
 });
 
-test('an annotation without a gate costs one write, and the Secret comes all the same', async () => {
+test('an annotation without a gate costs one write, and the Secret is issued', async () => {
   const namespace = await servedNamespace({ authority, cluster });
   await cluster.createPod(namespace, 'web-0', { labels: { app: 'web' }, annotations: { [GATE]: 'forged' } });
   await eventually('the annotation to be gone', async () => {
@@ -111,7 +111,7 @@ test('an annotation without a gate costs one write, and the Secret comes all the
   assert.equal((await cluster.secrets(namespace)).length, 1);
 });
 
-test('forty pods at once: each lets go after its Secret, with one write each', async () => {
+test('forty gated pods at once: each is released after its Secret, with one write', async () => {
   const namespace = await servedNamespace({ authority, cluster });
   const patches = async () =>
     operator.metric('dcred_api_request_duration_seconds_count{verb="patch",resource="pods",status="200"}');
@@ -123,7 +123,7 @@ test('forty pods at once: each lets go after its Secret, with one write each', a
   assert.equal((await patches()) - before, 40);
 });
 
-test('an operator that ends between the Secret and the gate: the next one lets the pod go, and issues nothing', async () => {
+test('an operator that exits between the Secret and the gate: the next one removes the gate and issues nothing', async () => {
   const namespace = await servedNamespace({ authority, cluster });
   // What a crash at that moment leaves behind is made by taking the permission for the second write away.
   const role = 'clusterrole/dcred-system:dcred-operator';
@@ -141,7 +141,7 @@ test('an operator that ends between the Secret and the gate: the next one lets t
   const event = await eventually('the Event', async () =>
     (await cluster.events(namespace)).find(({ reason }) => reason === 'GateNotLifted'),
   );
-  assert.match(event.note ?? '', /dcred may not patch pods here/);
+  assert.match(event.note ?? '', /no permission to patch pods here/);
   await cluster.untilReason(namespace, 'web', 'PodsFailed');
   await operator.kill();
   await setRules(rules);

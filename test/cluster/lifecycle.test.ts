@@ -18,7 +18,7 @@ async function untilNames(namespace: string, names: readonly string[]): Promise<
   );
 }
 
-test('a pod that stops matching, ends, or goes, loses its Secret', async () => {
+test('a pod that no longer matches, ends, or is deleted, loses its Secret', async () => {
   const { cluster } = running();
   const namespace = await servedNamespace(running());
   for (const name of ['relabelled', 'succeeds', 'fails', 'goes', 'stays']) await cluster.createPod(namespace, name);
@@ -43,7 +43,7 @@ test('a pod that stops matching, ends, or goes, loses its Secret', async () => {
   await untilNames(namespace, ['web-stays']);
 });
 
-test('the status says no more than is so, and leaves conditions of others alone', async () => {
+test('the status drops what no longer holds, and leaves conditions of others alone', async () => {
   const { cluster } = running();
   const namespace = await servedNamespace(running());
   await cluster.createPod(namespace, 'web-a');
@@ -80,7 +80,7 @@ test('a terminating pod keeps its Secret while it drains, and gets no new one', 
   await cluster.untilSecrets(namespace, 0);
 });
 
-test('a pod made anew under the same name gets a Secret of its own', async () => {
+test('a pod re-created under the same name gets a Secret of its own', async () => {
   const { cluster } = running();
   const namespace = await servedNamespace(running());
   await cluster.createPod(namespace, 'web-0');
@@ -96,7 +96,7 @@ test('a pod made anew under the same name gets a Secret of its own', async () =>
   await cluster.untilReason(namespace, 'web', 'Issued');
 });
 
-test('another Secret name in the annotation: the new Secret is there before the old one goes', async () => {
+test('another Secret name in the annotation moves the Secret', async () => {
   const { cluster } = running();
   const namespace = await servedNamespace(running());
   await cluster.createPod(namespace, 'web-a');
@@ -105,7 +105,7 @@ test('another Secret name in the annotation: the new Secret is there before the 
   await untilNames(namespace, ['renamed']);
 });
 
-test('deleting the resource removes its Secrets and nobody else’s', async () => {
+test('deleting the resource deletes its Secrets and no others', async () => {
   const { cluster } = running();
   const namespace = await servedNamespace(running());
   await cluster.createResource(namespace, 'other', {
@@ -128,7 +128,7 @@ test('another selector moves the Secrets to other pods', async () => {
   await untilNames(namespace, ['web-green']);
 });
 
-test('what happened while the operator was down is made up for, and nothing that is not due is re-issued', async () => {
+test('an operator that was down catches up, and re-issues nothing that is not due', async () => {
   const { cluster, operator } = running();
   const [gone, kept] = [await servedNamespace(running()), await servedNamespace(running())];
   await cluster.createPods(gone, 3);

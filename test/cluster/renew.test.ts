@@ -65,7 +65,7 @@ test('a renewal re-issues every credential, each once, and says how many and how
   assert.ok(events.some(({ reason }) => reason === 'RenewRequested'));
 });
 
-test('a request is obeyed once, also by an operator that starts later', async () => {
+test('a request is fulfilled once, also by an operator that starts later', async () => {
   const { cluster, operator } = running();
   const { namespace } = await withPods(3);
   assert.equal((await renew('web', '-n', namespace, '--wait')).status, 0);
@@ -89,7 +89,7 @@ test('kubectl annotate does the same', async () => {
   );
 });
 
-test('a moment that is none is reported, and everything else goes on', async () => {
+test('a request that is not a time is reported, and everything else continues', async () => {
   const { cluster } = running();
   const { before, namespace } = await withPods(1);
   await cluster.plane.kubectl(['annotate', 'dcred', 'web', '-n', namespace, 'dcred.dev/renew-requested-at=now']);
@@ -103,7 +103,7 @@ test('a moment that is none is reported, and everything else goes on', async () 
   assert.ok([...before].every((key) => after.has(key)));
 });
 
-test('an hour ahead or behind, the command goes by the clock of the API server', async () => {
+test('an hour ahead or behind, the command uses the clock of the API server', async () => {
   for (const aheadSeconds of [3600, -3600]) {
     const { before, namespace } = await withPods(2);
     const { status, stdout } = await renewWith({ aheadSeconds }, 'web', '-n', namespace, '--wait', '--timeout=20s');
@@ -128,7 +128,7 @@ test('all of a namespace, by label, and as JSON', async () => {
   assert.equal((JSON.parse(all.stdout) as { resources: [] }).resources.length, 1);
 });
 
-test('a suspended resource is told of, and renewed when it goes on', async () => {
+test('a suspended resource is reported, and renewed once it resumes', async () => {
   const { cluster } = running();
   const { before, namespace } = await withPods(2);
   await cluster.patchResource(namespace, 'web', { suspend: true });
@@ -171,7 +171,7 @@ describe('what cannot be renewed', () => {
     await assert.rejects(renew('web', '-l', 'a=b'), UsageError);
   });
 
-  test('waiting without leave to watch Secrets: says so, and the request stands', async () => {
+  test('waiting without permission to watch Secrets: says so, and the request stands', async () => {
     const { cluster } = running();
     const { before, namespace } = await withPods(1);
     await cluster.plane.kubectl(['create', 'serviceaccount', 'person', '-n', namespace]);
@@ -187,7 +187,7 @@ describe('what cannot be renewed', () => {
   });
 });
 
-test('while no operator runs, the pods that wait are named, and the next one obeys', async () => {
+test('while no operator runs, the waiting pods are named, and the next operator renews them', async () => {
   const { cluster, operator } = running();
   const { before, namespace } = await withPods(3);
   await operator.kill();

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
+import { SECRETS } from '../../src/kubernetes/resource-type.ts';
+import type { Secret } from '../../testing/cluster/cluster.ts';
 import { scenario, servedNamespace } from './scenario.ts';
 import { assertServes } from './verification.ts';
 
@@ -8,63 +9,59 @@ const running = scenario();
 
 const PODS = 20;
 const LIFETIME = 60;
-const MINUTES = 5;
-/** Renewals of one pod are a whole life apart less what is renewed before; with half a life, that is every 24 to 36 seconds. */
-const EARLIEST = LIFETIME * 0.4;
-const LATEST = LIFETIME * 0.6;
+const RENEWALS = 3;
 
 interface Issue {
-  readonly pod: string;
   readonly issuedAt: number;
+  readonly renewAt: number;
+  readonly expiresAt: number;
   readonly publicKey: string;
 }
 
-/** Every Secret as it is now, judged; the credentials that were not seen before are added to `issues`. */
-async function sample(namespace: string, issues: Issue[]): Promise<void> {
-  const secrets = await running().cluster.secrets(namespace);
-  assert.equal(secrets.length, PODS);
-  for (const secret of secrets) {
-    const { publicKey } = assertServes(secret);
-    const { annotations = {} } = secret.metadata;
-    if (issues.some((issue) => issue.publicKey === publicKey)) continue;
-    const issuedAt = Date.parse(annotations['dcred.dev/issued-at'] ?? '') / 1000;
-    issues.push({ pod: annotations['dcred.dev/pod-name'] ?? '', issuedAt, publicKey });
-  }
+function seconds({ metadata }: Secret, name: string): number {
+  return Date.parse(metadata.annotations?.[`dcred.dev/${name}`] ?? '') / 1000;
 }
 
-test(`credentials that live for a minute, ${PODS} pods, ${MINUTES} minutes: valid at every second, renewals spread`, async (t) => {
+/** Every credential that is published, in order, by pod: a watch sees each version, whatever the speed of this process. */
+async function issuesOf(namespace: string): Promise<ReadonlyMap<string, readonly Issue[]>> {
+  const { client } = running().cluster;
+  const selection = { namespace, labelSelector: 'app.kubernetes.io/managed-by=dcred', sendInitialEvents: true };
+  const stop = new AbortController();
+  const byPod = new Map<string, Issue[]>();
+  for await (const { object, type } of client.watch<Secret>(SECRETS, selection, { signal: stop.signal })) {
+    if (type === 'BOOKMARK') continue;
+    assert.notEqual(type, 'DELETED');
+    const secret = object as Secret;
+    const pod = secret.metadata.annotations?.['dcred.dev/pod-name'] ?? '';
+    const issues = byPod.get(pod) ?? [];
+    byPod.set(pod, issues);
+    const issuedAt = seconds(secret, 'issued-at');
+    const { expiresAt, publicKey } = assertServes(secret, 'Server', issuedAt);
+    if (issues.at(-1)?.publicKey === publicKey) continue;
+    issues.push({ issuedAt, renewAt: seconds(secret, 'renew-at'), expiresAt, publicKey });
+    if (byPod.size === PODS && [...byPod.values()].every(({ length }) => length > RENEWALS)) break;
+  }
+  stop.abort();
+  return byPod;
+}
+
+test(`credentials that live for a minute: each of ${PODS} pods is renewed in time, ${RENEWALS} times, and not early`, async (t) => {
   const { cluster, operator } = running();
   const namespace = await servedNamespace(running(), { lifetimeSeconds: LIFETIME });
   await cluster.createPods(namespace, PODS);
-  await cluster.untilSecrets(namespace, PODS);
-  const issues: Issue[] = [];
-  const end = Date.now() + MINUTES * 60_000;
-  let samples = 0;
-  while (Date.now() < end) {
-    await sample(namespace, issues);
-    samples += 1;
-    await delay(1000 - (Date.now() % 1000));
-  }
-  t.diagnostic(`${samples} samples, ${issues.length} credentials`);
-  assert.ok(samples > MINUTES * 60 * 0.8, 'sampled about every second');
-
-  for (const pod of new Set(issues.map((issue) => issue.pod))) {
-    const times = issues.filter((issue) => issue.pod === pod).map(({ issuedAt }) => issuedAt);
-    assert.ok(times.length >= 8, `${pod} was renewed again and again, not ${times.length - 1} times`);
-    for (const [index, time] of times.entries()) {
-      const previous = times[index - 1];
+  const byPod = await issuesOf(namespace);
+  for (const [pod, issues] of byPod) {
+    for (const [index, issue] of issues.entries()) {
+      assert.ok(issue.renewAt > issue.issuedAt && issue.renewAt < issue.expiresAt);
+      const previous = issues[index - 1];
       if (previous === undefined) continue;
-      const apart = time - previous;
-      assert.ok(apart >= EARLIEST - 1, `${pod} was renewed early, after ${apart} s`);
-      assert.ok(apart <= LATEST + 5, `${pod} was renewed late, after ${apart} s`);
+      assert.ok(issue.issuedAt >= previous.renewAt, `${pod} was renewed before its renew-at`);
+      assert.ok(issue.issuedAt < previous.expiresAt, `${pod} was renewed after its credential had expired`);
     }
   }
-  // All pods were issued in one second; the first renewals are not.
-  const first = issues.slice(PODS, 2 * PODS).map(({ issuedAt }) => issuedAt);
-  const busiest = Math.max(...first.map((second) => first.filter((other) => other === second).length));
-  t.diagnostic(`first renewals fell into ${new Set(first).size} different seconds, at most ${busiest} in one`);
-  assert.ok(new Set(first).size >= 6);
-  assert.ok(busiest <= PODS / 2);
+  const shares = [...byPod.values()].map(([first]) => (first === undefined ? 0 : first.renewAt - first.issuedAt));
+  t.diagnostic(`first renewals are due ${Math.min(...shares)} to ${Math.max(...shares)} s after the issue`);
+  assert.ok(new Set(shares).size >= 6, 'renewals of pods that were issued together are spread');
   const due = await operator.metric('dcred_credentials_issued_total{reason="RenewalDue"}');
   assert.equal(await operator.issued(), PODS + due, 'no credential was re-issued for any other reason');
 });

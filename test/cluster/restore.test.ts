@@ -15,7 +15,7 @@ async function onePod(spec: object = {}): Promise<{ readonly namespace: string; 
   return { namespace, secret };
 }
 
-/** Waits for another credential under the same name, and judges it. */
+/** Waits for another credential under the same name, and verifies it. */
 async function reissued(namespace: string, before: Secret): Promise<Secret> {
   const name = before.metadata.name ?? '';
   return await eventually(`Secret ${name} to be restored`, async () => {
@@ -28,7 +28,7 @@ async function reissued(namespace: string, before: Secret): Promise<Secret> {
 
 const kubectl = (...args: string[]) => running().cluster.plane.kubectl(args);
 
-test('a Secret that is deleted comes back', async () => {
+test('a Secret that is deleted is re-created', async () => {
   const { namespace, secret } = await onePod();
   await kubectl('delete', 'secret', 'web-web-a', '-n', namespace);
   await reissued(namespace, secret);
@@ -44,7 +44,7 @@ const EDITS: readonly (readonly [string, object])[] = [
 ];
 
 for (const [what, patch] of EDITS) {
-  test(`a Secret edited by another hand is restored: ${what}`, async () => {
+  test(`a Secret edited by another client is restored: ${what}`, async () => {
     const { namespace, secret } = await onePod();
     await kubectl('patch', 'secret', 'web-web-a', '-n', namespace, '--type=merge', '-p', JSON.stringify(patch));
     const restored = await reissued(namespace, secret);
@@ -81,7 +81,7 @@ test('labels, annotations and finalizers of others stay, through a re-issue too,
   assert.equal(metadata.annotations?.['kubectl.kubernetes.io/last-applied-configuration'], undefined);
 });
 
-test('a new secretTemplate changes labels and annotations and leaves the credential alone', async () => {
+test('a new secretTemplate changes labels and annotations and keeps the credential', async () => {
   const { namespace, secret } = await onePod({ secretTemplate: { labels: { team: 'edge', old: 'x' } } });
   await kubectl('label', 'secret', 'web-web-a', '-n', namespace, 'backup=no');
   await running().cluster.patchResource(namespace, 'web', {
@@ -98,7 +98,7 @@ test('a new secretTemplate changes labels and annotations and leaves the credent
   assertServes(changed);
 });
 
-test('another renewal point moves renew-at and leaves the credential alone', async () => {
+test('another renewal point moves renew-at and keeps the credential', async () => {
   const { namespace, secret } = await onePod();
   await running().cluster.patchResource(namespace, 'web', { renewBeforeSeconds: 3600 });
   const before = secret.metadata.annotations?.['dcred.dev/renew-at'];
@@ -116,7 +116,7 @@ test('a shorter lifetime re-issues what would live too long', async () => {
   assert.ok(assertServes(now).expiresAt <= Date.now() / 1000 + 3600);
 });
 
-test('a Secret that is not ours is never touched: the clash is an Event and PodsFailed, and ends when the Secret goes', async () => {
+test('a Secret that dcred does not own is never touched: the clash is an Event and PodsFailed until that Secret is deleted', async () => {
   const { cluster } = running();
   const namespace = await servedNamespace(running());
   await kubectl('create', 'secret', 'generic', 'web-web-a', '-n', namespace, '--from-literal=mine=1');
@@ -141,7 +141,7 @@ test('a Secret that is not ours is never touched: the clash is an Event and Pods
   await cluster.untilReason(namespace, 'web', 'Issued');
 });
 
-test('a Secret that lost our label is not ours any more, and is left alone', async () => {
+test('a Secret that lost our label is no longer ours, and is left alone', async () => {
   const { namespace, secret } = await onePod();
   await kubectl(
     'label',
@@ -157,7 +157,7 @@ test('a Secret that lost our label is not ours any more, and is left alone', asy
   assert.deepEqual((JSON.parse(stdout) as Secret).data, secret.data);
 });
 
-test('two pods that claim one Secret name: the first has it, the second is told, nobody gets the key of another', async () => {
+test('two pods that claim one Secret name: the first gets it, the second an Event, and neither the key of the other', async () => {
   const { cluster } = running();
   const namespace = await servedNamespace(running());
   const annotations = { 'secret.dcred.dev/web': 'shared' };
@@ -170,14 +170,14 @@ test('two pods that claim one Secret name: the first has it, the second is told,
   assert.deepEqual([still?.metadata.resourceVersion, more.length], [first?.metadata.resourceVersion, 0]);
 });
 
-test('an annotation that is no Secret name is an Event that says what to write', async () => {
+test('an annotation that is not a Secret name is an Event that says what to write', async () => {
   const { cluster } = running();
   const namespace = await servedNamespace(running());
   await cluster.createPod(namespace, 'web-a', { annotations: { 'secret.dcred.dev/web': '../etc' } });
   const ready = await cluster.untilReason(namespace, 'web', 'PodsFailed');
   assert.match(
     ready.message,
-    /web-a: annotation secret\.dcred\.dev\/web holds no valid Secret name: use lower-case letters/,
+    /web-a: annotation secret\.dcred\.dev\/web is not a valid Secret name: use lower-case letters/,
   );
   assert.equal((await cluster.secrets(namespace)).length, 0);
 });

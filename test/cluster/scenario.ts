@@ -1,4 +1,4 @@
-/** The setting that most tests of this folder start from. */
+/** The set-up that most tests of this folder start from. */
 import { after, before } from 'node:test';
 import { type Cluster, startCluster } from '../../testing/cluster/cluster.ts';
 import { type OperatorProcess, startOperator } from '../../testing/cluster/operator-process.ts';

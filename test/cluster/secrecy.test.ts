@@ -61,9 +61,9 @@ test('no key shows in logs at any level, Events, status, metrics or errors', asy
     resources,
     await operator.metrics(),
   ].join('\n');
-  assert.ok(spoken.length > 10_000, 'there is something to look at');
+  assert.ok(spoken.length > 10_000, 'there is something to search');
   for (const trace of keys.flatMap(traces)) {
     assert.ok(trace.length > 20);
-    assert.ok(!spoken.includes(trace), 'a piece of a private key was told');
+    assert.ok(!spoken.includes(trace), 'a piece of a private key was written');
   }
 });

@@ -1,4 +1,4 @@
-/** Judges issued Secrets by other means than those that made them: @noble/curves for signatures, OpenSSL for the key. */
+/** Verifies issued Secrets by other means than those that made them: @noble/curves for signatures, OpenSSL for the key. */
 import assert from 'node:assert/strict';
 import { createPublicKey } from 'node:crypto';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
@@ -23,7 +23,7 @@ export interface Verified {
   readonly publicKey: string;
 }
 
-/** Asserts that key, credential and leaf belong together and are valid now, and that the annotations say the truth. */
+/** Asserts that key, credential and leaf belong together and are valid now, and that the annotations match. */
 export function assertServes(secret: Secret, usage: Usage = 'Server', now = Math.floor(Date.now() / 1000)): Verified {
   const annotations = secret.metadata.annotations ?? {};
   const certificate = readDelegationCertificate(file(secret, 'tls.crt').toString());

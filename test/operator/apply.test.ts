@@ -5,9 +5,9 @@ import type { Signer } from '../../src/credential/signer.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
-import { Applier, PodFailure, StaleCacheError, type Subject } from '../../src/operator/apply.ts';
+import { Applier, type Subject } from '../../src/operator/apply.ts';
 import type { Step } from '../../src/operator/core/plan.ts';
-import type { Reporter } from '../../src/operator/reporter.ts';
+import { PodFailure, StaleCacheError } from '../../src/operator/pod-failure.ts';
 import { type Delegation, delegation, issuedSecret, podOf, resource } from '../../testing/support/builders.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
 
@@ -23,7 +23,7 @@ interface Call {
 type Verb = 'create' | 'replace' | 'delete' | 'get' | 'strategicMergePatch';
 type Answers = Partial<Readonly<Record<Verb, () => KubernetesObject | undefined>>>;
 
-/** A fake of the API server that answers as it is told and remembers what it was asked. */
+/** A fake API server: answers as given and records the calls. */
 function fakeClient(answers: Answers): { readonly client: ApiClient; readonly calls: Call[] } {
   const calls: Call[] = [];
   const answer = (verb: keyof Answers, name: string | undefined, preconditions?: unknown) => {
@@ -43,8 +43,7 @@ function fakeClient(answers: Answers): { readonly client: ApiClient; readonly ca
 }
 
 function applier(client: ApiClient): Applier {
-  const reporter = { issued: () => {}, deleted: () => {} } as unknown as Reporter;
-  return new Applier({ client, generateKey: generateCredentialKey, reporter, clock: new FakeClock(Date.now()) });
+  return new Applier({ client, generateKey: generateCredentialKey, clock: new FakeClock(Date.now()) });
 }
 
 function subject({ certificate, signer }: Pick<Delegation, 'certificate' | 'signer'> = good): Subject {
@@ -70,7 +69,7 @@ describe('nothing is published that does not verify', () => {
     'signs something else': async (_message, options) => await good.signer.sign(Buffer.from('something else'), options),
     'returns garbage': async () => Buffer.alloc(70, 1),
     'returns nothing': async () => new Uint8Array(),
-    'fails with a text that nobody should see': async () => {
+    'fails with a text that must not be shown': async () => {
       throw new Error('the secret is hunter2');
     },
   };
@@ -96,10 +95,13 @@ describe('nothing is published that does not verify', () => {
   });
 });
 
-test('a new Secret is a POST, a re-issue a PUT; the answer says what the caches must see', async () => {
+test('a new Secret is a POST, a re-issue a PUT; the result is what the caches must show', async () => {
   const { client, calls } = fakeClient({});
-  assert.deepEqual(await applier(client).apply(MISSING, subject(), SIGNAL), { resourceVersion: '8' });
-  assert.deepEqual(await applier(client).apply(DUE, subject(), SIGNAL), { resourceVersion: '8' });
+  for (const step of [MISSING, DUE]) {
+    const applied = await applier(client).apply(step, subject(), SIGNAL);
+    assert.ok(applied.kind === 'issued' && step.kind === 'issue');
+    assert.deepEqual([applied.resourceVersion, applied.reason], ['8', step.reason]);
+  }
   assert.deepEqual(
     calls.map(({ verb }) => verb),
     ['create', 'replace'],
@@ -136,7 +138,7 @@ describe('a name that is taken', () => {
     },
   };
   for (const [what, metadata] of Object.entries(strangers)) {
-    test(`by a Secret ${what}: it is left alone, and somebody is told`, async () => {
+    test(`by a Secret ${what}: it is left alone, and the pod fails`, async () => {
       const { client, calls } = existing(metadata);
       await assert.rejects(applier(client).apply(MISSING, subject(), SIGNAL), { code: 'SecretNameTaken' });
       assert.deepEqual(
@@ -146,7 +148,7 @@ describe('a name that is taken', () => {
     });
   }
 
-  test('and free again a moment later', async () => {
+  test('and was deleted a moment later', async () => {
     const { client } = fakeClient({ create: refusal('AlreadyExists', 409), get: refusal('NotFound', 404) });
     await assert.rejects(applier(client).apply(MISSING, subject(), SIGNAL), StaleCacheError);
   });
@@ -168,7 +170,7 @@ describe('a re-issue that was planned on old knowledge', () => {
     assert.deepEqual(calls[1], { verb: 'delete', name: 'web-web-0', preconditions: { uid, resourceVersion } });
   });
 
-  test('that the API server finds invalid keeps the Secret that is there', async () => {
+  test('that the API server refuses as invalid keeps the Secret that exists', async () => {
     const { client, calls } = fakeClient({ replace: refusal('Invalid', 422, 'metadata.annotations: Too long') });
     await assert.rejects(applier(client).apply(DUE, subject(), SIGNAL), { code: 'SecretRefused' });
     assert.equal(calls.length, 1);
@@ -181,9 +183,9 @@ describe('a gate', () => {
     return { calls, done: applier(client).apply({ kind: 'ungate' }, subject(), SIGNAL) };
   };
 
-  test('goes with the annotation that tells of it, from that very pod', async () => {
+  test('is removed together with its annotation, from exactly that pod', async () => {
     const { calls, done } = lift({});
-    assert.deepEqual(await done, { podResourceVersion: '8' });
+    assert.deepEqual(await done, { kind: 'ungated', podResourceVersion: '8' });
     const preconditions = {
       metadata: { uid: 'uid-of-web-0', annotations: { 'gate.dcred.dev/web': null } },
       spec: { schedulingGates: [{ $patch: 'delete', name: 'gate.dcred.dev/web' }] },
@@ -192,17 +194,17 @@ describe('a gate', () => {
   });
 
   for (const reason of ['NotFound', 'Conflict']) {
-    test(`of a pod that is gone or another one (${reason}): it is looked at again`, async () => {
+    test(`of a pod that is gone or replaced (${reason}): it is reconciled again`, async () => {
       await assert.rejects(lift({ strategicMergePatch: refusal(reason, 409) }).done, StaleCacheError);
     });
   }
 
-  test('that dcred may not lift is for a person to mend', async () => {
+  test('that dcred has no permission to remove is a failure of the pod', async () => {
     const { done } = lift({ strategicMergePatch: refusal('Forbidden', 403, 'pods "web-0" is forbidden') });
-    await assert.rejects(done, { code: 'GateNotLifted', message: /dcred may not patch pods here .*is forbidden/ });
+    await assert.rejects(done, { code: 'GateNotLifted', message: /no permission to patch pods here .*is forbidden/ });
   });
 
-  test('that cannot be lifted now is tried again', async () => {
+  test('that cannot be removed now is retried', async () => {
     await assert.rejects(lift({ strategicMergePatch: refusal('InternalError', 500) }).done, ApiError);
   });
 });
@@ -211,7 +213,7 @@ describe('nothing is deleted because a cache does not show something', () => {
   const gone: Step = { kind: 'delete', reason: 'PodGone', secret: issuedSecret() };
   const pod = (uid: string, phase: string) => () => ({ metadata: { uid }, status: { phase } });
 
-  test('a pod that is there after all keeps its Secret', async () => {
+  test('a pod that still exists keeps its Secret', async () => {
     const { client, calls } = fakeClient({ get: pod('uid-of-web-0', 'Running') });
     await assert.rejects(applier(client).apply(gone, subject(), SIGNAL), StaleCacheError);
     assert.deepEqual(
@@ -220,7 +222,7 @@ describe('nothing is deleted because a cache does not show something', () => {
     );
   });
 
-  test('a resource that is there after all keeps its Secrets', async () => {
+  test('a resource that still exists keeps its Secrets', async () => {
     const { client, calls } = fakeClient({});
     const step: Step = { kind: 'delete', reason: 'ResourceGone', secret: issuedSecret() };
     await assert.rejects(applier(client).apply(step, subject(), SIGNAL), StaleCacheError);
@@ -228,13 +230,13 @@ describe('nothing is deleted because a cache does not show something', () => {
   });
 
   const trulyGone: Readonly<Record<string, () => KubernetesObject | undefined>> = {
-    'is not there': refusal('NotFound', 404),
-    'is another one of that name': pod('another-uid', 'Running'),
+    'does not exist': refusal('NotFound', 404),
+    'was replaced under the same name': pod('another-uid', 'Running'),
     'has succeeded': pod('uid-of-web-0', 'Succeeded'),
     'has failed': pod('uid-of-web-0', 'Failed'),
   };
   for (const [what, get] of Object.entries(trulyGone)) {
-    test(`a pod that ${what} loses it, and exactly that one`, async () => {
+    test(`a pod that ${what} loses its Secret, and only that one`, async () => {
       const { client, calls } = fakeClient({ get });
       await applier(client).apply(gone, subject(), SIGNAL);
       const { uid, resourceVersion } = issuedSecret();
@@ -242,7 +244,7 @@ describe('nothing is deleted because a cache does not show something', () => {
     });
   }
 
-  test('a Secret that is gone already is fine; one that has changed is looked at again', async () => {
+  test('a Secret that is gone already is fine; one that has changed is planned again', async () => {
     const goneAlready = fakeClient({ get: refusal('NotFound', 404), delete: refusal('NotFound', 404) });
     await applier(goneAlready.client).apply(gone, subject(), SIGNAL);
     const changed = fakeClient({ get: refusal('NotFound', 404), delete: refusal('Conflict', 409) });

@@ -3,13 +3,13 @@ import { describe, test } from 'node:test';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { Step } from '../../src/operator/core/plan.ts';
 import { readPod, samePod } from '../../src/operator/core/pod.ts';
-import { KubeletNudge, type NotifierOptions, needsNudge } from '../../src/operator/kubelet-nudge.ts';
+import { KubeletNudge, type KubeletNudgeOptions, needsNudge } from '../../src/operator/kubelet-nudge.ts';
 import { issuedSecret, podOf } from '../../testing/support/builders.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
 
-/** A notifier whose API server is a fake: it takes the patches, or answers with an error. */
-function notifier(answer: () => Promise<unknown> = async () => ({})) {
+/** A nudge whose API server is a fake: it takes the patches, or answers with an error. */
+function nudging(answer: () => Promise<unknown> = async () => ({})) {
   const patches: unknown[] = [];
   const outcomes: string[] = [];
   const log = recordingLogger();
@@ -18,21 +18,21 @@ function notifier(answer: () => Promise<unknown> = async () => ({})) {
       patches.push([reference, patch]);
       return await answer();
     },
-  } as unknown as NotifierOptions['client'];
+  } as unknown as KubeletNudgeOptions['client'];
   const metrics = { kubeletNudged: (outcome: 'ok' | 'failed') => void outcomes.push(outcome) };
   const made = new KubeletNudge({ client, clock: new FakeClock(Date.UTC(2027, 0, 15, 8, 0, 0, 7)), log, metrics });
-  const notify = () => made.notify(podOf(), new AbortController().signal);
-  return { log, notify, outcomes, patches };
+  const send = () => made.send(podOf(), new AbortController().signal);
+  return { log, send, outcomes, patches };
 }
 
 const refusal = (reason: string, status: number) => async () => {
   throw new ApiError(`refused: ${reason}`, { reason, status });
 };
 
-describe('a notice', () => {
-  test('changes one annotation of that very pod', async () => {
-    const { notify, outcomes, patches } = notifier();
-    await notify();
+describe('a nudge', () => {
+  test('changes one annotation of exactly that pod', async () => {
+    const { send, outcomes, patches } = nudging();
+    await send();
     assert.deepEqual(patches, [
       [
         { namespace: 'edge', name: 'web-0' },
@@ -43,23 +43,23 @@ describe('a notice', () => {
   });
 
   test('that fails is counted and never thrown', async () => {
-    const { notify, outcomes, patches } = notifier(refusal('InternalError', 500));
-    await notify();
+    const { send, outcomes, patches } = nudging(refusal('InternalError', 500));
+    await send();
     assert.deepEqual(outcomes, ['failed']);
     assert.equal(patches.length, 1);
   });
 
-  test('that fails again and again is warned of once, until one succeeds', async () => {
+  test('that keeps failing is one warning, until one succeeds', async () => {
     let failing = true;
-    const { log, notify } = notifier(() => (failing ? refusal('Forbidden', 403)() : Promise.resolve({})));
+    const { log, send } = nudging(() => (failing ? refusal('Forbidden', 403)() : Promise.resolve({})));
     const levels = () => log.lines.map(({ level }) => level);
-    await notify();
-    await notify();
+    await send();
+    await send();
     assert.deepEqual(levels(), ['warn', 'debug']);
     failing = false;
-    await notify();
+    await send();
     failing = true;
-    await notify();
+    await send();
     assert.deepEqual(levels(), ['warn', 'debug', 'warn']);
   });
 
@@ -67,9 +67,9 @@ describe('a notice', () => {
     ['NotFound', 404],
     ['Conflict', 409],
   ] as const) {
-    test(`to a pod that has gone or been replaced (${reason}) is nothing to warn of`, async () => {
-      const { log, notify } = notifier(refusal(reason, status));
-      await notify();
+    test(`to a pod that has gone or been replaced (${reason}) is no warning`, async () => {
+      const { log, send } = nudging(refusal(reason, status));
+      await send();
       assert.deepEqual(
         log.lines.map(({ level }) => level),
         ['debug'],
@@ -77,19 +77,19 @@ describe('a notice', () => {
     });
   }
 
-  test('is nothing that the operator sees in the pod', () => {
+  test('changes nothing that the operator reads of the pod', () => {
     const pod = (annotations: Readonly<Record<string, string>>) =>
       readPod({ metadata: { namespace: 'edge', name: 'web-0', uid: '1', annotations } });
     assert.ok(samePod(pod({}), pod({ 'dcred.dev/renewed-at': '2027-01-15T08:00:00.007Z' })));
   });
 });
 
-describe('what calls for a notice', () => {
+describe('what needs a nudge', () => {
   const renewed: Step = { kind: 'issue', reason: 'RenewalDue', name: 'web-web-0', replaces: issuedSecret() };
   for (const [what, step, pod, expected] of [
     ['a re-issue to a running pod', renewed, podOf(), true],
     ['a first issue: the pod mounts it when it starts', { ...renewed, replaces: undefined }, podOf(), false],
-    ['a re-issue to a pod on its way out', renewed, podOf({ terminating: true }), false],
+    ['a re-issue to a terminating pod', renewed, podOf({ terminating: true }), false],
     ['a re-issue to a pod that is gone', renewed, undefined, false],
     ['new labels', { kind: 'annotate', secret: issuedSecret(), renewAt: 1 }, podOf(), false],
     ['a deletion', { kind: 'delete', reason: 'NotSelected', secret: issuedSecret() }, podOf(), false],

@@ -40,10 +40,10 @@ class Election {
   } as unknown as LeaderElector;
 }
 
-/** The same client, and a promise of the moment at which whoever watches has dealt with the object of that name. */
+/** The same client, and a promise that resolves once a watcher has handled the object of that name. */
 function witnessing(client: ApiClient, name: string): { readonly client: ApiClient; readonly seen: Promise<void> } {
   const { promise, resolve } = Promise.withResolvers<void>();
-  async function* told(events: AsyncIterable<WatchEvent<KubernetesObject>>) {
+  async function* observed(events: AsyncIterable<WatchEvent<KubernetesObject>>) {
     for await (const event of events) {
       yield event;
       if (event.object.metadata.name === name) resolve();
@@ -54,13 +54,13 @@ function witnessing(client: ApiClient, name: string): { readonly client: ApiClie
       const value: unknown = Reflect.get(target, property, target);
       if (typeof value !== 'function') return value;
       if (property !== 'watch') return value.bind(target);
-      return (...args: Parameters<ApiClient['watch']>) => told(target.watch(...args));
+      return (...args: Parameters<ApiClient['watch']>) => observed(target.watch(...args));
     },
   });
   return { client: witness, seen: promise };
 }
 
-describe('an operator that waits for its turn', () => {
+describe('an operator that does not lead', () => {
   let plane: ControlPlane;
   let client: ApiClient;
   let authority: Delegation;
@@ -106,7 +106,7 @@ describe('an operator that waits for its turn', () => {
     return items.map(({ metadata }) => metadata.name ?? '').sort();
   };
 
-  test('keeps its caches and no queues, and has everything done once it leads', async () => {
+  test('keeps its caches warm and its queues empty, and catches up once it leads', async () => {
     const metrics = new OperatorMetrics('test');
     const election = new Election();
     const witness = witnessing(client, 'gone-seen');
@@ -137,7 +137,7 @@ describe('an operator that waits for its turn', () => {
     try {
       await operator.synced();
 
-      // The life of a cluster, none of which is this operator's to act on: pods come, are served by the leader, and go.
+      // What the leader does meanwhile: pods come, are served, and go.
       const orphaned = await createPod(client, 'orphaned');
       await issueFor('gone', orphaned);
       await createPod(client, 'waiting', { labels: { app: 'web' } });

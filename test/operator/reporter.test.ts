@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { EventInput } from '../../src/kubernetes/events/event-recorder.ts';
-import { PodFailure, type PodFailureReason } from '../../src/operator/apply.ts';
 import { DELETE_REASONS, ISSUE_REASONS } from '../../src/operator/core/plan.ts';
 import type { ReadyReason } from '../../src/operator/core/status.ts';
 import { OperatorMetrics } from '../../src/operator/metrics.ts';
+import { PodFailure, type PodFailureReason } from '../../src/operator/pod-failure.ts';
 import { Reporter } from '../../src/operator/reporter.ts';
 import { issuedSecret, podOf, resource } from '../../testing/support/builders.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';

@@ -12,6 +12,7 @@ import { type CertificateState, PENDING, refused } from '../../src/operator/core
 import { Membership } from '../../src/operator/core/membership.ts';
 import type { Pod } from '../../src/operator/core/pod.ts';
 import { OperatorMetrics } from '../../src/operator/metrics.ts';
+import { PodFailures } from '../../src/operator/pod-failure.ts';
 import { Reporter } from '../../src/operator/reporter.ts';
 import { ResourceController } from '../../src/operator/resource-controller.ts';
 import { type Delegation, delegation, issuedSecret, podOf, resource, specOf } from '../../testing/support/builders.ts';
@@ -32,7 +33,7 @@ const usable = (): CertificateState => ({
   signer: authority.signer,
 });
 
-/** A cluster as the controller sees it: the caches, the API server and the certificates are fakes, the queues are not. */
+/** A cluster as the controller sees it: caches, API server and certificates are fakes, the queues are real. */
 class World {
   readonly clock = new FakeClock((authority.certificate.notBefore + 1_000) * 1000);
   readonly podQueue = new WorkQueue({ clock: this.clock, random: () => 0 });
@@ -61,7 +62,7 @@ class World {
     } as unknown as Caches;
     const certificates = {
       refer: (_: string, secret: { name: string } | undefined) => this.referred.push(secret?.name),
-      state: () => this.certificate,
+      resolve: () => this.certificate,
     } as unknown as CertificateWatcher;
     const client = {
       apply: async (_type: unknown, applied: { status: DelegatedCredentialStatus }) => {
@@ -75,7 +76,7 @@ class World {
       caches,
       membership: this.membership,
       certificates,
-      pods: { failureOf: () => undefined },
+      failures: new PodFailures(),
       podQueue: this.podQueue,
       resourceQueue: this.resourceQueue,
       reporter: new Reporter({ events: { record: () => {} }, metrics: this.metrics, log }),
@@ -88,8 +89,8 @@ class World {
     return this.controller.reconcile(KEY, signal);
   }
 
-  /** The pod keys that wait, which are then done with. */
-  async asked(): Promise<readonly string[]> {
+  /** Takes and returns the pod keys that are queued. */
+  async enqueued(): Promise<readonly string[]> {
     const keys: string[] = [];
     while (this.podQueue.length > 0) {
       const key = (await this.podQueue.take(signal)) ?? '';
@@ -113,35 +114,36 @@ class World {
 }
 
 describe('a resource that is new', () => {
-  test('has its certificate watched, its pods asked and its status written', async () => {
+  test('has its certificate watched, its pods enqueued and its status written', async () => {
     const world = new World();
     await world.reconcile();
     assert.deepEqual(world.referred, ['web-tls']);
-    assert.deepEqual(await world.asked(), ['edge/web/web-0']);
+    assert.deepEqual(await world.enqueued(), ['edge/web/web-0']);
     assert.equal(world.reason(), 'Issuing');
   });
 
-  test('has no status before its certificate was read, for five seconds', async () => {
+  test('has no status before its certificate is read, for up to five seconds', async () => {
     const world = new World();
     world.certificate = PENDING;
     const until = world.clock.now() + 5_000;
     assert.deepEqual(await world.reconcile(), { kind: 'at', timeMs: until });
     assert.deepEqual(world.written, []);
-    assert.deepEqual(await world.asked(), [], 'and the pods are asked once');
+    assert.deepEqual(await world.enqueued(), [], 'and the pods are enqueued once');
     world.clock.advance(5_000);
     await world.reconcile();
     assert.equal(world.reason(), 'Issuing');
   });
 
-  test('that names a Secret of another namespace is told so, and that Secret is not read', async () => {
+  test('that refers to a Secret of another namespace is not ready, and that Secret is not read', async () => {
     const world = new World();
     world.found = resource({ spec: specOf({ certificateRef: { name: 'web-tls', namespace: 'vault' } }) });
+    world.certificate = refused('CertificateNotPermitted', 'grant it');
     await world.reconcile();
     assert.deepEqual(world.referred, [undefined]);
     assert.equal(world.reason(), 'CertificateNotPermitted');
   });
 
-  test('that names its own namespace is served', async () => {
+  test('that refers to its own namespace is served', async () => {
     const world = new World();
     world.found = resource({ spec: specOf({ certificateRef: { name: 'web-tls', namespace: 'edge' } }) });
     await world.reconcile();
@@ -150,94 +152,94 @@ describe('a resource that is new', () => {
   });
 });
 
-describe('the pods of a resource are asked again', () => {
+describe('the pods of a resource are enqueued again', () => {
   async function settled(): Promise<World> {
     const world = new World();
     await world.reconcile();
-    await world.asked();
+    await world.enqueued();
     return world;
   }
 
-  test('not because it is looked at', async () => {
+  test('not because it is reconciled', async () => {
     const world = await settled();
     await world.reconcile();
-    assert.deepEqual(await world.asked(), []);
+    assert.deepEqual(await world.enqueued(), []);
   });
 
   test('when its spec changes', async () => {
     const world = await settled();
     world.found = resource({ generation: 2 });
     await world.reconcile();
-    assert.deepEqual(await world.asked(), ['edge/web/web-0']);
+    assert.deepEqual(await world.enqueued(), ['edge/web/web-0']);
   });
 
-  test('when it was made anew under the same name', async () => {
+  test('when it was re-created under the same name', async () => {
     const world = await settled();
     world.found = resource({ uid: 'another' });
     await world.reconcile();
-    assert.deepEqual(await world.asked(), ['edge/web/web-0']);
+    assert.deepEqual(await world.enqueued(), ['edge/web/web-0']);
   });
 
   test('when its certificate goes, and when it comes back', async () => {
     const world = await settled();
     world.certificate = refused('CertificateNotFound', 'create it');
     await world.reconcile();
-    assert.deepEqual(await world.asked(), ['edge/web/web-0']);
+    assert.deepEqual(await world.enqueued(), ['edge/web/web-0']);
     world.certificate = usable();
     await world.reconcile();
-    assert.deepEqual(await world.asked(), ['edge/web/web-0']);
+    assert.deepEqual(await world.enqueued(), ['edge/web/web-0']);
   });
 
-  test('when its certificate went and came back before anyone looked: a pod may have looked, and given up', async () => {
+  test('when its certificate went and came back between two reconciles: a pod reconciled in between gave up', async () => {
     const world = await settled();
     world.certificate = usable();
     await world.reconcile();
-    assert.deepEqual(await world.asked(), ['edge/web/web-0']);
+    assert.deepEqual(await world.enqueued(), ['edge/web/web-0']);
   });
 
-  test('when its certificate begins to be valid', async () => {
+  test('when its certificate becomes valid', async () => {
     const world = new World();
     const { notBefore } = authority.certificate;
     world.clock.jump((notBefore - 10) * 1000 - world.clock.now());
     assert.deepEqual(await world.reconcile(), { kind: 'at', timeMs: notBefore * 1000 });
     assert.equal(world.reason(), 'CertificateInvalid');
-    await world.asked();
+    await world.enqueued();
     world.clock.advance(10_000);
     await world.reconcile();
-    assert.deepEqual(await world.asked(), ['edge/web/web-0']);
+    assert.deepEqual(await world.enqueued(), ['edge/web/web-0']);
   });
 
-  test('by another selector, also those that it left', async () => {
+  test('when its selector changes, those that it no longer selects too', async () => {
     const world = await settled();
     world.pods = [podOf(), podOf({ name: 'api-0', labels: { app: 'api' } })];
     world.secrets = [issuedSecret()];
     world.found = resource({ generation: 2, spec: specOf({ podSelector: { matchLabels: { app: 'api' } } }) });
     await world.reconcile();
-    assert.deepEqual(await world.asked(), ['edge/web/api-0', 'edge/web/web-0']);
+    assert.deepEqual(await world.enqueued(), ['edge/web/api-0', 'edge/web/web-0']);
     assert.deepEqual([...world.membership.podsOf('edge', 'web')], ['api-0']);
   });
 });
 
 describe('a resource that is gone', () => {
-  test('leaves nothing behind: its Secrets are looked at, its certificate is let go', async () => {
+  test('leaves nothing behind: its Secrets are enqueued, its certificate is released', async () => {
     const world = new World();
     await world.reconcile();
-    await world.asked();
+    await world.enqueued();
     world.found = undefined;
     world.secrets = [issuedSecret(), issuedSecret({ name: 'web-old', podName: 'old' })];
     assert.deepEqual(await world.reconcile(), { kind: 'done' });
-    assert.deepEqual(await world.asked(), ['edge/web/web-0', 'edge/web/old']);
+    assert.deepEqual(await world.enqueued(), ['edge/web/web-0', 'edge/web/old']);
     assert.equal(world.referred.at(-1), undefined);
     assert.equal(world.membership.podsOf('edge', 'web').size, 0);
     assert.equal(await world.metric('dcred_ready{'), undefined);
   });
 
-  test('is not looked at again for each of its Secrets that goes', async () => {
+  test('is not reconciled again for each of its Secrets that is deleted', async () => {
     const world = new World();
     await world.reconcile();
     world.found = undefined;
     await world.reconcile();
-    world.controller.touch(KEY);
+    world.controller.requestStatusUpdate(KEY);
     assert.deepEqual([world.resourceQueue.length, world.resourceQueue.delayed], [0, 0]);
   });
 });
@@ -248,15 +250,15 @@ describe('a resource that cannot be read', () => {
     return { metadata, status, problem: 'spec.usage: wrong' };
   };
 
-  test('is told so, and nothing is done or undone for it', async () => {
+  test('is reported, and nothing is done or undone for it', async () => {
     const world = new World();
     world.found = unreadable();
     await world.reconcile();
     assert.equal(world.reason(), 'SpecInvalid');
-    assert.deepEqual(await world.asked(), []);
+    assert.deepEqual(await world.enqueued(), []);
   });
 
-  test('is not ready, also to those who read metrics', async () => {
+  test('is not ready in the metrics either', async () => {
     const world = new World();
     world.pods = [];
     await world.reconcile();
@@ -268,18 +270,18 @@ describe('a resource that cannot be read', () => {
     assert.equal(await world.metric('dcred_ready{'), '0');
   });
 
-  test('is served once it can be', async () => {
+  test('is served once it can be read', async () => {
     const world = new World();
     world.found = unreadable();
     await world.reconcile();
     world.found = resource({ generation: 3 });
     await world.reconcile();
-    assert.deepEqual(await world.asked(), ['edge/web/web-0']);
+    assert.deepEqual(await world.enqueued(), ['edge/web/web-0']);
   });
 });
 
 describe('the status of a resource', () => {
-  test('is written when it says something new, and not before a second has passed', async () => {
+  test('is written when it changes, at most once a second', async () => {
     const world = new World();
     await world.reconcile();
     await world.reconcile();
@@ -304,7 +306,7 @@ describe('the status of a resource', () => {
     assert.equal(world.written.length, 2);
   });
 
-  test('does not say what is not so, and nothing in the name of others', async () => {
+  test('leaves out what is unknown, and conditions of others', async () => {
     const foreign = {
       type: 'Audited',
       status: 'True',
@@ -325,14 +327,14 @@ describe('the status of a resource', () => {
     );
   });
 
-  test('of one that is gone meanwhile is nothing to insist on', async () => {
+  test('of a resource that is gone meanwhile is dropped', async () => {
     const world = new World();
     world.refusal = 'NotFound';
     assert.deepEqual(await world.reconcile(), { kind: 'done' });
   });
 
   for (const reason of ['Conflict', 'Forbidden', 'ServiceUnavailable', 'Network'] as const) {
-    test(`that met ${reason} is written later`, async () => {
+    test(`that failed with ${reason} is retried`, async () => {
       const world = new World();
       world.refusal = reason;
       const outcome = await world.reconcile();
@@ -344,22 +346,22 @@ describe('the status of a resource', () => {
   }
 });
 
-describe('a resource that is touched', () => {
-  test('is looked at, at most once a second', async () => {
+describe('a status update that is requested', () => {
+  test('reconciles the resource at most once a second', async () => {
     const world = new World();
     await world.reconcile();
-    world.controller.touch(KEY);
-    world.controller.touch(KEY);
+    world.controller.requestStatusUpdate(KEY);
+    world.controller.requestStatusUpdate(KEY);
     assert.deepEqual([world.resourceQueue.length, world.resourceQueue.delayed], [0, 1]);
     world.clock.advance(1_000);
     assert.deepEqual([world.resourceQueue.length, world.resourceQueue.delayed], [1, 0]);
   });
 
-  test('is looked at within a second after a clock was set back', async () => {
+  test('reconciles the resource within a second after a clock was set back', async () => {
     const world = new World();
     await world.reconcile();
     world.clock.jump(-3_600_000);
-    world.controller.touch(KEY);
+    world.controller.requestStatusUpdate(KEY);
     world.clock.advance(1_000);
     assert.equal(world.resourceQueue.length, 1);
   });

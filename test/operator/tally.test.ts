@@ -6,7 +6,7 @@ import type { Caches } from '../../src/operator/caches.ts';
 import { type CertificateState, latestExpiry, PENDING, refused } from '../../src/operator/core/certificate-state.ts';
 import { Membership } from '../../src/operator/core/membership.ts';
 import type { Pod } from '../../src/operator/core/pod.ts';
-import type { PodController } from '../../src/operator/pod-controller.ts';
+import type { PodFailures } from '../../src/operator/pod-failure.ts';
 import { type TallyInput, tallyPods } from '../../src/operator/tally.ts';
 import { delegation, facts, issuedSecret, podOf, resource } from '../../testing/support/builders.ts';
 
@@ -26,7 +26,7 @@ interface World {
   readonly certificate?: CertificateState;
 }
 
-/** The caches and the pod controller are fakes: tables of what is given. */
+/** The caches and the failures are fakes: tables of what is given. */
 function count({ certificate = usable, failed = {}, pods, secrets = [] }: World) {
   const membership = new Membership();
   membership.setResource('edge', 'web', {}, pods);
@@ -39,9 +39,16 @@ function count({ certificate = usable, failed = {}, pods, secrets = [] }: World)
   } as unknown as Caches;
   const failureOf = (key: string) => {
     const message = failed[key.replace('edge/web/', '')];
-    return message === undefined ? undefined : ({ message } as ReturnType<PodController['failureOf']>);
+    return message === undefined ? undefined : ({ message } as ReturnType<PodFailures['failureOf']>);
   };
-  const input: TallyInput = { caches, membership, pods: { failureOf }, resource: resource(), certificate, now };
+  const input: TallyInput = {
+    caches,
+    membership,
+    failures: { failureOf } as PodFailures,
+    resource: resource(),
+    certificate,
+    now,
+  };
   return tallyPods(input);
 }
 

@@ -1,4 +1,4 @@
-/** A real control plane with dcred's chart, and the operator as a process of its own: what every test in this folder stands on. */
+/** A real control plane with dcred's chart: the base of every test in this folder. */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { ApiClient } from '../../src/kubernetes/client/api-client.ts';
@@ -44,7 +44,7 @@ export class Cluster {
     this.client = client;
   }
 
-  /** A namespace of its own for every test, so that tests of one file never meet. */
+  /** Every test gets its own namespace, so that tests of one file never meet. */
   async namespace(name = `test-${randomUUID().slice(0, 8)}`): Promise<string> {
     await this.plane.kubectl(['create', 'namespace', name]);
     return name;

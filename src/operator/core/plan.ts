@@ -1,7 +1,7 @@
 /**
- * What is to be done for one (resource, pod). A pure function of what was observed and the time: no I/O, no clock.
+ * The steps that one (resource, pod) needs: a pure function of what was observed and the time. No I/O, no clock.
  *
- * The reason of a step is the word that the Event, the metric and the log carry.
+ * The reason of a step is the same word in the Event, the metric and the log.
  */
 import type { DelegatedCredentialSpec } from '../../api/delegated-credential.ts';
 import { CLOCK_SKEW_SECONDS } from '../../credential/lifetime.ts';
@@ -9,7 +9,7 @@ import type { CredentialFacts, ExtraMetadata, IssuedSecret } from '../../issued-
 import { sameEntries } from './pod.ts';
 import { renewalTime } from './schedule.ts';
 
-/** Why a credential is issued, in the order in which the policies are asked. */
+/** Why a credential is issued, in the order of the policies. */
 export const ISSUE_REASONS = [
   'Missing',
   'Modified',
@@ -32,9 +32,9 @@ export type FailureReason = (typeof FAILURE_REASONS)[number];
 interface ObservedPod {
   readonly uid: string;
   readonly terminating: boolean;
-  /** By the resource. */
+  /** Selected by the resource. */
   readonly selected: boolean;
-  /** No node takes it until this resource's gate is lifted. */
+  /** Not scheduled until this resource's gate is removed. */
   readonly gated: boolean;
 }
 
@@ -43,17 +43,17 @@ export interface Observed {
   readonly now: number;
   /** Undefined: the resource is gone. */
   readonly spec: DelegatedCredentialSpec | undefined;
-  /** Somebody wants every credential that is older than this re-issued: see `requestedRenewal`. */
+  /** Credentials older than this are to be re-issued: see `requestedRenewal`. */
   readonly renewRequestedAt?: number | undefined;
   /** Undefined: the pod is gone, or has ended. */
   readonly pod: ObservedPod | undefined;
-  /** What the pod's Secret is to be called; undefined where its annotation holds no valid name. */
+  /** The name of the pod's Secret; undefined where its annotation is no valid name. */
   readonly secretName: string | undefined;
-  /** Every Secret issued for this (resource, pod), whatever its name. */
+  /** Every Secret issued for this (resource, pod), by any name. */
   readonly secrets: readonly IssuedSecret[];
   /** A Secret of that name which was issued for another (resource, pod). */
   readonly nameHolder: IssuedSecret | undefined;
-  /** The certificate, where it can be used now. No credential of it ends after `latestExpiry`. */
+  /** The certificate, where it can be used now. No credential of it expires after `latestExpiry`. */
   readonly certificate: { readonly sha256: string; readonly latestExpiry: number } | undefined;
 }
 
@@ -62,19 +62,19 @@ export type Step =
   | { readonly kind: 'delete'; readonly reason: DeleteReason; readonly secret: IssuedSecret }
   /** Labels and annotations only: the credential stays. */
   | { readonly kind: 'annotate'; readonly secret: IssuedSecret; readonly renewAt: number }
-  /** The Secret is there: let the pod have a node. */
+  /** The Secret exists: let the pod be scheduled. */
   | { readonly kind: 'ungate' };
 
 export interface Plan {
   /** To be carried out in this order. */
   readonly steps: readonly Step[];
-  /** Look again then, in seconds since the epoch. */
+  /** Reconcile again then, in seconds since the epoch. */
   readonly wakeAt?: number;
   /** The pod cannot be served, for this reason. */
   readonly failure?: FailureReason;
 }
 
-/** What a gated pod waits for is there. */
+/** A gated pod waits for nothing else. */
 function lift({ gated, terminating }: ObservedPod): readonly Step[] {
   return gated && !terminating ? [{ kind: 'ungate' }] : [];
 }
@@ -86,7 +86,7 @@ export function plan(observed: Observed): Plan {
   if (pod === undefined) return { steps: deletions(secrets, 'PodGone') };
   if (!pod.selected) return { steps: deletions(secrets, 'NotSelected') };
 
-  // A pod of the same name, as a StatefulSet makes it: what its predecessor had is void, and in the way.
+  // A StatefulSet re-creates a pod under its name: what the predecessor had is void, and occupies the name.
   const replaced = secrets.filter((secret) => secret.podUid !== pod.uid);
   const own = secrets.filter((secret) => secret.podUid === pod.uid);
   const cleared = deletions(replaced, 'PodReplaced');
@@ -96,16 +96,16 @@ export function plan(observed: Observed): Plan {
 
   const current = own.find((secret) => secret.name === secretName);
   const renamed = own.filter((secret) => secret.name !== secretName);
-  // Without a certificate nothing can be issued, and what is there is better than nothing.
+  // Without a certificate nothing can be issued, and what exists is better than nothing.
   if (certificate === undefined) return { steps: current === undefined ? cleared : [...cleared, ...lift(pod)] };
   if (current === undefined) {
-    // A pod on its way out keeps what it has and gets nothing new.
+    // A terminating pod keeps what it has and gets nothing new.
     if (pod.terminating) return { steps: cleared };
     const issue: Step = { kind: 'issue', reason: 'Missing', name: secretName };
     return { steps: [...cleared, issue, ...lift(pod), ...deletions(renamed, 'Renamed')] };
   }
 
-  const verdict = judge(current, spec, certificate, observed);
+  const verdict = check(current, spec, certificate, observed);
   const leftovers = [...cleared, ...deletions(renamed, 'Renamed')];
   if (verdict.reason !== undefined) {
     const issue: Step = { kind: 'issue', reason: verdict.reason, name: secretName, replaces: current };
@@ -119,7 +119,7 @@ export function plan(observed: Observed): Plan {
   return { steps: [...leftovers, annotate, ...lift(pod)], ...wake };
 }
 
-/** Nothing is issued and nothing deleted; but a pod whose Secret is there need not wait for a person. */
+/** Nothing is issued or deleted; but a pod whose Secret exists need not wait for a person. */
 function suspended({ pod, secretName, secrets }: Observed): readonly Step[] {
   if (pod === undefined || !secrets.some(({ name, podUid }) => name === secretName && podUid === pod.uid)) return [];
   return lift(pod);
@@ -132,14 +132,14 @@ function deletions(secrets: readonly IssuedSecret[], reason: DeleteReason): read
 interface Verdict {
   /** Undefined: the credential is good. */
   readonly reason?: IssueReason;
-  /** When a good one is to be re-issued; undefined where that would gain nothing. */
+  /** When a good credential is re-issued; undefined where that would gain nothing. */
   readonly renewAt?: number;
-  /** When a request to re-issue it is to be obeyed, where that is still to come. */
+  /** When a requested re-issue takes place, where that is still to come. */
   readonly requestedAt?: number;
 }
 
 /** The ladder of policies; the first that holds gives the reason. */
-function judge(
+function check(
   { facts, intact, podUid }: IssuedSecret,
   spec: DelegatedCredentialSpec,
   certificate: NonNullable<Observed['certificate']>,
@@ -162,8 +162,8 @@ function judge(
 /**
  * When a credential is re-issued on request (seconds since the epoch); undefined where it is newer than the request. Times are
  * whole seconds, so the request counts from the next whole one: what is issued from then on is never older than it, and one
- * request re-issues a credential once, however often it is looked at and whatever the clocks of those who ask. A request from a
- * clock that is ahead waits until this one gets there.
+ * request re-issues a credential once, however often it is reconciled and whatever the requester's clock says. A request from a
+ * clock that is ahead waits until this clock reaches it.
  */
 export function requestedRenewal(
   { issuedAt }: Pick<CredentialFacts, 'issuedAt'>,
@@ -179,8 +179,8 @@ function earlier(a: number | undefined, b: number | undefined): number | undefin
 }
 
 /**
- * When a good credential is re-issued (seconds since the epoch). Undefined where its certificate ends it: a new one would end
- * at the same moment.
+ * When a good credential is re-issued (seconds since the epoch). Undefined where the certificate limits its life: a new one
+ * would expire at the same moment.
  */
 export function nextRenewal(
   facts: CredentialFacts,
@@ -193,8 +193,8 @@ export function nextRenewal(
 }
 
 /**
- * More life than was configured means that the lifetime was shortened, or that the clock went back. Two operators' clocks may
- * differ a little, which is neither. With the longest lifetime this still stays within seven days (RFC 9345 section 4.1.3).
+ * A longer life than configured means that the lifetime was shortened, or that the clock was set back. Two operators' clocks may
+ * differ a little, which is neither. With the longest lifetime this stays within seven days (RFC 9345 section 4.1.3).
  */
 function clockSlack(lifetimeSeconds: number): number {
   return Math.min(CLOCK_SKEW_SECONDS, Math.max(30, lifetimeSeconds * 0.05));
@@ -215,7 +215,7 @@ function metadataDiffers(
 
 type Entries = Readonly<Record<string, string>>;
 
-/** What another hand has put there with the very value that is wanted stays that hand's: writing it again changes nothing. */
+/** An entry that another client put there with the wanted value stays theirs: writing it again changes nothing. */
 function entriesDiffer(ours: Entries, theirs: Entries, wanted: Entries): boolean {
   return !sameEntries({ ...ours, ...pick(theirs, wanted) }, wanted);
 }

@@ -1,16 +1,16 @@
 /** When a credential is re-issued. Pure; all times in seconds since the epoch. */
 import { createHash } from 'node:crypto';
 
-/** Half the width of the window that renewals of a fleet are spread over, as a share of the credential's own life. */
+/** Half the width of the window over which a fleet's renewals are spread, as a share of the credential's own life. */
 const SPREAD = 0.1;
-/** No renewal in the first or last twentieth of a life, whatever is configured: room to retry, and no endless renewing. */
+/** No renewal in the first or last twentieth of a life, whatever is configured: room to retry, and no renewal loop. */
 const MARGIN = 0.05;
 
 export interface Renewal {
   readonly issuedAt: number;
   readonly expiresAt: number;
   readonly podUid: string;
-  /** The configured life; the credential's own is shorter where the certificate ends first. */
+  /** The configured life; the credential's own is shorter where the certificate expires first. */
   readonly lifetimeSeconds: number;
   /** Omitted: half of the life. */
   readonly renewBeforeSeconds?: number | undefined;
@@ -18,8 +18,8 @@ export interface Renewal {
 
 /**
  * The configured point, moved by up to a tenth of the credential's own life in either direction by a hash of the pod's UID:
- * the same after every restart, different for every pod. Where the margins cut the window, pods are spread over what is left
- * of it, so that they never pile up at its edge.
+ * the same after every restart, different for every pod. Where the margins cut the window, pods are spread over the rest of
+ * it, so that they never pile up at its edge.
  */
 export function renewalTime(renewal: Renewal): number {
   const { issuedAt, expiresAt, lifetimeSeconds } = renewal;
@@ -37,7 +37,7 @@ function fraction(uid: string): number {
   return createHash('sha256').update(uid).digest().readUInt32BE(0) / 2 ** 32;
 }
 
-/** Failures retry up to this often: a twentieth of the life, so that some twenty attempts fit, and five minutes at most. */
+/** The longest delay between retries: a twentieth of the life, so that some twenty attempts fit, and five minutes at most. */
 export function maxRetryDelayMs(lifetimeSeconds: number): number {
   return Math.min(300_000, (lifetimeSeconds * 1000) / 20);
 }

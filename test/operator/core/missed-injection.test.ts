@@ -14,6 +14,7 @@ import {
 } from '../../../src/operator/core/missed-injection.ts';
 import { resourceStatus } from '../../../src/operator/core/status.ts';
 import { OperatorMetrics } from '../../../src/operator/metrics.ts';
+import { PodFailures } from '../../../src/operator/pod-failure.ts';
 import { Reporter } from '../../../src/operator/reporter.ts';
 import { tallyPods } from '../../../src/operator/tally.ts';
 import { issuedSecret, NOW, podOf, resource, specOf } from '../../../testing/support/builders.ts';
@@ -141,11 +142,10 @@ test('the tally counts pods that were not injected, except terminating ones', ()
     pods: { get: (_namespace: string, name: string) => pods.find((pod) => pod.name === name) },
     secrets: { byIndex: () => [] },
   } as unknown as Caches;
-  const failureOf = () => undefined;
   const tally = tallyPods({
     caches,
     membership,
-    pods: { failureOf },
+    failures: new PodFailures(),
     resource: resource(),
     certificate: PENDING,
     now: NOW,

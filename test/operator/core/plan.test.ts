@@ -22,7 +22,7 @@ const POD = { uid: 'uid-of-web-0', terminating: false, selected: true, gated: fa
 const GATED = { ...POD, gated: true };
 const CERTIFICATE = { sha256: SHA256, latestExpiry: NOW + 60 * DAY };
 
-/** One pod with a good Secret, unless told otherwise. */
+/** One pod with a good Secret, unless overridden. */
 function observed(overrides: Partial<Observed> = {}): Observed {
   return {
     now: NOW,
@@ -38,8 +38,8 @@ function observed(overrides: Partial<Observed> = {}): Observed {
 
 /** A plan in words: `issue Missing web-web-0`. */
 function words({ failure, steps }: Plan): readonly string[] {
-  const told = steps.map(word);
-  return failure === undefined ? told : [...told, `fail ${failure}`];
+  const all = steps.map(word);
+  return failure === undefined ? all : [...all, `fail ${failure}`];
 }
 
 function word(step: Step): string {
@@ -65,12 +65,12 @@ const TABLE: readonly Row[] = [
   ['a good Secret needs nothing', {}, []],
   ['a pod without a Secret gets one', { secrets: [] }, ['issue Missing web-web-0']],
   [
-    'a Secret changed by another hand is issued anew',
+    'a Secret that another client changed is re-issued',
     { secrets: [issuedSecret({ intact: false })] },
     ['issue Modified web-web-0 again'],
   ],
   [
-    'a Secret whose annotations do not say it all was changed by another hand',
+    'a Secret without all of its annotations was changed by another client',
     { secrets: [issuedSecret({ facts: undefined })] },
     ['issue Modified web-web-0 again'],
   ],
@@ -83,19 +83,19 @@ const TABLE: readonly Row[] = [
   ['another key algorithm', { spec: specOf({ keyAlgorithm: 'Ed25519' }) }, ['issue SpecChanged web-web-0 again']],
   ['a shortened lifetime', { spec: specOf({ lifetimeSeconds: 3600 }) }, ['issue LifetimeExceeded web-web-0 again']],
   [
-    'a lifetime shortened to more than is left changes the moment of renewal alone',
+    'a lifetime shortened to more than is left changes only the time of renewal',
     {
       spec: specOf({ lifetimeSeconds: 90_000 }),
       secrets: [issuedSecret({ facts: facts({ issuedAt: NOW - 86_390, expiresAt: NOW + 86_410 }) })],
     },
     ['annotate web-web-0'],
   ],
+  ['a lengthened lifetime leaves the time of renewal where it is', { spec: specOf({ lifetimeSeconds: 601_200 }) }, []],
   [
-    'a lengthened lifetime changes the moment of renewal in proportion, and so not at all',
-    { spec: specOf({ lifetimeSeconds: 601_200 }) },
-    [],
+    'an earlier renewal is written to the Secret',
+    { spec: specOf({ renewBeforeSeconds: 160_000 }) },
+    ['annotate web-web-0'],
   ],
-  ['an earlier renewal is written down', { spec: specOf({ renewBeforeSeconds: 160_000 }) }, ['annotate web-web-0']],
   ['a clock set back by a day makes lives too long', { now: NOW - DAY }, ['issue LifetimeExceeded web-web-0 again']],
   ['a clock set back by a minute does not', { now: NOW - 60 }, []],
   [
@@ -115,13 +115,13 @@ const TABLE: readonly Row[] = [
     ['issue RenewRequested web-web-0 again'],
   ],
   ['a request from a clock that is ahead waits', { renewRequestedAt: NOW + 7200 }, []],
-  ['a request that is no time asks for nothing', { renewRequestedAt: Number.NaN }, []],
+  ['a request that is not a time requests nothing', { renewRequestedAt: Number.NaN }, []],
   [
-    'a request is obeyed also where the certificate ends the credential: the key is another',
+    'a request is fulfilled also where the certificate limits the credential: the key is new',
     { now: NOW + 10, renewRequestedAt: NOW + 5, certificate: { ...CERTIFICATE, latestExpiry: NOW + LIFETIME } },
     ['issue RenewRequested web-web-0 again'],
   ],
-  ['a request cannot be obeyed without a certificate', { renewRequestedAt: NOW - 1, certificate: undefined }, []],
+  ['a request cannot be fulfilled without a certificate', { renewRequestedAt: NOW - 1, certificate: undefined }, []],
   ['a credential that is due', { now: NOW + 120_000 }, ['issue RenewalDue web-web-0 again']],
   [
     'a credential that has expired',
@@ -129,16 +129,20 @@ const TABLE: readonly Row[] = [
     ['issue RenewalDue web-web-0 again'],
   ],
   [
-    'a credential that its certificate ends is never renewed',
+    'a credential that its certificate limits is never renewed',
     { now: NOW + 150_000, certificate: { ...CERTIFICATE, latestExpiry: NOW + LIFETIME } },
     [],
   ],
-  ['even one that outlives its certificate', { certificate: { ...CERTIFICATE, latestExpiry: NOW + LIFETIME - 1 } }, []],
+  [
+    'nor is one that outlives its certificate',
+    { certificate: { ...CERTIFICATE, latestExpiry: NOW + LIFETIME - 1 } },
+    [],
+  ],
 
   ['without a certificate nothing is issued', { secrets: [], certificate: undefined }, []],
-  ['without a certificate what is there stays', { certificate: undefined, now: NOW + 160_000 }, []],
+  ['without a certificate what exists stays', { certificate: undefined, now: NOW + 160_000 }, []],
   [
-    'without a certificate a Secret changed by another hand stays',
+    'without a certificate a Secret that another client changed stays',
     { certificate: undefined, secrets: [issuedSecret({ intact: false })] },
     [],
   ],
@@ -148,42 +152,42 @@ const TABLE: readonly Row[] = [
     [],
   ],
   [
-    "without a certificate what was a predecessor's still goes",
+    "without a certificate a predecessor's Secret is still deleted",
     { certificate: undefined, secrets: [predecessor] },
     ['delete PodReplaced web-web-0'],
   ],
 
   ['the resource is gone', { spec: undefined }, ['delete ResourceGone web-web-0']],
   [
-    'the resource is gone, and with it all it had',
+    'the resource is gone, and so are all of its Secrets',
     { spec: undefined, pod: undefined, secrets: [issuedSecret(), elsewhere] },
     ['delete ResourceGone web-web-0', 'delete ResourceGone old-name'],
   ],
   ['the pod is gone', { pod: undefined, secretName: undefined }, ['delete PodGone web-web-0']],
-  ['the pod is not selected any more', { pod: { ...POD, selected: false } }, ['delete NotSelected web-web-0']],
+  ['the pod is no longer selected', { pod: { ...POD, selected: false } }, ['delete NotSelected web-web-0']],
   [
-    'a pod that is not selected and whose Secret name is invalid is none of our business',
+    'an invalid Secret name does not matter on a pod that is not selected',
     { pod: { ...POD, selected: false }, secretName: undefined, secrets: [] },
     [],
   ],
   [
-    'a pod replaced under the same name: the old Secret goes before the new one comes',
+    'a pod replaced under the same name: the old Secret is deleted before the new one is created',
     { secrets: [predecessor] },
     ['delete PodReplaced web-web-0', 'issue Missing web-web-0'],
   ],
   [
-    'a pod replaced, that has its own Secret under another name',
+    'a replaced pod that has its own Secret under another name',
     { secretName: 'fresh', secrets: [predecessor, issuedSecret({ name: 'fresh' })] },
     ['delete PodReplaced web-web-0'],
   ],
   [
-    'another Secret name: the new one comes before the old one goes',
+    'another Secret name: the new Secret is created before the old one is deleted',
     { secrets: [elsewhere] },
     ['issue Missing web-web-0', 'delete Renamed old-name'],
   ],
-  ['a leftover under another name goes', { secrets: [issuedSecret(), elsewhere] }, ['delete Renamed old-name']],
+  ['a leftover under another name is deleted', { secrets: [issuedSecret(), elsewhere] }, ['delete Renamed old-name']],
   [
-    'a leftover goes also when the one in its place is due',
+    'a leftover is deleted also when its successor is due',
     { now: NOW + 120_000, secrets: [elsewhere, issuedSecret()] },
     ['delete Renamed old-name', 'issue RenewalDue web-web-0 again'],
   ],
@@ -196,24 +200,24 @@ const TABLE: readonly Row[] = [
     ['issue RenewalDue web-web-0 again'],
   ],
   [
-    'a terminating pod under whose name there was another',
+    'a terminating pod that replaced another under its name',
     { pod: { ...POD, terminating: true }, secrets: [predecessor] },
     ['delete PodReplaced web-web-0'],
   ],
 
   [
-    'a gated pod gets its Secret, and only then a node',
+    'a gated pod gets its Secret, and only then its gate is removed',
     { pod: GATED, secrets: [] },
     ['issue Missing web-web-0', 'ungate'],
   ],
-  ['a gated pod whose Secret is there: whoever wrote it did not come so far', { pod: GATED }, ['ungate']],
+  ['a gated pod whose Secret exists: its writer stopped before the gate', { pod: GATED }, ['ungate']],
   [
     'a gated pod whose Secret is of another certificate',
     { pod: GATED, certificate: { ...CERTIFICATE, sha256: 'b2'.repeat(32) } },
     ['issue CertificateChanged web-web-0 again', 'ungate'],
   ],
   [
-    'a gated pod of the name of an earlier one',
+    'a gated pod that replaced another under its name',
     { pod: GATED, secrets: [predecessor] },
     ['delete PodReplaced web-web-0', 'issue Missing web-web-0', 'ungate'],
   ],
@@ -224,12 +228,12 @@ const TABLE: readonly Row[] = [
   ],
   ['a gated pod waits while nothing can be issued', { pod: GATED, secrets: [], certificate: undefined }, []],
   [
-    'a gated pod does not wait for a certificate when its Secret is there',
+    'a gated pod whose Secret exists does not wait for a certificate',
     { pod: GATED, certificate: undefined },
     ['ungate'],
   ],
   ['a gated pod that is not selected waits', { pod: { ...GATED, selected: false }, secrets: [] }, []],
-  ['a gated pod on its way out gets no node', { pod: { ...GATED, terminating: true } }, []],
+  ['a terminating pod stays gated', { pod: { ...GATED, terminating: true } }, []],
   [
     'a gated pod whose Secret name is taken waits',
     { pod: GATED, secrets: [], nameHolder: issuedSecret({ podName: 'web-1' }) },
@@ -242,7 +246,11 @@ const TABLE: readonly Row[] = [
   ],
 
   ['no valid Secret name', { secretName: undefined, secrets: [] }, ['fail SecretNameInvalid']],
-  ['no valid Secret name any more: what the pod mounts stays', { secretName: undefined }, ['fail SecretNameInvalid']],
+  [
+    'a Secret name that became invalid: what the pod mounts stays',
+    { secretName: undefined },
+    ['fail SecretNameInvalid'],
+  ],
   [
     'no valid Secret name, and a predecessor',
     { secretName: undefined, secrets: [predecessor] },
@@ -254,14 +262,14 @@ const TABLE: readonly Row[] = [
     ['fail SecretNameTaken'],
   ],
   [
-    "another resource's Secret has the new name: the one under the old name stays",
+    "another resource's Secret has the new name: the Secret under the old name stays",
     { secrets: [elsewhere], nameHolder: issuedSecret({ resourceName: 'api' }) },
     ['fail SecretNameTaken'],
   ],
 
   ['a new template', { spec: specOf({ secretTemplate: { labels: { team: 'edge' } } }) }, ['annotate web-web-0']],
   [
-    'a template that is there already',
+    'a template that is applied already',
     {
       spec: specOf({ secretTemplate: { labels: { team: 'edge' }, annotations: { note: 'x' } } }),
       secrets: [issuedSecret({ template: { labels: { team: 'edge' }, annotations: { note: 'x' } } })],
@@ -269,7 +277,7 @@ const TABLE: readonly Row[] = [
     [],
   ],
   [
-    'a template that asks for no more than another hand has put there',
+    'a template whose label another client set to the same value',
     {
       spec: specOf({ secretTemplate: { labels: { team: 'edge' } } }),
       secrets: [issuedSecret({ foreign: { labels: { team: 'edge' }, annotations: {} } })],
@@ -277,7 +285,7 @@ const TABLE: readonly Row[] = [
     [],
   ],
   [
-    'a template whose label another hand has changed',
+    'a template whose label another client changed',
     {
       spec: specOf({ secretTemplate: { labels: { team: 'edge' } } }),
       secrets: [issuedSecret({ foreign: { labels: { team: 'shop' }, annotations: {} } })],
@@ -285,17 +293,17 @@ const TABLE: readonly Row[] = [
     ['annotate web-web-0'],
   ],
   [
-    'a template without what it once asked for',
+    'a template that lost an annotation',
     { secrets: [issuedSecret({ template: { labels: {}, annotations: { note: 'x' } } })] },
     ['annotate web-web-0'],
   ],
   [
-    'labels and annotations of others are theirs',
+    'labels and annotations of others stay',
     { secrets: [issuedSecret({ foreign: { labels: { theirs: '1' }, annotations: { theirs: '1' } } })] },
     [],
   ],
   [
-    'a moment of renewal that nobody meant',
+    'a renewal time other than the scheduled one',
     { secrets: [issuedSecret({ facts: facts({ renewAt: NOW + 1 }) })] },
     ['annotate web-web-0'],
   ],
@@ -324,7 +332,7 @@ describe('the plan', () => {
     });
   }
 
-  test('suspended, a gated pod waits for its Secret, and not longer', () => {
+  test('suspended, a gated pod waits for its Secret and for nothing else', () => {
     const spec = specOf({ suspend: true });
     assert.deepEqual(words(plan(observed({ spec, pod: GATED, secrets: [] }))), []);
     assert.deepEqual(words(plan(observed({ spec, pod: GATED, secrets: [predecessor, elsewhere] }))), []);
@@ -348,7 +356,7 @@ describe('the plan', () => {
     assert.ok(decided.wakeAt !== undefined && decided.wakeAt > NOW && decided.wakeAt < NOW + LIFETIME);
   });
 
-  test('wakes at the moment that the Secret says, and then it is due', () => {
+  test('wakes at the time on the Secret, and then it is due', () => {
     const { renewAt } = facts();
     assert.deepEqual(plan(observed({ now: renewAt - 1 })), { steps: [], wakeAt: renewAt });
     assert.deepEqual(words(plan(observed({ now: renewAt }))), ['issue RenewalDue web-web-0 again']);
@@ -381,14 +389,14 @@ describe('the plan', () => {
     );
   });
 
-  test('writes down the moment at which it will wake', () => {
+  test('writes the time at which it will wake to the Secret', () => {
     const decided = plan(observed({ spec: specOf({ renewBeforeSeconds: 160_000 }) }));
     const [step] = decided.steps;
     assert.ok(step?.kind === 'annotate');
     assert.equal(step.renewAt, decided.wakeAt);
   });
 
-  test('a new template does not move a renewal that will not be', () => {
+  test('a new template does not move a renewal that never happens', () => {
     const spec = specOf({ secretTemplate: { labels: { team: 'edge' } } });
     const decided = plan(observed({ spec, certificate: { ...CERTIFICATE, latestExpiry: NOW + LIFETIME } }));
     const [step] = decided.steps;
@@ -397,7 +405,7 @@ describe('the plan', () => {
     assert.equal(decided.wakeAt, undefined);
   });
 
-  test('replaces the very Secret that it saw', () => {
+  test('replaces exactly the Secret that it saw', () => {
     const current = issuedSecret({ intact: false });
     const [step] = plan(observed({ secrets: [elsewhere, current] })).steps.slice(-1);
     assert.ok(step?.kind === 'issue');
@@ -438,7 +446,7 @@ describe('any plan', () => {
     );
   });
 
-  test('issues only to a selected pod, from a certificate, under the name that the pod asks for', () => {
+  test('issues only to a selected pod, from a certificate, under the Secret name of the pod', () => {
     fc.assert(
       fc.property(anything(), (given) => {
         const step = plan(given).steps.find(({ kind }) => kind === 'issue');
@@ -451,7 +459,7 @@ describe('any plan', () => {
     );
   });
 
-  test('lets a gated pod have a node when its Secret is there, and not a step sooner', () => {
+  test('removes a gate once the Secret exists, and not a step sooner', () => {
     fc.assert(
       fc.property(anything(), (given) => {
         const { steps } = plan(given);
@@ -471,7 +479,7 @@ describe('any plan', () => {
     );
   });
 
-  test('never deletes a Secret that serves the pod under its name', () => {
+  test('never deletes the Secret that serves the pod under its name', () => {
     fc.assert(
       fc.property(anything(), (given) => {
         fc.pre(given.spec !== undefined && given.pod?.selected === true);
@@ -484,7 +492,7 @@ describe('any plan', () => {
     );
   });
 
-  test('leaves nothing to do once it is carried out, and wakes before the credential ends', () => {
+  test('leaves nothing to do once it is carried out, and wakes before the credential expires', () => {
     fc.assert(
       fc.property(anything(), (given) => {
         const after = carriedOut(given, plan(given));

@@ -6,7 +6,7 @@ const KEY = 'edge/web/web-0';
 const START = Date.UTC(2027, 0, 15);
 const LONGEST = 300_000;
 
-/** How long each of so many restorations has to wait, when the other hand strikes again at once. */
+/** How long each restoration waits when the other client reverts it at once. */
 function waits(guard: RestorationGuard, restorations: number, longestMs = LONGEST): readonly number[] {
   let now = START;
   return Array.from({ length: restorations }, () => {
@@ -18,8 +18,8 @@ function waits(guard: RestorationGuard, restorations: number, longestMs = LONGES
   });
 }
 
-describe('restoring what another hand changes', () => {
-  test('is free three times, and then slower and slower', () => {
+describe('restoring what another client keeps reverting', () => {
+  test('is immediate three times, then waits twice as long each time', () => {
     assert.deepEqual(waits(new RestorationGuard(), 8), [0, 0, 0, 1_000, 2_000, 4_000, 8_000, 16_000]);
   });
 
@@ -27,11 +27,11 @@ describe('restoring what another hand changes', () => {
     assert.equal(waits(new RestorationGuard(), 20).at(-1), 300_000);
   });
 
-  test('waits no longer than a short-lived credential can bear', () => {
+  test('waits no longer than a short-lived credential allows', () => {
     assert.equal(Math.max(...waits(new RestorationGuard(), 20, 3_000)), 3_000);
   });
 
-  test('is free again after ten minutes of peace', () => {
+  test('is immediate again after ten quiet minutes', () => {
     const guard = new RestorationGuard();
     waits(guard, 6);
     const later = START + 7_000 + 600_001;
@@ -40,7 +40,7 @@ describe('restoring what another hand changes', () => {
     assert.equal(guard.allowedAt(KEY, later, LONGEST), later);
   });
 
-  test('of one Secret says nothing about another', () => {
+  test('of one Secret does not delay another', () => {
     const guard = new RestorationGuard();
     waits(guard, 10);
     assert.equal(guard.allowedAt('edge/web/web-1', START, LONGEST), START);
@@ -53,7 +53,7 @@ describe('restoring what another hand changes', () => {
     assert.equal(guard.allowedAt(KEY, dayBefore, LONGEST), dayBefore);
   });
 
-  test('forgets what is at peace, so that memory does not grow', () => {
+  test('forgets quiet Secrets, so that memory does not grow', () => {
     const guard = new RestorationGuard();
     for (let n = 0; n < 1_000; n += 1) guard.restored(`edge/web/old-${n}`, START);
     guard.restored(KEY, START + 600_001);

@@ -30,7 +30,7 @@ function assertSpread(sorted: readonly number[], from: number, to: number, grain
   }
 }
 
-describe('the moment of renewal', () => {
+describe('the renewal time', () => {
   test('is strictly within the life, whatever is configured and however short the certificate has made it', () => {
     fc.assert(
       fc.property(anyRenewal(), (renewal) => {
@@ -42,7 +42,7 @@ describe('the moment of renewal', () => {
     );
   });
 
-  test('is the same whenever it is asked for', () => {
+  test('is the same every time', () => {
     fc.assert(fc.property(anyRenewal(), (renewal) => renewalTime(renewal) === renewalTime({ ...renewal })));
   });
 
@@ -91,7 +91,7 @@ describe('the moment of renewal', () => {
     assertSpread(shares(lifeOf(100_000, 1)), 0.9, 0.95, 0.0002);
   });
 
-  test('of 60 s renewed 59 s before the end leaves time in between', () => {
+  test('of 60 s renewed 59 s before the end leaves time between renewals', () => {
     const all = shares(lifeOf(MIN, 59));
     assert.ok((all.at(0) ?? 0) * MIN >= 3);
     assert.ok((all.at(-1) ?? 1) * MIN <= 7);
@@ -119,7 +119,7 @@ describe('the moment of renewal', () => {
     assert.equal(later - first, 5_000);
   });
 
-  test('of a life that is none is no surprise', () => {
+  test('of a life of zero seconds is its start', () => {
     assert.equal(renewalTime({ issuedAt: NOW, expiresAt: NOW, lifetimeSeconds: 60, podUid: 'pod' }), NOW);
   });
 });

@@ -1,0 +1,51 @@
+/** Why a pod is not served, and which pods that is true of right now. */
+import { FAILURE_REASONS, type FailureReason } from './core/plan.ts';
+
+/** The API server or a signer refuses; a person has to change something. */
+const REFUSALS = ['SecretRefused', 'IssueFailed', 'GateNotLifted'] as const;
+
+export const POD_FAILURE_REASONS = [...FAILURE_REASONS, ...REFUSALS] as const;
+export type PodFailureReason = FailureReason | (typeof REFUSALS)[number];
+
+/** This pod cannot be served until a person changes something. The message says what. */
+export class PodFailure extends Error {
+  override readonly name = 'PodFailure';
+  readonly code: PodFailureReason;
+
+  constructor(code: PodFailureReason, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** The caches are behind the API server: plan again once they show `resourceVersion`, or in a moment where there is none. */
+export class StaleCacheError extends Error {
+  readonly code = 'STALE_CACHE';
+  override readonly name = 'StaleCacheError';
+  readonly resourceVersion: string | undefined;
+
+  constructor(message: string, resourceVersion?: string, options?: ErrorOptions) {
+    super(message, options);
+    this.resourceVersion = resourceVersion;
+  }
+}
+
+/** The failures that stand now, by pod key. The pod controller writes them, the status of the resource shows them. */
+export class PodFailures {
+  readonly #failures = new Map<string, PodFailure>();
+
+  failureOf(podKey: string): PodFailure | undefined {
+    return this.#failures.get(podKey);
+  }
+
+  /** Returns whether this is news: another reason, or the same for another cause. */
+  set(podKey: string, failure: PodFailure): boolean {
+    const before = this.#failures.get(podKey);
+    this.#failures.set(podKey, failure);
+    return before?.code !== failure.code || before.message !== failure.message;
+  }
+
+  clear(podKey: string): void {
+    this.#failures.delete(podKey);
+  }
+}
