@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Pool } from 'undici';
-import { loadConnection } from '../src/kubernetes/connection/connection.ts';
+import { loadConnection } from '../src/kubernetes/connection/load-connection.ts';
 import { type Cluster, startCluster } from '../testing/cluster/cluster.ts';
 import { createTestAuthority } from '../testing/support/certificates.ts';
 import { endChild } from '../testing/support/processes.ts';

@@ -5,7 +5,8 @@ import { FIELD_MANAGER } from '../api/keys.ts';
 import { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { ApiCall } from '../kubernetes/client/api-types.ts';
 import { systemClock } from '../kubernetes/clock.ts';
-import { type Connection, loadConnection } from '../kubernetes/connection/connection.ts';
+import type { Connection } from '../kubernetes/connection/connection.ts';
+import { loadConnection } from '../kubernetes/connection/load-connection.ts';
 import { VERSION } from '../version.ts';
 import type { CommandArguments, CommandIo, OptionSpec } from './command.ts';
 

@@ -6,11 +6,8 @@ import type { AddressInfo } from 'node:net';
 import { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import type { ApiClientOptions } from '../../src/kubernetes/client/api-types.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
-import {
-  type Connection,
-  type ConnectionCredentials,
-  loadConnection,
-} from '../../src/kubernetes/connection/connection.ts';
+import type { Connection, ConnectionCredentials } from '../../src/kubernetes/connection/connection.ts';
+import { loadConnection } from '../../src/kubernetes/connection/load-connection.ts';
 
 const DEFAULTS: ApiClientOptions = {
   userAgent: 'engine-test',

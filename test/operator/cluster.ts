@@ -3,7 +3,7 @@
 import { FIELD_MANAGER } from '../../src/api/keys.ts';
 import { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
-import { loadConnection } from '../../src/kubernetes/connection/connection.ts';
+import { loadConnection } from '../../src/kubernetes/connection/load-connection.ts';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { PODS } from '../../src/kubernetes/resource-type.ts';
 import type { ControlPlane } from '../../testing/controlplane/control-plane.ts';

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
-import { loadConnection } from '../../src/kubernetes/connection/connection.ts';
+import { loadConnection } from '../../src/kubernetes/connection/load-connection.ts';
 import type { Condition, KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
 import { DELEGATED_CREDENTIALS } from '../../src/operator/caches.ts';

@@ -1,11 +1,6 @@
 /** Where the API server is, and how to prove who we are. */
 
-import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { delimiter, join } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
-import { inClusterConnection, SERVICE_ACCOUNT_FOLDER } from './in-cluster.ts';
-import { kubeconfigConnection } from './kubeconfig.ts';
 
 export type ConnectionTls = Readonly<
   Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'rejectUnauthorized' | 'servername'>
@@ -25,33 +20,8 @@ export interface Connection {
   readonly defaultNamespace: string;
   /**
    * The current credentials: cheap enough to ask for every request. With `rejected`, the ones that the server answered 401 to,
-   * they are loaded anew, unless that has happened already.
+   * they are loaded again, unless that has happened already.
    * @throws ConnectionError
    */
   credentials(rejected?: ConnectionCredentials): Promise<ConnectionCredentials>;
-}
-
-export interface LoadConnectionOptions {
-  /** A kubeconfig's path. */
-  readonly kubeconfig?: string | undefined;
-  /** One of its contexts instead of the current one. */
-  readonly context?: string | undefined;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** Where a pod's service account is mounted. */
-  readonly serviceAccountFolder?: string;
-}
-
-/**
- * Finds the API server as controller-runtime does: the kubeconfig that was named, those in KUBECONFIG, the service account of
- * the pod that this runs in, `~/.kube/config`.
- * @throws ConnectionError when there is none of these, or what there is cannot be used
- */
-export async function loadConnection(options: LoadConnectionOptions): Promise<Connection> {
-  const { kubeconfig, context, env, serviceAccountFolder = SERVICE_ACCOUNT_FOLDER } = options;
-  if (kubeconfig !== undefined) return kubeconfigConnection([kubeconfig], context);
-  const fromEnv = (env['KUBECONFIG'] ?? '').split(delimiter).filter((file) => file !== '' && existsSync(file));
-  if (fromEnv.length > 0) return kubeconfigConnection(fromEnv, context);
-  const inCluster = env['KUBERNETES_SERVICE_HOST'] !== undefined && existsSync(join(serviceAccountFolder, 'token'));
-  if (inCluster && context === undefined) return inClusterConnection({ env, folder: serviceAccountFolder });
-  return kubeconfigConnection([join(env['HOME'] ?? homedir(), '.kube', 'config')], context);
 }
