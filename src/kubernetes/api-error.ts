@@ -1,4 +1,4 @@
-/** The one error that talking to the API server ends in. */
+/** The one error that a failed call of the API server ends in. */
 
 interface ApiErrorCause {
   readonly reason?: string;
@@ -35,7 +35,7 @@ export class ApiError extends Error {
    */
   readonly reason: string;
   readonly details: ApiErrorDetails | undefined;
-  /** How long the server asked to be left alone. */
+  /** The server's Retry-After: seconds before which no other try is welcome. 0 to MAX_RETRY_AFTER_SECONDS. */
   readonly retryAfterSeconds: number | undefined;
 
   constructor(message: string, { status, reason, details, retryAfterSeconds, cause }: ApiErrorInit) {
@@ -43,10 +43,35 @@ export class ApiError extends Error {
     this.status = status;
     this.reason = reason;
     this.details = details;
-    this.retryAfterSeconds = retryAfterSeconds;
+    this.retryAfterSeconds = boundedRetryAfter(retryAfterSeconds);
   }
+}
+
+/**
+ * No server is obeyed for longer: a Retry-After of a year, from a proxy or by mistake, would stop a loop for good. API Priority and
+ * Fairness asks for 1 to 60 seconds.
+ */
+export const MAX_RETRY_AFTER_SECONDS = 300;
+
+/** Causes are followed this deep. */
+const MAX_CAUSES = 8;
+
+/** What the server asked for in the ApiError that this error is, or was caused by; undefined when it asked for nothing. */
+export function retryAfterMs(error: unknown): number | undefined {
+  let current = error;
+  for (let depth = 0; depth < MAX_CAUSES && current instanceof Error; depth += 1) {
+    if (current instanceof ApiError && current.retryAfterSeconds !== undefined) return current.retryAfterSeconds * 1000;
+    current = current.cause;
+  }
+  return undefined;
 }
 
 /** With a reason: whether it is that very refusal. */
 export const isApiError = (error: unknown, reason?: string): error is ApiError =>
   error instanceof ApiError && (reason === undefined || error.reason === reason);
+
+/** Foreign input: a body may hold any number. */
+function boundedRetryAfter(seconds: number | undefined): number | undefined {
+  if (seconds === undefined || Number.isNaN(seconds)) return undefined;
+  return Math.min(MAX_RETRY_AFTER_SECONDS, Math.max(0, seconds));
+}

@@ -1,12 +1,33 @@
-/** Delays that double with every failure, spread by chance, until something goes well. */
+/** Exponential back-off with jitter: the one implementation that the client, the reflectors and the queue share. Pure but for `random`. */
 
 export interface BackoffOptions {
+  /** After the first failure. */
   readonly baseMs: number;
   readonly maxMs: number;
   /** In [0, 1). */
   readonly random: () => number;
+  /** How much of a delay is left to chance: a delay is shortened by up to this part of itself. One half. */
+  readonly jitter?: number;
 }
 
+const DEFAULT_JITTER = 0.5;
+/** Beyond 2^50 every maximum has been reached, and the result stays a finite number. */
+const MAX_DOUBLINGS = 50;
+
+/**
+ * The delay after so many failures in a row: `baseMs` after the first, doubled by each further one up to `maxMs`, then shortened
+ * by chance so that those that failed together do not come back together.
+ * @param failures 1 or more
+ */
+export function backoffMs(
+  failures: number,
+  { baseMs, maxMs, random, jitter = DEFAULT_JITTER }: BackoffOptions,
+): number {
+  const full = Math.min(maxMs, baseMs * 2 ** Math.min(failures - 1, MAX_DOUBLINGS));
+  return full * (1 - jitter * random());
+}
+
+/** Counts the failures of one thing. */
 export class Backoff {
   readonly #options: BackoffOptions;
   #failures = 0;
@@ -20,12 +41,10 @@ export class Backoff {
     return this.#failures;
   }
 
-  /** The next delay, between half of its full length and all of it. */
+  /** Counts a failure and returns the delay until the next try. */
   next(): number {
-    const { baseMs, maxMs, random } = this.#options;
-    const full = Math.min(maxMs, baseMs * 2 ** Math.min(this.#failures, 30));
     this.#failures += 1;
-    return full * (0.5 + random() / 2);
+    return backoffMs(this.#failures, this.#options);
   }
 
   reset(): void {

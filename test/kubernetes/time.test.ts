@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Backoff } from '../../src/kubernetes/backoff.ts';
+import fc from 'fast-check';
+import { Backoff, backoffMs } from '../../src/kubernetes/backoff.ts';
 import { delay, systemClock } from '../../src/kubernetes/clock.ts';
 import { Deadline } from '../../src/kubernetes/deadline.ts';
 import { TokenBucket } from '../../src/kubernetes/events/token-bucket.ts';
@@ -72,16 +73,31 @@ describe('Deadline', () => {
   });
 });
 
-test('Backoff doubles to its longest, between half and all of it, and begins anew after a reset', () => {
-  const lowest = new Backoff({ baseMs: 100, maxMs: 1_000, random: () => 0 });
-  assert.deepEqual(
-    [1, 2, 3, 4, 5, 6].map(() => lowest.next()),
-    [50, 100, 200, 400, 500, 500],
-  );
-  lowest.reset();
-  assert.equal(lowest.next(), 50);
-  const highest = new Backoff({ baseMs: 100, maxMs: 1_000, random: () => 0.9999 });
-  for (let i = 0; i < 2_000; i++) assert.ok(highest.next() < 1_000);
+describe('Backoff', () => {
+  test('doubles up to its maximum, and starts over after a reset', () => {
+    const backoff = new Backoff({ baseMs: 100, maxMs: 1_000, random: () => 0 });
+    assert.deepEqual(
+      [1, 2, 3, 4, 5, 6].map(() => backoff.next()),
+      [100, 200, 400, 800, 1_000, 1_000],
+    );
+    backoff.reset();
+    assert.equal(backoff.next(), 100);
+  });
+
+  test('gives a finite delay within its jitter, however often something fails', () => {
+    const inputs = {
+      failures: fc.integer({ min: 1, max: 1_000_000 }),
+      random: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+      jitter: fc.double({ min: 0, max: 1, noNaN: true }),
+    };
+    fc.assert(
+      fc.property(fc.record(inputs), ({ failures, jitter, random }) => {
+        const ms = backoffMs(failures, { baseMs: 100, maxMs: 5_000, random: () => random, jitter });
+        const full = Math.min(5_000, 100 * 2 ** (failures - 1));
+        assert.ok(ms <= full && ms >= full * (1 - jitter), `${ms} of ${full}`);
+      }),
+    );
+  });
 });
 
 test('TokenBucket gives its burst, then so many a second, and never saves more than its burst', () => {

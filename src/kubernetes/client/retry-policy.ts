@@ -1,6 +1,7 @@
-/** Which failed calls may be made again, and when. Pure. */
+/** Which failed calls are retried, and when. Pure. */
 
 import type { ApiError } from '../api-error.ts';
+import { backoffMs } from '../backoff.ts';
 
 /**
  * `repeatable`: doing it twice is doing it once (reads, server-side apply, a delete bound to a UID).
@@ -11,8 +12,8 @@ export type Repeatability = 'repeatable' | 'once';
 
 const BASE_DELAY_MS = 100;
 const MAX_DELAY_MS = 5_000;
-/** Asked to wait for longer than this, a call fails instead: its caller has a queue to wait in. */
-const MAX_RETRY_AFTER_SECONDS = 30;
+/** Asked to wait for longer than this, a call fails instead: its caller waits in a queue or a watch loop, which honour it. */
+const MAX_WAIT_SECONDS = 30;
 
 /** The connection never came to be, so the server cannot have seen the request. */
 const NEVER_SENT: ReadonlySet<string> = new Set([
@@ -59,10 +60,10 @@ export function retryDelay(
   random: number,
 ): number | undefined {
   if (!mayRetry(error, repeatability)) return undefined;
-  const backoff = Math.min(MAX_DELAY_MS, BASE_DELAY_MS * 2 ** (attempt - 1));
+  const backoff = { baseMs: BASE_DELAY_MS, maxMs: MAX_DELAY_MS, random: () => random };
   const asked = error.retryAfterSeconds;
-  if (asked === undefined) return backoff * (0.5 + random / 2);
-  if (asked > MAX_RETRY_AFTER_SECONDS) return undefined;
+  if (asked === undefined) return backoffMs(attempt, backoff);
+  if (asked > MAX_WAIT_SECONDS) return undefined;
   // Never earlier than asked; spread, so that those turned away together do not come back together.
-  return asked * 1000 + backoff * random;
+  return asked * 1000 + backoffMs(attempt, { ...backoff, jitter: 1 });
 }

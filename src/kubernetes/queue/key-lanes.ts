@@ -1,4 +1,9 @@
-/** The keys that are ready, in the order they came, urgent ones before background ones; each key once. */
+/**
+ * The keys that are ready, each once: urgent ones in the order in which they came, then background ones by rank, lowest first, and
+ * in the order in which they came where the rank is the same.
+ */
+
+import { KeyHeap } from './key-heap.ts';
 
 export type Lane = 'urgent' | 'background';
 
@@ -22,10 +27,6 @@ class KeyFifo {
     return this.#keys.has(key);
   }
 
-  delete(key: string): boolean {
-    return this.#keys.delete(key);
-  }
-
   shift(): string | undefined {
     if (this.#keys.size === 0) return undefined;
     let next = this.#cursor.next();
@@ -41,26 +42,32 @@ class KeyFifo {
 
 export class KeyLanes {
   readonly #urgent = new KeyFifo();
-  readonly #background = new KeyFifo();
+  readonly #background = new KeyHeap();
 
   get size(): number {
     return this.#urgent.size + this.#background.size;
   }
 
-  /** A key that waits keeps its place, but for one that waits in the background and is urgent now. */
-  push(key: string, lane: Lane): void {
-    if (lane === 'background') {
-      if (!this.#urgent.has(key)) this.#background.push(key);
+  /**
+   * A key that waits in the background moves when it is urgent now, or to the rank that it is given now; an urgent one keeps its
+   * place.
+   * @param rank of the background: a credential's expiry, so that the soonest comes first; a key that waits and is added again
+   *   without one keeps its own
+   */
+  push(key: string, lane: Lane, rank?: number): void {
+    if (lane === 'urgent') {
+      this.#background.delete(key);
+      this.#urgent.push(key);
       return;
     }
-    this.#background.delete(key);
-    this.#urgent.push(key);
+    if (this.#urgent.has(key)) return;
+    this.#background.set(key, rank ?? this.#background.get(key)?.order ?? 0);
   }
 
   shift(): { readonly key: string; readonly lane: Lane } | undefined {
     const urgent = this.#urgent.shift();
     if (urgent !== undefined) return { key: urgent, lane: 'urgent' };
-    const background = this.#background.shift();
-    return background === undefined ? undefined : { key: background, lane: 'background' };
+    const background = this.#background.popUntil(Number.POSITIVE_INFINITY);
+    return background === undefined ? undefined : { key: background.key, lane: 'background' };
   }
 }

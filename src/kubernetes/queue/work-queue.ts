@@ -1,14 +1,16 @@
 /**
  * A queue of keys with the semantics of client-go's: a key is in it once however often it is added; it is with one worker at a
  * time; added while a worker has it, it comes again after `done`. What a key means is looked up when it is worked on, so that a
- * thousand changes cost one look.
+ * thousand changes cost one reconcile. Unlike client-go's, taking a key drops the later time that it waited for: a reconcile looks
+ * at everything, and says when the next is due. So nothing is left of a key that is gone, and no time that is out of date.
  *
  *     addAt, addAfter, retry -> delayed -> (its time) -\
  *     add ------------------------------------------> ready -> take -> processing -> done -> (added meanwhile?) ready
  */
 
+import { backoffMs } from '../backoff.ts';
 import type { Clock, TimerHandle } from '../clock.ts';
-import { DeadlineHeap } from './deadline-heap.ts';
+import { KeyHeap } from './key-heap.ts';
 import { KeyLanes, type Lane } from './key-lanes.ts';
 
 export type { Lane } from './key-lanes.ts';
@@ -16,7 +18,7 @@ export type { Lane } from './key-lanes.ts';
 export interface WorkQueueEvent {
   readonly kind: 'add' | 'take' | 'done' | 'retry';
   readonly lane: Lane;
-  /** `take`: how long the key was ready; `done`: how long it was worked on; `retry`: how long it will wait. */
+  /** `take`: how long the key was ready; `done`: how long it was processed; `retry`: how long it will wait. */
   readonly seconds?: number;
 }
 
@@ -31,32 +33,49 @@ export interface WorkQueueOptions {
   readonly observe?: (event: WorkQueueEvent) => void;
 }
 
-interface Held {
+interface Processing {
   readonly lane: Lane;
   readonly since: number;
 }
 
+interface Again {
+  readonly lane: Lane;
+  readonly rank: number | undefined;
+}
+
+export interface RetryOptions {
+  /** Shortens the longest delay. */
+  readonly maxDelayMs?: number | undefined;
+  /** The server's Retry-After: never earlier than this, whatever the longest delay is. */
+  readonly minDelayMs?: number | undefined;
+}
+
+/** The lanes as the heap of delayed keys stores them. */
+const LANES = ['urgent', 'background'] as const satisfies Lane[];
+
 const DEFAULT_BASE_DELAY_MS = 1000;
 const DEFAULT_MAX_DELAY_MS = 300_000;
-/** The delayed wait for the wall clock, which may be set at any moment: so often it is looked at. */
+/** Delayed keys wait for the wall clock, which may be set at any moment: it is checked at least this often. */
 const MAX_SLEEP_MS = 10_000;
-/** NTP slews by less than this between two looks; a step is more. */
+/** NTP slews by less than this between two checks; a step is more. */
 const STEP_TOLERANCE_MS = 500;
+/** Of a retry. Those that failed together stay close together, but do not come back in one burst. */
+const RETRY_JITTER = 0.2;
 
 export class WorkQueue {
   readonly #options: WorkQueueOptions;
   readonly #ready = new KeyLanes();
   /** When each ready key became so. */
   readonly #readySince = new Map<string, number>();
-  readonly #processing = new Map<string, Held>();
+  readonly #processing = new Map<string, Processing>();
   /** Added while processing. */
-  readonly #again = new Map<string, Lane>();
-  readonly #delayed = new DeadlineHeap<Lane>();
+  readonly #again = new Map<string, Again>();
+  readonly #delayed = new KeyHeap();
   readonly #failures = new Map<string, number>();
   readonly #takers = new Set<() => void>();
   #timer: TimerHandle | undefined;
   #wakeAt = Number.POSITIVE_INFINITY;
-  /** Wall minus monotonic clock when it was looked at last: falls when the wall clock is set back. */
+  /** Wall minus monotonic clock at the last check: falls when the wall clock is set back. */
   #offset: number;
   #shutDown = false;
 
@@ -75,22 +94,28 @@ export class WorkQueue {
     return this.#delayed.size;
   }
 
-  /** Keys that workers have. */
-  get processing(): number {
-    return this.#processing.size;
-  }
-
-  /** A key that waits in the background moves when it is added as urgent. After `shutDown` nothing is added any more. */
-  add(key: string, lane: Lane = 'urgent'): void {
-    if (this.#shutDown) return;
-    if (this.#processing.has(key)) {
-      if (this.#again.get(key) !== 'urgent') this.#again.set(key, lane);
-      return;
-    }
-    this.#makeReady(key, lane);
+  /** How long each of the keys that workers have now has been processed, in seconds. */
+  get processing(): readonly number[] {
+    return Array.from(this.#processing.values(), ({ since }) => this.#secondsSince(since));
   }
 
   /**
+   * Urgent keys are taken first, in the order in which they were added; then the background, lowest rank first. A key that waits
+   * in the background moves when it is added again as urgent or with another rank. After `shutDown` nothing is added any more.
+   * @param rank of a background key, for instance the time at which a credential expires; keys without one come before the others
+   */
+  add(key: string, lane: Lane = 'urgent', rank?: number): void {
+    if (this.#shutDown) return;
+    if (this.#processing.has(key)) {
+      const again = this.#again.get(key);
+      if (again?.lane !== 'urgent') this.#again.set(key, { lane, rank: rank ?? again?.rank });
+      return;
+    }
+    this.#makeReady(key, lane, rank);
+  }
+
+  /**
+   * Adds the key when its time has come, unless it is taken before.
    * @param timeMs wall clock; of two times for one key the earlier holds
    * @throws TypeError for NaN
    */
@@ -103,8 +128,8 @@ export class WorkQueue {
       return;
     }
     const known = this.#delayed.get(key);
-    const either = known?.value === 'urgent' ? 'urgent' : lane;
-    this.#delayed.set(key, Math.min(timeMs, known?.timeMs ?? timeMs), either);
+    const tag = Math.min(LANES.indexOf(lane), known?.tag ?? LANES.length);
+    this.#delayed.set(key, Math.min(timeMs, known?.order ?? timeMs), tag);
     this.#arm();
   }
 
@@ -113,16 +138,19 @@ export class WorkQueue {
   }
 
   /**
-   * Adds the key after a time that doubles with every failure since `forget`, up to a fifth shorter by chance so that those
-   * that failed together do not come back together. In the lane that it was taken from.
+   * Adds the key after a delay that doubles with every failure since `forget`, up to a fifth shorter by chance. In the lane that it
+   * was taken from.
    * @returns the milliseconds chosen
    */
-  retry(key: string, options: { readonly maxDelayMs?: number } = {}): number {
-    const { random, baseDelayMs = DEFAULT_BASE_DELAY_MS, maxDelayMs = DEFAULT_MAX_DELAY_MS, observe } = this.#options;
+  retry(key: string, { maxDelayMs, minDelayMs = 0 }: RetryOptions = {}): number {
+    const { random, baseDelayMs = DEFAULT_BASE_DELAY_MS, observe } = this.#options;
+    const longest = this.#options.maxDelayMs ?? DEFAULT_MAX_DELAY_MS;
     const failures = this.failures(key) + 1;
     this.#failures.set(key, failures);
-    const longest = Math.min(maxDelayMs, options.maxDelayMs ?? maxDelayMs);
-    const ms = Math.min(longest, baseDelayMs * 2 ** Math.min(failures - 1, 50)) * (1 - 0.2 * random());
+    const maxMs = Math.min(longest, maxDelayMs ?? longest);
+    const backoff = backoffMs(failures, { baseMs: baseDelayMs, maxMs, random, jitter: RETRY_JITTER });
+    // Later by chance than the server asked, never earlier: keys that were turned away together do not come back together.
+    const ms = minDelayMs > backoff ? minDelayMs * (1 + RETRY_JITTER * random()) : backoff;
     const lane = this.#processing.get(key)?.lane ?? 'urgent';
     this.addAfter(key, ms, lane);
     observe?.({ kind: 'retry', lane, seconds: ms / 1000 });
@@ -134,7 +162,7 @@ export class WorkQueue {
     return this.#failures.get(key) ?? 0;
   }
 
-  /** The key went well, or is gone for good: its next failure is its first. */
+  /** The key succeeded, or is gone for good: its next failure is its first. */
   forget(key: string): void {
     this.#failures.delete(key);
   }
@@ -155,14 +183,14 @@ export class WorkQueue {
 
   /** @throws TypeError when nobody has the key */
   done(key: string): void {
-    const held = this.#processing.get(key);
-    if (held === undefined) throw new TypeError(`expected a key that was taken, found ${JSON.stringify(key)}`);
+    const processed = this.#processing.get(key);
+    if (processed === undefined) throw new TypeError(`expected a key that was taken, found ${JSON.stringify(key)}`);
     this.#processing.delete(key);
-    this.#options.observe?.({ kind: 'done', lane: held.lane, seconds: this.#since(held.since) });
+    this.#options.observe?.({ kind: 'done', lane: processed.lane, seconds: this.#secondsSince(processed.since) });
     const again = this.#again.get(key);
     if (again === undefined) return;
     this.#again.delete(key);
-    this.#makeReady(key, again);
+    this.#makeReady(key, again.lane, again.rank);
   }
 
   /** What is ready will still be taken; what is delayed is dropped. */
@@ -174,8 +202,8 @@ export class WorkQueue {
     for (const wake of this.#takers) wake();
   }
 
-  #makeReady(key: string, lane: Lane): void {
-    this.#ready.push(key, lane);
+  #makeReady(key: string, lane: Lane, rank?: number): void {
+    this.#ready.push(key, lane, rank);
     if (!this.#readySince.has(key)) {
       this.#readySince.set(key, this.#options.clock.monotonic());
       this.#options.observe?.({ kind: 'add', lane });
@@ -195,12 +223,13 @@ export class WorkQueue {
     const { clock, observe } = this.#options;
     const since = this.#readySince.get(key) ?? clock.monotonic();
     this.#readySince.delete(key);
+    this.#delayed.delete(key);
     this.#processing.set(key, { lane, since: clock.monotonic() });
-    observe?.({ kind: 'take', lane, seconds: this.#since(since) });
+    observe?.({ kind: 'take', lane, seconds: this.#secondsSince(since) });
     return key;
   }
 
-  #since(monotonic: number): number {
+  #secondsSince(monotonic: number): number {
     return (this.#options.clock.monotonic() - monotonic) / 1000;
   }
 
@@ -216,7 +245,7 @@ export class WorkQueue {
     });
   }
 
-  /** One timer for all that is delayed, set anew only when it would be too late. */
+  /** One timer for all delayed keys, set again only when it would be too late. */
   #arm(): void {
     const next = this.#delayed.next;
     if (next === undefined) return;
@@ -234,11 +263,11 @@ export class WorkQueue {
   readonly #onTimer = (): void => {
     const { clock } = this.#options;
     this.#timer = undefined;
-    // Set back, the wall clock would keep all that is delayed waiting by as much again, perhaps beyond what it was to prevent.
+    // A wall clock that was set back would delay every key by as much again, perhaps past the expiry that it was to prevent.
     const setBack = clock.now() - clock.monotonic() < this.#offset - STEP_TOLERANCE_MS;
     const due = setBack ? Number.POSITIVE_INFINITY : clock.now();
-    for (let next = this.#delayed.popDue(due); next !== undefined; next = this.#delayed.popDue(due)) {
-      this.add(next.key, next.value);
+    for (let next = this.#delayed.popUntil(due); next !== undefined; next = this.#delayed.popUntil(due)) {
+      this.add(next.key, LANES[next.tag]);
     }
     this.#arm();
   };

@@ -1,17 +1,31 @@
-/** Workers that take keys from a queue and turn what became of each into what happens next. */
+/** Workers: take a key, reconcile it, and turn the outcome into calls of the queue. */
 
+import { retryAfterMs } from '../api-error.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Logger } from '../log.ts';
 import type { Lane, WorkQueue } from './work-queue.ts';
 
 /**
- * `done`: nothing to do until something changes. `at`: look again at that time of the wall clock. `retry`: it failed; look again
- * after a while that grows. A reconcile that throws is a `retry`.
+ * What a reconcile returns:
+ * - `done`: nothing to do until something changes.
+ * - `at`: reconcile again at that time of the wall clock, or earlier when something changes.
+ * - `retry`: it failed in a way that may pass; reconcile again after a delay that grows, and not before the server's Retry-After.
+ * - `stalled`: it failed in a way that only a person can fix (invalid input); not retried until the key is enqueued again, which
+ *   the change that fixes it does. Reported by whoever returns it, once for each change of the reason.
+ *
+ * A reconcile that throws is a `retry`.
  */
 export type Outcome =
   | { readonly kind: 'done' }
+  | { readonly kind: 'stalled' }
   | { readonly kind: 'at'; readonly timeMs: number; readonly lane?: Lane }
-  | { readonly kind: 'retry'; readonly error: unknown; readonly maxDelayMs?: number };
+  | {
+      readonly kind: 'retry';
+      readonly error: unknown;
+      readonly maxDelayMs?: number;
+      /** Whoever returns it has logged it, once for each change of its reason. */
+      readonly reported?: boolean;
+    };
 
 export interface ReconcileObservation {
   readonly outcome: Outcome['kind'];
@@ -20,9 +34,9 @@ export interface ReconcileObservation {
 
 export interface RunWorkersOptions {
   readonly queue: WorkQueue;
-  /** How many keys are worked on at once. */
+  /** How many keys are processed at once. */
   readonly workers: number;
-  /** The same key is never worked on twice at once. */
+  /** Never called twice at once for one key. */
   readonly reconcile: (key: string, signal: AbortSignal) => Promise<Outcome>;
   /** Passed on to reconcile; once aborted, no further key is taken. To let them finish what is queued, shut the queue down. */
   readonly signal: AbortSignal;
@@ -58,6 +72,7 @@ async function reconciled({ reconcile, signal }: RunWorkersOptions, key: string)
 function settle({ queue, signal, log }: RunWorkersOptions, key: string, outcome: Outcome): void {
   switch (outcome.kind) {
     case 'done':
+    case 'stalled':
       queue.forget(key);
       return;
     case 'at':
@@ -65,12 +80,13 @@ function settle({ queue, signal, log }: RunWorkersOptions, key: string, outcome:
       queue.addAt(key, outcome.timeMs, outcome.lane);
       return;
     case 'retry': {
-      // What was cut short by the end of the process did not fail.
+      // Cut short by the end of the process, which is no failure.
       if (signal.aborted) return;
-      const { error, maxDelayMs } = outcome;
-      const ms = queue.retry(key, maxDelayMs === undefined ? {} : { maxDelayMs });
+      const { error, maxDelayMs, reported = false } = outcome;
+      const ms = queue.retry(key, { maxDelayMs, minDelayMs: retryAfterMs(error) });
+      if (reported) return;
       const fields = { key, err: error, failures: queue.failures(key), retryInMs: Math.round(ms) };
-      log.warn(fields, 'reconcile failed');
+      log.warn(fields, 'reconcile failed, retrying');
     }
   }
 }

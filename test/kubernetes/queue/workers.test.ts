@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { ApiError } from '../../../src/kubernetes/api-error.ts';
 import { WorkQueue } from '../../../src/kubernetes/queue/work-queue.ts';
 import { type Outcome, runWorkers } from '../../../src/kubernetes/queue/workers.ts';
 import { FakeClock, settle } from '../../../testing/support/fake-clock.ts';
@@ -22,19 +23,81 @@ describe('runWorkers', () => {
     const { clock, queue, log, outcomes, ended } = started(async (key) => {
       calls.push(key);
       if (key === 'later') return { kind: 'at', timeMs: clock.now() + 60_000 };
+      if (key === 'stuck') return { kind: 'stalled' };
       if (key === 'broken') return { kind: 'retry', error: new Error('no'), maxDelayMs: 500 };
       return { kind: 'done' };
     });
-    for (const key of ['fine', 'later', 'broken']) queue.add(key);
+    for (const key of ['fine', 'later', 'broken', 'stuck']) queue.add(key);
     await settle();
-    assert.deepEqual(calls, ['fine', 'later', 'broken']);
-    assert.deepEqual(outcomes.toSorted(), ['at', 'done', 'retry']);
+    assert.deepEqual(calls, ['fine', 'later', 'broken', 'stuck']);
+    assert.deepEqual(outcomes.toSorted(), ['at', 'done', 'retry', 'stalled']);
     assert.equal(queue.delayed, 2);
     await clock.advanceAsync(500);
-    assert.deepEqual(calls.slice(3), ['broken']);
+    assert.deepEqual(calls.slice(4), ['broken']);
     assert.equal(queue.failures('broken'), 2);
-    assert.equal(log.lines[0]?.message, 'reconcile failed');
+    assert.equal(log.lines[0]?.message, 'reconcile failed, retrying');
     assert.equal(log.lines[0]?.fields['key'], 'broken');
+    queue.shutDown();
+    await ended;
+  });
+
+  test('what stalls is not retried until its key is enqueued again, whatever it waited for before', async () => {
+    let outcome: Outcome = { kind: 'retry', error: new Error('no') };
+    const { clock, queue, log, outcomes, ended } = started(async () => outcome);
+    queue.add('a');
+    await settle();
+    outcome = { kind: 'stalled' };
+    queue.add('a');
+    await clock.advanceAsync(86_400_000);
+    assert.deepEqual(outcomes, ['retry', 'stalled']);
+    assert.equal(queue.failures('a'), 0);
+    assert.equal(log.lines.length, 1, 'whoever stalls reports it');
+    queue.add('a');
+    await settle();
+    assert.deepEqual(outcomes, ['retry', 'stalled', 'stalled']);
+    queue.shutDown();
+    await ended;
+  });
+
+  test('a failure that was reported is retried without a further log line', async () => {
+    const { queue, log, ended } = started(async () => ({ kind: 'retry', error: new Error('no'), reported: true }));
+    queue.add('a');
+    await settle();
+    assert.equal(queue.failures('a'), 1);
+    assert.deepEqual(log.lines, []);
+    queue.shutDown();
+    await ended;
+  });
+
+  test('a Retry-After is honoured, also deep in the causes and beyond the longest delay; a mad one is cut', async () => {
+    const answer = (retryAfterSeconds: number) =>
+      new ApiError('x', { status: 429, reason: 'TooManyRequests', retryAfterSeconds });
+    const errors = [
+      answer(120),
+      new Error('a', { cause: new Error('b', { cause: answer(120) }) }),
+      answer(1e308),
+      answer(-5),
+      answer(Number.NaN),
+    ];
+    const waits: (number | undefined)[] = [];
+    for (const error of errors) {
+      const { queue, log, ended } = started(async () => ({ kind: 'retry', error, maxDelayMs: 3_000 }));
+      queue.add('a');
+      await settle();
+      waits.push(Number(log.lines[0]?.fields['retryInMs']));
+      queue.shutDown();
+      await ended;
+    }
+    assert.deepEqual(waits, [120_000, 120_000, 300_000, 1_000, 1_000]);
+  });
+
+  test('an error that is its own cause is an error', async () => {
+    const error = new Error('round');
+    error.cause = error;
+    const { queue, ended } = started(async () => ({ kind: 'retry', error }));
+    queue.add('a');
+    await settle();
+    assert.equal(queue.failures('a'), 1);
     queue.shutDown();
     await ended;
   });
