@@ -1,7 +1,6 @@
 /** Prometheus metrics of the webhook. Every series whose labels are known in advance starts at 0. */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { ReflectorEvent } from '../kubernetes/cache/reflector.ts';
-import type { ApiCall } from '../kubernetes/client/api-types.ts';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { EngineMetrics } from '../metrics/engine-metrics.ts';
 import type { AdmissionObservation } from './serving/server.ts';
 import type { CertificateEvent } from './serving/serving-certificate-rotator.ts';
 
@@ -9,6 +8,8 @@ const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 
 export class WebhookMetrics {
   readonly registry = new Registry();
+  /** What the engine counts: requests and watches. */
+  readonly engine = new EngineMetrics(this.registry);
   readonly #admissions = new Histogram({
     name: 'dcred_admission_duration_seconds',
     help: 'Seconds from receiving an admission request to its response, by outcome: injected, unchanged, refused (HTTP error).',
@@ -31,29 +32,12 @@ export class WebhookMetrics {
     help: 'Expiry of the serving certificate in use, in seconds since the epoch.',
     registers: [this.registry],
   });
-  readonly #apiSeconds = new Histogram({
-    name: 'dcred_api_request_duration_seconds',
-    help: 'Requests to the API server; status 0: no response.',
-    labelNames: ['verb', 'resource', 'status'],
-    buckets: SECONDS,
-    registers: [this.registry],
-  });
-  readonly #watch = this.#counter(
-    'dcred_watch_events_total',
-    'Events of the watches: list, watch, failure, handler-error.',
-    ['resource', 'event'],
-  );
 
   constructor(version: string) {
     for (const outcome of ['injected', 'unchanged', 'refused']) this.#admissions.zero({ outcome });
     for (const event of ['issued', 'trusted', 'served', 'failed']) this.#certificate.inc({ event }, 0);
     const info = { name: 'dcred_build_info', help: 'Always 1; labelled with the version.' };
     new Gauge({ ...info, labelNames: ['version'], registers: [this.registry] }).set({ version }, 1);
-  }
-
-  /** Adds process_* and nodejs_*. Starts observers, so tests leave it out. */
-  collectProcessMetrics(): void {
-    collectDefaultMetrics({ register: this.registry });
   }
 
   admission({ outcome, seconds, warnings }: AdmissionObservation): void {
@@ -64,14 +48,6 @@ export class WebhookMetrics {
   certificateEvent(event: CertificateEvent): void {
     this.#certificate.inc({ event: event.kind });
     if (event.kind === 'served') this.#notAfter.set(event.notAfter / 1000);
-  }
-
-  apiCall({ resource, seconds, status, verb }: ApiCall): void {
-    this.#apiSeconds.observe({ verb, resource, status: String(status) }, seconds);
-  }
-
-  watchEvent(resource: string, { kind }: ReflectorEvent): void {
-    this.#watch.inc({ resource, event: kind });
   }
 
   #counter<L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> {

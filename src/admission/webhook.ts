@@ -49,7 +49,7 @@ export class Webhook {
       ...options,
       onServe: (certificate) => this.#server.use(certificate),
       observe: (event) => metrics.certificateEvent(event),
-      observeWatch: (resource, event) => metrics.watchEvent(resource, event),
+      observeWatch: (resource, event) => metrics.engine.watchEvent(resource, event),
     });
   }
 

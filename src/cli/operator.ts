@@ -2,14 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { systemClock } from '../kubernetes/clock.ts';
 import { LeaderElector } from '../kubernetes/leader/leader-election.ts';
 import { OperatorMetrics } from '../operator/metrics.ts';
-import { Operator } from '../operator/operator.ts';
+import { LEASE_NAME, Operator } from '../operator/operator.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { type Answer, type HttpServer, probe, serveHttp } from './http-server.ts';
 import { connect, createClient, instanceName, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
 
-const LEASE_NAME = 'dcred-operator';
 const MAX_WORKERS = 256;
 
 export const operatorCommand: Command = {
@@ -48,9 +47,9 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
   const healthAddress = readAddress(args, 'health-probe-bind-address');
   const log = createLogger(args.required('log-level'), io);
   const metrics = new OperatorMetrics(VERSION);
-  metrics.collectProcessMetrics();
+  metrics.engine.collectProcessMetrics();
   const connection = await connect(args, io);
-  const client = createClient(connection, (call) => metrics.apiCall(call));
+  const client = createClient(connection, (call) => metrics.engine.apiCall(call));
   const instance = instanceName(io);
   const namespace = io.env['POD_NAMESPACE'] ?? connection.defaultNamespace;
   const shared = { client, clock: systemClock, random: Math.random, log };

@@ -96,9 +96,9 @@ async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitSt
     import('../admission/webhook.ts'),
   ]);
   const metrics = new WebhookMetrics(VERSION);
-  metrics.collectProcessMetrics();
+  metrics.engine.collectProcessMetrics();
   const connection = await connect(args, io);
-  const client = createClient(connection, (call) => metrics.apiCall(call));
+  const client = createClient(connection, (call) => metrics.engine.apiCall(call));
   const namespace = args.string('namespace') ?? io.env['POD_NAMESPACE'] ?? connection.defaultNamespace;
   const webhook = new WebhookServer({
     client,

@@ -3,21 +3,17 @@
  * The only labels with an open set of values are the namespace and the name of a DelegatedCredential, which the API server limits
  * to DNS names; they go when the resource goes.
  */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { ReflectorEvent } from '../kubernetes/cache/reflector.ts';
-import type { ApiCall } from '../kubernetes/client/api-types.ts';
-import type { WorkQueue, WorkQueueEvent } from '../kubernetes/queue/work-queue.ts';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { ReconcileObservation } from '../kubernetes/queue/workers.ts';
+import { EngineMetrics } from '../metrics/engine-metrics.ts';
 import { POD_WARNING_REASONS, type PodWarningReason } from './core/missed-injection.ts';
 import { DELETE_REASONS, type DeleteReason, ISSUE_REASONS, type IssueReason } from './core/plan.ts';
 import type { PodTally } from './core/status.ts';
 import { POD_FAILURE_REASONS, type PodFailureReason } from './pod-failure.ts';
 
 const WATCHED = ['delegatedcredentials', 'pods', 'secrets', 'certificates'] as const;
-const WATCH_EVENTS = ['list', 'watch', 'failure', 'handler-error'] as const satisfies ReflectorEvent['kind'][];
 const QUEUES = ['pod', 'resource'] as const;
-const QUEUE_EVENTS = ['add', 'take', 'done', 'retry'] as const satisfies WorkQueueEvent['kind'][];
-const OUTCOMES = ['done', 'at', 'retry'] as const satisfies ReconcileObservation['outcome'][];
+const OUTCOMES = ['done', 'at', 'retry', 'stalled'] as const satisfies ReconcileObservation['outcome'][];
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 export interface ResourceFacts {
@@ -31,6 +27,8 @@ export interface ResourceFacts {
 
 export class OperatorMetrics {
   readonly registry = new Registry();
+  /** What the engine counts: requests, watches, queues, leadership. */
+  readonly engine = new EngineMetrics(this.registry);
   readonly #issued = this.#counter('dcred_credentials_issued_total', 'Credentials issued, by reason.', ['reason']);
   readonly #deleted = this.#counter('dcred_secrets_deleted_total', 'Issued Secrets deleted, by reason.', ['reason']);
   readonly #failed = this.#counter(
@@ -74,28 +72,6 @@ export class OperatorMetrics {
     'When the delegation certificate expires, in seconds since the epoch.',
     ['namespace', 'name'],
   );
-  readonly #leader = this.#gauge(
-    'dcred_leader',
-    '1 while this process leads: it holds the lease, or leader election is off.',
-    [],
-  );
-  readonly #apiSeconds = this.#histogram(
-    'dcred_api_request_duration_seconds',
-    'Duration of requests to the API server; status 0: no response.',
-    ['verb', 'resource', 'status'],
-  );
-  readonly #reflector = this.#counter(
-    'dcred_watch_events_total',
-    'Events in the life of a watch: list, watch, failure, handler-error.',
-    ['resource', 'event'],
-  );
-  readonly #queue = this.#counter('dcred_workqueue_events_total', 'Keys added, taken, done and retried.', [
-    'queue',
-    'event',
-  ]);
-  readonly #queueWait = this.#histogram('dcred_workqueue_wait_seconds', 'Time a key spends queued before processing.', [
-    'queue',
-  ]);
   readonly #reconcile = this.#histogram('dcred_reconcile_duration_seconds', 'Time to process one key, by outcome.', [
     'queue',
     'outcome',
@@ -107,19 +83,12 @@ export class OperatorMetrics {
     for (const reason of POD_FAILURE_REASONS) this.#failed.inc({ reason }, 0);
     for (const reason of POD_WARNING_REASONS) this.#warned.inc({ reason }, 0);
     for (const outcome of ['ok', 'failed'] as const) this.#nudged.inc({ outcome }, 0);
-    for (const resource of WATCHED) for (const event of WATCH_EVENTS) this.#reflector.inc({ resource, event }, 0);
+    for (const resource of WATCHED) this.engine.expectWatch(resource);
     for (const queue of QUEUES) {
-      for (const event of QUEUE_EVENTS) this.#queue.inc({ queue, event }, 0);
+      this.engine.expectQueue(queue);
       for (const outcome of OUTCOMES) this.#reconcile.zero({ queue, outcome });
-      this.#queueWait.zero({ queue });
     }
-    this.#leader.set(0);
     this.#gauge('dcred_build_info', 'Always 1; the version is in the label.', ['version']).set({ version }, 1);
-  }
-
-  /** `process_*` and `nodejs_*`: memory, CPU, the event loop. Starts observers, so not every test calls it. */
-  collectProcessMetrics(): void {
-    collectDefaultMetrics({ register: this.registry });
   }
 
   issued(reason: IssueReason, seconds: number): void {
@@ -143,10 +112,6 @@ export class OperatorMetrics {
     this.#nudged.inc({ outcome });
   }
 
-  leading(isLeader: boolean): void {
-    this.#leader.set(isLeader ? 1 : 0);
-  }
-
   resource({ certificateNotAfter, name, namespace, pods, ready }: ResourceFacts): void {
     const labels = { namespace, name };
     this.#ready.set(labels, ready ? 1 : 0);
@@ -165,29 +130,6 @@ export class OperatorMetrics {
     const labels = { namespace, name };
     for (const gauge of [this.#ready, this.#expiry, this.#renewal, this.#notAfter]) gauge.remove(labels);
     for (const state of ['selected', 'issued', 'failed']) this.#pods.remove({ ...labels, state });
-  }
-
-  apiCall({ resource, seconds, status, verb }: ApiCall): void {
-    this.#apiSeconds.observe({ verb, resource, status: String(status) }, seconds);
-  }
-
-  reflectorEvent(resource: string, { kind }: ReflectorEvent): void {
-    this.#reflector.inc({ resource, event: kind });
-  }
-
-  queueEvent(queue: string, { kind, seconds }: WorkQueueEvent): void {
-    this.#queue.inc({ queue, event: kind });
-    if (kind === 'take' && seconds !== undefined) this.#queueWait.observe({ queue }, seconds);
-  }
-
-  /** The depth is read at each scrape. */
-  watchQueue(name: string, queue: WorkQueue): void {
-    const gauge: Gauge = new Gauge({
-      name: `dcred_${name}_queue_depth`,
-      help: `Keys of the ${name} queue that are ready and wait for a worker.`,
-      registers: [this.registry],
-      collect: () => gauge.set(queue.length),
-    });
   }
 
   reconciled(queue: string, { outcome, seconds }: ReconcileObservation): void {

@@ -11,7 +11,7 @@ import { isReadable } from '../api/read.ts';
 import { generateCredentialKey } from '../credential/credential-key.ts';
 import { podKeyOf } from '../issued-secret/issued-secret.ts';
 import { formatObjectKey, formatPodKey } from '../issued-secret/names.ts';
-import type { Change } from '../kubernetes/cache/reflector.ts';
+import type { Change, ReflectorEvent } from '../kubernetes/cache/reflector.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import { EventRecorder } from '../kubernetes/events/event-recorder.ts';
@@ -53,6 +53,9 @@ export interface OperatorOptions {
   readonly generateKey?: GenerateKey;
 }
 
+/** Also the name by which metrics show who leads where there is no lease. */
+export const LEASE_NAME = 'dcred-operator';
+
 const RESOURCE_WORKERS = 2;
 /** A pod and the resource that it names are often created together, in any order: no warning before this has passed. */
 const UNSERVED_MS = 3_000;
@@ -73,11 +76,12 @@ export class Operator {
     this.#options = options;
     const { clock, metrics, namespaces, random } = options;
     const queue = (name: string) =>
-      new WorkQueue({ clock, random, observe: (event) => metrics.queueEvent(name, event) });
+      new WorkQueue({ clock, random, observe: (event) => metrics.engine.queueEvent(name, event) });
     this.#podQueue = queue('pod');
     this.#resourceQueue = queue('resource');
-    metrics.watchQueue('pod', this.#podQueue);
-    metrics.watchQueue('resource', this.#resourceQueue);
+    metrics.engine.leading(LEASE_NAME, false);
+    metrics.engine.watchQueue('pod', this.#podQueue);
+    metrics.engine.watchQueue('resource', this.#resourceQueue);
     this.#caches = new Caches({
       namespaces,
       engine: (kind) => this.#engine(kind),
@@ -116,8 +120,16 @@ export class Operator {
     await Promise.race([this.#caches.synced(), aborted(signal)]);
     if (signal.aborted) return;
     log.info({}, 'leading');
-    metrics.leading(true);
-    const events = new EventRecorder({ client, controller: CONTROLLER_NAME, instance, namespace, clock, log });
+    metrics.engine.leading(LEASE_NAME, true);
+    const events = new EventRecorder({
+      client,
+      controller: CONTROLLER_NAME,
+      instance,
+      namespace,
+      clock,
+      log,
+      onDropped: (reason) => metrics.engine.eventDropped(reason),
+    });
     const reporter = new Reporter({ events, metrics, log });
     // Two signals: `signal` stops workers from taking keys, at once; keys that were taken may finish. What is left in the queues
     // is for the next leader, who enqueues everything anyway.
@@ -140,7 +152,7 @@ export class Operator {
     this.#resourceQueue.shutDown();
     await controllers.certificates.ended();
     await events.flush(AbortSignal.timeout(FLUSH_MS));
-    metrics.leading(false);
+    metrics.engine.leading(LEASE_NAME, false);
   }
 
   #controllers(reporter: Reporter, signal: AbortSignal) {
@@ -195,7 +207,7 @@ export class Operator {
       clock,
       random,
       log: log.child({ watch: kind }),
-      observe: (event: Parameters<OperatorMetrics['reflectorEvent']>[1]) => metrics.reflectorEvent(kind, event),
+      observe: (event: ReflectorEvent) => metrics.engine.watchEvent(kind, event),
     };
   }
 

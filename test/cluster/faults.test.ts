@@ -80,7 +80,7 @@ test('one operator leads; when it exits, the other takes over and re-issues noth
   await using standby = await startOperator({ kubeconfig, args, env });
   await cluster.createPods(namespace, 5);
   await cluster.untilSecrets(namespace, 5);
-  assert.equal(await standby.metric('dcred_leader'), 0);
+  assert.equal(await standby.metric('leader_election_master_status{name="dcred-operator"}'), 0);
   assert.equal(await standby.health('/readyz'), 200, 'a standby is ready: its caches are warm');
   assert.equal(await leader.stop(), 0);
   await standby.until('leading');

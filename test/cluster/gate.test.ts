@@ -114,7 +114,7 @@ test('an annotation without a gate costs one write, and the Secret is issued', a
 test('forty gated pods at once: each is released after its Secret, with one write', async () => {
   const namespace = await servedNamespace({ authority, cluster });
   const patches = async () =>
-    operator.metric('dcred_api_request_duration_seconds_count{verb="patch",resource="pods",status="200"}');
+    operator.metric('rest_client_request_duration_seconds_count{verb="PATCH",resource="pods"}');
   const before = await patches();
   const names = Array.from({ length: 40 }, (_, number) => `web-${number}`);
   await Promise.all(names.map((name) => createGated(namespace, name)));

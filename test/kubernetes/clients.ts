@@ -35,11 +35,12 @@ export interface FakeRequest {
 
 export type FakeHandler = (request: FakeRequest, response: ServerResponse) => void | Promise<void>;
 
-/** Answers whatever the test tells it to, in order; the last handler stays. */
+/** A fake: answers what the test says, in order; the last handler stays. */
 export class FakeApiServer implements AsyncDisposable {
   readonly requests: FakeRequest[] = [];
   readonly #server: Server;
   readonly #handlers: FakeHandler[];
+  readonly #waiting = new Set<() => void>();
 
   private constructor(handlers: readonly FakeHandler[]) {
     this.#handlers = [...handlers];
@@ -80,7 +81,20 @@ export class FakeApiServer implements AsyncDisposable {
     };
   }
 
-  /** Cuts every connection there is. */
+  /** Resolves once so many requests have arrived, each with its whole body. */
+  received(count: number): Promise<void> {
+    return new Promise((resolve) => {
+      const check = (): void => {
+        if (this.requests.length < count) return;
+        this.#waiting.delete(check);
+        resolve();
+      };
+      this.#waiting.add(check);
+      check();
+    });
+  }
+
+  /** Cuts all its connections. */
   cutAll(): void {
     this.#server.closeAllConnections();
   }
@@ -99,6 +113,7 @@ export class FakeApiServer implements AsyncDisposable {
     const body = Buffer.concat(chunks).toString();
     const request = { method, path: url.pathname, query: url.searchParams, headers, body };
     this.requests.push(request);
+    for (const check of this.#waiting) check();
     const handler = this.#handlers.length > 1 ? this.#handlers.shift() : this.#handlers[0];
     await handler?.(request, response);
   }

@@ -152,8 +152,8 @@ describe('an operator that does not lead', () => {
       await client.create(DELEGATED_CREDENTIALS, resource, { signal });
       await issueFor('gone', await createPod(client, 'seen'));
       await witness.seen;
-      assert.equal(await value('dcred_pod_queue_depth'), 0);
-      assert.equal(await value('dcred_resource_queue_depth'), 0);
+      assert.equal(await value('workqueue_depth{name="pod"}'), 0);
+      assert.equal(await value('workqueue_depth{name="resource"}'), 0);
 
       election.win();
       const expected = ['web-waiting'];

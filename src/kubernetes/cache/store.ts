@@ -69,13 +69,6 @@ export class Store<T> {
     return previous;
   }
 
-  /** Forgets all there is and takes these instead. */
-  replaceAll(objects: Iterable<T>): void {
-    this.#objects.clear();
-    for (const index of this.#indexes.values()) index.clear();
-    for (const object of objects) this.set(object);
-  }
-
   #file(key: string, object: T): void {
     for (const [name, valuesOf] of this.#indexers) {
       const index = this.#indexes.get(name);

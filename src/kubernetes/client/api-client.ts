@@ -1,6 +1,6 @@
 /**
  * The API server's verbs over one pool of HTTP/1.1 connections. Every call ends in its answer, an ApiError, or its signal's
- * reason; what is retried, and why so little of what writes, is in retry-policy.ts.
+ * reason; what is retried, and why so few of the writes, is in retry-policy.ts.
  */
 
 import { ApiError } from '../api-error.ts';
@@ -149,18 +149,18 @@ export class ApiClient {
     return this.#call<T>(request, holdsVersion(patch) ? 'once' : 'repeatable', options);
   }
 
-  /** With a UID: repeated where no answer came, so that NotFound may mean that an earlier try did it. */
+  /** With a UID: repeated where no answer came, so NotFound may mean that an earlier try succeeded. */
   async delete(type: ResourceType, ref: ObjectReference, options: DeleteOptions): Promise<void> {
-    const { preconditions, propagationPolicy } = options;
+    const { preconditions } = options;
     const request = this.#request('delete', 'DELETE', type, ref, {
       contentType: JSON_TYPE,
-      body: JSON.stringify({ apiVersion: 'v1', kind: 'DeleteOptions', preconditions, propagationPolicy }),
+      body: JSON.stringify({ apiVersion: 'v1', kind: 'DeleteOptions', preconditions }),
     });
     // Without a UID, a second try might hit the object that has taken the first one's place.
     await this.#call(request, preconditions?.uid === undefined ? 'once' : 'repeatable', options);
   }
 
-  /** Bookmarks are asked for. Ends when the server ends it; throws as calls do, and is never retried here. */
+  /** With bookmarks. Ends when the server ends it; throws as calls do, and is never retried here. */
   watch<T = KubernetesObject>(
     type: ResourceType,
     selection: WatchSelection,
@@ -193,7 +193,7 @@ export class ApiClient {
     });
   }
 
-  /** Ends what is still under way. */
+  /** Aborts what is still in flight. */
   close(): Promise<void> {
     return this.#transport.close();
   }
@@ -220,13 +220,13 @@ export class ApiClient {
     target: ResourcePathParts,
     parts: Partial<ApiRequest>,
   ): ApiRequest {
-    const resource = target.subresource === undefined ? type.plural : `${type.plural}/${target.subresource}`;
+    const plural = target.subresource === undefined ? type.plural : `${type.plural}/${target.subresource}`;
     const name = [target.namespace, target.name].filter((part) => part !== undefined).join('/');
     return {
       verb,
       method,
-      resource,
-      what: `${verb} ${resource}${name === '' ? '' : ` ${name}`}`,
+      plural,
+      what: `${verb} ${plural}${name === '' ? '' : ` ${name}`}`,
       path: resourcePath(type, target),
       query: {},
       accept: JSON_TYPE,
@@ -272,9 +272,9 @@ export class ApiClient {
     return { transport: this.#transport, userAgent, now: () => clock.now() };
   }
 
-  #observe({ verb, resource }: ApiRequest, status: number, started: number): void {
+  #observe({ verb, method, plural }: ApiRequest, status: number, started: number): void {
     const seconds = (this.#options.clock.monotonic() - started) / 1000;
-    this.#options.observe?.({ verb, resource, status, seconds });
+    this.#options.observe?.({ verb, method, plural, status, seconds });
   }
 }
 
@@ -293,7 +293,7 @@ function parseObject<T>(what: string, text: string): T {
   try {
     value = JSON.parse(text);
   } catch {
-    throw invalidResponseError(what, `${text.length} characters of something else`);
+    throw invalidResponseError(what, `${text.length} characters that are not`);
   }
   if (typeof value !== 'object' || value === null) throw invalidResponseError(what, typeof value);
   // Boundary of trust: the API server keeps its own schema; whoever needs more certainty parses T.

@@ -1,4 +1,4 @@
-/** What one says to the API client. */
+/** Parameters of the API client's calls, and what it reports of them. */
 
 import type { Clock } from '../clock.ts';
 import type { ObjectMeta } from '../objects.ts';
@@ -6,8 +6,9 @@ import type { ApiRequest } from './exchange.ts';
 
 export interface ApiCall {
   readonly verb: ApiRequest['verb'];
-  /** The plural, with the subresource: `pods`, `leases`, `delegatedcredentials/status`. */
-  readonly resource: string;
+  readonly method: ApiRequest['method'];
+  /** With the subresource: `pods`, `leases`, `delegatedcredentials/status`. */
+  readonly plural: string;
   /** HTTP status; 0 when no answer came. */
   readonly status: number;
   readonly seconds: number;
@@ -60,7 +61,6 @@ export interface ApplyOptions extends WriteOptions {
 
 export interface DeleteOptions extends CallOptions {
   readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
-  readonly propagationPolicy?: 'Orphan' | 'Background' | 'Foreground';
 }
 
 export interface WatchOptions extends CallOptions {

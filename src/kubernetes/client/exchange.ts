@@ -11,7 +11,7 @@ export interface ApiRequest {
   readonly verb: 'get' | 'list' | 'watch' | 'create' | 'update' | 'apply' | 'patch' | 'delete';
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** For messages and metrics: `pods`, `leases`, `delegatedcredentials/status`. */
-  readonly resource: string;
+  readonly plural: string;
   /** For messages: `get secrets default/web`. */
   readonly what: string;
   readonly path: string;

@@ -117,7 +117,7 @@ export function timeoutError(what: string, ms: number): ApiError {
 
 /** The answer is not what was asked for. The parser's own words quote the text, which may be a Secret's: they stay here. */
 export function invalidResponseError(what: string, found: string, status = 0): ApiError {
-  return new ApiError(`${what}: expected a JSON object, found ${found}`, { status, reason: 'InvalidResponse' });
+  return new ApiError(`${what}: response is not a JSON object: found ${found}`, { status, reason: 'InvalidResponse' });
 }
 
 /** The resourceVersion or the continue token is older than what the server remembers: list anew. */

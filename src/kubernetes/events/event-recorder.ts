@@ -1,6 +1,6 @@
 /**
- * Tells people what happened, by the way: events are written in the background, counted instead of repeated, rate-limited, and
- * dropped before they would take memory or slow anything down.
+ * Records Events asynchronously: aggregated, rate-limited, best-effort. They are dropped, and counted, before they take memory or
+ * slow anything down.
  */
 
 import { formatRfc3339Micro } from '../../text/rfc3339.ts';
@@ -28,7 +28,13 @@ export interface EventRecorderOptions {
   readonly perSecond?: number;
   /** Events written at once after a quiet time. 100. */
   readonly burst?: number;
+  /** Called for every Event that is not written. Must not throw. */
+  readonly onDropped?: (reason: EventDropReason) => void;
 }
+
+/** `overflow`: too many waited. `failed`: refused by the API server, or no answer after several tries. */
+export const EVENT_DROP_REASONS = ['overflow', 'failed'] as const;
+export type EventDropReason = (typeof EVENT_DROP_REASONS)[number];
 
 /** One event and its repetitions. */
 interface Series {
@@ -38,18 +44,18 @@ interface Series {
   count: number;
   firstSeen: number;
   lastSeen: number;
-  /** The count that the API server has been told, and when, on the monotonic clock. */
-  told: number;
-  toldAt: number;
+  /** The count that was written last, and when, on the monotonic clock. */
+  written: number;
+  writtenAt: number;
 }
 
 /** What is remembered so that repetitions are known as such. */
 const MAX_SERIES = 2_000;
-/** What waits to be written. */
+/** Events that wait to be written. */
 const MAX_WAITING = 1_000;
 /** A repetition after this long is a new event (client-go: 6 minutes). */
 const SERIES_END_MS = 360_000;
-/** The second sighting is told at once, further ones so often. */
+/** The first repetition is written at once, further ones this far apart. */
 const SERIES_INTERVAL_MS = 10_000;
 
 export class EventRecorder {
@@ -63,7 +69,6 @@ export class EventRecorder {
   #sending: Promise<void> | undefined;
   #sweep: TimerHandle | undefined;
   #sequence = 0;
-  #dropped = 0;
 
   constructor(options: EventRecorderOptions) {
     this.#options = options;
@@ -72,12 +77,7 @@ export class EventRecorder {
     this.#bucket = new TokenBucket({ clock, burst, perSecond });
   }
 
-  /** Events that found no room since the start. */
-  get dropped(): number {
-    return this.#dropped;
-  }
-
-  /** Takes note and returns: never throws, never waits. */
+  /** Enqueues the Event and returns: never throws, never waits. */
   record(input: EventInput): void {
     if (this.#stop.signal.aborted) return;
     const { clock } = this.#options;
@@ -87,20 +87,20 @@ export class EventRecorder {
     const series =
       known !== undefined && clock.now() - known.lastSeen < SERIES_END_MS
         ? known
-        : { input, count: 0, firstSeen: clock.now(), lastSeen: 0, told: 0, toldAt: 0 };
+        : { input, count: 0, firstSeen: clock.now(), lastSeen: 0, written: 0, writtenAt: 0 };
     series.count += 1;
     series.lastSeen = clock.now();
     this.#series.set(key, series);
     const [oldest] = this.#series.keys();
     if (this.#series.size > MAX_SERIES && oldest !== undefined) this.#series.delete(oldest);
-    if (series.told <= 1 || clock.monotonic() - series.toldAt >= SERIES_INTERVAL_MS) this.#enqueue(series);
+    if (series.written <= 1 || clock.monotonic() - series.writtenAt >= SERIES_INTERVAL_MS) this.#enqueue(series);
     else this.#sweepLater();
   }
 
-  /** Writes what is waiting, counts included, until it is done or the signal aborts; afterwards nothing is recorded any more. */
+  /** Writes what is waiting, counts included, until all is written or the signal aborts; afterwards nothing is recorded any more. */
   async flush(signal: AbortSignal): Promise<void> {
     this.#sweep?.cancel();
-    this.#enqueueUntold();
+    this.#enqueueUnwritten();
     const stop = (): void => this.#stop.abort();
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
@@ -115,21 +115,21 @@ export class EventRecorder {
 
   #enqueue(series: Series): void {
     if (this.#waiting.size >= MAX_WAITING && !this.#waiting.has(series)) {
-      this.#dropped += 1;
+      this.#options.onDropped?.('overflow');
       return;
     }
     this.#waiting.add(series);
     this.#sending ??= this.#send();
   }
 
-  #enqueueUntold(): void {
-    for (const series of this.#series.values()) if (series.told < series.count) this.#enqueue(series);
+  #enqueueUnwritten(): void {
+    for (const series of this.#series.values()) if (series.written < series.count) this.#enqueue(series);
   }
 
   #sweepLater(): void {
     this.#sweep ??= this.#options.clock.setTimeout(() => {
       this.#sweep = undefined;
-      this.#enqueueUntold();
+      this.#enqueueUnwritten();
     }, SERIES_INTERVAL_MS);
   }
 
@@ -143,25 +143,29 @@ export class EventRecorder {
       this.#waiting.delete(series);
       await this.#write(series, signal);
     }
-    // In one step with the end of the loop: who adds something from here on starts anew.
+    // In one step with the end of the loop: an Event that is added from here on starts another loop.
     this.#sending = undefined;
   }
 
   async #write(series: Series, signal: AbortSignal): Promise<void> {
-    const { clock, log } = this.#options;
+    const { clock, log, onDropped } = this.#options;
     const { count, input } = series;
-    if (count === series.told) return;
+    if (count === series.written) return;
     try {
       if (series.ref === undefined || !(await this.#patch(series, signal))) await this.#create(series, signal);
-      series.told = count;
-      series.toldAt = clock.monotonic();
+      series.written = count;
+      series.writtenAt = clock.monotonic();
     } catch (error) {
       if (signal.aborted) return;
       const { kind, namespace, name } = input.regarding;
-      log.debug({ kind, namespace, name, reason: input.reason, err: error }, 'an event could not be written');
-      // Told, as far as it goes: an event that is refused is not tried again until it happens again.
-      series.told = count;
-      series.toldAt = clock.monotonic();
+      log.debug(
+        { kind, namespace, name, reason: input.reason, err: error },
+        'dropped an Event that could not be written',
+      );
+      onDropped?.('failed');
+      // As if written: an Event that was refused is not tried again until it happens again.
+      series.written = count;
+      series.writtenAt = clock.monotonic();
     }
   }
 

@@ -1,4 +1,4 @@
-/** So many at once, so many a second after that. */
+/** Token bucket: bursts of `burst`, refilled at `perSecond`. */
 
 import type { Clock } from '../clock.ts';
 

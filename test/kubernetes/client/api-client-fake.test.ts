@@ -4,7 +4,10 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isApiError } from '../../../src/kubernetes/api-error.ts';
 import type { ApiCall } from '../../../src/kubernetes/client/api-types.ts';
+import type { Clock } from '../../../src/kubernetes/clock.ts';
 import { PODS, SECRETS } from '../../../src/kubernetes/resource-type.ts';
+import { FakeClock } from '../../../testing/support/fake-clock.ts';
+import { eventually } from '../../../testing/support/processes.ts';
 import { clientOver, cut, FakeApiServer, type FakeHandler, json, refusal, silence, stream } from '../clients.ts';
 
 const POD = { apiVersion: 'v1', kind: 'Pod', metadata: { namespace: 'web', name: 'a', resourceVersion: '5' } };
@@ -21,11 +24,15 @@ describe('what is tried again', () => {
   test('429 with Retry-After, as late as the server asked', async () => {
     await using fake = await FakeApiServer.start(refusal(429, 'TooManyRequests', { 'retry-after': '1' }), ok);
     const calls: ApiCall[] = [];
-    const began = performance.now();
-    await fake.client({ observe: (call) => calls.push(call) }).create(PODS, POD, { signal });
-    assert.ok(performance.now() - began >= 1_000);
+    const clock = new FakeClock();
+    const created = fake.client({ clock, observe: (call) => calls.push(call) }).create(PODS, POD, { signal });
+    await eventually('the refusal', async () => calls[0], { intervalMs: 5 });
+    await clock.advanceAsync(999);
+    assert.equal(fake.requests.length, 1);
+    await clock.advanceAsync(200);
+    await created;
     assert.deepEqual(
-      calls.map(({ verb, resource, status }) => [verb, resource, status]),
+      calls.map(({ verb, plural, status }) => [verb, plural, status]),
       [
         ['create', 'pods', 429],
         ['create', 'pods', 200],
@@ -76,9 +83,9 @@ describe('what is tried again', () => {
     assert.equal(fake.requests.length, 3);
   });
 
-  test('not what asks for more patience than a call has', async () => {
+  test('not what asks for a longer wait than a call has', async () => {
     await using fake = await FakeApiServer.start(refusal(429, 'TooManyRequests', { 'retry-after': '3600' }));
-    await assert.rejects(fake.client().get(PODS, ref, { signal }), { status: 429, retryAfterSeconds: 3600 });
+    await assert.rejects(fake.client().get(PODS, ref, { signal }), { status: 429, retryAfterSeconds: 300 });
     assert.equal(fake.requests.length, 1);
   });
 });
@@ -113,7 +120,7 @@ describe('answers that are no answers', () => {
     await assert.rejects(fake.client({ maxAttempts: 1 }).get(PODS, ref, { signal }), { reason: 'Network', status: 0 });
   });
 
-  test('an answer without end is given up', async () => {
+  test('an endless answer is dropped', async () => {
     await using fake = await FakeApiServer.start(async (_request, response) => {
       const chunk = 'x'.repeat(1024 * 1024);
       while (!response.destroyed) await new Promise((resolve) => response.write(chunk, resolve));
@@ -139,8 +146,16 @@ describe('time', () => {
   ] as const satisfies readonly (readonly [string, FakeHandler])[]) {
     test(`${name} in time is a Timeout`, async () => {
       await using fake = await FakeApiServer.start(handler);
-      const call = fake.client({ timeoutMs: 100, maxAttempts: 1 }).get(PODS, ref, { signal });
-      await assert.rejects(call, { reason: 'Timeout', status: 0, message: 'get pods web/a: no answer within 100 ms' });
+      const clock = new FakeClock();
+      const call = fake.client({ clock, timeoutMs: 100, maxAttempts: 1 }).get(PODS, ref, { signal });
+      const rejected = assert.rejects(call, {
+        reason: 'Timeout',
+        status: 0,
+        message: 'get pods web/a: no answer within 100 ms',
+      });
+      await fake.received(1);
+      clock.advance(100);
+      await rejected;
     });
   }
 
@@ -148,7 +163,8 @@ describe('time', () => {
     await using fake = await FakeApiServer.start(silence);
     const stop = new AbortController();
     const call = fake.client().get(PODS, ref, { signal: stop.signal });
-    setTimeout(() => stop.abort(new Error('enough')), 20);
+    await fake.received(1);
+    stop.abort(new Error('enough'));
     await assert.rejects(call, { message: 'enough' });
     assert.equal(fake.requests.length, 1);
   });
@@ -156,9 +172,12 @@ describe('time', () => {
   test('an abort ends the wait before the next try', async () => {
     await using fake = await FakeApiServer.start(refusal(429, 'TooManyRequests', { 'retry-after': '20' }));
     const stop = new AbortController();
-    const call = fake.client().get(PODS, ref, { signal: stop.signal });
-    setTimeout(() => stop.abort(new Error('enough')), 50);
+    const refused = Promise.withResolvers<void>();
+    const call = fake.client({ observe: () => refused.resolve() }).get(PODS, ref, { signal: stop.signal });
+    await refused.promise;
+    stop.abort(new Error('enough'));
     await assert.rejects(call, { message: 'enough' });
+    assert.equal(fake.requests.length, 1);
   });
 
   test('a call with a signal that has aborted is not made', async () => {
@@ -184,7 +203,8 @@ describe('time', () => {
     await using fake = await FakeApiServer.start(silence);
     const client = fake.client({ maxAttempts: 1 });
     const call = client.get(PODS, ref, { signal });
-    setTimeout(() => void client.close(), 20);
+    await fake.received(1);
+    await client.close();
     await assert.rejects(call, { reason: 'Network' });
   });
 });
@@ -195,7 +215,7 @@ describe('credentials', () => {
     return (good ? ok : refusal(401, 'Unauthorized'))(request, response);
   };
 
-  test('after a 401 they are loaded anew, once, and the call is made again, even a create', async () => {
+  test('after a 401 they are loaded again, once, and the call is made again, even a create', async () => {
     await using fake = await FakeApiServer.start(onlyNew);
     const client = clientOver(fake.connection(['old', 'new']), { userAgent: 'x' });
     await client.create(PODS, POD, { signal });
@@ -217,9 +237,9 @@ describe('a watch', () => {
   const event = (type: string, name: string) =>
     `${JSON.stringify({ type, object: { ...POD, metadata: { ...POD.metadata, name } } })}\n`;
 
-  async function names(fake: FakeApiServer, seen: string[], quietMs?: number): Promise<string[]> {
+  async function names(fake: FakeApiServer, seen: string[], quietMs?: number, clock?: Clock): Promise<string[]> {
     const options = quietMs === undefined ? { signal } : { signal, quietMs };
-    for await (const { type, object } of fake.client().watch(PODS, { namespace: 'web' }, options)) {
+    for await (const { type, object } of fake.client(clock && { clock }).watch(PODS, { namespace: 'web' }, options)) {
       seen.push(`${type} ${object.metadata.name}`);
     }
     return seen;
@@ -262,9 +282,14 @@ describe('a watch', () => {
     });
   }
 
-  test('silence is not believed for ever', async () => {
+  test('a silent stream is dropped', async () => {
     await using fake = await FakeApiServer.start(stream([event('ADDED', 'a')], 'silence'));
-    await assert.rejects(names(fake, [], 100), { reason: 'Timeout' });
+    const clock = new FakeClock();
+    const seen: string[] = [];
+    const rejected = assert.rejects(names(fake, seen, 100, clock), { reason: 'Timeout' });
+    await eventually('the event', async () => seen[0], { intervalMs: 5 });
+    await clock.advanceAsync(100);
+    await rejected;
   });
 
   for (const line of [
