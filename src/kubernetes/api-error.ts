@@ -51,7 +51,7 @@ export class ApiError extends Error {
  * No server is obeyed for longer: a Retry-After of a year, from a proxy or by mistake, would stop a loop for good. API Priority and
  * Fairness asks for 1 to 60 seconds.
  */
-export const MAX_RETRY_AFTER_SECONDS = 300;
+const MAX_RETRY_AFTER_SECONDS = 300;
 
 /** Causes are followed this deep. */
 const MAX_CAUSES = 8;
