@@ -1,8 +1,12 @@
-/** Bundles `src/main.ts` into `dist/dcred.js`, one file for Node >= 22.19, with its source map. */
+/**
+ * Bundles `src/main.ts` into `dist/dcred.js`, one file for Node >= 22.19, with its source map; and builds what others can import
+ * into `dist/lib`.
+ */
 import { execFileSync } from 'node:child_process';
 import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build, type Plugin } from 'esbuild';
+import { buildLibraries } from './libraries.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const OUT = join(ROOT, 'dist', 'dcred.js');
@@ -72,6 +76,7 @@ const result = await build({
   metafile: true,
   logLevel: 'warning',
 });
+await buildLibraries(join(ROOT, 'dist', 'lib'));
 await chmod(OUT, 0o755);
 const bytes = result.metafile.outputs['dist/dcred.js']?.bytes ?? 0;
 process.stdout.write(`dist/dcred.js ${version}: ${(bytes / 1024).toFixed(0)} KiB\n`);

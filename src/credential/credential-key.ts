@@ -1,6 +1,8 @@
-import { createPrivateKey, createPublicKey, generateKeyPair, generateKeyPairSync, type KeyObject } from 'node:crypto';
+/** The credential key: made fresh, or read from PEM (RFC 9345 calls it the credential's public and private key). */
+import { createPublicKey, generateKeyPair, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
 import { CredentialKeyError } from './errors.ts';
+import { PrivateKeyPemError, parsePrivateKeyPem } from './private-key-pem.ts';
 import { KEY_ALGORITHMS, type KeyAlgorithm, schemeByKeyAlgorithm, schemeByKeyType } from './scheme.ts';
 
 /** The short-lived key that a credential is made for: the pod's. */
@@ -18,6 +20,13 @@ const generateKeyPairAsync = promisify(generateKeyPair);
 /**
  * A fresh key from the system's randomness. 40 us for P-256 and Ed25519, made at once: a thread of the pool would add twice that, and
  * on a busy machine milliseconds of waiting for its turn. 1 to 2 ms of such a thread for P-384 and P-521.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { generateCredentialKey } from 'dcred/credential';
+ *
+ * const key = await generateCredentialKey('ECDSAP256');
+ * assert.equal(key.subjectPublicKeyInfo.length, 91);
  */
 export async function generateCredentialKey(algorithm: KeyAlgorithm): Promise<CredentialKey> {
   const { keyType, namedCurve, syncKeygen } = schemeByKeyAlgorithm(algorithm);
@@ -29,7 +38,16 @@ export async function generateCredentialKey(algorithm: KeyAlgorithm): Promise<Cr
   return credentialKey(privateKey, algorithm, publicKey);
 }
 
-/** Reads a private key, PEM, PKCS#8 or SEC1. Throws CredentialKeyError. */
+/**
+ * Reads an unencrypted private key in PEM, PKCS#8 or SEC1, of at most 64 KiB. Throws CredentialKeyError.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { readFileSync } from 'node:fs';
+ * import { credentialKeyFromPem } from 'dcred/credential';
+ *
+ * assert.equal(credentialKeyFromPem(readFileSync('p256.key', 'utf8')).algorithm, 'ECDSAP256');
+ */
 export function credentialKeyFromPem(pem: string): CredentialKey {
   const privateKey = parsePrivateKey(pem);
   const { asymmetricKeyType, asymmetricKeyDetails } = privateKey;
@@ -55,9 +73,10 @@ function credentialKey(privateKey: KeyObject, algorithm: KeyAlgorithm, publicKey
 
 function parsePrivateKey(pem: string): KeyObject {
   try {
-    return createPrivateKey(pem);
-  } catch {
+    return parsePrivateKeyPem(pem);
+  } catch (error) {
     // The cause is dropped: OpenSSL's errors have been known to quote what they read.
-    throw new CredentialKeyError('KeyInvalid', 'not an unencrypted private key in PEM (PKCS#8 or SEC1)');
+    const why = error instanceof PrivateKeyPemError ? error.message : 'it cannot be parsed';
+    throw new CredentialKeyError('KeyInvalid', `expected an unencrypted private key in PEM (PKCS#8 or SEC1): ${why}`);
   }
 }

@@ -1,7 +1,9 @@
-/** Why a certificate (or its key) cannot stand behind delegated credentials. These words are condition reasons too. */
+/** The errors of the credential core. Each has a `code` in PascalCase; those of certificates are condition reasons too. */
+
+/** Why a certificate (or its key) cannot be used for delegated credentials. */
 export type CertificateErrorCode = 'CertificateInvalid' | 'CertificateCannotDelegate' | 'CertificateKeyUnsupported';
 
-/** A certificate or delegation key that cannot be used. The message says what was expected, found, and what to do. */
+/** A certificate or delegation key that cannot be used. The message says what was expected, what was found, what to do. */
 export class CertificateError extends Error {
   override readonly name = 'CertificateError';
   readonly code: CertificateErrorCode;
@@ -40,6 +42,7 @@ export class MalformedCredentialError extends Error {
   }
 }
 
+/** Why a credential key cannot be used. */
 export type CredentialKeyErrorCode = 'KeyInvalid' | 'KeyUnsupported';
 
 /** A credential key that cannot be read or used. Never carries a byte of the key, nor a cause that might. */

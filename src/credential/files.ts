@@ -1,3 +1,4 @@
+/** The files of an issued credential, as a Secret or a directory holds them. Pure. */
 import type { Certificate } from './certificate.ts';
 import type { CredentialKey } from './credential-key.ts';
 import { toFizz, toHex, toPem } from './formats.ts';
@@ -15,7 +16,24 @@ export interface CredentialFilesRequest {
   readonly issued: IssuedCredential;
 }
 
-/** The content of each file, for a Secret or a directory. `fizz.pem` is absent unless the key is P-256, all that Fizz takes. */
+/**
+ * The content of each file, for a Secret or a directory. `fizz.pem` is absent unless the key is P-256, all that Fizz takes.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { readFileSync } from 'node:fs';
+ * import {
+ *   credentialFiles, generateCredentialKey, issueCredential, readDelegationCertificate, signerFromPem,
+ * } from 'dcred/credential';
+ *
+ * const certificate = readDelegationCertificate(readFileSync('leaf.crt', 'utf8'));
+ * const signer = signerFromPem(readFileSync('leaf.key', 'utf8'));
+ * const key = await generateCredentialKey('Ed25519');
+ * const now = Date.parse('2026-11-22T22:00:00Z') / 1000;
+ * const issued = await issueCredential({ certificate, signer, key, usage: 'Server', lifetimeSeconds: 3_600, now });
+ * const files = credentialFiles({ certificate, key, issued });
+ * assert.deepEqual([...files.keys()], ['tls.crt', 'dc.key', 'dc.bin', 'dc.hex', 'dc.pem']);
+ */
 export function credentialFiles({
   certificate: { chainPem },
   issued: { bytes, usage },

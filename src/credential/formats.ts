@@ -1,5 +1,9 @@
+/** The file formats in which servers take a credential: raw, hex, PEM, and Fizz's combined file. Pure. */
+import { printableList } from '../text/printable.ts';
+import { certificateDer, isCertificateBlock } from './certificate.ts';
 import { MalformedCredentialError } from './errors.ts';
 import { type PemBlock, PemError, readPem, writePem } from './pem.ts';
+import { recognise } from './recognise.ts';
 import type { Usage } from './scheme.ts';
 import { MAX_CREDENTIAL_BYTES } from './wire.ts';
 
@@ -9,12 +13,28 @@ const FIZZ_LABEL = {
   Client: { credential: 'CLIENT DELEGATED CREDENTIAL', key: 'CLIENT DC PRIVATE KEY' },
 } as const satisfies Record<Usage, unknown>;
 
-/** Tongsuo's format: lower-case hex on one line. It accepts exactly one newline at the end. */
+/**
+ * Tongsuo's format: lower-case hex on one line. It accepts exactly one newline at the end.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { toHex } from 'dcred/credential';
+ *
+ * assert.equal(toHex(Uint8Array.of(0x00, 0x76, 0xff)), '0076ff\n');
+ */
 export function toHex(bytes: Uint8Array): string {
   return `${Buffer.from(bytes).toString('hex')}\n`;
 }
 
-/** tlslite-ng's format. */
+/**
+ * tlslite-ng's format: PEM with the label `DELEGATED CREDENTIAL`.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { toPem } from 'dcred/credential';
+ *
+ * assert.match(toPem(Uint8Array.of(1)), /^-----BEGIN DELEGATED CREDENTIAL-----\n/);
+ */
 export function toPem(bytes: Uint8Array): string {
   return writePem(PEM_LABEL, bytes);
 }
@@ -30,17 +50,28 @@ export interface FizzParts {
 
 /**
  * Fizz's combined file. Its reader cuts the credential out between the two labels and decodes it strictly, so the base64
- * stands on one line, unlike PEM's.
+ * is on one line, unlike PEM's.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { readFileSync } from 'node:fs';
+ * import { readCredentialFile, toFizz } from 'dcred/credential';
+ *
+ * const bytes = readFileSync('p256.dc');
+ * const keyPem = readFileSync('p256.key', 'utf8');
+ * const chainPem = readFileSync('leaf.crt', 'utf8');
+ * const combined = toFizz({ bytes, usage: 'Server', keyPem, chainPem });
+ * assert.equal(readCredentialFile(Buffer.from(combined)).usage, 'Server');
  */
 export function toFizz({ bytes, chainPem, keyPem, usage }: FizzParts): string {
   const label = FIZZ_LABEL[usage];
   const [key] = readPem(keyPem);
   if (key?.label !== 'PRIVATE KEY') throw new TypeError('expected a key in PKCS#8 PEM');
-  const certificates = readPem(chainPem).filter((block) => block.label === 'CERTIFICATE');
+  const certificates = readPem(chainPem).filter(isCertificateBlock);
   return [
     `-----BEGIN ${label.credential}-----\n${Buffer.from(bytes).toString('base64')}\n-----END ${label.credential}-----\n`,
     writePem(label.key, key.der),
-    ...certificates.map((block) => writePem('CERTIFICATE', block.der)),
+    ...certificates.map((block) => writePem('CERTIFICATE', certificateDer(block))),
   ].join('');
 }
 
@@ -55,13 +86,23 @@ export interface CredentialFile {
   readonly usage?: Usage;
   /** The first certificate of Fizz's file. */
   readonly leafPem?: string;
-  /** Whether a private key stands in the file. The key itself is not passed on. */
+  /** Whether there is a private key in the file. The key itself is not passed on. */
   readonly holdsPrivateKey: boolean;
 }
 
 /**
  * Tells the contract's formats apart and takes the credential out. What is neither PEM nor hex is taken as raw.
  * Throws MalformedCredentialError `NotACredentialFile` for PEM without a credential, `TooLong` for what cannot be one.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { readFileSync } from 'node:fs';
+ * import { readCredentialFile, toHex } from 'dcred/credential';
+ *
+ * const bytes = Uint8Array.from(readFileSync('p256.dc'));
+ * const file = readCredentialFile(Buffer.from(toHex(bytes)));
+ * assert.equal(file.format, 'hex');
+ * assert.deepEqual(file.bytes, bytes);
  */
 export function readCredentialFile(data: Uint8Array): CredentialFile {
   // Raw credentials never look like text: valid_time's first byte would have to be a printable character, 33 years.
@@ -69,6 +110,8 @@ export function readCredentialFile(data: Uint8Array): CredentialFile {
   if (text.includes('-----BEGIN ')) return readPemFile(text);
   const hex = text.trim();
   if (hex !== '' && /^[0-9a-fA-F]+$/.test(hex)) return readHexFile(hex);
+  const other = data[0] === 0x30 ? undefined : recognise(data);
+  if (other !== undefined) throw new MalformedCredentialError('NotACredentialFile', other);
   if (data.length > MAX_CREDENTIAL_BYTES) {
     throw new MalformedCredentialError(
       'TooLong',
@@ -91,7 +134,7 @@ function readPemFile(text: string): CredentialFile {
   for (const usage of ['Server', 'Client'] as const) {
     const found = blocks.find((block) => block.label === FIZZ_LABEL[usage].credential);
     if (found === undefined) continue;
-    const leaf = blocks.find((block) => block.label === 'CERTIFICATE');
+    const leaf = blocks.find(isCertificateBlock);
     const leafPem = leaf === undefined ? {} : { leafPem: `${leaf.text}\n` };
     return { format: 'fizz', bytes: found.der, usage, ...leafPem, holdsPrivateKey };
   }
@@ -99,7 +142,7 @@ function readPemFile(text: string): CredentialFile {
   if (found !== undefined) return { format: 'pem', bytes: found.der, holdsPrivateKey };
   throw new MalformedCredentialError(
     'NotACredentialFile',
-    `no delegated credential among the PEM blocks: found ${blocks.map((block) => block.label).join(', ') || 'none'}`,
+    `no delegated credential among the PEM blocks: found ${printableList(blocks.map(({ label }) => label)) || 'none'}`,
   );
 }
 

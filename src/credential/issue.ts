@@ -1,12 +1,13 @@
+/** Issues delegated credentials (RFC 9345 section 4): composes what is signed, and has it signed. No clock. */
 import type { CredentialKey } from './credential-key.ts';
-import type { DelegationCertificate } from './delegation-certificate.ts';
+import { checkCertificateUsage, type DelegationCertificate } from './delegation-certificate.ts';
 import { CertificateError, CredentialKeyError } from './errors.ts';
 import { expiryFor } from './lifetime.ts';
 import { type KeyAlgorithm, schemeBySubjectPublicKeyInfo, type Usage } from './scheme.ts';
 import type { Signer } from './signer.ts';
 import { type DelegatedCredential, encodeDelegatedCredential, signatureInput } from './wire.ts';
 
-/** For whom: a key of ours, or the public half alone of a key that we never see. */
+/** The key that is delegated to: a whole one, or the public half alone of one that the issuer never sees. */
 type IssueSubject =
   | { readonly key: Pick<CredentialKey, 'subjectPublicKeyInfo'>; readonly subjectPublicKeyInfo?: never }
   | { readonly subjectPublicKeyInfo: Uint8Array; readonly key?: never };
@@ -15,7 +16,7 @@ export type IssueRequest = IssueSubject & {
   readonly certificate: DelegationCertificate;
   readonly signer: Signer;
   readonly usage: Usage;
-  /** 60 .. 601200; shortened where the certificate ends first. */
+  /** 60 .. 601200; shortened where the certificate expires first. */
   readonly lifetimeSeconds: number;
   /** Seconds since the epoch. */
   readonly now: number;
@@ -36,23 +37,37 @@ export interface IssuedCredential {
 
 /**
  * Signs a credential. It is not verified here: whoever publishes it does that, against what it publishes.
- * Throws CertificateError (expired, not yet valid, about to expire, another key's signer), CredentialKeyError, RangeError for
- * the lifetime, and whatever the signer throws.
+ * Throws CertificateError (expired, not yet valid, about to expire, not for this usage, another key's signer), CredentialKeyError,
+ * RangeError for the lifetime, and whatever the signer throws.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { readFileSync } from 'node:fs';
+ * import { generateCredentialKey, issueCredential, readDelegationCertificate, signerFromPem } from 'dcred/credential';
+ *
+ * const certificate = readDelegationCertificate(readFileSync('leaf.crt', 'utf8'));
+ * const signer = signerFromPem(readFileSync('leaf.key', 'utf8'));
+ * const key = await generateCredentialKey('ECDSAP256');
+ * const now = Date.parse('2026-11-22T22:00:00Z') / 1000;
+ * const issued = await issueCredential({ certificate, signer, key, usage: 'Server', lifetimeSeconds: 172_800, now });
+ * assert.equal(issued.expiresAt, now + 172_800);
  */
 export async function issueCredential(request: IssueRequest): Promise<IssuedCredential> {
   const { certificate, lifetimeSeconds, now, signal, signer, usage } = request;
   const { subjectPublicKeyInfo } = request.key ?? request;
   const scheme = schemeBySubjectPublicKeyInfo(subjectPublicKeyInfo);
   if (scheme === undefined) {
-    throw new CredentialKeyError('KeyUnsupported', 'the public key is of a kind that credentials cannot be made for');
+    throw new CredentialKeyError('KeyUnsupported', 'credentials cannot be issued for a public key of this kind');
   }
   if (signer.scheme.keyAlgorithm !== certificate.keyAlgorithm) {
     throw new CertificateError(
       'CertificateInvalid',
       `the private key (${signer.scheme.keyAlgorithm}) does not belong to the certificate "${certificate.subject}" ` +
-        `(${certificate.keyAlgorithm}): put the key and the certificate that were made together side by side`,
+        `(${certificate.keyAlgorithm}): use the key that the certificate was made for`,
     );
   }
+  const unsuitable = checkCertificateUsage(certificate, usage);
+  if (unsuitable !== undefined) throw unsuitable;
   const expiresAt = expiryFor({ certificate, lifetimeSeconds, now });
   const body = {
     validTime: expiresAt - certificate.notBefore,

@@ -1,3 +1,4 @@
+/** How long a credential may live (RFC 9345 section 4.1.3), and when it expires. Pure. */
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { Certificate } from './certificate.ts';
 import { checkCertificateValidity } from './delegation-certificate.ts';
@@ -22,12 +23,20 @@ export interface ExpiryRequest {
 }
 
 /**
- * When a credential issued now ends, in seconds since the epoch: after its lifetime, or one second before the certificate's
- * notAfter where that is earlier. A credential ends strictly before its certificate, so that no peer ever sees one without
+ * When a credential issued now expires, in seconds since the epoch: after its lifetime, or one second before the certificate's
+ * notAfter where that is earlier. A credential expires strictly before its certificate, so that no peer ever sees one without
  * the other.
  * Throws CertificateError (`CertificateInvalid`) when the certificate is not valid now, leaves less than MIN_LIFETIME_SECONDS, or
  * is too old for valid_time; and RangeError for
  * a lifetime outside MIN_LIFETIME_SECONDS..MAX_LIFETIME_SECONDS.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { expiryFor } from 'dcred/credential';
+ *
+ * const certificate = { subject: 'CN=web.example', notBefore: 0, notAfter: 100_000 };
+ * assert.equal(expiryFor({ certificate, lifetimeSeconds: 3_600, now: 1_000 }), 4_600);
+ * assert.equal(expiryFor({ certificate, lifetimeSeconds: 3_600, now: 99_000 }), 99_999);
  */
 export function expiryFor({ certificate, lifetimeSeconds, now }: ExpiryRequest): number {
   if (

@@ -1,3 +1,4 @@
+/** Signature verification by a second, independent implementation. */
 import { ed25519 } from '@noble/curves/ed25519.js';
 import { p256, p384, p521 } from '@noble/curves/nist.js';
 import type { KeyAlgorithm } from './scheme.ts';
@@ -18,6 +19,17 @@ const VERIFIERS: Readonly<Record<KeyAlgorithm, Verifier>> = {
 
 /**
  * Signature verification by @noble/curves: shares no code with OpenSSL, takes 2 ms for P-256. For tests and `dcred verify`.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { readFileSync } from 'node:fs';
+ * import { readDelegationCertificate, verifyCredential } from 'dcred/credential';
+ * import { verifyWithNoble } from 'dcred/credential/noble';
+ *
+ * const certificate = readDelegationCertificate(readFileSync('leaf.crt', 'utf8'));
+ * const now = Date.parse('2026-11-22T22:00:00Z') / 1000;
+ * const request = { bytes: readFileSync('p256.dc'), certificate, usage: 'Server', now } as const;
+ * assert.equal(verifyCredential({ ...request, verifySignature: verifyWithNoble }).ok, true);
  */
 export const verifyWithNoble: VerifySignature = ({ message, publicKey, scheme, signature }) => {
   const spki = publicKey.export({ type: 'spki', format: 'der' });

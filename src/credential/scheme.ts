@@ -1,4 +1,6 @@
-/** What a credential stands for: it is part of what is signed (RFC 9345 section 4). */
+/** The signature schemes of TLS 1.3 that credentials use (RFC 8446 section 4.2.3): one table, one row an algorithm. Pure. */
+
+/** The side of TLS that uses the credential: it is part of what is signed (RFC 9345 section 4). */
 export type Usage = 'Server' | 'Client';
 export const USAGES = ['Server', 'Client'] as const satisfies readonly Usage[];
 
@@ -88,19 +90,46 @@ export const KEY_ALGORITHMS: readonly KeyAlgorithm[] = SIGNATURE_SCHEMES.map((sc
 const byCode = new Map(SIGNATURE_SCHEMES.map((scheme) => [scheme.code, scheme]));
 const byKeyAlgorithm = new Map(SIGNATURE_SCHEMES.map((scheme) => [scheme.keyAlgorithm, scheme]));
 
-/** The scheme with this registry value, or undefined where dcred has none. */
+/**
+ * The scheme with this registry value, or undefined where dcred has none.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { schemeByCode } from 'dcred/credential';
+ *
+ * assert.equal(schemeByCode(0x0403)?.keyAlgorithm, 'ECDSAP256');
+ * assert.equal(schemeByCode(0x0804), undefined);
+ */
 export function schemeByCode(code: number): SignatureScheme | undefined {
   return byCode.get(code);
 }
 
-/** The one scheme that a key of this kind signs with. */
+/**
+ * The one scheme that a key of this kind signs with.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { schemeByKeyAlgorithm } from 'dcred/credential';
+ *
+ * assert.equal(schemeByKeyAlgorithm('ECDSAP384').name, 'ecdsa_secp384r1_sha384');
+ */
 export function schemeByKeyAlgorithm(algorithm: KeyAlgorithm): SignatureScheme {
   const scheme = byKeyAlgorithm.get(algorithm);
   if (scheme === undefined) throw new TypeError(`no signature scheme for the key algorithm "${algorithm}"`);
   return scheme;
 }
 
-/** The scheme whose keys look like this SubjectPublicKeyInfo (DER), or undefined. Does not check that the point is on its curve. */
+/**
+ * The scheme whose keys look like this SubjectPublicKeyInfo (DER), or undefined. Canonical encodings only: a named curve and an
+ * uncompressed point. Does not check that the point is on its curve.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { generateCredentialKey, schemeBySubjectPublicKeyInfo } from 'dcred/credential';
+ *
+ * const { subjectPublicKeyInfo } = await generateCredentialKey('Ed25519');
+ * assert.equal(schemeBySubjectPublicKeyInfo(subjectPublicKeyInfo)?.name, 'ed25519');
+ */
 export function schemeBySubjectPublicKeyInfo(spki: Uint8Array): SignatureScheme | undefined {
   return SIGNATURE_SCHEMES.find(
     ({ spkiLength, spkiPrefix }) =>

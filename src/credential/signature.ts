@@ -1,3 +1,4 @@
+/** Signature verification, pluggable: by node:crypto here, by a second implementation in `noble.ts`. */
 import { type KeyObject, verify } from 'node:crypto';
 import type { SignatureScheme } from './scheme.ts';
 
@@ -9,7 +10,20 @@ export type VerifySignature = (claim: {
   readonly signature: Uint8Array;
 }) => boolean;
 
-/** Signature verification by node:crypto (OpenSSL), about 70 us for P-256: the hot path. False for anything malformed. */
+/**
+ * Signature verification by node:crypto (OpenSSL), about 70 us for P-256: the hot path. False for anything malformed.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { generateKeyPairSync, sign } from 'node:crypto';
+ * import { schemeByKeyAlgorithm, verifyWithNode } from 'dcred/credential';
+ *
+ * const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+ * const message = Buffer.from('message');
+ * const signature = sign('sha256', message, privateKey);
+ * const scheme = schemeByKeyAlgorithm('ECDSAP256');
+ * assert.equal(verifyWithNode({ scheme, publicKey, message, signature }), true);
+ */
 export const verifyWithNode: VerifySignature = ({ message, publicKey, scheme, signature }) => {
   try {
     return verify(scheme.hash, message, { key: publicKey, dsaEncoding: 'der' }, signature);

@@ -1,12 +1,14 @@
-import { createPrivateKey, type KeyObject, randomBytes, sign } from 'node:crypto';
+/** What signs credentials: the delegation key, wherever it is kept, and the one that is read from PEM. */
+import { type KeyObject, randomBytes, sign } from 'node:crypto';
 import type { Certificate } from './certificate.ts';
 import { CertificateError } from './errors.ts';
+import { PrivateKeyPemError, parsePrivateKeyPem } from './private-key-pem.ts';
 import { type SignatureScheme, schemeByKeyType } from './scheme.ts';
 import { verifyWithNode } from './signature.ts';
 
 /**
- * The delegation key, wherever it lives: a file today, a KMS or a PKCS#11 token tomorrow. `sign` may be slow, rate-limited or
- * fail; callers retry. Nothing here gives the key away.
+ * The delegation key, wherever it is kept: a file, a KMS, a PKCS#11 token. `sign` may be slow, rate-limited or fail; callers
+ * retry. Nothing here exposes the key.
  */
 export interface Signer {
   readonly scheme: SignatureScheme;
@@ -16,7 +18,17 @@ export interface Signer {
 
 /**
  * A signer for an unencrypted private key in PEM (SEC1 or PKCS#8).
- * Throws CertificateError `CertificateInvalid` or `CertificateKeyUnsupported`, never with a byte of the key.
+ * Throws CertificateError `CertificateInvalid` or `CertificateKeyUnsupported`, never with a byte of the key. Keeps the parsed key,
+ * and not the text.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { readFileSync } from 'node:fs';
+ * import { signerFromPem } from 'dcred/credential';
+ *
+ * const signer = signerFromPem(readFileSync('leaf.key', 'utf8'));
+ * assert.equal(signer.scheme.name, 'ecdsa_secp256r1_sha256');
+ * assert.ok((await signer.sign(Buffer.from('message'), {})).length > 64);
  */
 export function signerFromPem(pem: string): Signer {
   const key = parseDelegationKey(pem);
@@ -42,8 +54,15 @@ export function signerFromPem(pem: string): Signer {
 
 /**
  * Proves that the signer holds the certificate's key, by a signature: the only way that also works for a key in a vault.
- * The probe can be mistaken for nothing else: it is random, and does not begin as a credential's or a handshake's input does.
+ * The probe cannot be mistaken for anything else: it is random, and does not begin as a credential's or a handshake's input does.
  * Throws CertificateError `CertificateInvalid`.
+ *
+ * @example
+ * import { readFileSync } from 'node:fs';
+ * import { assertSignerMatches, readDelegationCertificate, signerFromPem } from 'dcred/credential';
+ *
+ * const certificate = readDelegationCertificate(readFileSync('leaf.crt', 'utf8'));
+ * await assertSignerMatches(signerFromPem(readFileSync('leaf.key', 'utf8')), certificate);
  */
 export async function assertSignerMatches(
   signer: Signer,
@@ -53,8 +72,8 @@ export async function assertSignerMatches(
   const mismatch = (why: string) =>
     new CertificateError(
       'CertificateInvalid',
-      `the private key does not belong to the certificate "${certificate.subject}" (${why}): put the key and the certificate ` +
-        'that were made together side by side (tls.key and tls.crt)',
+      `the private key does not belong to the certificate "${certificate.subject}" (${why}): store the key that the ` +
+        'certificate was made for beside it (tls.key and tls.crt)',
     );
   const { keyAlgorithm } = signer.scheme;
   if (keyAlgorithm !== certificate.keyAlgorithm) {
@@ -70,20 +89,14 @@ function parseDelegationKey(pem: string): KeyObject {
   if (pem.trim() === '') {
     throw new CertificateError('CertificateInvalid', "the certificate's private key is empty: expected PEM (tls.key)");
   }
-  if (/-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED/.test(pem)) {
-    throw new CertificateError(
-      'CertificateInvalid',
-      "the certificate's private key is encrypted, and there is no one to ask for its passphrase: store it unencrypted " +
-        '(openssl pkey -in KEY -out tls.key)',
-    );
-  }
   try {
-    return createPrivateKey(pem);
-  } catch {
+    return parsePrivateKeyPem(pem);
+  } catch (error) {
     // The cause is dropped: OpenSSL's errors may quote what they read.
+    const why = error instanceof PrivateKeyPemError ? `: ${error.message}` : '';
     throw new CertificateError(
       'CertificateInvalid',
-      'the certificate\'s private key cannot be read: expected an unencrypted EC key in PEM ("-----BEGIN PRIVATE KEY-----" or ' +
+      `the certificate's private key cannot be read${why}; expected an unencrypted EC key in PEM ("-----BEGIN PRIVATE KEY-----" or ` +
         '"-----BEGIN EC PRIVATE KEY-----")',
     );
   }

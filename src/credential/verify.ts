@@ -1,7 +1,13 @@
+/** Checks a delegated credential as a TLS peer does (RFC 9345 section 4.1.3), and says everything that is wrong with it. Pure. */
 import { createPublicKey } from 'node:crypto';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { Certificate } from './certificate.ts';
-import { checkCertificateExtensions, checkCertificateKey, checkCertificateValidity } from './delegation-certificate.ts';
+import {
+  checkCertificateExtensions,
+  checkCertificateKey,
+  checkCertificateUsage,
+  checkCertificateValidity,
+} from './delegation-certificate.ts';
 import { MalformedCredentialError } from './errors.ts';
 import { MAX_VALIDITY_SECONDS } from './lifetime.ts';
 import {
@@ -37,7 +43,7 @@ export type RefusalCode =
 
 /** One check and its outcome. */
 interface Check {
-  /** What is asked, as a short statement that should hold. */
+  /** What is checked, as a short statement that should hold. */
   readonly name: string;
   /** The reason for refusal, should it not hold. */
   readonly code: RefusalCode;
@@ -74,8 +80,20 @@ export type VerifyResult =
 
 /**
  * Makes every check of RFC 9345 section 4.1.3 that does not need a handshake, those of section 4.2 on the certificate, and
- * that the credential ends before the certificate. All are made, so that a person sees everything that is wrong; the result
- * carries the first refusal. Never throws for bad input; the certificate's chain is not looked at.
+ * that the credential expires before the certificate. All are made, so that a person sees everything that is wrong; the result
+ * carries the first refusal. Never throws for bad input; does not check the certificate's chain.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { readFileSync } from 'node:fs';
+ * import { readDelegationCertificate, verifyCredential } from 'dcred/credential';
+ *
+ * const certificate = readDelegationCertificate(readFileSync('leaf.crt', 'utf8'));
+ * const now = Date.parse('2026-11-22T22:00:00Z') / 1000;
+ * const result = verifyCredential({ bytes: readFileSync('p256.dc'), certificate, usage: 'Server', now });
+ * assert.equal(result.ok, true);
+ * const expired = verifyCredential({ bytes: readFileSync('exp.dc'), certificate, usage: 'Server', now });
+ * assert.equal(expired.ok === false && expired.code, 'Expired');
  */
 export function verifyCredential(request: VerifyRequest): VerifyResult {
   const decoded = decode(request);
@@ -96,6 +114,11 @@ export function verifyCredential(request: VerifyRequest): VerifyResult {
       'the certificate may delegate',
       'CertificateCannotDelegate',
       checkCertificateExtensions(certificate),
+    ),
+    certificateCheck(
+      `the certificate may be used by a ${request.usage}`,
+      'CertificateCannotDelegate',
+      checkCertificateUsage(certificate, request.usage),
     ),
     checkVerifyAlgorithm(credential, scheme),
     checkPublicKey(credential, scheme),
@@ -192,8 +215,8 @@ function checkWithinCertificate(expiresAt: number, { notAfter }: Certificate): C
   const ok = expiresAt < notAfter;
   const message = ok
     ? ''
-    : `the credential ends at ${formatRfc3339(expiresAt)}, not before its certificate (${formatRfc3339(notAfter)}): renew the certificate`;
-  return { name: 'the credential ends before the certificate', code: 'OutlivesCertificate', ok, message };
+    : `the credential expires at ${formatRfc3339(expiresAt)}, not before its certificate (${formatRfc3339(notAfter)}): renew the certificate`;
+  return { name: 'the credential expires before the certificate', code: 'OutlivesCertificate', ok, message };
 }
 
 function checkSignatureAlgorithm({ algorithm }: DelegatedCredential, certificate: Certificate): Check {

@@ -1,9 +1,10 @@
+/** The wire format of delegated credentials (RFC 9345 section 4), read strictly. Pure. */
 import { type MalformedCredentialCode, MalformedCredentialError } from './errors.ts';
 import type { Usage } from './scheme.ts';
 
 /** What is delegated: the part that the delegation key signs (RFC 9345 section 4, struct Credential). */
 export interface Credential {
-  /** Seconds after the delegation certificate's notBefore at which the credential ends; a u32. */
+  /** Seconds after the delegation certificate's notBefore at which the credential expires; a u32. */
   readonly validTime: number;
   /** SignatureScheme that the credential key will use in CertificateVerify; a u16. */
   readonly dcCertVerifyAlgorithm: number;
@@ -24,7 +25,16 @@ export const MAX_CREDENTIAL_BYTES = 0xffff;
 const U16_MAX = 0xffff;
 const U32_MAX = 0xffff_ffff;
 
-/** Writes struct Credential. Throws MalformedCredentialError for a field that does not fit. */
+/**
+ * Writes struct Credential. Throws MalformedCredentialError for a field that does not fit.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { encodeCredential } from 'dcred/credential';
+ *
+ * const credential = { validTime: 60, dcCertVerifyAlgorithm: 0x0403, subjectPublicKeyInfo: Uint8Array.of(1) };
+ * assert.equal(Buffer.from(encodeCredential(credential)).toString('hex'), '0000003c040300000101');
+ */
 export function encodeCredential(credential: Credential): Uint8Array {
   const { validTime, dcCertVerifyAlgorithm, subjectPublicKeyInfo: spki } = credential;
   checkInteger('ValidTimeOutOfRange', 'valid_time', validTime, U32_MAX);
@@ -41,7 +51,17 @@ export function encodeCredential(credential: Credential): Uint8Array {
   return bytes;
 }
 
-/** Writes struct DelegatedCredential. Throws MalformedCredentialError for a field that does not fit. */
+/**
+ * Writes struct DelegatedCredential. Throws MalformedCredentialError for a field that does not fit.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { readFileSync } from 'node:fs';
+ * import { decodeDelegatedCredential, encodeDelegatedCredential } from 'dcred/credential';
+ *
+ * const bytes = Uint8Array.from(readFileSync('p256.dc'));
+ * assert.deepEqual(encodeDelegatedCredential(decodeDelegatedCredential(bytes)), bytes);
+ */
 export function encodeDelegatedCredential(dc: DelegatedCredential): Uint8Array {
   checkInteger('AlgorithmOutOfRange', 'algorithm', dc.algorithm, U16_MAX);
   if (dc.signature.length === 0) throw new MalformedCredentialError('EmptySignature', 'the signature is empty');
@@ -59,6 +79,14 @@ export function encodeDelegatedCredential(dc: DelegatedCredential): Uint8Array {
 /**
  * Reads struct DelegatedCredential. Strict: every byte is accounted for, so decoding and encoding are each other's inverse.
  * Throws MalformedCredentialError.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { readFileSync } from 'node:fs';
+ * import { decodeDelegatedCredential } from 'dcred/credential';
+ *
+ * assert.equal(decodeDelegatedCredential(readFileSync('p256.dc')).dcCertVerifyAlgorithm, 0x0403);
+ * assert.throws(() => decodeDelegatedCredential(Uint8Array.of(0)), { code: 'TruncatedValidTime' });
  */
 export function decodeDelegatedCredential(bytes: Uint8Array): DelegatedCredential {
   checkLength(bytes.length);
@@ -83,7 +111,17 @@ const CONTEXT = {
   Client: 'TLS, client delegated credentials',
 } as const satisfies Record<Usage, string>;
 
-/** The bytes that `signature` signs (RFC 9345 section 4). `certificate` is the DER of the delegation certificate. */
+/**
+ * The bytes that `signature` signs (RFC 9345 section 4). `certificate` is the DER of the delegation certificate.
+ *
+ * @example
+ * import assert from 'node:assert/strict';
+ * import { signatureInput } from 'dcred/credential';
+ *
+ * const credential = { validTime: 60, dcCertVerifyAlgorithm: 0x0403, subjectPublicKeyInfo: Uint8Array.of(1) };
+ * const input = Buffer.from(signatureInput('Server', Uint8Array.of(0x30, 0), credential, 0x0403)).toString('latin1');
+ * assert.ok(input.startsWith(`${' '.repeat(64)}TLS, server delegated credentials\0`));
+ */
 export function signatureInput(
   usage: Usage,
   certificate: Uint8Array,

@@ -26,7 +26,7 @@ test('a good credential is shown check by check, and accepted', async () => {
   assert.equal(status, 0);
   const lines = stdout.split('\n');
   const checks = lines.slice(0, lines.indexOf(''));
-  assert.equal(checks.length, 14);
+  assert.equal(checks.length, 15);
   assert.ok(checks.every((line) => line.startsWith('ok      ')));
   assert.ok(checks.some((line) => line.endsWith('(node:crypto)')));
   assert.ok(checks.some((line) => line.endsWith('(@noble/curves)')));
@@ -101,8 +101,8 @@ test('files that cannot be read as what they should be are errors that name them
   for (const [argv, message] of [
     [['--dc', vector('leaf.crt')], /leaf\.crt: no delegated credential/],
     [['--dc', vector('none.dc')], /none\.dc does not exist/],
-    [['--dc', vector('p256.dc'), '--key', vector('leaf.crt')], /leaf\.crt: not an unencrypted private key/],
-    [['--dc', vector('p256.dc'), '--ca', vector('p256.key')], /p256\.key: a private key stands/],
+    [['--dc', vector('p256.dc'), '--key', vector('leaf.crt')], /leaf\.crt: expected an unencrypted private key/],
+    [['--dc', vector('p256.dc'), '--ca', vector('p256.key')], /p256\.key: there is a private key/],
   ] as const) {
     await assert.rejects(verify(...argv), (error: unknown) => {
       assert.ok(error instanceof CommandError, String(error));
