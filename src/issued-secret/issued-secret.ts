@@ -1,11 +1,12 @@
 /**
  * What the operator keeps of an issued Secret, read from its metadata alone: the data (a private key) never comes back from the
- * API server.
+ * API server. Bounded for each Secret, because others may write its metadata.
  */
 import { FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, RESOURCE_LABEL, SECRET_ANNOTATIONS } from '../api/keys.ts';
 import { CREDENTIAL_FILE_NAMES } from '../credential/files.ts';
 import { KEY_ALGORITHMS, type KeyAlgorithm, USAGES, type Usage } from '../credential/scheme.ts';
 import type { KubernetesObject, ObjectMeta } from '../kubernetes/objects.ts';
+import { isDnsSubdomain } from '../text/dns-name.ts';
 import { fieldOwnership, type Ownership } from './field-ownership.ts';
 import { formatPodKey } from './names.ts';
 
@@ -47,6 +48,11 @@ export interface IssuedSecret {
   readonly foreign: ExtraMetadata;
   /** Of other clients, kept likewise; absent where there are none. */
   readonly finalizers?: readonly string[];
+  /**
+   * True: template, foreign and finalizers were too much to keep, and are empty here. Whoever needs them reads the Secret's
+   * metadata from the API server again, with `readWholeIssuedSecret`.
+   */
+  readonly extrasOmitted?: true;
 }
 
 /** What every issued Secret holds; Fizz reads P-256 keys only. */
@@ -63,15 +69,36 @@ const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 const NO_ENTRIES: Entries = Object.freeze({});
 const NO_EXTRAS: ExtraMetadata = Object.freeze({ labels: NO_ENTRIES, annotations: NO_ENTRIES });
 
+/** In characters, for each Secret. A team's labels and annotations take a few hundred; secretTemplate may have more. */
+export const MAX_KEPT_EXTRAS = 1024;
+/** Kubernetes' own are UUIDs of 36. */
+const MAX_UID_LENGTH = 64;
+
 /**
+ * As it is kept in a cache: labels, annotations and finalizers beyond those of the contract only up to `MAX_KEPT_EXTRAS`.
  * Undefined for a Secret that dcred does not own: without its labels, or without an owner that is a pod. Such a Secret is never
  * written or deleted, whatever its name.
  */
-export function readIssuedSecret({ metadata }: KubernetesObject): IssuedSecret | undefined {
+export function readIssuedSecret(object: KubernetesObject): IssuedSecret | undefined {
+  const secret = readWholeIssuedSecret(object);
+  if (secret === undefined || extrasSize(secret) <= MAX_KEPT_EXTRAS) return secret;
+  const { finalizers: _finalizers, ...rest } = secret;
+  return { ...rest, template: NO_EXTRAS, foreign: NO_EXTRAS, extrasOmitted: true };
+}
+
+function extrasSize({ finalizers = [], foreign, template }: IssuedSecret): number {
+  const entries = [template.labels, template.annotations, foreign.labels, foreign.annotations].flatMap(Object.entries);
+  return [...entries.flat(), ...finalizers].reduce((size, text) => size + text.length, 0);
+}
+
+/** The same, whole. Undefined as for `readIssuedSecret`. */
+export function readWholeIssuedSecret({ metadata }: KubernetesObject): IssuedSecret | undefined {
   const { labels = NO_ENTRIES, annotations = NO_ENTRIES, ownerReferences = [], finalizers = [] } = metadata;
   const resource = labels[RESOURCE_LABEL];
   const owner = ownerReferences.find(({ kind, apiVersion }) => kind === 'Pod' && apiVersion === 'v1');
   if (labels[MANAGED_BY_LABEL] !== MANAGED_BY || resource === undefined || owner === undefined) return undefined;
+  // The API server checks neither the name nor the uid of an owner.
+  if (!isDnsSubdomain(owner.name) || owner.uid.length > MAX_UID_LENGTH) return undefined;
   const facts = readFacts(annotations);
   const ownership = fieldOwnership(metadata.managedFields, FIELD_MANAGER, {
     data: dataKeys(facts?.keyAlgorithm ?? 'ECDSAP256'),
@@ -129,9 +156,18 @@ function readFacts(annotations: Entries): CredentialFacts | undefined {
   const usage = USAGES.find((one) => one === annotations[SECRET_ANNOTATIONS.usage]);
   const keyAlgorithm = KEY_ALGORITHMS.find((one) => one === annotations[SECRET_ANNOTATIONS.keyAlgorithm]);
   if (issuedAt === undefined || expiresAt === undefined || renewAt === undefined) return undefined;
-  if (certificateSha256 === undefined || usage === undefined || keyAlgorithm === undefined) return undefined;
+  if (
+    certificateSha256 === undefined ||
+    !SHA256.test(certificateSha256) ||
+    usage === undefined ||
+    keyAlgorithm === undefined
+  )
+    return undefined;
   return { issuedAt, expiresAt, renewAt, certificateSha256, usage, keyAlgorithm };
 }
+
+/** Lower-case hex. */
+const SHA256 = /^[0-9a-f]{64}$/;
 
 /** RFC 3339 to seconds since the epoch. */
 function readTime(text: string | undefined): number | undefined {

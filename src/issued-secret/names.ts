@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto';
 import { isDnsSubdomain, MAX_DNS_SUBDOMAIN_LENGTH } from '../text/dns-name.ts';
 
+export const MAX_SECRET_NAME_LENGTH = MAX_DNS_SUBDOMAIN_LENGTH;
+
 const HASH_LENGTH = 10;
 
 export function isSecretName(name: string): boolean {
@@ -11,9 +13,9 @@ export function isSecretName(name: string): boolean {
 /** `<resource>-<pod>`; a name that is too long ends in a hash of the whole, so that two long names stay different. */
 export function defaultSecretName(resourceName: string, pod: string): string {
   const name = `${resourceName}-${pod}`;
-  if (name.length <= MAX_DNS_SUBDOMAIN_LENGTH) return name;
+  if (name.length <= MAX_SECRET_NAME_LENGTH) return name;
   const hash = createHash('sha256').update(name).digest('hex').slice(0, HASH_LENGTH);
-  const kept = name.slice(0, MAX_DNS_SUBDOMAIN_LENGTH - HASH_LENGTH - 1).replace(/[^a-z0-9]+$/, '');
+  const kept = name.slice(0, MAX_SECRET_NAME_LENGTH - HASH_LENGTH - 1).replace(/[^a-z0-9]+$/, '');
   return `${kept}-${hash}`;
 }
 

@@ -38,6 +38,8 @@ export type SecretManifest = KubernetesObject<{
 
 export function secretManifest(content: SecretContent): SecretManifest {
   const { namespace, name, pod, replaces } = content;
+  if (replaces?.extrasOmitted)
+    throw new TypeError('read the whole Secret before replacing it: its labels would be lost');
   const { annotations, labels } = ownMetadata(content);
   const data = secretData(content);
   return {

@@ -22,6 +22,7 @@ import type { Pod } from './core/pod.ts';
 import { type GenerateKey, makeSecret, UnverifiedCredentialError } from './issuer.ts';
 import { PodFailure, StaleCacheError } from './pod-failure.ts';
 import { liftGate } from './scheduling-gate.ts';
+import { wholeSecrets } from './whole-secrets.ts';
 
 export interface Subject {
   readonly key: PodKey;
@@ -57,6 +58,11 @@ export class Applier {
 
   constructor(options: ApplierOptions) {
     this.#options = options;
+  }
+
+  /** What the cache keeps in part, complete: see `wholeSecrets`. */
+  async wholeSecrets(secrets: readonly IssuedSecret[], signal: AbortSignal): Promise<readonly IssuedSecret[]> {
+    return await wholeSecrets(secrets, this.#options.client, signal);
   }
 
   /**

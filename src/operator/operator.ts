@@ -23,7 +23,7 @@ import { Applier } from './apply.ts';
 import { type CachedSecret, Caches, type Resource } from './caches.ts';
 import { CertificateWatcher } from './certificate-watcher.ts';
 import { Membership } from './core/membership.ts';
-import { unservedResources } from './core/missed-injection.ts';
+import { metadataIgnored, type PodWarning, unservedResources } from './core/missed-injection.ts';
 import { type Pod, samePod } from './core/pod.ts';
 import type { GenerateKey } from './issuer.ts';
 import { KubeletNudge } from './kubelet-nudge.ts';
@@ -71,6 +71,8 @@ export class Operator {
   readonly #caches: Caches;
   /** Before it leads, this process enqueues nothing: no worker takes keys, and those of deleted pods would pile up. */
   #leading = false;
+  /** Records a warning about a pod; only the leader does. */
+  #warn: (pod: Pod, warning: PodWarning) => void = () => {};
 
   constructor(options: OperatorOptions) {
     this.#options = options;
@@ -141,6 +143,7 @@ export class Operator {
       this.#work('resource', this.#resourceQueue, RESOURCE_WORKERS, controllers.resources, work),
     ]);
     this.#leading = true;
+    this.#warn = (pod, warning) => reporter.podWarned(pod, '', warning);
     this.#enqueueAll();
     await aborted(signal);
     log.info({}, 'draining');
@@ -214,7 +217,10 @@ export class Operator {
   /** Whatever happened before this process led. Pods without a Secret are enqueued by their resource: see `fanOut`. */
   #enqueueAll(): void {
     for (const resource of this.#caches.resources.values()) this.#resourceQueue.add(formatObjectKey(resource));
-    for (const pod of this.#caches.pods.values()) this.#scheduleUnservedCheck(pod);
+    for (const pod of this.#caches.pods.values()) {
+      this.#warnIgnored(pod, undefined);
+      this.#scheduleUnservedCheck(pod);
+    }
     for (const { issued } of this.#caches.secrets.values()) {
       if (issued !== undefined) this.#podQueue.add(podKeyOf(issued), 'background');
     }
@@ -234,7 +240,13 @@ export class Operator {
     const { namespace } = pod;
     for (const resource of resources)
       this.#podQueue.add(formatPodKey({ namespace, resourceName: resource, pod: pod.name }));
-    if (current !== undefined) this.#scheduleUnservedCheck(current);
+    if (current === undefined) return;
+    this.#warnIgnored(current, previous);
+    this.#scheduleUnservedCheck(current);
+  }
+
+  #warnIgnored({ ignored, ...pod }: Pod, previous: Pod | undefined): void {
+    if (ignored !== undefined && ignored !== previous?.ignored) this.#warn(pod, metadataIgnored(ignored));
   }
 
   /** A name that no resource serves yet is checked in a moment; by then one may serve it. */

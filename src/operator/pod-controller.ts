@@ -28,7 +28,7 @@ const STALE_RETRY_MS = 1_000;
 export interface PodControllerOptions {
   readonly caches: Caches;
   readonly certificates: Pick<CertificateWatcher, 'resolve'>;
-  readonly applier: Pick<Applier, 'apply'>;
+  readonly applier: Pick<Applier, 'apply' | 'wholeSecrets'>;
   readonly failures: PodFailures;
   /** Undefined: kubelets find new Secrets by themselves. */
   readonly nudge: Pick<KubeletNudge, 'send'> | undefined;
@@ -80,14 +80,14 @@ export class PodController {
 
   async #carryOut(key: string, situation: Situation, signal: AbortSignal): Promise<Outcome> {
     const { applier, clock, nudge } = this.#options;
-    const { pod } = situation;
-    const decided = plan(situation.observed);
+    const { observed, pod } = situation;
     const lifetimeSeconds = situation.resource?.spec.lifetimeSeconds ?? 0;
-    if (decided.steps.some(isRestoration)) {
-      const allowedAt = this.#restorations.allowedAt(key, clock.now(), maxRetryDelayMs(lifetimeSeconds));
-      if (allowedAt > clock.now()) return { kind: 'at', timeMs: allowedAt };
-    }
     try {
+      const decided = plan({ ...observed, secrets: await applier.wholeSecrets(observed.secrets, signal) });
+      if (decided.steps.some(isRestoration)) {
+        const allowedAt = this.#restorations.allowedAt(key, clock.now(), maxRetryDelayMs(lifetimeSeconds));
+        if (allowedAt > clock.now()) return { kind: 'at', timeMs: allowedAt };
+      }
       for (const step of decided.steps) {
         this.#report(key, situation, await applier.apply(step, situation, signal));
         if (isRestoration(step)) this.#restorations.restored(key, clock.now());

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { dataKeys, podKeyOf, readIssuedSecret } from '../../src/issued-secret/issued-secret.ts';
+import fc from 'fast-check';
+import {
+  dataKeys,
+  MAX_KEPT_EXTRAS,
+  podKeyOf,
+  readIssuedSecret,
+  readWholeIssuedSecret,
+} from '../../src/issued-secret/issued-secret.ts';
 import type { KubernetesObject, ObjectMeta } from '../../src/kubernetes/objects.ts';
 import { issuedSecret } from '../../testing/support/builders.ts';
 
@@ -12,7 +19,7 @@ const ANNOTATIONS = {
   'dcred.dev/issued-at': '2027-01-15T08:00:00Z',
   'dcred.dev/expires-at': '2027-01-17T08:00:00Z',
   'dcred.dev/renew-at': '2027-01-16T08:00:00Z',
-  'dcred.dev/certificate-sha256': 'ab',
+  'dcred.dev/certificate-sha256': 'ab'.repeat(32),
   'dcred.dev/usage': 'Client',
   'dcred.dev/key-algorithm': 'Ed25519',
 };
@@ -46,7 +53,7 @@ describe('a Secret is ours', () => {
         issuedAt: Date.UTC(2027, 0, 15, 8) / 1000,
         expiresAt: Date.UTC(2027, 0, 17, 8) / 1000,
         renewAt: Date.UTC(2027, 0, 16, 8) / 1000,
-        certificateSha256: 'ab',
+        certificateSha256: 'ab'.repeat(32),
         usage: 'Client',
         keyAlgorithm: 'Ed25519',
       },
@@ -113,4 +120,67 @@ test('only P-256 keys get a file for Fizz', () => {
 
 test('its key is that of its resource and pod, whatever it is called', () => {
   assert.equal(podKeyOf(issuedSecret({ name: 'anything' })), 'edge/web/web-0');
+});
+
+describe('of an issued Secret, whatever others write into its metadata', () => {
+  const text = fc.oneof(
+    fc.string({ maxLength: 300, unit: 'grapheme' }),
+    fc.constantFrom('x', '\u202e', '2027-01-15T08:00:00Z').map((one) => one.repeat(5_000)),
+  );
+  const key = fc.oneof(
+    fc.constantFrom(...Object.keys(ANNOTATIONS), ...Object.keys(LABELS)),
+    fc.string({ minLength: 1 }),
+  );
+  const entries = fc.dictionary(key, text, { maxKeys: 60 });
+  const owner = fc.record({
+    apiVersion: fc.constant('v1'),
+    kind: fc.constant('Pod'),
+    name: fc.oneof(fc.constant('web-0'), text),
+    uid: fc.oneof(fc.constant('u1'), text),
+  });
+  const fields = fc.array(fc.constantFrom('f:labels', 'f:annotations'), { maxLength: 2 });
+  const managedFields = fc.array(
+    fc.record({
+      manager: fc.constantFrom('dcred', 'kubectl'),
+      fieldsV1: fc.tuple(entries, fields).map(([owned, where]) => {
+        const own = Object.fromEntries(Object.keys(owned).map((one) => [`f:${one}`, {}]));
+        return { 'f:metadata': Object.fromEntries(where.map((one) => [one, own])) };
+      }),
+    }),
+    { maxLength: 3 },
+  );
+
+  test('what is kept is bounded', () => {
+    const metadata = fc.record({
+      labels: entries.map((some) => ({ ...some, ...LABELS })),
+      annotations: fc.tuple(entries, fc.boolean()).map(([some, good]) => (good ? { ...some, ...ANNOTATIONS } : some)),
+      ownerReferences: fc.array(owner, { minLength: 1, maxLength: 5 }),
+      finalizers: fc.array(text, { maxLength: 20 }),
+      managedFields,
+    });
+    fc.assert(
+      fc.property(metadata, (some) => {
+        const kept = readIssuedSecret(secret(some as Partial<ObjectMeta>));
+        if (kept === undefined) return;
+        const extras = JSON.stringify([kept.template, kept.foreign, kept.finalizers ?? []]);
+        // Escapes of JSON and its punctuation take more than the text itself.
+        assert.ok(extras.length <= MAX_KEPT_EXTRAS * 8, `${extras.length} characters of extras`);
+        const { finalizers: _, foreign: __, template: ___, ...rest } = kept;
+        assert.ok(JSON.stringify(rest).length <= 1024, JSON.stringify(rest).slice(0, 2000));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('what is too much to keep is omitted whole, and read again when it is needed', () => {
+    const annotations = { ...ANNOTATIONS, note: 'x'.repeat(MAX_KEPT_EXTRAS) };
+    const object = secret({ annotations, labels: { ...LABELS, team: 'edge' }, finalizers: ['example.com/keep'] });
+    const kept = readIssuedSecret(object);
+    assert.equal(kept?.extrasOmitted, true);
+    assert.deepEqual([kept.foreign, kept.finalizers], [{ labels: {}, annotations: {} }, undefined]);
+    const whole = readWholeIssuedSecret(object);
+    assert.deepEqual(whole?.foreign, { labels: { team: 'edge' }, annotations: { note: annotations.note } });
+    assert.deepEqual(whole.finalizers, ['example.com/keep']);
+    assert.equal(whole.extrasOmitted, undefined);
+  });
 });

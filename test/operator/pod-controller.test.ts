@@ -60,6 +60,7 @@ class World {
         this.steps.push(step);
         return this.answer(step);
       },
+      wholeSecrets: async (secrets) => secrets,
     },
     failures: this.failures,
     nudge: { send: async ({ name }) => void this.nudges.push(name) },

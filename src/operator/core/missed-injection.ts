@@ -3,7 +3,6 @@
  * one pod may have.
  */
 
-import { MAX_INJECTED_RESOURCES } from '../../api/injection.ts';
 import { INJECT_KEY, secretNameAnnotation } from '../../api/keys.ts';
 import { defaultSecretName } from '../../issued-secret/names.ts';
 import type { Pod } from './pod.ts';
@@ -14,10 +13,15 @@ export interface PodWarning {
   readonly note: string;
 }
 
-export const POD_WARNING_REASONS = ['NotInjected', 'ResourceNotFound', 'NotSelected', 'NotIssued'] as const;
+export const POD_WARNING_REASONS = [
+  'NotInjected',
+  'ResourceNotFound',
+  'NotSelected',
+  'NotIssued',
+  'MetadataIgnored',
+] as const;
 export type PodWarningReason = (typeof POD_WARNING_REASONS)[number];
 
-const MAX_NAME_LENGTH = 253;
 const MAX_REASON_LENGTH = 600;
 
 /** Whether the pod asks for this resource and was created without the webhook, which writes the name of its Secret. */
@@ -25,14 +29,12 @@ export function missedInjection(pod: Pick<Pod, 'injected' | 'secretNames'>, reso
   return pod.injected.includes(resourceName) && !Object.hasOwn(pod.secretNames, resourceName);
 }
 
-/** The resources that a pod asks for and that do not serve it. Only names that fit into a key of the queue. */
+/** The resources that a pod asks for and that do not serve it. */
 export function unservedResources(
   { injected }: Pick<Pod, 'injected'>,
   isServed: (name: string) => boolean,
 ): readonly string[] {
-  return injected
-    .slice(0, MAX_INJECTED_RESOURCES)
-    .filter((name) => name.length <= MAX_NAME_LENGTH && !name.includes('/') && !isServed(name));
+  return injected.filter((name) => !isServed(name));
 }
 
 export interface Waiting {
@@ -55,6 +57,11 @@ export function pendingWarning({ name, pod, refusal, resource, secrets }: Waitin
   if (secrets.some(({ podUid }) => podUid === pod.uid)) return undefined;
   if (resource.suspended) return notIssued(name, 'spec.suspend is true');
   return refusal === undefined ? undefined : notIssued(name, refusal);
+}
+
+/** What of a pod's labels and annotations is invalid or too much. */
+export function metadataIgnored(ignored: string): PodWarning {
+  return { reason: 'MetadataIgnored', note: ignored };
 }
 
 export function notInjected(pod: Pick<Pod, 'name'>, resourceName: string): PodWarning {

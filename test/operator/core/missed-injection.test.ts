@@ -45,11 +45,6 @@ describe('unserved resources of a pod', () => {
   test('are those that it names and that do not serve it', () => {
     assert.deepEqual(unknown(['web', 'api', 'Wrong.Name']), ['api', 'Wrong.Name']);
   });
-
-  test('cannot break the keys of the queue, or fill it', () => {
-    assert.deepEqual(unknown(['a/b', 'x'.repeat(300)]), []);
-    assert.equal(unknown(Array.from({ length: 1_000 }, (_, index) => `r${index}`)).length, 16);
-  });
 });
 
 describe('a pod that gets no credential gets a warning with the reason and the remedy', () => {
