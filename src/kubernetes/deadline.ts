@@ -1,4 +1,4 @@
-/** A signal that aborts when its parent does, or when a time has passed, and tells which it was. */
+/** A signal that aborts when its parent does or when its time has passed, and knows which it was. */
 
 import type { Clock, TimerHandle } from './clock.ts';
 
@@ -24,12 +24,12 @@ export class Deadline implements Disposable {
     return this.#controller.signal;
   }
 
-  /** The time passed; false when it was the parent that aborted. */
+  /** The time has passed; false when the parent aborted. */
   get expired(): boolean {
     return this.#expired;
   }
 
-  /** Starts the time anew. */
+  /** Starts the time again. */
   extend(ms: number): void {
     this.#timer?.cancel();
     if (this.signal.aborted) return;
@@ -52,4 +52,14 @@ export class Deadline implements Disposable {
   readonly #onAbort = (): void => {
     this.#controller.abort(this.#parent.reason);
   };
+}
+
+/** What the promise settles to, or the signal's reason as soon as that aborts: for what takes no signal, and may never settle. */
+export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
 }

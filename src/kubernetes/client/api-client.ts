@@ -26,7 +26,7 @@ import type {
 import { type ApiRequest, exchange, failure } from './exchange.ts';
 import { type Repeatability, retryDelay } from './retry-policy.ts';
 import { invalidResponseError } from './status-error.ts';
-import { Transport } from './transport.ts';
+import { type Pools, Transport } from './transport.ts';
 import { watchStream } from './watch-stream.ts';
 
 const JSON_TYPE = 'application/json';
@@ -36,17 +36,27 @@ const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.
 const DEFAULT_CONNECTIONS = 32;
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_MAX_ATTEMPTS = 5;
-const DEFAULT_QUIET_MS = 150_000;
+/** A bookmark comes every minute; the spread keeps watches that broke together from coming back together. */
+const QUIET_MS = { least: 75_000, spread: 15_000 };
 
 export class ApiClient {
   readonly #transport: Transport;
   readonly #options: ApiClientOptions;
   readonly #timeoutMs: number;
+  #clockSkewMs: number | undefined;
 
   constructor(connection: Connection, options: ApiClientOptions) {
     this.#options = options;
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     this.#transport = new Transport(connection, options.connections ?? DEFAULT_CONNECTIONS);
+  }
+
+  /**
+   * How far the local clock is ahead of the API server's (behind: negative), to within a second, by its last answer; undefined before
+   * the first. 0: no difference that could be told.
+   */
+  get clockSkewMs(): number | undefined {
+    return this.#clockSkewMs;
   }
 
   get<T = KubernetesObject>(type: ResourceType, ref: ObjectReference, options: ReadOptions): Promise<T> {
@@ -68,7 +78,11 @@ export class ApiClient {
       'repeatable',
       options,
     );
-    return { metadata: list.metadata, items: list.items ?? [] };
+    const { metadata, items } = list;
+    if (typeof metadata !== 'object' || metadata === null || !(items === null || Array.isArray(items))) {
+      throw invalidResponseError(request.what, 'an object that is no list');
+    }
+    return { metadata, items: items ?? [] };
   }
 
   /** Never repeated once it may have reached the server: a create that timed out may have happened. */
@@ -102,6 +116,7 @@ export class ApiClient {
   apply<T = KubernetesObject>(type: ResourceType, object: WritableObject, options: ApplyOptions): Promise<T> {
     const request = this.#request('apply', 'PATCH', type, targetOf(type, object, options), {
       ...this.#write(type, object, 'application/apply-patch+yaml', options, { force: options.force }),
+      body: yamlSafe({ apiVersion: apiVersionOf(type), kind: type.kind, ...object }),
     });
     return this.#call<T>(request, object.metadata.resourceVersion === undefined ? 'repeatable' : 'once', options);
   }
@@ -182,13 +197,13 @@ export class ApiClient {
         },
       },
     );
-    const { clock } = this.#options;
+    const { clock, random } = this.#options;
     const started = clock.monotonic();
     return watchStream<T>(this.#context(), request, {
       signal: options.signal,
       clock,
       timeoutMs: this.#timeoutMs,
-      quietMs: options.quietMs ?? DEFAULT_QUIET_MS,
+      quietMs: options.quietMs ?? QUIET_MS.least + QUIET_MS.spread * random(),
       observe: (status) => this.#observe(request, status, started),
     });
   }
@@ -234,13 +249,14 @@ export class ApiClient {
     };
   }
 
-  async #call<T>(request: ApiRequest, repeatability: Repeatability, { signal }: CallOptions): Promise<T> {
+  async #call<T>(request: ApiRequest, repeatability: Repeatability, options: CallOptions): Promise<T> {
+    const { signal, reserved = false } = options;
     const { clock, random, maxAttempts = DEFAULT_MAX_ATTEMPTS } = this.#options;
     for (let attempt = 1; ; attempt++) {
       signal.throwIfAborted();
       const started = clock.monotonic();
       try {
-        return await this.#attempt<T>(request, signal);
+        return await this.#attempt<T>(request, reserved ? 'reserved' : 'calls', signal);
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
         this.#observe(request, error.status, started);
@@ -251,11 +267,11 @@ export class ApiClient {
     }
   }
 
-  async #attempt<T>(request: ApiRequest, signal: AbortSignal): Promise<T> {
+  async #attempt<T>(request: ApiRequest, pool: keyof Pools, signal: AbortSignal): Promise<T> {
     const { clock } = this.#options;
     const started = clock.monotonic();
     using deadline = new Deadline(signal, clock, this.#timeoutMs);
-    const response = await exchange(this.#context(), request, 'calls', deadline, this.#timeoutMs);
+    const response = await exchange(this.#context(), request, pool, deadline, this.#timeoutMs);
     let text: string;
     try {
       text = await response.body.text();
@@ -269,7 +285,10 @@ export class ApiClient {
 
   #context() {
     const { userAgent, clock } = this.#options;
-    return { transport: this.#transport, userAgent, now: () => clock.now() };
+    const onSkew = (skewMs: number): void => {
+      this.#clockSkewMs = skewMs;
+    };
+    return { transport: this.#transport, userAgent, now: () => clock.now(), onSkew };
   }
 
   #observe({ verb, method, plural }: ApiRequest, status: number, started: number): void {
@@ -286,6 +305,20 @@ function targetOf(type: ResourceType, { metadata }: WritableObject, { subresourc
 function holdsVersion(patch: object): boolean {
   const metadata: unknown = 'metadata' in patch ? patch.metadata : undefined;
   return typeof metadata === 'object' && metadata !== null && 'resourceVersion' in metadata;
+}
+
+/** What YAML does not take raw: C1 controls, U+2028 and U+2029, a byte order mark, non-characters. C0 are escaped in JSON anyway. */
+const UNPRINTABLE_IN_YAML = /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/g;
+
+/** JSON that a YAML parser takes whatever characters are in it, as server-side apply does: half a surrogate pair becomes U+FFFD. */
+function yamlSafe(object: object): string {
+  const json = JSON.stringify(object, (_key, value: unknown) =>
+    typeof value === 'string' ? value.toWellFormed() : value,
+  );
+  return json.replaceAll(
+    UNPRINTABLE_IN_YAML,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 function parseObject<T>(what: string, text: string): T {

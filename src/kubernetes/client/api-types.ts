@@ -21,7 +21,7 @@ export interface ApiClientOptions {
   readonly clock: Clock;
   /** In [0, 1). */
   readonly random: () => number;
-  /** For calls; every watch has one more. 32. */
+  /** For calls, at least as many as are made at once; every watch has one more, and two are reserved. 32. */
   readonly connections?: number;
   /** For one try of one call; for a watch, until it begins. 30 s. */
   readonly timeoutMs?: number;
@@ -38,6 +38,8 @@ export interface ObjectReference {
 
 export interface CallOptions {
   readonly signal: AbortSignal;
+  /** Over a connection that is kept for such calls, so that it never waits behind others: for renewing a lease. */
+  readonly reserved?: boolean;
 }
 
 /** `metadataOnly`: the answer carries the metadata and nothing else (T is then PartialObjectMetadata). */
@@ -64,7 +66,7 @@ export interface DeleteOptions extends CallOptions {
 }
 
 export interface WatchOptions extends CallOptions {
-  /** The longest silence that is believed; the API server sends a bookmark every minute or so. 150 s. */
+  /** The longest silence of a healthy watch: the API server sends a bookmark about every minute. 75 to 90 s. */
   readonly quietMs?: number;
 }
 

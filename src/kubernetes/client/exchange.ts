@@ -2,9 +2,11 @@
 
 import type { Dispatcher } from 'undici';
 import undiciRequest from 'undici/lib/api/api-request.js';
+import { ApiError } from '../api-error.ts';
 import type { ConnectionCredentials } from '../connection/connection.ts';
-import type { Deadline } from '../deadline.ts';
-import { errorOfStatus, invalidResponseError, networkError, parseRetryAfter, timeoutError } from './status-error.ts';
+import { type Deadline, untilAborted } from '../deadline.ts';
+import { clockSkewMs } from './clock-skew.ts';
+import { errorOfStatus, networkError, parseRetryAfter, timeoutError } from './status-error.ts';
 import type { Pools, Transport } from './transport.ts';
 
 export interface ApiRequest {
@@ -26,13 +28,15 @@ export interface ExchangeContext {
   readonly userAgent: string;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** Called with every answer that has a `Date`. */
+  readonly onSkew: (skewMs: number) => void;
 }
 
 /** A Status is a few hundred bytes; a proxy's page is read no further than this. */
 const MAX_ERROR_BODY_BYTES = 256 * 1024;
 
 /**
- * Sends it and returns the answer when it is a success. A 401 is answered once with fresh credentials.
+ * Sends it and returns the answer when it is a success. After a 401 it is sent once more with fresh credentials.
  * @throws ApiError for every other answer, and for none; the parent's abort reason when that is what happened
  */
 export async function exchange(
@@ -42,10 +46,10 @@ export async function exchange(
   deadline: Deadline,
   ms: number,
 ): Promise<Dispatcher.ResponseData> {
-  let credentials = await context.transport.credentials();
+  let credentials = await credentialsFor(context, request, deadline, ms);
   let response = await send(context, request, pool, deadline, ms, credentials);
   if (response.statusCode === 401) {
-    const fresh = await context.transport.credentials(credentials);
+    const fresh = await credentialsFor(context, request, deadline, ms, credentials);
     if (fresh !== credentials) {
       await readBounded(response.body).catch(() => '');
       credentials = fresh;
@@ -54,6 +58,22 @@ export async function exchange(
   }
   if (response.statusCode >= 200 && response.statusCode < 300) return response;
   throw await refusal(context, request, response, deadline, ms);
+}
+
+/** Credentials may come from a plug-in or a disk that hangs: like the server, they have until the deadline. */
+async function credentialsFor(
+  { transport }: ExchangeContext,
+  request: ApiRequest,
+  deadline: Deadline,
+  ms: number,
+  rejected?: ConnectionCredentials,
+): Promise<ConnectionCredentials> {
+  try {
+    return await untilAborted(transport.credentials(rejected), deadline.signal);
+  } catch (error) {
+    if (deadline.signal.aborted) throw failure(request, error, deadline, ms);
+    throw error;
+  }
 }
 
 async function send(
@@ -67,25 +87,32 @@ async function send(
   const { transport, userAgent } = context;
   const headers: Record<string, string> = { ...credentials.headers, accept: request.accept, 'user-agent': userAgent };
   if (request.contentType !== undefined) headers['content-type'] = request.contentType;
+  const sentMs = context.now();
   try {
-    return await undiciRequest.call(transport.pools(credentials.tls)[pool], {
+    const response = await undiciRequest.call(transport.pools(credentials.tls)[pool], {
       method: request.method,
       path: `${transport.basePath}${request.path}${queryOf(request.query)}`,
       headers,
       signal: deadline.signal,
       ...(request.body !== undefined && { body: request.body }),
     });
+    const skewMs = clockSkewMs(response.headers['date'], sentMs, context.now());
+    if (skewMs !== undefined) context.onSkew(skewMs);
+    return response;
   } catch (error) {
     throw failure(request, error, deadline, ms);
   }
 }
 
-/** What became of a request whose answer broke off or never began. */
+/** The error of a request whose answer broke off or never began. */
 export function failure(request: ApiRequest, error: unknown, deadline: Deadline, ms: number): unknown {
+  if (error instanceof ApiError) return error;
   if (deadline.expired) return timeoutError(request.what, ms);
   if (deadline.signal.aborted) return deadline.signal.reason;
   const tooLarge = error instanceof Error && 'code' in error && error.code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE';
-  return tooLarge ? invalidResponseError(request.what, 'one beyond all bounds') : networkError(request.what, error);
+  if (!tooLarge) return networkError(request.what, error);
+  const message = `${request.what}: the answer is larger than any that is read`;
+  return new ApiError(message, { status: 0, reason: 'ResponseTooLarge' });
 }
 
 async function refusal(

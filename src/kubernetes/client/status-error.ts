@@ -1,4 +1,4 @@
-/** From what the API server answered, or did not, to an ApiError. */
+/** Makes an ApiError of what the API server answered, or of no answer. */
 
 import { ApiError, type ApiErrorDetails } from '../api-error.ts';
 
@@ -22,12 +22,35 @@ const REASON_BY_STATUS: Readonly<Record<number, string>> = {
 };
 
 const MAX_MESSAGE = 1024;
-const LONG_QUOTATION = /"(?:[^"\\]|\\.){100,}"/g;
+const MAX_QUOTATION = 99;
+const QUOTE = '"';
 
-/** The server quotes invalid values, whole objects among them: nothing long, and so no key, passes on. */
+/** The server quotes invalid values, whole objects among them: nothing long, and so no key, is passed on. Linear in its length. */
 export function boundedMessage(message: string): string {
-  const short = message.replaceAll(LONG_QUOTATION, (quoted) => `"(${quoted.length - 2} characters)"`);
+  const short = withoutLongQuotations(message);
   return short.length <= MAX_MESSAGE ? short : `${short.slice(0, MAX_MESSAGE)} (cut)`;
+}
+
+/** Whatever is long between two quotes, or after the last one, gives way to its length. A backslash escapes the next character. */
+function withoutLongQuotations(message: string): string {
+  const kept: string[] = [];
+  let start = 0;
+  let inQuotes = false;
+  const close = (end: number): void => {
+    const length = end - start;
+    kept.push(inQuotes && length > MAX_QUOTATION ? `(${length} characters)` : message.slice(start, end));
+  };
+  for (let index = 0; index < message.length; index += 1) {
+    const character = message[index];
+    if (character === '\\') index += 1;
+    if (character !== QUOTE) continue;
+    close(index);
+    kept.push(QUOTE);
+    start = index + 1;
+    inQuotes = true;
+  }
+  close(message.length);
+  return kept.join('');
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -80,13 +103,18 @@ export function parseRetryAfter(value: string | undefined, now: number): number 
   return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - now) / 1000));
 }
 
+/** An ERROR event of a watch carries its code in the body. */
+function statusCodeOf(code: unknown): number {
+  return typeof code === 'number' && Number.isInteger(code) && code >= 400 && code <= 599 ? code : 500;
+}
+
 /**
  * @param what what was asked for, as in `get secrets default/web`
  * @param status a `v1.Status`, or whatever came in its place
  */
 export function errorOfStatus(what: string, status: unknown, httpStatus: number, retryAfterSeconds?: number): ApiError {
   const body = isRecord(status) && status['kind'] === 'Status' ? status : undefined;
-  const code = httpStatus !== 0 ? httpStatus : typeof body?.['code'] === 'number' ? body['code'] : 500;
+  const code = httpStatus !== 0 ? httpStatus : statusCodeOf(body?.['code']);
   const reason = textOf(body?.['reason']) ?? REASON_BY_STATUS[code] ?? 'Unknown';
   const details = detailsOf(body?.['details']);
   const message =
@@ -115,12 +143,12 @@ export function timeoutError(what: string, ms: number): ApiError {
   return new ApiError(`${what}: no answer within ${ms} ms`, { status: 0, reason: 'Timeout' });
 }
 
-/** The answer is not what was asked for. The parser's own words quote the text, which may be a Secret's: they stay here. */
+/** The answer is not what was asked for. The parser's message quotes the text, which may be a Secret's: it stays here. */
 export function invalidResponseError(what: string, found: string, status = 0): ApiError {
   return new ApiError(`${what}: response is not a JSON object: found ${found}`, { status, reason: 'InvalidResponse' });
 }
 
-/** The resourceVersion or the continue token is older than what the server remembers: list anew. */
+/** The resourceVersion or the continue token is older than what the server remembers: list again. */
 export function isExpired(error: unknown): boolean {
   return error instanceof ApiError && (error.status === 410 || error.reason === 'Expired' || error.reason === 'Gone');
 }

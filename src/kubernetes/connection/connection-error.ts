@@ -1,4 +1,4 @@
-/** There is no way to the API server: a kubeconfig or a service account that cannot be used. */
+/** No usable kubeconfig or service account. */
 export class ConnectionError extends Error {
   readonly code = 'ConnectionError';
   override readonly name = 'ConnectionError';

@@ -1,4 +1,4 @@
-/** The connection of a process that runs in a pod. */
+/** The connection of a process in a pod. */
 
 import { readFile } from 'node:fs/promises';
 import { isIPv6 } from 'node:net';
@@ -17,8 +17,8 @@ export interface InClusterOptions {
 }
 
 /**
- * Reads what kubelet mounts, by hand: client-node would do it, at 20 MB of memory that an operator in its pod has no use for.
- * The token lasts an hour and kubelet replaces it at four fifths; the cache reads it anew long before.
+ * Reads what kubelet mounts, by hand: client-node would do it, with 20 MB of memory that an operator has no use for. The
+ * token is valid for an hour and kubelet replaces it at four fifths; the cache reads it again long before.
  * @throws ConnectionError when the pod has no service account
  */
 export async function inClusterConnection(options: InClusterOptions): Promise<Connection> {

@@ -1,11 +1,12 @@
-/** The connection that a kubeconfig describes: tokens, token files, client certificates, exec plugins, OIDC. */
+/** The connection that a kubeconfig describes: tokens, token files, client certificates, credential plug-ins, OIDC. */
 
 import type { RequestOptions } from 'node:https';
-import type { KubeConfig } from '@kubernetes/client-node';
+import type { KubeConfig, User } from '@kubernetes/client-node';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Connection, ConnectionCredentials, ConnectionTls } from './connection.ts';
 import { ConnectionError } from './connection-error.ts';
 import { CredentialCache } from './credential-cache.ts';
+import { type ExecCredential, type ExecPlugin, runExecPlugin } from './exec-plugin.ts';
 
 /**
  * @param files merged as kubectl merges KUBECONFIG: the first that has a name wins
@@ -32,10 +33,15 @@ export async function kubeconfigConnection(
         'give a kubeconfig whose server is reachable directly',
     );
   }
-  const cache = new CredentialCache(async (rejected) => {
-    // A new KubeConfig forgets what its plugins cached, and sees a file that was rewritten in place.
+  let printed: ExecCredential | undefined;
+  const cache = new CredentialCache(async ({ rejected, signal }) => {
+    // A new KubeConfig forgets what its authenticators cached, and sees a file that was rewritten in place.
     if (rejected) config = load();
-    return credentialsOf(config);
+    const user = config.getCurrentUser();
+    if (user === null || !user.exec) return credentialsOf(config);
+    const isCurrent = printed !== undefined && (printed.expiresAt ?? Number.POSITIVE_INFINITY) > clock.now();
+    if (rejected || !isCurrent || printed === undefined) printed = await runExecPlugin(user.exec as ExecPlugin, signal);
+    return credentialsOf(withExecCredential(config, new KubeConfig(), user, printed));
   }, clock);
   return {
     server: cluster.server.replace(/\/+$/, ''),
@@ -61,12 +67,14 @@ function merge(Config: new () => KubeConfig, files: readonly string[]): KubeConf
   return merged;
 }
 
-/** The YAML parser quotes the text around what it does not like, which may be a key: its words go no further. */
+/** The YAML parser quotes the text around what it does not like, which may be a key: its message goes no further. */
 function unreadable(file: string, error: unknown): ConnectionError {
   const errno = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
   if (errno !== undefined)
     return new ConnectionError(`expected a kubeconfig at ${file}, which cannot be read (${errno})`);
-  return new ConnectionError(`expected a kubeconfig at ${file}, found something else; "kubectl config view" says what`);
+  return new ConnectionError(
+    `expected a kubeconfig at ${file}, found something else; "kubectl config view" shows the error`,
+  );
 }
 
 function select(config: KubeConfig, context: string | undefined, files: readonly string[]): KubeConfig {
@@ -81,16 +89,37 @@ function select(config: KubeConfig, context: string | undefined, files: readonly
   return config;
 }
 
+/** The same kubeconfig with what the plug-in printed in the place of the plug-in. */
+function withExecCredential(config: KubeConfig, copy: KubeConfig, user: User, printed: ExecCredential): KubeConfig {
+  const { exec: _, ...rest } = user;
+  const { token, clientCertificateData, clientKeyData } = printed;
+  const base64 = (pem: string): string => Buffer.from(pem).toString('base64');
+  copy.loadFromOptions({
+    clusters: config.clusters,
+    contexts: config.contexts,
+    currentContext: config.currentContext,
+    users: [
+      {
+        ...rest,
+        ...(token !== undefined && { token }),
+        ...(clientCertificateData !== undefined && { certData: base64(clientCertificateData) }),
+        ...(clientKeyData !== undefined && { keyData: base64(clientKeyData) }),
+      },
+    ],
+  });
+  return copy;
+}
+
 async function credentialsOf(config: KubeConfig): Promise<ConnectionCredentials> {
   const options: RequestOptions = {};
   try {
     await config.applyToHTTPSOptions(options);
   } catch (error) {
-    // A plugin's garbled answer would be quoted by the JSON parser, token and all.
+    // A garbled answer would be quoted by the JSON parser, token and all.
     const said =
       error instanceof Error && !(error instanceof SyntaxError) ? `: ${error.message.slice(0, 300).trim()}` : '';
     const user = config.getCurrentUser()?.name ?? '(none)';
-    throw new ConnectionError(`the credentials of user ${user} could not be had${said}`);
+    throw new ConnectionError(`the credentials of user ${user} could not be loaded${said}`);
   }
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(options.headers ?? {})) {

@@ -2,10 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import fc from 'fast-check';
 import { isApiError } from '../../../src/kubernetes/api-error.ts';
 import type { ApiCall } from '../../../src/kubernetes/client/api-types.ts';
+import { clockSkewMs } from '../../../src/kubernetes/client/clock-skew.ts';
 import type { Clock } from '../../../src/kubernetes/clock.ts';
-import { PODS, SECRETS } from '../../../src/kubernetes/resource-type.ts';
+import type { Connection } from '../../../src/kubernetes/connection/connection.ts';
+import { LEASES, PODS, SECRETS } from '../../../src/kubernetes/resource-type.ts';
 import { FakeClock } from '../../../testing/support/fake-clock.ts';
 import { eventually } from '../../../testing/support/processes.ts';
 import { clientOver, cut, FakeApiServer, type FakeHandler, json, refusal, silence, stream } from '../clients.ts';
@@ -126,10 +129,30 @@ describe('answers that are no answers', () => {
       while (!response.destroyed) await new Promise((resolve) => response.write(chunk, resolve));
     });
     await assert.rejects(fake.client().get(PODS, ref, { signal }), {
-      reason: 'InvalidResponse',
-      message: /beyond all bounds/,
+      reason: 'ResponseTooLarge',
     });
     assert.equal(fake.requests.length, 1);
+  });
+
+  for (const [what, body] of [
+    ['items that are no list', { metadata: {}, items: 'all of them' }],
+    ['no metadata', { items: [] }],
+  ] as const) {
+    test(`a list with ${what} is an error`, async () => {
+      await using fake = await FakeApiServer.start(json(200, body));
+      await assert.rejects(fake.client().list(PODS, {}, { signal }), { reason: 'InvalidResponse' });
+    });
+  }
+
+  test('an answer nested a million deep is read, or refused, and nothing overflows', async () => {
+    const depth = 1_000_000;
+    const body = `{"metadata":{"name":"a","x":${'['.repeat(depth)}${']'.repeat(depth)}}}`;
+    await using fake = await FakeApiServer.start(stream([body], 'end'));
+    const found = await fake
+      .client()
+      .get(PODS, ref, { signal })
+      .catch((error: unknown) => error);
+    assert.ok(isApiError(found, 'InvalidResponse') || (found as { metadata: { name: string } }).metadata.name === 'a');
   });
 
   test('a list whose items are null, as Go writes an empty one, is empty', async () => {
@@ -230,6 +253,98 @@ describe('credentials', () => {
     await using fake = await FakeApiServer.start(onlyNew);
     await assert.rejects(fake.client().get(PODS, ref, { signal }), { status: 401, reason: 'Unauthorized' });
     assert.equal(fake.requests.length, 1);
+  });
+});
+
+describe('credentials that never come', () => {
+  const hanging = (fake: FakeApiServer): Connection => ({
+    ...fake.connection(),
+    credentials: () => new Promise(() => {}),
+  });
+
+  test('end the call by its deadline', async () => {
+    await using fake = await FakeApiServer.start(ok);
+    const clock = new FakeClock();
+    const client = clientOver(hanging(fake), { clock, timeoutMs: 1_000, maxAttempts: 1 });
+    const rejected = assert.rejects(client.get(PODS, ref, { signal }), { reason: 'Timeout', status: 0 });
+    await clock.advanceAsync(1_000);
+    await rejected;
+    assert.equal(fake.requests.length, 0);
+  });
+
+  test('end a call and a watch by their signal', async () => {
+    await using fake = await FakeApiServer.start(ok);
+    const client = clientOver(hanging(fake));
+    const stop = new AbortController();
+    const call = assert.rejects(client.get(PODS, ref, { signal: stop.signal }), { message: 'enough' });
+    const watch = assert.rejects(
+      (async () => {
+        for await (const _ of client.watch(PODS, {}, { signal: stop.signal }));
+      })(),
+      { message: 'enough' },
+    );
+    stop.abort(new Error('enough'));
+    await Promise.all([call, watch]);
+  });
+});
+
+describe('connections', () => {
+  test('a reserved call does not wait behind those that take all connections', async () => {
+    const isRenewal = (path: string) => path.includes('/leases/');
+    await using fake = await FakeApiServer.start((request, response) =>
+      isRenewal(request.path) ? ok(request, response) : undefined,
+    );
+    const client = fake.client({ connections: 2, maxAttempts: 1 });
+    const stop = new AbortController();
+    const slow = Array.from({ length: 10 }, () => client.get(PODS, ref, { signal: stop.signal }).catch(() => {}));
+    await fake.received(2);
+    await client.get(LEASES, ref, { signal, reserved: true });
+    assert.deepEqual(
+      fake.requests.map(({ path }) => isRenewal(path)),
+      [false, false, true],
+    );
+    stop.abort();
+    await Promise.all(slow);
+  });
+});
+
+describe('the clock skew', () => {
+  const answered = async (date: string, now: number): Promise<number | undefined> => {
+    const clock = new FakeClock(now);
+    await using fake = await FakeApiServer.start(json(200, POD, { date }));
+    const client = fake.client({ clock });
+    assert.equal(client.clockSkewMs, undefined);
+    await client.get(PODS, ref, { signal });
+    return client.clockSkewMs;
+  };
+  const now = Date.UTC(2026, 0, 1, 12);
+  const at = (ms: number) => new Date(now + ms).toUTCString();
+
+  test('is measured by the Date of the API server’s answers', async () => {
+    assert.equal(await answered(at(0), now), 0);
+    assert.equal(await answered(at(-3_600_000), now), 3_599_000, 'ahead by an hour, to within a second');
+    assert.equal(await answered(at(3_600_000), now), -3_600_000, 'behind by an hour');
+  });
+
+  test('is not measured by what is no date', async () => {
+    assert.equal(await answered('yesterday', now), undefined);
+  });
+
+  test('is 0 whenever the exchange leaves room for no difference, and never more than the true one', () => {
+    const inputs = {
+      skew: fc.integer({ min: -10_000_000, max: 10_000_000 }),
+      server: fc.integer({ min: 0, max: 4_000_000_000_000 }),
+      before: fc.nat(5_000),
+      after: fc.nat(5_000),
+    };
+    fc.assert(
+      fc.property(fc.record(inputs), ({ after, before, server, skew }) => {
+        const date = new Date(Math.floor(server / 1000) * 1000).toUTCString();
+        const found = clockSkewMs(date, server + skew - before, server + skew + after) ?? Number.NaN;
+        assert.ok(Math.abs(found) <= Math.abs(skew), `${found} of ${skew}`);
+        assert.ok(Math.abs(found - skew) <= 1_000 + before + after, `${found} of ${skew}`);
+      }),
+    );
   });
 });
 

@@ -12,6 +12,36 @@ import {
 
 const NOW = Date.UTC(2026, 0, 1);
 
+describe('boundedMessage', () => {
+  const quoted = (length: number) => `"${'k'.repeat(length)}"`;
+
+  test('gives the length of what is long between quotes, and leaves the rest', () => {
+    assert.equal(boundedMessage(`is ${quoted(99)} ok`), `is ${quoted(99)} ok`);
+    assert.equal(boundedMessage(`is ${quoted(100)} ok`), 'is "(100 characters)" ok');
+    assert.equal(boundedMessage(`cut "${'k'.repeat(200)}`), 'cut "(200 characters)');
+    assert.equal(boundedMessage(`an "escaped \\" ${'k'.repeat(100)}" one`), 'an "(111 characters)" one');
+  });
+
+  test('costs its length, whatever is in it', () => {
+    for (const unit of ['"', '\\"', '\\', '"\\', 'a"', `"${'a'.repeat(99)}`]) {
+      assert.ok(boundedMessage(unit.repeat(400_000 / unit.length)).length < 1100);
+    }
+  });
+
+  test('never passes on a hundred characters of what was quoted', () => {
+    const part = fc.oneof(
+      fc.constantFrom('"', '\\"', ' ', 'x'),
+      fc.nat(300).map((length) => 'k'.repeat(length)),
+    );
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 20 }), (parts) => {
+        const shown = boundedMessage(`"${parts.join('')}`);
+        assert.doesNotMatch(shown, /k{100}/);
+      }),
+    );
+  });
+});
+
 describe('errorOfStatus', () => {
   test('keeps the reason, the message and the details of a Status', () => {
     const status = {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { ConnectionCredentials } from '../../../src/kubernetes/connection/connection.ts';
 import { CredentialCache } from '../../../src/kubernetes/connection/credential-cache.ts';
-import { FakeClock } from '../../../testing/support/fake-clock.ts';
+import { FakeClock, settle } from '../../../testing/support/fake-clock.ts';
 
 function credentials(token: string, ca = 'ca'): ConnectionCredentials {
   return { headers: { authorization: `Bearer ${token}` }, tls: { ca: Buffer.from(ca) } };
@@ -12,7 +12,7 @@ function credentials(token: string, ca = 'ca'): ConnectionCredentials {
 function cacheOf(first: ConnectionCredentials) {
   const clock = new FakeClock();
   const source: { current: ConnectionCredentials | Error; loads: boolean[] } = { current: first, loads: [] };
-  const load = async (rejected: boolean): Promise<ConnectionCredentials> => {
+  const load = async ({ rejected }: { readonly rejected: boolean }): Promise<ConnectionCredentials> => {
     source.loads.push(rejected);
     if (source.current instanceof Error) throw source.current;
     return structuredClone(source.current);
@@ -29,6 +29,8 @@ describe('CredentialCache', () => {
     await cache.get();
     assert.equal(source.loads.length, 1);
     clock.advance(1);
+    assert.equal(await cache.get(), all[0]);
+    await settle();
     assert.equal(await cache.get(), all[0], 'the same again is the same object');
     assert.equal(source.loads.length, 2);
   });
@@ -38,15 +40,19 @@ describe('CredentialCache', () => {
     const before = await cache.get();
     source.current = credentials('b');
     clock.advance(10_000);
+    assert.equal(await cache.get(), before, 'nobody waits while there is something to use');
+    await settle();
     const after = await cache.get();
     assert.equal(after.headers['authorization'], 'Bearer b');
     assert.equal(after.tls, before.tls);
     source.current = credentials('b', 'another ca');
     clock.advance(10_000);
+    await cache.get();
+    await settle();
     assert.notEqual((await cache.get()).tls, before.tls);
   });
 
-  test('what was refused is loaded anew once, however many calls it was refused for', async () => {
+  test('what was refused is loaded again once, however many calls it was refused for', async () => {
     const { source, cache } = cacheOf(credentials('a'));
     const refused = await cache.get();
     source.current = credentials('b');
@@ -63,6 +69,48 @@ describe('CredentialCache', () => {
     clock.advance(10_000);
     assert.equal(await cache.get(), before);
     await assert.rejects(cache.get(before), { message: 'gone' });
+  });
+
+  test('a source that hangs stops nobody who has credentials, and is given up after a minute', async () => {
+    const clock = new FakeClock();
+    const loads: AbortSignal[] = [];
+    const first = credentials('a');
+    const cache = new CredentialCache(({ signal }) => {
+      loads.push(signal);
+      return loads.length === 1 ? Promise.resolve(first) : new Promise(() => {});
+    }, clock);
+    assert.equal(await cache.get(), first);
+    for (let second = 0; second < 59; second += 10) {
+      clock.advance(10_000);
+      assert.equal(await cache.get(), first);
+    }
+    assert.equal(loads.length, 2, 'one load at a time');
+    const refused = assert.rejects(cache.get(first), { code: 'ConnectionError' });
+    await clock.advanceAsync(60_000);
+    assert.equal(loads[1]?.aborted, true, 'whoever loads is told to stop');
+    await clock.advanceAsync(60_000);
+    await refused;
+  });
+
+  test('credentials that are refused while they are refreshed are replaced by a load that knows it', async () => {
+    const clock = new FakeClock();
+    const loads: boolean[] = [];
+    const pending: ((value: ConnectionCredentials) => void)[] = [];
+    const cache = new CredentialCache(({ rejected }) => {
+      loads.push(rejected);
+      return new Promise((resolve) => pending.push(resolve));
+    }, clock);
+    const got = cache.get();
+    pending.shift()?.(credentials('old'));
+    const old = await got;
+    clock.advance(10_000);
+    await cache.get();
+    const fresh = cache.get(old);
+    pending.shift()?.(credentials('old'));
+    await settle();
+    pending.shift()?.(credentials('new'));
+    assert.equal((await fresh).headers['authorization'], 'Bearer new');
+    assert.deepEqual(loads, [false, false, true]);
   });
 
   test('a source that has nothing at first is asked again', async () => {
