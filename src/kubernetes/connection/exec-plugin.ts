@@ -62,7 +62,11 @@ function run({ command, args = [], env = [], apiVersion }: ExecPlugin, signal: A
 }
 
 /** What it prints on stdout may be a token and goes no further; what it says on stderr is for people. */
-function failed(command: string, error: Error & { readonly code?: unknown }, stderr: string): ConnectionError {
+function failed(
+  command: string,
+  error: Error & { readonly code?: string | number | null | undefined },
+  stderr: string,
+): ConnectionError {
   const said = stderr.trim().slice(0, 300);
   const why = said === '' ? `it failed with ${String(error.code ?? 'no exit status')}` : said;
   return new ConnectionError(`credential plug-in ${command}: expected an ExecCredential on stdout; ${why}`);
