@@ -27,8 +27,6 @@ describe('every variant', () => {
         'ClusterRole',
         'ClusterRoleBinding',
         'MutatingWebhookConfiguration',
-        'ValidatingAdmissionPolicy',
-        'ValidatingAdmissionPolicyBinding',
       ]);
       const seen = new Set<string>();
       for (const { kind, metadata } of await render(values)) {

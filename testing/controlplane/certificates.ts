@@ -2,7 +2,6 @@ import 'reflect-metadata';
 import { generateKeyPairSync, randomBytes, type webcrypto } from 'node:crypto';
 import { networkInterfaces } from 'node:os';
 import {
-  AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
   ExtendedKeyUsage,
   ExtendedKeyUsageExtension,
@@ -10,7 +9,6 @@ import {
   KeyUsagesExtension,
   PemConverter,
   SubjectAlternativeNameExtension,
-  SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
 } from '@peculiar/x509';
 
@@ -46,11 +44,8 @@ export async function createAuthority(now: Date): Promise<Authority> {
     extensions: [
       new BasicConstraintsExtension(true, undefined, true),
       new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
-      await SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
-  // Every authority has the same name, as kubeadm's have: OpenSSL tells them apart by their keys alone.
-  const authorityKey = await AuthorityKeyIdentifierExtension.create(keys.publicKey);
 
   async function issue(
     subject: readonly Record<string, string[]>[],
@@ -69,7 +64,6 @@ export async function createAuthority(now: Date): Promise<Authority> {
       extensions: [
         new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
         new ExtendedKeyUsageExtension([usage]),
-        authorityKey,
         ...extensions,
       ],
     });

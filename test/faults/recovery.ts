@@ -1,0 +1,53 @@
+/** Waiting for a run to be right again: generous, for the machine may be busy; how long it took is reported, never asserted. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, mustAlwaysHold, type Rule, type Violation } from './checker.ts';
+import type { Site } from './ground.ts';
+
+const TIMEOUT_MS = 90_000;
+const INTERVAL_MS = 100;
+
+class NotRecoveredError extends Error {
+  readonly code = 'NOT_RECOVERED';
+  override readonly name = 'NotRecoveredError';
+}
+
+/** Wrong at a moment at which it must not be, however soon it is right again. */
+class ViolationError extends Error {
+  readonly code = 'VIOLATION';
+  override readonly name = 'ViolationError';
+}
+
+export interface RecoveryOptions {
+  /** What need not hold yet. */
+  readonly except?: readonly Rule[];
+  readonly timeoutMs?: number;
+  /** Whether there is no use in waiting any longer. */
+  readonly giveUp?: () => boolean;
+}
+
+/**
+ * Looks until the namespace is as it must be, and gives back how long that took, in milliseconds.
+ * @throws ViolationError for what may never be seen, NotRecoveredError for what does not come right
+ */
+export async function untilRight(site: Site, what: string, options: RecoveryOptions = {}): Promise<number> {
+  const { except = [], giveUp, timeoutMs = TIMEOUT_MS } = options;
+  const { witness } = site.ground;
+  const started = performance.now();
+  for (;;) {
+    const found = await site.violations();
+    const fatal = [...found.filter(mustAlwaysHold).map((one) => describe([one])), ...witness.problems(site.namespace)];
+    if (fatal.length > 0) throw new ViolationError(`${what}:\n${fatal.join('\n')}`);
+    const wrong = found.filter(({ rule }) => !except.includes(rule));
+    const ms = performance.now() - started;
+    if (wrong.length === 0 || giveUp?.() === true) return ms;
+    if (ms > timeoutMs)
+      throw new NotRecoveredError(`${what}: still wrong after ${timeoutMs} ms:\n${describe(wrong as Violation[])}`);
+    await delay(INTERVAL_MS);
+  }
+}
+
+/** Until the operator has asked the API server for nothing for a while: only decides when a test goes on. */
+export async function untilQuiet(site: Site, quietMs: number, timeoutMs = 20_000): Promise<void> {
+  const started = performance.now();
+  while (site.quietMs < quietMs && performance.now() - started < timeoutMs) await delay(INTERVAL_MS);
+}

@@ -1,0 +1,100 @@
+/**
+ * Looks at every version of every issued Secret, past any proxy: a pair that was mixed for a moment was mixed for whoever read it
+ * then, whatever the state at the end.
+ */
+import { request } from 'node:https';
+import type { Access, ApiObject } from './admin.ts';
+import { credentialViolations, isIssued } from './checker.ts';
+
+interface Seen {
+  versions: number;
+  readonly problems: string[];
+  /** Resource versions that were judged already. */
+  readonly judged: Set<string>;
+}
+
+interface RawEvent {
+  readonly type: string;
+  readonly object: ApiObject;
+}
+
+export class Witness implements AsyncDisposable {
+  readonly #seen = new Map<string, Seen>();
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+
+  constructor(access: Access) {
+    this.#running = this.#run(access);
+  }
+
+  /** How many versions of issued Secrets a namespace has had, deletions left out. */
+  versions(namespace: string): number {
+    return this.#of(namespace).versions;
+  }
+
+  problems(namespace: string): readonly string[] {
+    return this.#of(namespace).problems;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  #of(namespace: string): Seen {
+    const known = this.#seen.get(namespace);
+    if (known !== undefined) return known;
+    const fresh: Seen = { versions: 0, problems: [], judged: new Set() };
+    this.#seen.set(namespace, fresh);
+    return fresh;
+  }
+
+  /** From the start of the watch: what was there before is sent as ADDED. Begun again whenever it ends. */
+  async #run(access: Access): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      try {
+        await this.#follow(access);
+      } catch {
+        // The API server is being restarted, or this is the end.
+        if (!this.#stop.signal.aborted) await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
+  }
+
+  #follow({ ca, certificate: cert, key, server }: Access): Promise<void> {
+    const url = new URL('/api/v1/secrets?watch=true&labelSelector=app.kubernetes.io/managed-by=dcred', server);
+    const { signal } = this.#stop;
+    return new Promise((resolve, reject) => {
+      const sent = request(
+        url,
+        { ca, ...(cert === undefined ? {} : { cert, key }), agent: false, signal },
+        (response) => {
+          let rest = '';
+          response.setEncoding('utf8');
+          response.on('data', (chunk: string) => {
+            const lines = (rest + chunk).split('\n');
+            rest = lines.pop() ?? '';
+            for (const line of lines) this.#judge(JSON.parse(line) as RawEvent);
+          });
+          response.once('end', resolve);
+          response.once('error', reject);
+        },
+      );
+      sent.once('error', reject);
+      sent.end();
+    });
+  }
+
+  #judge({ object, type }: RawEvent): void {
+    if (type !== 'ADDED' && type !== 'MODIFIED') return;
+    if (!isIssued(object)) return;
+    const { annotations = {}, name, namespace = '', resourceVersion } = object.metadata;
+    const seen = this.#of(namespace);
+    if (seen.judged.has(resourceVersion)) return;
+    seen.judged.add(resourceVersion);
+    seen.versions += 1;
+    // Judged as of its own issue: whether it has expired since is a question to the state, not to a version.
+    const now = Date.parse(annotations['dcred.dev/issued-at'] ?? '') / 1000;
+    for (const problem of credentialViolations(object, now)) seen.problems.push(`${namespace}/${name}: ${problem}`);
+  }
+}
