@@ -1,3 +1,4 @@
+/** Finds the way from a leaf to a trusted certificate. Pure. */
 import { X509Certificate } from 'node:crypto';
 import type { Certificate } from './certificate.ts';
 
@@ -5,9 +6,10 @@ import type { Certificate } from './certificate.ts';
 const MAX_DEPTH = 8;
 
 /**
- * The path from a leaf to one of `roots`, over `intermediates`, every certificate on it valid at `now` (seconds since the epoch);
- * undefined when there is none. Checks names, signatures, validity and that issuers are CAs; not path lengths, name
- * constraints or revocation: it answers "did this CA issue it", not "would a browser trust it".
+ * The shortest path from a leaf to one of `roots`, over `intermediates`, every certificate on it valid at `now` (seconds since the
+ * epoch); undefined when there is none. Checks names, signatures, validity and that issuers are CAs; not path lengths, name
+ * constraints or revocation: it answers "did this CA issue it", not "would a browser trust it". Looks at every certificate once,
+ * however they are cross-signed: O(certificates squared) comparisons of names, and signatures only where those match.
  */
 export function findTrustPath(
   leaf: Certificate,
@@ -15,33 +17,29 @@ export function findTrustPath(
   roots: readonly Certificate[],
   now: number,
 ): readonly Certificate[] | undefined {
-  return extend([leaf], { intermediates, roots, now });
-}
-
-interface Candidates {
-  readonly intermediates: readonly Certificate[];
-  readonly roots: readonly Certificate[];
-  readonly now: number;
-}
-
-function extend(path: readonly Certificate[], candidates: Candidates): readonly Certificate[] | undefined {
-  const last = path.at(-1);
-  if (last === undefined || path.length > MAX_DEPTH || !isValid(last, candidates.now)) return undefined;
-  if (candidates.roots.some((root) => root.sha256 === last.sha256)) return path;
-  for (const issuer of [...candidates.roots, ...candidates.intermediates]) {
-    if (path.some((passed) => passed.sha256 === issuer.sha256) || !issued(issuer, last)) continue;
-    const found = extend([...path, issuer], candidates);
-    if (found !== undefined) return found;
+  const trusted = new Set(roots.map(({ sha256 }) => sha256));
+  const issuers = [...roots, ...intermediates]
+    .filter(({ authority }) => authority)
+    .map((certificate) => ({ certificate, x509: new X509Certificate(certificate.der) }));
+  const seen = new Set([leaf.sha256]);
+  let paths: readonly (readonly [Certificate, ...Certificate[]])[] = [[leaf]];
+  for (let depth = 0; depth <= MAX_DEPTH; depth += 1) {
+    // The certificate that was reached last comes first.
+    const valid = paths.filter(([{ notAfter, notBefore }]) => notBefore <= now && now <= notAfter);
+    const found = valid.find(([last]) => trusted.has(last.sha256));
+    if (found !== undefined) return found.toReversed();
+    paths = valid.flatMap((path) => {
+      const subject = new X509Certificate(path[0].der);
+      return issuers.flatMap(({ certificate, x509 }) => {
+        if (seen.has(certificate.sha256) || !issued(certificate, x509, subject)) return [];
+        seen.add(certificate.sha256);
+        return [[certificate, ...path] as const];
+      });
+    });
   }
   return undefined;
 }
 
-function isValid({ notAfter, notBefore }: Certificate, now: number): boolean {
-  return notBefore <= now && now <= notAfter;
-}
-
-function issued(issuer: Certificate, subject: Certificate): boolean {
-  if (!issuer.authority) return false;
-  const certificate = new X509Certificate(subject.der);
-  return certificate.checkIssued(new X509Certificate(issuer.der)) && certificate.verify(issuer.publicKey);
+function issued({ publicKey }: Certificate, issuer: X509Certificate, subject: X509Certificate): boolean {
+  return subject.checkIssued(issuer) && subject.verify(publicKey);
 }

@@ -67,3 +67,13 @@ test('a self-signed leaf is trusted where it is itself in the CA file', () => {
   const own = leaf();
   assert.equal(findTrustPath(read(own), [], [read(own)], read(own).notBefore)?.length, 1);
 });
+
+test('a chain of certificates that all signed each other is followed in no more than their pairs', () => {
+  // Every one has the same name and key, so each is an issuer of all: a search that tried each way would not end.
+  const ca = authority();
+  const [root] = readCertificateChain(ca.certificatePem);
+  const same = Array.from({ length: 31 }, (_, index): Certificate => ({ ...root, sha256: `${index}` }));
+  const stranger = readCertificateChain(authority('/CN=stranger').certificatePem);
+  const [leafCertificate] = readCertificateChain(leaf({ issuer: ca }).certificatePem);
+  assert.equal(findTrustPath(leafCertificate, same, stranger, leafCertificate.notBefore), undefined);
+});
