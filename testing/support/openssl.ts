@@ -23,7 +23,13 @@ export interface LeafOptions {
   readonly keyUsage?: string | null;
   readonly basicConstraints?: string;
   readonly days?: number;
+  /** Further ones, as OpenSSL writes them: `extendedKeyUsage=clientAuth`. */
+  readonly extensions?: readonly string[];
+  /** Further options of `openssl req`. */
+  readonly options?: readonly string[];
   readonly subject?: string;
+  /** As OpenSSL writes it. */
+  readonly subjectAltName?: string;
   /** The CA that signs it; without one it is self-signed. */
   readonly issuer?: Leaf;
 }
@@ -39,21 +45,25 @@ export function leaf({
   basicConstraints = 'critical,CA:FALSE',
   days = 90,
   delegationUsage = 'ASN1:NULL',
+  extensions = [],
   issuer,
   key = 'P-256',
   keyUsage = 'critical,digitalSignature',
+  options = [],
   subject = '/CN=web.example',
+  subjectAltName = 'DNS:web.example,DNS:*.web.example,IP:127.0.0.1',
 }: LeafOptions = {}): Leaf {
   const wanted = [
     `basicConstraints=${basicConstraints}`,
-    'subjectAltName=DNS:web.example,DNS:*.web.example,IP:127.0.0.1',
+    `subjectAltName=${subjectAltName}`,
     ...(delegationUsage === null ? [] : [`1.3.6.1.4.1.44363.44=${delegationUsage}`]),
     ...(keyUsage === null ? [] : [`keyUsage=${keyUsage}`]),
+    ...extensions,
   ];
   return inDirectory((directory) => {
     const certificate = join(directory, 'leaf.crt');
     const keyFile = join(directory, 'leaf.key');
-    const made = ['-newkey', ...KEY_OPTIONS[key], '-nodes', '-keyout', keyFile, '-out', certificate];
+    const made = ['-newkey', ...KEY_OPTIONS[key], ...options, '-nodes', '-keyout', keyFile, '-out', certificate];
     const named = ['-subj', subject, '-days', String(days), ...wanted.flatMap((extension) => ['-addext', extension])];
     openssl('req', '-x509', ...made, ...named, ...(issuer === undefined ? [] : signedBy(issuer, directory)));
     return { certificatePem: readFileSync(certificate, 'utf8'), keyPem: readFileSync(keyFile, 'utf8') };
