@@ -41,6 +41,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'admission/serving': ['text', 'api', ...ENGINE],
   agent: ['text', 'api', 'credential', ...ENGINE],
   probe: ['text', 'credential'],
+  provision: ['text', 'credential'],
   renew: ['text', 'api', 'issued-secret', 'operator', 'operator/core', ...ENGINE],
   cli: [
     'text',
@@ -52,6 +53,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'issued-secret',
     'operator',
     'probe',
+    'provision',
     'renew',
     'version.ts',
     ...ENGINE,

@@ -3,6 +3,8 @@ import { agentCommand } from './agent.ts';
 import type { Command } from './command.ts';
 import { completionCommand } from './completion.ts';
 import { crdCommand } from './crd.ts';
+import { csrCommand } from './csr.ts';
+import { devCaCommand } from './dev-ca.ts';
 import { inspectCommand } from './inspect.ts';
 import { issueCommand } from './issue.ts';
 import { operatorCommand } from './operator.ts';
@@ -21,6 +23,8 @@ export const COMMANDS: readonly Command[] = [
   verifyCommand,
   inspectCommand,
   probeCommand,
+  csrCommand,
+  devCaCommand,
   crdCommand,
   completionCommand(() => COMMANDS),
   versionCommand,

@@ -70,7 +70,7 @@ describe('a release', () => {
     assert.deepEqual(await names('dcred'), ['delegatedcredential.dcred.dev/kept']);
     assert.deepEqual(await ours(), []);
     const left = await names(
-      'all,roles,rolebindings,pdb,networkpolicies,secrets,mutatingwebhookconfigurations',
+      'all,roles,rolebindings,pdb,networkpolicies,secrets,mutatingwebhookconfigurations,validatingadmissionpolicies,validatingadmissionpolicybindings',
       '-A',
       '-l',
       'app.kubernetes.io/part-of=dcred',

@@ -27,6 +27,8 @@ describe('every variant', () => {
         'ClusterRole',
         'ClusterRoleBinding',
         'MutatingWebhookConfiguration',
+        'ValidatingAdmissionPolicy',
+        'ValidatingAdmissionPolicyBinding',
       ]);
       const seen = new Set<string>();
       for (const { kind, metadata } of await render(values)) {

@@ -8,6 +8,7 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
     namespaces: ['edge'],
     rbac: { aggregate: false },
     crds: { install: false },
+    admissionPolicies: { enabled: false },
     webhook: { enabled: false },
   },
   'a single replica without leader election': { replicas: 1, leaderElection: { enabled: false } },

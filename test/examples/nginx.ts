@@ -70,7 +70,7 @@ export class Pod {
   async start(t: TestContext, file: string): Promise<ChildProcess> {
     const child = spawn(nginx(), ['-e', 'stderr', '-c', file, '-p', this.directory], { stdio: 'ignore' });
     t.after(() => endChild(child));
-    await eventually('nginx to listen', () => listens(this.port), { timeoutMs: 10_000 });
+    await eventually('nginx to listen', () => listens(this.port));
     return child;
   }
 }

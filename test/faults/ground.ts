@@ -12,7 +12,7 @@ import { loadConnection } from '../../src/kubernetes/connection/load-connection.
 import { OperatorMetrics } from '../../src/operator/metrics.ts';
 import { Operator } from '../../src/operator/operator.ts';
 import { type Cluster, startCluster } from '../../testing/cluster/cluster.ts';
-import type { ControlPlaneOptions } from '../../testing/controlplane/control-plane.ts';
+import type { ControlPlaneOptions } from '../../testing/controlplane/options.ts';
 import { createTestAuthority, type LeafFiles, type TestAuthority } from '../../testing/support/certificates.ts';
 import { type RecordingLogger, recordingLogger } from '../../testing/support/recording-logger.ts';
 import { Admin, type ApiObject, paths, readAccess } from './admin.ts';

@@ -7,7 +7,8 @@ import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import type { KubernetesObject, ManagedFieldsEntry } from '../../src/kubernetes/objects.ts';
 import { SECRETS } from '../../src/kubernetes/resource-type.ts';
 import { makeSecret } from '../../src/operator/issuer.ts';
-import { type ControlPlane, startControlPlane, type ToolOptions } from '../../testing/controlplane/control-plane.ts';
+import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
+import type { ToolOptions } from '../../testing/controlplane/options.ts';
 import { type Delegation, delegation, specOf } from '../../testing/support/builders.ts';
 import { createPod, operatorsClient } from '../operator/cluster.ts';
 

@@ -7,7 +7,8 @@ import { loadConnection } from '../../src/kubernetes/connection/load-connection.
 import type { Condition, KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
 import { DELEGATED_CREDENTIALS } from '../../src/operator/caches.ts';
-import { type ControlPlane, type ControlPlaneOptions, startControlPlane } from '../controlplane/control-plane.ts';
+import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';
+import type { ControlPlaneOptions } from '../controlplane/options.ts';
 import type { LeafFiles } from '../support/certificates.ts';
 import { eventually } from '../support/processes.ts';
 

@@ -6,6 +6,7 @@ import { freePort } from '../support/ports.ts';
 import { endChild, eventually } from '../support/processes.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+const STEPPABLE_CLOCK = new URL('../support/steppable-clock.ts', import.meta.url).href;
 
 export interface OperatorProcessOptions {
   readonly kubeconfig: string;
@@ -13,6 +14,8 @@ export interface OperatorProcessOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Default: debug, so that every test also sees what could be logged. */
   readonly logLevel?: string;
+  /** Let `stepClock` step its wall clock. Default: false. */
+  readonly steppableClock?: boolean;
 }
 
 /** The operator as users run it: a process that ends when the test says so, or with the test's own process. */
@@ -78,6 +81,13 @@ export class OperatorProcess {
     return (await fetch(`http://127.0.0.1:${this.#healthPort}${path}`)).status;
   }
 
+  /** Steps its wall clock, as NTP would; timers do not move. Resolves once it holds. Needs `steppableClock`. */
+  async stepClock(ms: number): Promise<void> {
+    const stepped = once(this.#child, 'message');
+    this.#child.send({ stepClockMs: ms });
+    await stepped;
+  }
+
   /** SIGTERM; resolves with the exit status. */
   async stop(): Promise<number | null> {
     await endChild(this.#child, { graceMs: 20_000 });
@@ -103,11 +113,12 @@ export class OperatorProcess {
 }
 
 export async function startOperator(options: OperatorProcessOptions): Promise<OperatorProcess> {
-  const { args = ['--leader-elect=false'], env = {}, kubeconfig, logLevel = 'debug' } = options;
+  const { args = ['--leader-elect=false'], env = {}, kubeconfig, logLevel = 'debug', steppableClock = false } = options;
   const [metricsPort, healthPort] = [await freePort(), await freePort()];
   const child = spawn(
     process.execPath,
     [
+      ...(steppableClock ? ['--import', STEPPABLE_CLOCK] : []),
       MAIN,
       'operator',
       `--kubeconfig=${kubeconfig}`,
@@ -116,7 +127,10 @@ export async function startOperator(options: OperatorProcessOptions): Promise<Op
       `--log-level=${logLevel}`,
       ...args,
     ],
-    { stdio: ['ignore', 'inherit', 'pipe'], env: { ...process.env, ...env } },
+    {
+      stdio: ['ignore', 'inherit', 'pipe', ...(steppableClock ? ['ipc' as const] : [])],
+      env: { ...process.env, ...env },
+    },
   );
   const operator = new OperatorProcess(child, metricsPort, healthPort);
   await operator.until('caches synced');

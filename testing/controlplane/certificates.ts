@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { generateKeyPairSync, randomBytes, type webcrypto } from 'node:crypto';
 import { networkInterfaces } from 'node:os';
 import {
+  AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
   ExtendedKeyUsage,
   ExtendedKeyUsageExtension,
@@ -9,6 +10,7 @@ import {
   KeyUsagesExtension,
   PemConverter,
   SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
 } from '@peculiar/x509';
 
@@ -44,8 +46,11 @@ export async function createAuthority(now: Date): Promise<Authority> {
     extensions: [
       new BasicConstraintsExtension(true, undefined, true),
       new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+      await SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
+  // Every authority has the same name, as kubeadm's have: OpenSSL tells them apart by their keys alone.
+  const authorityKey = await AuthorityKeyIdentifierExtension.create(keys.publicKey);
 
   async function issue(
     subject: readonly Record<string, string[]>[],
@@ -64,6 +69,7 @@ export async function createAuthority(now: Date): Promise<Authority> {
       extensions: [
         new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
         new ExtendedKeyUsageExtension([usage]),
+        authorityKey,
         ...extensions,
       ],
     });

@@ -1,6 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Authority, createSigningKey, ownAddresses } from './certificates.ts';
+import { MEMBER_ARGUMENTS } from './etcd.ts';
+import { ISSUER } from './tokens.ts';
 
 /** Written once for each control plane; the components' command lines name them. */
 export interface Files {
@@ -14,17 +16,16 @@ export interface Files {
 }
 
 export const DEFAULT_SERVICE_RANGE = '10.0.0.0/24';
+const DEFAULT_ETCD_QUOTA_BYTES = 512 * 1024 * 1024;
 
-export async function writeFiles(
-  directory: string,
-  authority: Authority,
-  options: {
-    /** An IPv4 range whose own address ends in .0: pods find the API server at its first address. */
-    readonly serviceRange: string;
-    /** Named too, for a network interface that has just come up may not yet be among the machine's own. */
-    readonly bindAddress: string;
-  },
-): Promise<Files> {
+export interface Addresses {
+  /** An IPv4 range whose own address ends in .0: pods find the API server at its first address. */
+  readonly serviceRange: string;
+  /** Named in the certificate too, because a network interface that has just come up may not yet be listed. */
+  readonly bindAddress: string;
+}
+
+export async function writeFiles(directory: string, authority: Authority, addresses: Addresses): Promise<Files> {
   const files: Files = {
     etcdSocket: join(directory, 'etcd.sock'),
     authority: join(directory, 'ca.crt'),
@@ -34,47 +35,64 @@ export async function writeFiles(
     adminKey: join(directory, 'admin.key'),
     serviceAccountKey: join(directory, 'service-account.key'),
   };
-  const [server, admin] = await Promise.all([
-    authority.issueServer([
-      'localhost',
-      'kubernetes',
-      'kubernetes.default',
-      'kubernetes.default.svc',
-      'kubernetes.default.svc.cluster.local',
-      '127.0.0.1',
-      options.bindAddress,
-      options.serviceRange.replace(/\.0\/\d+$/, '.1'),
-      ...ownAddresses(),
-    ]),
-    authority.issueClient('admin', ['system:masters']),
+  const admin = await authority.issueClient('admin', ['system:masters']);
+  await Promise.all([
+    writeServingFiles(files, authority, [authority], addresses),
+    writePrivate(files.adminCertificate, admin.certificate),
+    writePrivate(files.adminKey, admin.key),
+    writePrivate(files.serviceAccountKey, createSigningKey()),
   ]);
-  const contents = [
-    [files.authority, authority.certificate],
-    [files.serverCertificate, server.certificate],
-    [files.serverKey, server.key],
-    [files.adminCertificate, admin.certificate],
-    [files.adminKey, admin.key],
-    [files.serviceAccountKey, createSigningKey()],
-  ] as const;
-  await Promise.all(contents.map(([path, text]) => writeFile(path, text, { mode: 0o600 })));
   return files;
 }
 
+/** The API server's own certificate, from `authority`, and the CAs that it and its clients trust. */
+export async function writeServingFiles(
+  files: Files,
+  authority: Authority,
+  trusted: readonly Authority[],
+  addresses: Addresses,
+): Promise<void> {
+  const server = await authority.issueServer([
+    'localhost',
+    'kubernetes',
+    'kubernetes.default',
+    'kubernetes.default.svc',
+    'kubernetes.default.svc.cluster.local',
+    '127.0.0.1',
+    addresses.bindAddress,
+    addresses.serviceRange.replace(/\.0\/\d+$/, '.1'),
+    ...ownAddresses(),
+  ]);
+  await Promise.all([
+    writePrivate(files.authority, bundle(trusted)),
+    writePrivate(files.serverCertificate, server.certificate),
+    writePrivate(files.serverKey, server.key),
+  ]);
+}
+
+export function bundle(authorities: readonly Authority[]): string {
+  return authorities.map(({ certificate }) => `${certificate.trim()}\n`).join('');
+}
+
+function writePrivate(path: string, text: string): Promise<void> {
+  return writeFile(path, text, { mode: 0o600 });
+}
+
 /** A Unix socket instead of ports: nothing to pick, nothing to clash. The data is thrown away, so it need not be synced. */
-export function etcdArguments(directory: string, files: Files): readonly string[] {
+export function etcdArguments(
+  directory: string,
+  files: Files,
+  quotaBytes = DEFAULT_ETCD_QUOTA_BYTES,
+): readonly string[] {
   const url = `unix://${files.etcdSocket}`;
-  const peer = 'http://localhost:2380';
   return [
-    '--name=test',
+    ...MEMBER_ARGUMENTS,
     `--data-dir=${join(directory, 'etcd')}`,
     `--listen-client-urls=${url}`,
     `--advertise-client-urls=${url}`,
     `--listen-peer-urls=unix://${join(directory, 'peer.sock')}`,
-    // A single member never dials its peers; the two only have to agree.
-    `--initial-advertise-peer-urls=${peer}`,
-    `--initial-cluster=test=${peer}`,
     '--unsafe-no-fsync',
-    `--quota-backend-bytes=${512 * 1024 * 1024}`,
+    `--quota-backend-bytes=${quotaBytes}`,
     '--log-level=warn',
   ];
 }
@@ -105,7 +123,7 @@ export function apiServerArguments(
     `--kubelet-client-certificate=${files.adminCertificate}`,
     `--kubelet-client-key=${files.adminKey}`,
     '--kubelet-preferred-address-types=InternalIP',
-    '--service-account-issuer=https://kubernetes.default.svc',
+    `--service-account-issuer=${ISSUER}`,
     `--service-account-key-file=${files.serviceAccountKey}`,
     `--service-account-signing-key-file=${files.serviceAccountKey}`,
     '--authorization-mode=Node,RBAC',

@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Component, Guardian } from '../support/guardian.ts';
 import { canConnect, freePort } from '../support/ports.ts';
 import { eventually, type Output, run } from '../support/processes.ts';
+import { type AuditEvent, auditArguments, auditLogPath, readAuditLog } from './audit.ts';
 import { type BinaryName, ensureBinaries } from './binaries.ts';
 import { type Authority, createAuthority } from './certificates.ts';
 import {
+  type Addresses,
   apiServerArguments,
   controllerManagerArguments,
   DEFAULT_SERVICE_RANGE,
@@ -14,59 +16,38 @@ import {
   type Files,
   schedulerArguments,
   writeFiles,
+  writeServingFiles,
 } from './components.ts';
-import type { EnsureOptions } from './go-module.ts';
-import { type Credential, kubeconfig } from './kubeconfig.ts';
+import { Etcd } from './etcd.ts';
+import { Identities } from './identities.ts';
+import {
+  type ComponentName,
+  ControlPlaneError,
+  type ControlPlaneOptions,
+  type Identity,
+  type KubeconfigOptions,
+  type ServiceAccountName,
+  type ToolOptions,
+} from './options.ts';
 import { isReady } from './readiness.ts';
 
-type ComponentName = 'etcd' | 'kube-apiserver' | 'kube-controller-manager' | 'kube-scheduler';
-
-export interface ControlPlaneOptions extends Pick<EnsureOptions, 'onProgress'> {
-  /**
-   * Garbage collection, Deployments, namespaces' deletion and service account tokens need it. Default: false; then the
-   * ServiceAccount admission plug-in is off too, so that pods can be created.
-   */
-  readonly controllerManager?: boolean;
-  /** Default: false. */
-  readonly scheduler?: boolean;
-  /** Default: 127.0.0.1, which no pod of a real node can reach. */
-  readonly bindAddress?: string;
-  /** The addresses of Services: an IPv4 range such as the default, 10.0.0.0/24. */
-  readonly serviceRange?: string;
-  /** Given to every component. */
-  readonly featureGates?: Readonly<Record<string, boolean>>;
-  /** Appended to a component's command line, where the last of two equal flags wins. */
-  readonly extraArgs?: Partial<Readonly<Record<ComponentName, readonly string[]>>>;
-}
-
-export interface ToolOptions {
-  readonly input?: string;
-  readonly env?: Readonly<Record<string, string>>;
-  /** Default: the administrator's. */
-  readonly kubeconfig?: string;
-  readonly timeoutMs?: number;
-  readonly signal?: AbortSignal;
-}
-
-export type Identity =
-  | { readonly serviceAccount: { readonly namespace: string; readonly name: string } }
-  | { readonly user: string; readonly groups?: readonly string[] };
-
-/** A component did not start; the end of its log is in the message. */
-export class ControlPlaneError extends Error {
-  readonly code = 'CONTROL_PLANE';
-  override readonly name = 'ControlPlaneError';
-}
-
-const START_TIMEOUT_MS = 60_000;
+/** A busy machine needs many times the usual two seconds. */
+const START_TIMEOUT_MS = 180_000;
 const PORT_ATTEMPTS = 5;
+
+type TokenOptions = Pick<KubeconfigOptions, 'lifetimeSeconds'>;
+
+interface StopOptions {
+  /** Default: SIGTERM, an orderly stop. */
+  readonly signal?: 'SIGTERM' | 'SIGKILL';
+}
 
 /**
  * Starts etcd and a Kubernetes API server, ready for requests, in a folder of their own (about two seconds once the
  * binaries are built). Any number run side by side. `stop`, or the end of this process in any way, removes all of it.
  */
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
-  const names: BinaryName[] = ['etcd', 'kube-apiserver', 'kubectl', 'helm'];
+  const names: BinaryName[] = ['etcd', 'etcdctl', 'etcdutl', 'kube-apiserver', 'kubectl', 'helm'];
   if (options.controllerManager === true) names.push('kube-controller-manager');
   if (options.scheduler === true) names.push('kube-scheduler');
   const { onProgress } = options;
@@ -74,12 +55,10 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   const guardian = await Guardian.start();
   try {
     const authority = await createAuthority(new Date());
-    const files = await writeFiles(guardian.directory, authority, {
-      serviceRange: options.serviceRange ?? DEFAULT_SERVICE_RANGE,
-      bindAddress: options.bindAddress ?? '127.0.0.1',
-    });
+    const files = await writeFiles(guardian.directory, authority, addressesOf(options));
     await mkdir(join(guardian.directory, 'home'));
-    const plane = new ControlPlane(options, binaries, guardian, authority, files);
+    const audit = options.audit === undefined ? [] : await auditArguments(guardian.directory, options.audit);
+    const plane = new ControlPlane(options, binaries, guardian, authority, files, audit);
     await plane.start();
     return plane;
   } catch (error) {
@@ -96,9 +75,12 @@ export class ControlPlane {
   readonly #options: ControlPlaneOptions;
   readonly #binaries: Readonly<Partial<Record<BinaryName, string>>>;
   readonly #guardian: Guardian;
-  readonly #authority: Authority;
   readonly #files: Files;
+  readonly #audit: readonly string[];
+  readonly #etcd: Etcd;
+  readonly #identities: Identities;
   readonly #components = new Map<ComponentName, Component>();
+  #extraApiServerArgs: readonly string[] = [];
   #port = 0;
 
   constructor(
@@ -107,17 +89,27 @@ export class ControlPlane {
     guardian: Guardian,
     authority: Authority,
     files: Files,
+    audit: readonly string[],
   ) {
     this.#options = options;
     this.#binaries = binaries;
     this.#guardian = guardian;
-    this.#authority = authority;
     this.#files = files;
+    this.#audit = audit;
     this.directory = guardian.directory;
     this.kubeconfig = join(this.directory, 'admin.kubeconfig');
+    const tools = { etcdctl: this.#binary('etcdctl'), etcdutl: this.#binary('etcdutl') };
+    this.#etcd = new Etcd(tools, this.directory, files.etcdSocket);
+    this.#identities = new Identities({
+      directory: this.directory,
+      authority,
+      signingKey: files.serviceAccountKey,
+      server: () => this.url,
+      uidOf: (account) => this.#uidOf(account),
+    });
   }
 
-  /** `https://127.0.0.1:<port>`, or with the address that was asked for; the same after a restart of the API server. */
+  /** `https://127.0.0.1:<port>`, or with the given address; the same after a restart of the API server. */
   get url(): string {
     const { bindAddress = '0.0.0.0' } = this.#options;
     return `https://${bindAddress === '0.0.0.0' ? '127.0.0.1' : bindAddress}:${this.#port}`;
@@ -125,7 +117,12 @@ export class ControlPlane {
 
   /** The PEM certificate of the CA that signed the API server's certificate and its clients'. */
   get certificateAuthority(): string {
-    return this.#authority.certificate;
+    return this.#identities.authority.certificate;
+  }
+
+  /** What clients with a kubeconfig `inFiles` trust: a PEM file that `rotateAuthority` replaces. */
+  get trustFile(): string {
+    return this.#identities.trustFile;
   }
 
   /** The ids of the components that run now. */
@@ -136,16 +133,11 @@ export class ControlPlane {
 
   /** For `startControlPlane` only. */
   async start(): Promise<void> {
-    this.#launch('etcd', etcdArguments(this.directory, this.#files));
-    await this.#until('etcd', () => canConnect({ path: this.#files.etcdSocket }));
+    await this.startEtcd();
     await this.#startApiServerOnAnyPort();
-    const admin = await this.#authority.issueClient('admin', ['system:masters']);
-    await this.#writeKubeconfig(this.kubeconfig, admin);
-    if (this.#options.controllerManager === true) await this.#startControllerManager();
-    if (this.#options.scheduler === true) {
-      const config = await this.kubeconfigFor({ user: 'system:kube-scheduler' });
-      this.#launch('kube-scheduler', schedulerArguments(config));
-    }
+    await this.publishAuthority();
+    await this.#identities.writeAdminKubeconfig(this.kubeconfig);
+    await this.#startControllers();
   }
 
   /** Runs kubectl as the administrator, or with another kubeconfig. Rejects with what kubectl printed. */
@@ -158,32 +150,110 @@ export class ControlPlane {
     return this.#runTool('helm', args, options);
   }
 
+  /** A kubeconfig file for a service account (which must exist), with a token; or for any user, with a client certificate. */
+  async kubeconfigFor(identity: Identity, options: KubeconfigOptions = {}): Promise<string> {
+    return await this.#identities.kubeconfigFor(identity, options);
+  }
+
+  /** A service account's token, of any lifetime. The API server accepts an expired one for up to 10 s more: its cache. */
+  async tokenFor(account: ServiceAccountName, options: TokenOptions = {}): Promise<string> {
+    return await this.#identities.tokenFor(account, options);
+  }
+
+  /** Replaces the token of a kubeconfig `inFiles`, as the kubelet replaces a pod's. */
+  async renewToken(path: string, account: ServiceAccountName, options: TokenOptions = {}): Promise<void> {
+    await this.#identities.renewToken(path, account, options);
+  }
+
+  /** Ends the API server; the data stays. Resolves when its process is gone. */
+  async stopApiServer({ signal = 'SIGTERM' }: StopOptions = {}): Promise<void> {
+    await this.#components.get('kube-apiserver')?.end(signal);
+  }
+
   /**
-   * A kubeconfig file for a service account (which must exist), with a real token from the TokenRequest API, valid for a
-   * day; or for any user and groups, with a client certificate.
+   * Starts the API server again, at the same address and with the same data, and from then on with these flags after all
+   * others.
    */
-  async kubeconfigFor(identity: Identity): Promise<string> {
-    const path = join(this.directory, `${randomUUID()}.kubeconfig`);
-    if ('user' in identity) {
-      await this.#writeKubeconfig(path, await this.#authority.issueClient(identity.user, identity.groups ?? []));
-      return path;
-    }
-    const { namespace, name } = identity.serviceAccount;
-    const { stdout } = await this.kubectl(['create', 'token', name, `--namespace=${namespace}`, '--duration=24h']);
-    await this.#writeKubeconfig(path, { token: stdout.trim() }, namespace);
-    return path;
-  }
-
-  /** Ends the API server, by default in an orderly way; the data stays. Resolves when its process is gone. */
-  async stopApiServer(options: { readonly signal?: 'SIGTERM' | 'SIGKILL' } = {}): Promise<void> {
-    await this.#components.get('kube-apiserver')?.end(options.signal ?? 'SIGTERM');
-  }
-
-  /** Starts the API server again, at the same address and with the same data. */
-  async startApiServer(): Promise<void> {
+  async startApiServer({ extraArgs }: { readonly extraArgs?: readonly string[] } = {}): Promise<void> {
+    this.#extraApiServerArgs = extraArgs ?? this.#extraApiServerArgs;
     if (this.#components.get('kube-apiserver')?.hasExited === false) return;
     this.#launchApiServer();
     await this.#untilApiServerIsReady();
+  }
+
+  /** Ends etcd. The API server goes on and fails its requests. */
+  async stopEtcd({ signal = 'SIGTERM' }: StopOptions = {}): Promise<void> {
+    await this.#components.get('etcd')?.end(signal);
+  }
+
+  /** Starts etcd again with the same data. The API server connects again by itself: `untilReady` waits for that. */
+  async startEtcd(): Promise<void> {
+    if (this.#components.get('etcd')?.hasExited === false) return;
+    this.#launch('etcd', etcdArguments(this.directory, this.#files, this.#options.etcdQuotaBytes));
+    await this.#until('etcd', () => canConnect({ path: this.#files.etcdSocket }));
+  }
+
+  /** Until the API server answers `/readyz`: after etcd came back, say. */
+  async untilReady(): Promise<void> {
+    await this.#untilApiServerIsReady();
+  }
+
+  /** Saves all data to a file that `restoreSnapshot` takes. Gives its path. */
+  async saveSnapshot(): Promise<string> {
+    const path = join(this.directory, `${randomUUID()}.snapshot`);
+    await this.#etcd.saveSnapshot(path);
+    return path;
+  }
+
+  /**
+   * Stops everything, puts the snapshot in the place of the data, and starts everything again, as an administrator does.
+   * Without `bumpRevision` resource versions go back too, and are given out a second time for other changes.
+   */
+  async restoreSnapshot(path: string, options: { readonly bumpRevision?: number } = {}): Promise<void> {
+    await this.#stopControllers();
+    await this.stopApiServer();
+    await this.stopEtcd();
+    await this.#etcd.restoreSnapshot(path, options.bumpRevision);
+    await this.startEtcd();
+    await this.startApiServer();
+    await this.#startControllers();
+  }
+
+  /** Fills etcd up to its quota: every write to the API server fails until `freeEtcd`. Start with a small `etcdQuotaBytes`. */
+  async fillEtcd(): Promise<void> {
+    await this.#etcd.fill();
+  }
+
+  /** Undoes `fillEtcd`. What was watched from before is compacted: watches resumed at an old version get 410. */
+  async freeEtcd(): Promise<void> {
+    await this.#etcd.free();
+  }
+
+  /**
+   * Replaces the CA and the API server's certificate, and restarts what runs. Kubeconfigs made before hold the old CA: their
+   * clients fail. `trustFile` gets both CAs first, or with `announce: false` keeps the old one until `publishAuthority`.
+   * Client certificates of the old CA stay good.
+   */
+  async rotateAuthority({ announce = true }: { readonly announce?: boolean } = {}): Promise<void> {
+    const [previous, next] = [this.#identities.authority, await createAuthority(new Date())];
+    this.#identities.replaceAuthority(next);
+    if (announce) await this.#identities.publishTrust([previous, next]);
+    await this.#stopControllers();
+    await this.stopApiServer();
+    await writeServingFiles(this.#files, next, [previous, next], addressesOf(this.#options));
+    await this.startApiServer();
+    await this.#identities.writeAdminKubeconfig(this.kubeconfig);
+    await this.#startControllers();
+  }
+
+  /** Lets `trustFile` hold the present CA, and no other. */
+  async publishAuthority(): Promise<void> {
+    await this.#identities.publishTrust([this.#identities.authority]);
+  }
+
+  /** What the API server logged by the rules of the option `audit`, in the order in which it answered. */
+  async auditLog(): Promise<readonly AuditEvent[]> {
+    return await readAuditLog(auditLogPath(this.directory));
   }
 
   /** Ends every component and removes the folder. May be called again. */
@@ -195,15 +265,24 @@ export class ControlPlane {
     return this.stop();
   }
 
-  #launch(name: ComponentName, args: readonly string[]): void {
+  #binary(name: BinaryName): string {
     const binary = this.#binaries[name];
     if (binary === undefined) throw new ControlPlaneError(`no binary for ${name}`);
+    return binary;
+  }
+
+  #launch(name: ComponentName, args: readonly string[]): void {
     const component = this.#guardian.startComponent({
       name,
-      binary,
-      args: [...args, ...this.#featureGates(name), ...(this.#options.extraArgs?.[name] ?? [])],
+      binary: this.#binary(name),
+      args: [...args, ...this.#featureGates(name), ...this.#extraArgs(name)],
     });
     this.#components.set(name, component);
+  }
+
+  #extraArgs(name: ComponentName): readonly string[] {
+    const args = this.#options.extraArgs?.[name] ?? [];
+    return name === 'kube-apiserver' ? [...this.#audit, ...args, ...this.#extraApiServerArgs] : args;
   }
 
   #featureGates(name: ComponentName): readonly string[] {
@@ -213,15 +292,12 @@ export class ControlPlane {
   }
 
   #launchApiServer(): void {
-    this.#launch(
-      'kube-apiserver',
-      apiServerArguments(this.#files, {
-        port: this.#port,
-        bindAddress: this.#options.bindAddress ?? '127.0.0.1',
-        serviceRange: this.#options.serviceRange ?? DEFAULT_SERVICE_RANGE,
-        hasControllerManager: this.#options.controllerManager === true,
-      }),
-    );
+    const args = apiServerArguments(this.#files, {
+      port: this.#port,
+      ...addressesOf(this.#options),
+      hasControllerManager: this.#options.controllerManager === true,
+    });
+    this.#launch('kube-apiserver', args);
   }
 
   /** Between finding a free port and binding it, another process may take it: then the next one is tried. */
@@ -244,6 +320,18 @@ export class ControlPlane {
     await this.#until('kube-apiserver', () =>
       isReady(`${this.url}/readyz`, { ca: authority, certificate: adminCertificate, key: adminKey }),
     );
+  }
+
+  async #startControllers(): Promise<void> {
+    if (this.#options.controllerManager === true) await this.#startControllerManager();
+    if (this.#options.scheduler !== true) return;
+    const config = await this.kubeconfigFor({ user: 'system:kube-scheduler' });
+    this.#launch('kube-scheduler', schedulerArguments(config));
+  }
+
+  async #stopControllers(): Promise<void> {
+    await this.#components.get('kube-controller-manager')?.end('SIGTERM');
+    await this.#components.get('kube-scheduler')?.end('SIGTERM');
   }
 
   async #startControllerManager(): Promise<void> {
@@ -279,22 +367,15 @@ export class ControlPlane {
     if (outcome === 'ended') throw await failure('ended while it was being started');
   }
 
-  #writeKubeconfig(path: string, credential: Credential, namespace = 'default'): Promise<void> {
-    const text = kubeconfig({
-      server: this.url,
-      certificateAuthority: this.#authority.certificate,
-      credential,
-      namespace,
-    });
-    return writeFile(path, text, { mode: 0o600 });
+  async #uidOf({ name, namespace }: ServiceAccountName): Promise<string> {
+    const query = ['get', 'serviceaccount', name, `--namespace=${namespace}`, '-o', 'jsonpath={.metadata.uid}'];
+    return (await this.kubectl(query)).stdout;
   }
 
   #runTool(name: 'kubectl' | 'helm', args: readonly string[], options: ToolOptions): Promise<Output> {
-    const binary = this.#binaries[name];
-    if (binary === undefined) throw new ControlPlaneError(`no binary for ${name}`);
     const home = join(this.directory, 'home');
     const { kubeconfig: config = this.kubeconfig, env, ...rest } = options;
-    return run(binary, args, {
+    return run(this.#binary(name), args, {
       ...rest,
       // No setting or cache of the user's own may reach a test.
       env: {
@@ -308,4 +389,11 @@ export class ControlPlane {
       },
     });
   }
+}
+
+function addressesOf({
+  bindAddress = '127.0.0.1',
+  serviceRange = DEFAULT_SERVICE_RANGE,
+}: ControlPlaneOptions): Addresses {
+  return { bindAddress, serviceRange };
 }

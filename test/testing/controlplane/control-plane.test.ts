@@ -6,11 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ensureBinaries } from '../../../testing/controlplane/binaries.ts';
-import {
-  type ControlPlane,
-  ControlPlaneError,
-  startControlPlane,
-} from '../../../testing/controlplane/control-plane.ts';
+import { type ControlPlane, startControlPlane } from '../../../testing/controlplane/control-plane.ts';
+import { ControlPlaneError } from '../../../testing/controlplane/options.ts';
 import { eventually, firstLine, isAlive, processGone } from '../../../testing/support/processes.ts';
 
 /** Kinds of pods that need no node: nothing here runs them. */
