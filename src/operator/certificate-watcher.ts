@@ -1,31 +1,57 @@
 /**
- * Certificate Secrets, each watched by its own name, so that RBAC can name them, and only for as long as a resource refers to it.
+ * The certificates that resources refer to, each read whenever its Secret changes, and only for as long as a resource refers to
+ * it. Secrets are watched as metadata (`secret-watch.ts`); what is read is the one Secret, by its name, and of it two entries,
+ * which are dropped as soon as a certificate and a signer are made from them.
+ *
+ *   refer -> pending --GET--> usable | refused --Secret changed--> GET (a few at once, then one in ten seconds)
+ *                                |--no permission, or no watch for two minutes--> blocked --works again--> GET
  */
-
+import { createHash } from 'node:crypto';
 import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import { formatObjectKey, type ObjectKey, parseObjectKey } from '../issued-secret/names.ts';
-import { Reflector, type ReflectorOptions } from '../kubernetes/cache/reflector.ts';
+import { isApiError } from '../kubernetes/api-error.ts';
+import { Backoff } from '../kubernetes/backoff.ts';
+import type { TimerHandle } from '../kubernetes/clock.ts';
+import { TokenBucket } from '../kubernetes/events/token-bucket.ts';
 import type { Logger } from '../kubernetes/log.ts';
-import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
 import {
   type CertificateSecret,
   type CertificateState,
+  notReadable,
   PENDING,
   readCertificateSecret,
-  refused,
+  stateFor,
+  UNSEEN,
+  unreadable,
 } from './core/certificate-state.ts';
-
-type Engine = Pick<ReflectorOptions<never>, 'client' | 'clock' | 'random' | 'log' | 'observe'>;
+import { SecretWatch, type Visibility, type WatchEngine } from './secret-watch.ts';
 
 interface Watched {
+  readonly key: string;
   readonly referrers: Set<string>;
   readonly stop: AbortController;
-  state: CertificateState;
+  /** Reading costs milliseconds of CPU: who rewrites a Secret all the time waits for the next token. */
+  readonly bucket: TokenBucket;
+  readonly backoff: Backoff;
+  /** The Secret may not be watched, or the watch fails. */
+  watchFails: boolean;
+  /** What was read last; `blocked` counts before it. */
+  read: CertificateState;
+  blocked: CertificateState | undefined;
+  /** Of the Secret that was read; undefined: there was none. */
+  resourceVersion: string | undefined;
+  /** Hash of the two entries: others of the Secret may change without consequence. */
+  fingerprint: string | undefined;
+  failingSince: number | undefined;
+  work: 'idle' | 'queued' | 'reading' | 'outdated';
+  timer: TimerHandle | undefined;
 }
 
 export interface CertificateWatcherOptions {
-  readonly engine: Engine;
+  readonly engine: WatchEngine;
+  /** The namespaces that are served; empty: all of them. */
+  readonly namespaces: readonly string[];
   readonly log: Logger;
   /** The state of a resource's certificate has changed. */
   readonly onChange: (resourceKey: string) => void;
@@ -33,12 +59,21 @@ export interface CertificateWatcherOptions {
   readonly signal: AbortSignal;
 }
 
+/** At once: a start with thousands of resources is no burst of as many requests. */
+const MAX_READS = 8;
+const READ_BURST = 10;
+const READS_PER_SECOND = 0.1;
+/** A Secret that cannot be read for so long is treated as one that cannot be watched. */
+const UNSEEN_MS = 120_000;
+
 export class CertificateWatcher {
   readonly #options: CertificateWatcherOptions;
   readonly #watched = new Map<string, Watched>();
   /** Resource to the Secret that it refers to. */
   readonly #references = new Map<string, string>();
-  readonly #running = new Set<Promise<void>>();
+  readonly #watches = new Map<string | undefined, SecretWatch>();
+  readonly #queue: Watched[] = [];
+  readonly #reading = new Set<Promise<void>>();
 
   constructor(options: CertificateWatcherOptions) {
     this.#options = options;
@@ -60,108 +95,204 @@ export class CertificateWatcher {
   }
 
   state(secret: ObjectKey): CertificateState {
-    return this.#watched.get(formatObjectKey(secret))?.state ?? PENDING;
+    const watched = this.#watched.get(formatObjectKey(secret));
+    return watched?.blocked ?? watched?.read ?? PENDING;
   }
 
   /** The certificate of a resource, as far as the resource may use it. Ignores the clock: see `stateAt`. */
   resolve({ metadata, spec }: Pick<DelegatedCredentialResource, 'metadata' | 'spec'>): CertificateState {
-    const { name, namespace = metadata.namespace } = spec.certificateRef;
-    if (namespace === metadata.namespace) return this.state({ namespace, name });
-    return refused(
-      'CertificateNotPermitted',
-      `spec.certificateRef names a Secret in namespace "${namespace}", which has not granted it to namespace ` +
-        `"${metadata.namespace}": put the certificate into a Secret of this namespace and leave certificateRef.namespace out`,
-    );
+    return stateFor(spec, metadata.namespace, (secret) => this.state(secret));
   }
 
-  get size(): number {
-    return this.#watched.size;
+  /** How many certificates are followed, and by how many watches. */
+  get size(): { readonly certificates: number; readonly watches: number } {
+    const watches = [...this.#watches.values()].reduce((sum, { size }) => sum + size, 0);
+    return { certificates: this.#watched.size, watches };
   }
 
   /** Resolves when every watch has ended, after the signal. */
   async ended(): Promise<void> {
-    await Promise.all(this.#running);
+    for (const watched of this.#watched.values()) watched.timer?.cancel();
+    await Promise.all([...this.#reading, ...[...this.#watches.values()].map((watch) => watch.ended())]);
   }
 
-  #release(secretKey: string, resourceKey: string): void {
-    const watched = this.#watched.get(secretKey);
-    watched?.referrers.delete(resourceKey);
-    if (watched === undefined || watched.referrers.size > 0) return;
-    watched.stop.abort();
-    this.#watched.delete(secretKey);
-  }
-
-  #start(secretKey: string): Watched {
-    const watched: Watched = { referrers: new Set(), stop: new AbortController(), state: PENDING };
-    this.#watched.set(secretKey, watched);
-    const run = this.#watch(secretKey, watched).catch((error: unknown) => {
-      this.#options.log.error({ err: error, certificate: secretKey }, 'the watch of a certificate ended');
-    });
-    this.#running.add(run);
-    void run.finally(() => this.#running.delete(run));
+  #start(key: string): Watched {
+    const { clock, random } = this.#options.engine;
+    const watched: Watched = {
+      key,
+      referrers: new Set(),
+      stop: new AbortController(),
+      bucket: new TokenBucket({ clock, burst: READ_BURST, perSecond: READS_PER_SECOND }),
+      backoff: new Backoff({ baseMs: 1_000, maxMs: 30_000, random }),
+      watchFails: false,
+      read: PENDING,
+      blocked: undefined,
+      resourceVersion: undefined,
+      fingerprint: undefined,
+      failingSince: undefined,
+      work: 'idle',
+      timer: undefined,
+    };
+    this.#watched.set(key, watched);
+    this.#watchOf(key).want(key);
+    this.#enqueue(watched);
     return watched;
   }
 
-  async #watch(secretKey: string, watched: Watched): Promise<void> {
-    const { engine, signal: parent } = this.#options;
-    const { namespace, name } = parseObjectKey(secretKey);
-    const signal = AbortSignal.any([parent, watched.stop.signal]);
-    // Reading is asynchronous (a signer may be far away): the last one to begin is the one that counts.
-    let turn = 0;
-    const refresh = async (): Promise<void> => {
-      turn += 1;
-      const own = turn;
-      const secret = reflector.store.get(secretKey);
-      const state = await this.#read(secret, name, signal);
-      if (own === turn && !signal.aborted) this.#set(watched, state);
-    };
-    const reflector = new Reflector<CertificateSecret>({
-      ...engine,
-      type: SECRETS,
-      namespace,
-      fieldSelector: `metadata.name=${name}`,
-      transform: keepCertificate,
-      keyOf: () => secretKey,
-      onChange: () => void refresh(),
-      observe: (event) => {
-        engine.observe?.(event);
-        if (event.kind === 'failure' && event.reason === 'Forbidden' && !reflector.hasSynced) {
-          this.#set(watched, notReadable(name, namespace));
-        }
-      },
-    });
-    const running = reflector.run(signal);
-    await Promise.race([reflector.synced, running]);
-    if (reflector.hasSynced && reflector.store.size === 0) await refresh();
-    await running;
+  #release(key: string, resourceKey: string): void {
+    const watched = this.#watched.get(key);
+    watched?.referrers.delete(resourceKey);
+    if (watched === undefined || watched.referrers.size > 0) return;
+    watched.stop.abort();
+    watched.timer?.cancel();
+    this.#watched.delete(key);
+    this.#watchOf(key).unwant(key);
   }
 
-  async #read(secret: CertificateSecret | undefined, name: string, signal: AbortSignal): Promise<CertificateState> {
+  #watchOf(key: string): SecretWatch {
+    const { engine, log, namespaces, signal } = this.#options;
+    const namespace = namespaces.length === 0 ? undefined : parseObjectKey(key).namespace;
+    const existing = this.#watches.get(namespace);
+    if (existing !== undefined) return existing;
+    const watch = new SecretWatch({
+      engine,
+      log,
+      namespace,
+      signal,
+      onVersion: (changed, resourceVersion) => this.#versionSeen(changed, resourceVersion),
+      onVisibility: (changed, visibility) => this.#visibility(changed, visibility),
+    });
+    this.#watches.set(namespace, watch);
+    return watch;
+  }
+
+  #versionSeen(key: string, resourceVersion: string | undefined): void {
+    const watched = this.#watched.get(key);
+    if (watched !== undefined && watched.resourceVersion !== resourceVersion) this.#enqueue(watched);
+  }
+
+  #visibility(key: string, visibility: Visibility): void {
+    const watched = this.#watched.get(key);
+    if (watched === undefined) return;
+    watched.watchFails = visibility !== 'seen';
+    if (visibility === 'seen') this.#enqueue(watched);
+    else this.#block(watched, visibility === 'forbidden' ? notReadable(parseObjectKey(key)) : UNSEEN);
+  }
+
+  /** Nothing is issued from a certificate that can no longer be seen: it may have been replaced or withdrawn. */
+  #block(watched: Watched, state: CertificateState): void {
+    const was = watched.blocked;
+    watched.blocked = state;
+    if (was?.kind !== state.kind) this.#changed(watched);
+  }
+
+  #enqueue(watched: Watched): void {
+    if (watched.work === 'reading') watched.work = 'outdated';
+    if (watched.work !== 'idle' || this.#options.signal.aborted) return;
+    watched.work = 'queued';
+    this.#whenAllowed(watched);
+  }
+
+  #whenAllowed(watched: Watched): void {
+    const { clock } = this.#options.engine;
+    if (watched.stop.signal.aborted) return;
+    const waitMs = watched.bucket.take();
+    if (waitMs > 0) {
+      watched.timer = clock.setTimeout(() => this.#whenAllowed(watched), waitMs);
+      return;
+    }
+    this.#queue.push(watched);
+    this.#readNext();
+  }
+
+  #readNext(): void {
+    if (this.#reading.size >= MAX_READS || this.#options.signal.aborted) return;
+    const watched = this.#queue.shift();
+    if (watched === undefined) return;
+    const reading = this.#read(watched).finally(() => {
+      this.#reading.delete(reading);
+      this.#readNext();
+    });
+    this.#reading.add(reading);
+    this.#readNext();
+  }
+
+  /** Never rejects. */
+  async #read(watched: Watched): Promise<void> {
+    const signal = AbortSignal.any([this.#options.signal, watched.stop.signal]);
+    if (signal.aborted) return;
+    watched.work = 'reading';
+    let failure: unknown;
     try {
-      return await readCertificateSecret(secret, name, signal);
+      await this.#refresh(watched, signal);
     } catch (error) {
-      // The error may come from a parser that has seen the key: only its kind is told.
-      const kind = error instanceof Error ? error.name : 'unknown error';
-      return refused('CertificateInvalid', `Secret "${name}": the certificate or its key cannot be read (${kind})`);
+      failure = error;
+    }
+    if (signal.aborted) return;
+    const outdated = (watched.work as Watched['work']) === 'outdated';
+    watched.work = 'idle';
+    if (failure !== undefined) this.#failed(watched, failure);
+    else if (outdated) this.#enqueue(watched);
+  }
+
+  async #refresh(watched: Watched, signal: AbortSignal): Promise<void> {
+    const { namespace, name } = parseObjectKey(watched.key);
+    const secret = await this.#get({ namespace, name }, signal);
+    const fingerprint = secret === undefined ? undefined : fingerprintOf(secret);
+    watched.failingSince = undefined;
+    watched.backoff.reset();
+    watched.resourceVersion = secret?.metadata.resourceVersion;
+    const same = watched.read.kind !== 'pending' && fingerprint === watched.fingerprint;
+    const unblocks = watched.blocked !== undefined && !watched.watchFails;
+    if (same && !unblocks) return;
+    // A new object even where nothing differs: pods that were planned for while it was blocked have to be planned again.
+    const state = same ? { ...watched.read } : await this.#stateOf(secret, name, signal);
+    if (signal.aborted) return;
+    watched.fingerprint = fingerprint;
+    watched.read = state;
+    if (!watched.watchFails) watched.blocked = undefined;
+    if (watched.blocked === undefined) this.#changed(watched);
+  }
+
+  async #get(ref: ObjectKey, signal: AbortSignal): Promise<CertificateSecret | undefined> {
+    try {
+      return await this.#options.engine.client.get<CertificateSecret>(SECRETS, ref, { signal });
+    } catch (error) {
+      if (isApiError(error, 'NotFound')) return undefined;
+      throw error;
     }
   }
 
-  #set(watched: Watched, state: CertificateState): void {
-    watched.state = state;
+  async #stateOf(secret: CertificateSecret | undefined, name: string, signal: AbortSignal): Promise<CertificateState> {
+    try {
+      return await readCertificateSecret(secret, name, signal);
+    } catch (error) {
+      // The error may come from a parser that has seen the key: only its kind is shown.
+      return unreadable(name, error instanceof Error ? error.name : 'unknown error');
+    }
+  }
+
+  #failed(watched: Watched, error: unknown): void {
+    const { engine, log } = this.#options;
+    const now = engine.clock.monotonic();
+    watched.failingSince ??= now;
+    const forbidden = isApiError(error, 'Forbidden');
+    if (forbidden) this.#block(watched, notReadable(parseObjectKey(watched.key)));
+    else if (now - watched.failingSince >= UNSEEN_MS) this.#block(watched, UNSEEN);
+    const waitMs = watched.backoff.next();
+    const reason = isApiError(error) ? error.reason : 'Unknown';
+    log.debug({ secret: watched.key, reason, retryInMs: Math.round(waitMs) }, 'failed to read a certificate');
+    watched.work = 'queued';
+    watched.timer = engine.clock.setTimeout(() => this.#whenAllowed(watched), waitMs);
+  }
+
+  #changed(watched: Watched): void {
     for (const resourceKey of watched.referrers) this.#options.onChange(resourceKey);
   }
 }
 
-function notReadable(name: string, namespace: string): CertificateState {
-  return refused(
-    'CertificateNotPermitted',
-    `dcred may not read Secret "${name}" in namespace "${namespace}": grant its service account get, list and watch on it`,
-  );
-}
-
-/** Two entries of the data; everything else of the Secret is of no use here. */
-function keepCertificate(raw: KubernetesObject): CertificateSecret {
-  const { data = {} } = raw as CertificateSecret;
-  const kept = Object.entries(data).filter(([key]) => key === 'tls.crt' || key === 'tls.key');
-  return { metadata: {}, data: Object.fromEntries(kept) };
+function fingerprintOf({ data = {} }: CertificateSecret): string {
+  const hash = createHash('sha256');
+  for (const key of ['tls.crt', 'tls.key']) hash.update(`${data[key] ?? ''}\0`);
+  return hash.digest('base64');
 }

@@ -162,6 +162,7 @@ export class Operator {
     const { client, clock, generateKey = generateCredentialKey, log, metrics, notifyPods } = this.#options;
     const certificates = new CertificateWatcher({
       engine: this.#engine('certificates'),
+      namespaces: this.#options.namespaces,
       log,
       onChange: (key) => this.#resourceQueue.add(key),
       signal,

@@ -11,6 +11,7 @@ function resolve(certificateRef: { readonly name: string; readonly namespace?: s
     engine: { client: {} as never, clock: systemClock, random: Math.random, log },
     log,
     onChange: () => {},
+    namespaces: [],
     signal: new AbortController().signal,
   });
   return watcher.resolve(resource({ namespace: 'edge', spec: specOf({ certificateRef }) }));

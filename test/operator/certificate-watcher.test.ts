@@ -11,7 +11,7 @@ import { type Delegation, delegation } from '../../testing/support/builders.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
 import { operatorsClient } from './cluster.ts';
 
-const signal = AbortSignal.timeout(60_000);
+const signal = AbortSignal.timeout(300_000);
 
 /** A watcher whose changes can be awaited. */
 class Watching {
@@ -21,10 +21,11 @@ class Watching {
   readonly watcher: CertificateWatcher;
   #wake: () => void = () => {};
 
-  constructor(client: ApiClient) {
+  constructor(client: ApiClient, namespaces: readonly string[] = []) {
     const engine = { client, clock: systemClock, random: Math.random, log: this.log };
     this.watcher = new CertificateWatcher({
       engine,
+      namespaces,
       log: this.log,
       signal: this.stop.signal,
       onChange: (key) => {
@@ -127,18 +128,18 @@ describe('with a real API server, a certificate', () => {
     await using watching = new Watching(client);
     watching.refer('web', 'shared');
     watching.refer('api', 'shared');
-    assert.equal(watching.watcher.size, 1);
+    assert.equal(watching.watcher.size.certificates, 1);
     await watching.until('shared', one.certificate.sha256);
     assert.deepEqual([...watching.changes].sort(), ['default/api', 'default/web']);
 
     watching.refer('web', undefined);
-    assert.equal(watching.watcher.size, 1);
+    assert.equal(watching.watcher.size.certificates, 1);
     await put('shared', other);
     await watching.until('shared', other.certificate.sha256);
     assert.equal(watching.changes.filter((key) => key === 'default/web').length, 1, 'it is told no more');
 
     watching.refer('api', undefined);
-    assert.equal(watching.watcher.size, 0);
+    assert.equal(watching.watcher.size.certificates, 0);
     assert.equal(watching.said('shared'), 'pending');
   });
 
@@ -151,7 +152,7 @@ describe('with a real API server, a certificate', () => {
     watching.refer('web', 'second');
     assert.equal(watching.said('first'), 'pending');
     await watching.until('second', other.certificate.sha256);
-    assert.equal(watching.watcher.size, 1);
+    assert.equal(watching.watcher.size.certificates, 1);
   });
 
   test('that is released and referred to again is read again', async () => {
@@ -187,7 +188,7 @@ describe('with a real API server, a certificate', () => {
       assert.ok(state.kind === 'refused');
       assert.match(
         state.message,
-        /may not read Secret "forbidden" in namespace "default": grant its service account get, list and watch/,
+        /has no permission to read Secret "forbidden" in namespace "default": grant its service account get, list and watch/,
       );
       const rule = ['--verb=get,list,watch', '--resource=secrets', '--resource-name=forbidden'];
       await plane.kubectl(['create', 'role', 'reader', ...rule]);

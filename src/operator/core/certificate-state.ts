@@ -1,5 +1,9 @@
 /** Reads a certificate Secret: to a certificate and its signer, or to the reason why it cannot be used. */
+import type { DelegatedCredentialSpec } from '../../api/delegated-credential.ts';
+import { ISSUED_SECRET_TYPE, RESOURCE_LABEL, SERVING_CERTIFICATE_TYPE } from '../../api/keys.ts';
+import { PEM_LIMITS } from '../../credential/certificate.ts';
 import {
+  checkCertificateUsage,
   checkCertificateValidity,
   type DelegationCertificate,
   readDelegationCertificate,
@@ -7,10 +11,24 @@ import {
 import { CertificateError } from '../../credential/errors.ts';
 import { MIN_LIFETIME_SECONDS } from '../../credential/lifetime.ts';
 import { assertSignerMatches, type Signer, signerFromPem } from '../../credential/signer.ts';
+import type { ObjectKey } from '../../issued-secret/names.ts';
 import type { KubernetesObject } from '../../kubernetes/objects.ts';
 import { formatRfc3339 } from '../../text/rfc3339.ts';
 
-export type CertificateSecret = KubernetesObject<{ readonly data?: Readonly<Record<string, string>> }>;
+export type CertificateSecret = KubernetesObject<{
+  readonly type?: string;
+  readonly data?: Readonly<Record<string, string>>;
+}>;
+
+/** Types that are never a certificate, and that clusters have many of: they are not watched, and not read as one. */
+export const NEVER_CERTIFICATES: readonly string[] = [
+  ISSUED_SECRET_TYPE,
+  SERVING_CERTIFICATE_TYPE,
+  'helm.sh/release.v1',
+  'kubernetes.io/service-account-token',
+  'kubernetes.io/dockerconfigjson',
+  'bootstrap.kubernetes.io/token',
+];
 
 /** Reasons of the Ready condition that speak of the certificate. */
 export type CertificateReason =
@@ -21,12 +39,23 @@ export type CertificateReason =
   | 'CertificateKeyUnsupported';
 
 export type CertificateState =
-  /** Not read yet. */
-  | { readonly kind: 'pending' }
+  /** Not read yet, or not readable for now: then with a message. */
+  | { readonly kind: 'pending'; readonly message?: string }
   | { readonly kind: 'refused'; readonly reason: CertificateReason; readonly message: string }
   | { readonly kind: 'usable'; readonly certificate: DelegationCertificate; readonly signer: Signer };
 
 export const PENDING: CertificateState = Object.freeze({ kind: 'pending' });
+
+/** The API server has not answered for this Secret for some time. */
+export const UNSEEN: CertificateState = Object.freeze({
+  kind: 'pending',
+  message:
+    'the certificate Secret cannot be watched at the moment, so nothing is issued from what was read before: see the log of the ' +
+    'operator; it continues by itself',
+});
+
+/** Base64 takes four characters for three bytes, and may hold a line break here and there. */
+const MAX_ENCODED_LENGTH = Math.ceil(PEM_LIMITS.maxBytes * 1.4);
 
 /** `secret` is undefined where none has that name. Independent of the time: see `stateAt`. */
 export async function readCertificateSecret(
@@ -34,21 +63,23 @@ export async function readCertificateSecret(
   name: string,
   signal: AbortSignal,
 ): Promise<CertificateState> {
-  if (secret === undefined) {
+  if (secret === undefined || isNeverCertificate(secret)) return notFound(name);
+  const tooLarge = KEYS.find((key) => (secret.data?.[key]?.length ?? 0) > MAX_ENCODED_LENGTH);
+  if (tooLarge !== undefined) {
     return refused(
-      'CertificateNotFound',
-      `Secret "${name}" does not exist in this namespace: create it with tls.crt (leaf first) and tls.key ` +
-        `(kubectl create secret tls ${name} --cert=FILE --key=FILE)`,
+      'CertificateInvalid',
+      `Secret "${name}": ${tooLarge} is larger than ${PEM_LIMITS.maxBytes} bytes: keep only the leaf and its chain in tls.crt, and ` +
+        'only its key in tls.key',
     );
   }
-  const chainPem = decode(secret, 'tls.crt');
-  const keyPem = decode(secret, 'tls.key');
-  const missing = [chainPem === undefined ? 'tls.crt' : '', keyPem === undefined ? 'tls.key' : ''].filter(Boolean);
+  const [chainPem, keyPem] = KEYS.map((key) => decode(secret, key));
+  // The same words as for a Secret that does not exist: who may write resources may not be permitted to know of Secrets.
+  if (chainPem === undefined && keyPem === undefined) return notFound(name);
   if (chainPem === undefined || keyPem === undefined) {
     return refused(
       'CertificateInvalid',
-      `Secret "${name}" has no ${missing.join(' and no ')}: it needs the certificate (leaf first, then its chain) in tls.crt and ` +
-        'its private key in tls.key, both PEM',
+      `Secret "${name}" has no ${chainPem === undefined ? 'tls.crt' : 'tls.key'}: it needs the certificate (leaf first, then its ` +
+        'chain) in tls.crt and its private key in tls.key, both PEM',
     );
   }
   try {
@@ -95,9 +126,61 @@ export function latestExpiry({ notAfter }: Pick<DelegationCertificate, 'notAfter
   return notAfter - 1;
 }
 
+/**
+ * The certificate of a resource, as far as the resource may use it: of its own namespace, and good for its usage. Ignores the
+ * clock: see `stateAt`.
+ */
+export function stateFor(
+  { certificateRef, usage }: Pick<DelegatedCredentialSpec, 'certificateRef' | 'usage'>,
+  ownNamespace: string,
+  stateOf: (secret: ObjectKey) => CertificateState,
+): CertificateState {
+  const { name, namespace = ownNamespace } = certificateRef;
+  if (namespace !== ownNamespace) return notGranted(namespace, ownNamespace);
+  const state = stateOf({ namespace, name });
+  if (state.kind !== 'usable') return state;
+  const unfit = checkCertificateUsage(state.certificate, usage);
+  return unfit === undefined ? state : refused(unfit.code, `Secret "${name}": ${unfit.message}`);
+}
+
+function notGranted(namespace: string, ownNamespace: string): CertificateState {
+  return refused(
+    'CertificateNotPermitted',
+    `spec.certificateRef names a Secret in namespace "${namespace}", which has not granted it to namespace ` +
+      `"${ownNamespace}": put the certificate into a Secret of this namespace and remove certificateRef.namespace`,
+  );
+}
+
+function isNeverCertificate({ metadata, type = '' }: CertificateSecret): boolean {
+  return NEVER_CERTIFICATES.includes(type) || Object.hasOwn(metadata.labels ?? {}, RESOURCE_LABEL);
+}
+
+function notFound(name: string): CertificateState {
+  return refused(
+    'CertificateNotFound',
+    `Secret "${name}" with tls.crt (leaf first) and tls.key does not exist in this namespace: create it ` +
+      `(kubectl create secret tls ${name} --cert=FILE --key=FILE)`,
+  );
+}
+
+/** RBAC refuses, from the beginning or from now on. */
+export function notReadable({ name, namespace }: ObjectKey): CertificateState {
+  return refused(
+    'CertificateNotPermitted',
+    `dcred has no permission to read Secret "${name}" in namespace "${namespace}": grant its service account get, list and watch on it`,
+  );
+}
+
+/** An error that nobody expected; only its kind is shown, because it may quote what was read. */
+export function unreadable(name: string, kind: string): CertificateState {
+  return refused('CertificateInvalid', `Secret "${name}": the certificate or its key cannot be read (${kind})`);
+}
+
 export function refused(reason: CertificateReason, message: string): CertificateState {
   return { kind: 'refused', reason, message };
 }
+
+const KEYS = ['tls.crt', 'tls.key'] as const;
 
 function decode({ data }: CertificateSecret, key: string): string | undefined {
   const value = data?.[key];

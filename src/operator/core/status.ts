@@ -75,7 +75,9 @@ export function unreadableStatus(
 function readiness({ certificate, pods, spec, now }: StatusInput): Ready {
   if (spec.suspend) return no('Suspended', 'spec.suspend is true: nothing is issued, re-issued or deleted');
   if (certificate.kind === 'refused') return no(certificate.reason, certificate.message);
-  if (certificate.kind === 'pending') return no('Issuing', 'reading the certificate Secret');
+  if (certificate.kind === 'pending') {
+    return no('Issuing', certificate.message ?? 'reading the certificate Secret');
+  }
   const note = endNote(certificate.certificate, spec, now);
   if (pods.selected === 0) return yes('NoPods', `no pods selected: ${whatSelects(spec)}${note}`);
   if (pods.failed > 0) return no('PodsFailed', failuresMessage(pods) + note);

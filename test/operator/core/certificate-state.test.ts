@@ -3,6 +3,7 @@ import { before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import {
   type CertificateReason,
+  type CertificateSecret,
   type CertificateState,
   latestExpiry,
   nextStateChange,
@@ -10,6 +11,8 @@ import {
   readCertificateSecret,
   refused,
   stateAt,
+  stateFor,
+  UNSEEN,
 } from '../../../src/operator/core/certificate-state.ts';
 import { convert, type Leaf, leaf } from '../../../testing/support/openssl.ts';
 
@@ -22,9 +25,12 @@ before(() => {
   other = leaf();
 });
 
+const base64 = (text: string) => Buffer.from(text).toString('base64');
+const encode = (data: Readonly<Record<string, string>>) =>
+  Object.fromEntries(Object.entries(data).map(([key, text]) => [key, base64(text)]));
+
 function read(data: Readonly<Record<string, string>> | undefined, name = 'web-tls'): Promise<CertificateState> {
-  const encoded = data && Object.entries(data).map(([key, text]) => [key, Buffer.from(text).toString('base64')]);
-  return readCertificateSecret(encoded && { metadata: {}, data: Object.fromEntries(encoded) }, name, signal);
+  return readCertificateSecret(data && { metadata: {}, data: encode(data) }, name, signal);
 }
 
 const tls = ({ certificatePem, keyPem }: Leaf) => ({ 'tls.crt': certificatePem, 'tls.key': keyPem });
@@ -77,7 +83,7 @@ const REFUSALS: readonly Refusal[] = [
     'CertificateNotFound',
     /kubectl create secret tls web-tls --cert=FILE --key=FILE/,
   ],
-  ['without data', () => ({}), 'CertificateInvalid', /no tls\.crt and no tls\.key/],
+  ['without data', () => ({}), 'CertificateNotFound', /does not exist in this namespace: create it/],
   ['without a key', () => ({ 'tls.crt': good.certificatePem }), 'CertificateInvalid', /has no tls\.key: it needs/],
   ['without a certificate', () => ({ 'tls.key': good.keyPem }), 'CertificateInvalid', /has no tls\.crt: it needs/],
   ['with an empty certificate', () => ({ ...tls(good), 'tls.crt': '' }), 'CertificateInvalid', /has no tls\.crt/],
@@ -128,7 +134,7 @@ const REFUSALS: readonly Refusal[] = [
     'with the key of another certificate',
     () => ({ ...tls(good), 'tls.key': other.keyPem }),
     'CertificateInvalid',
-    /does not belong to the certificate .* side by side/,
+    /does not belong to the certificate .* beside it/,
   ],
   [
     'with a key on another curve',
@@ -278,4 +284,109 @@ test('any other error is thrown', async () => {
     Object.entries(tls(good)).map(([key, text]) => [key, Buffer.from(text).toString('base64')]),
   );
   await assert.rejects(readCertificateSecret({ metadata: {}, data }, 'web-tls', stopped), { message: 'stopped' });
+});
+
+describe('a Secret that is no certificate', () => {
+  const none = readCertificateSecret(undefined, 'web-tls', signal);
+
+  const cases: Readonly<Record<string, () => CertificateSecret>> = {
+    'without entries': () => ({ metadata: {} }),
+    'with other entries': () => ({ metadata: {}, data: { password: base64('hunter2') } }),
+    'with a service account token': () => ({
+      metadata: {},
+      type: 'kubernetes.io/service-account-token',
+      data: encode(tls(good)),
+    }),
+    'with a Helm release': () => ({ metadata: {}, type: 'helm.sh/release.v1', data: { release: base64('x') } }),
+    'that dcred has issued': () => ({
+      metadata: { labels: { 'dcred.dev/delegated-credential': 'web' } },
+      data: encode({ 'tls.crt': good.certificatePem, 'dc.key': good.keyPem }),
+    }),
+  };
+  for (const [what, secret] of Object.entries(cases)) {
+    test(`${what} has the same state as none: a condition is no way to learn which Secrets exist`, async () => {
+      assert.deepEqual(await readCertificateSecret(secret(), 'web-tls', signal), await none);
+    });
+  }
+});
+
+test('an entry over 64 KiB is refused before it is decoded', async () => {
+  for (const key of ['tls.crt', 'tls.key']) {
+    const secret = { metadata: {}, data: { ...encode(tls(good)), [key]: 'A'.repeat(100_000) } };
+    const state = await readCertificateSecret(secret, 'web-tls', signal);
+    assert.ok(state.kind === 'refused');
+    assert.equal(state.reason, 'CertificateInvalid');
+    assert.match(state.message, new RegExp(`${key} is larger than 65536 bytes: keep only`));
+  }
+});
+
+describe('for a resource, a certificate', () => {
+  const stateFrom = (state: CertificateState, usage: 'Server' | 'Client', namespace?: string) =>
+    stateFor({ certificateRef: { name: 'web-tls', ...(namespace && { namespace }) }, usage }, 'edge', (secret) => {
+      assert.deepEqual(secret, { namespace: 'edge', name: 'web-tls' });
+      return state;
+    });
+
+  test('of another namespace is refused, and not looked up', () => {
+    const state = stateFrom(PENDING, 'Server', 'vault');
+    assert.ok(state.kind === 'refused');
+    assert.equal(state.reason, 'CertificateNotPermitted');
+  });
+
+  test('is as it was read', () => {
+    assert.equal(stateFrom(PENDING, 'Server'), PENDING);
+    assert.equal(stateFrom(UNSEEN, 'Server', 'edge'), UNSEEN);
+  });
+
+  for (const [extendedKeyUsage, usage, refusal] of [
+    ['clientAuth', 'Server', /extendedKeyUsage with clientAuth only, so peers refuse it for a Server/],
+    ['serverAuth', 'Client', /extendedKeyUsage with serverAuth only, so peers refuse it for a Client/],
+    ['clientAuth', 'Client', undefined],
+    ['serverAuth,clientAuth', 'Server', undefined],
+  ] as const) {
+    test(`with extendedKeyUsage ${extendedKeyUsage} is ${refusal ? 'refused' : 'usable'} for a ${usage}`, async () => {
+      const read = await readCertificateSecret(
+        { metadata: {}, data: encode(tls(leaf({ extensions: [`extendedKeyUsage=${extendedKeyUsage}`] }))) },
+        'web-tls',
+        signal,
+      );
+      assert.equal(read.kind, 'usable');
+      const state = stateFrom(read, usage);
+      if (refusal === undefined) return assert.equal(state, read);
+      assert.ok(state.kind === 'refused');
+      assert.equal(state.reason, 'CertificateCannotDelegate');
+      assert.match(state.message, refusal);
+    });
+  }
+});
+
+test('no message quotes what stands in a Secret that is no certificate', async () => {
+  const marker = 'hunter2-marker';
+  const text = fc
+    .array(
+      fc.constantFrom(
+        marker,
+        '-----BEGIN ',
+        'CERTIFICATE-----\n',
+        '-----END ',
+        'PRIVATE KEY-----\n',
+        '\n',
+        ':',
+        '=',
+        ' ',
+      ),
+      {
+        maxLength: 40,
+      },
+    )
+    .map((parts) => parts.join(''));
+  await fc.assert(
+    fc.asyncProperty(text, text, async (certificate, key) => {
+      const data = encode({ 'tls.crt': certificate, 'tls.key': key });
+      const state = await readCertificateSecret({ metadata: {}, data }, 'web-tls', signal);
+      assert.ok(state.kind === 'refused');
+      assert.ok(!state.message.includes(marker), state.message);
+    }),
+    { numRuns: 300 },
+  );
 });

@@ -1,0 +1,303 @@
+/** How certificates are followed: by how many watches, how often they are read, and what happens when they can no longer be seen. */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { ApiError } from '../../src/kubernetes/api-error.ts';
+import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
+import { type Clock, systemClock } from '../../src/kubernetes/clock.ts';
+import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
+import { SECRETS } from '../../src/kubernetes/resource-type.ts';
+import { CertificateWatcher } from '../../src/operator/certificate-watcher.ts';
+import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
+import { type Delegation, delegation } from '../../testing/support/builders.ts';
+import { FakeClock } from '../../testing/support/fake-clock.ts';
+import { eventually } from '../../testing/support/processes.ts';
+import { recordingLogger } from '../../testing/support/recording-logger.ts';
+import { operatorsClient } from './cluster.ts';
+
+const signal = new AbortController().signal;
+const base64 = (text: string) => Buffer.from(text).toString('base64');
+const secretOf = (name: string, { chainPem, keyPem }: Pick<Delegation, 'chainPem' | 'keyPem'>) => ({
+  metadata: { namespace: 'default', name },
+  type: 'kubernetes.io/tls',
+  data: { 'tls.crt': base64(chainPem), 'tls.key': base64(keyPem) },
+});
+
+class Followed {
+  readonly stop = new AbortController();
+  readonly changes: string[] = [];
+  readonly watcher: CertificateWatcher;
+
+  constructor(
+    client: Pick<ApiClient, 'get' | 'watch'>,
+    namespaces: readonly string[] = [],
+    clock: Clock = systemClock,
+  ) {
+    const log = recordingLogger();
+    this.watcher = new CertificateWatcher({
+      engine: { client: client as ApiClient, clock, random: () => 0.5, log },
+      namespaces,
+      log,
+      signal: this.stop.signal,
+      onChange: (key) => void this.changes.push(key),
+    });
+  }
+
+  refer(name: string): void {
+    this.watcher.refer(`default/${name}`, { namespace: 'default', name });
+  }
+
+  state(name: string) {
+    return this.watcher.state({ namespace: 'default', name });
+  }
+
+  word(name: string): string {
+    const state = this.state(name);
+    if (state.kind === 'usable') return state.certificate.sha256;
+    return state.kind === 'refused' ? state.reason : state.kind;
+  }
+
+  async until(name: string, expected: string): Promise<void> {
+    await eventually(`${name} to be ${expected}`, async () => this.word(name) === expected || undefined, {
+      timeoutMs: 120_000,
+    }).catch((error: unknown) => {
+      throw new Error(`${String(error)}; it is ${this.word(name)}`);
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.stop.abort();
+    await this.watcher.ended();
+  }
+}
+
+/** The real client, counting what is asked of it; `cut` ends every watch, as a network does. */
+function tapped(client: ApiClient) {
+  const counts = { get: 0, watch: 0 };
+  const cuts = new Set<AbortController>();
+  const tap = {
+    get: (...args: Parameters<ApiClient['get']>) => {
+      counts.get += 1;
+      return client.get(...args);
+    },
+    watch: (...[type, selection, options]: Parameters<ApiClient['watch']>) => {
+      counts.watch += 1;
+      const cut = new AbortController();
+      cuts.add(cut);
+      const ends = AbortSignal.any([options.signal, cut.signal]);
+      return client.watch(type, selection, { ...options, signal: ends });
+    },
+  };
+  return {
+    client: tap as unknown as Pick<ApiClient, 'get' | 'watch'>,
+    counts,
+    cut: () => {
+      for (const one of cuts) one.abort();
+      cuts.clear();
+    },
+  };
+}
+
+describe('with a real API server', () => {
+  let plane: ControlPlane;
+  let client: ApiClient;
+  let one: Delegation;
+  let other: Delegation;
+
+  before(async () => {
+    plane = await startControlPlane();
+    client = await operatorsClient(plane);
+    [one, other] = [delegation(), delegation()];
+  });
+  after(async () => {
+    await client?.close();
+    await plane?.stop();
+  });
+
+  const put = (name: string, files: Delegation) =>
+    client.apply<KubernetesObject>(SECRETS, secretOf(name, files), { signal, force: true });
+
+  for (const [where, namespaces] of [
+    ['in all namespaces', []],
+    ['in one namespace', ['default']],
+  ] as const) {
+    test(`sixty certificates ${where} take one watch, and each is followed`, async () => {
+      const names = Array.from({ length: 60 }, (_, index) => `many-${namespaces.length}-${index}`);
+      await Promise.all(names.slice(1).map((name) => put(name, one)));
+      await using followed = new Followed(client, namespaces);
+      for (const name of names) followed.refer(name);
+      await Promise.all(names.slice(1).map((name) => followed.until(name, one.certificate.sha256)));
+      await eventually('one watch', async () => followed.watcher.size.watches === 1 || undefined);
+      const [missing = '', second = '', ...rest] = names;
+      await followed.until(missing, 'CertificateNotFound');
+      await put(missing, other);
+      await put(second, other);
+      await followed.until(missing, other.certificate.sha256);
+      await followed.until(second, other.certificate.sha256);
+      const last = rest.at(-1) ?? '';
+      await client.delete(SECRETS, { namespace: 'default', name: last }, { signal });
+      await followed.until(last, 'CertificateNotFound');
+      for (const name of names) followed.watcher.refer(`default/${name}`, undefined);
+      assert.deepEqual(followed.watcher.size, { certificates: 0, watches: 0 });
+    });
+  }
+
+  test('a few certificates are watched by name: nothing of other Secrets is received', async () => {
+    await put('few-0', one);
+    await using followed = new Followed(client);
+    for (let index = 0; index < 8; index += 1) followed.refer(`few-${index}`);
+    await followed.until('few-0', one.certificate.sha256);
+    assert.deepEqual(followed.watcher.size, { certificates: 8, watches: 8 });
+  });
+
+  test('where RBAC permits certificates by name alone, each is watched by name', async () => {
+    const names = Array.from({ length: 12 }, (_, index) => `named-${index}`);
+    await Promise.all(names.map((name) => put(name, one)));
+    await plane.kubectl(['create', 'serviceaccount', 'by-name']);
+    const rule = ['--verb=get,list,watch', '--resource=secrets', ...names.map((name) => `--resource-name=${name}`)];
+    await plane.kubectl(['create', 'role', 'by-name', ...rule]);
+    await plane.kubectl(['create', 'rolebinding', 'by-name', '--role=by-name', '--serviceaccount=default:by-name']);
+    const kubeconfig = await plane.kubeconfigFor({ serviceAccount: { namespace: 'default', name: 'by-name' } });
+    const weak = await operatorsClient(plane, kubeconfig);
+    try {
+      await using followed = new Followed(weak);
+      for (const name of names) followed.refer(name);
+      await Promise.all(names.map((name) => followed.until(name, one.certificate.sha256)));
+      await eventually('twelve watches', async () => followed.watcher.size.watches === 12 || undefined);
+      await put('named-11', other);
+      await followed.until('named-11', other.certificate.sha256);
+    } finally {
+      await weak.close();
+    }
+  });
+
+  test('a permission that is withdrawn later blocks the certificate, and unblocks it when it is back', async () => {
+    await put('withdrawn', one);
+    await plane.kubectl(['create', 'serviceaccount', 'later']);
+    const grant = ['create', 'role', 'later', '--verb=get,list,watch', '--resource=secrets'];
+    await plane.kubectl(grant);
+    await plane.kubectl(['create', 'rolebinding', 'later', '--role=later', '--serviceaccount=default:later']);
+    const kubeconfig = await plane.kubeconfigFor({ serviceAccount: { namespace: 'default', name: 'later' } });
+    const weak = await operatorsClient(plane, kubeconfig);
+    const tap = tapped(weak);
+    try {
+      await using followed = new Followed(tap.client, ['default']);
+      followed.refer('withdrawn');
+      await followed.until('withdrawn', one.certificate.sha256);
+      const before = followed.state('withdrawn');
+      await plane.kubectl(['delete', 'role', 'later']);
+      const forbidden = async () => {
+        // An open watch outlives the permission: the next one is refused.
+        tap.cut();
+        return followed.word('withdrawn') === 'CertificateNotPermitted' || undefined;
+      };
+      await eventually('the certificate to be blocked', forbidden, { timeoutMs: 120_000 });
+      await plane.kubectl(grant);
+      await followed.until('withdrawn', one.certificate.sha256);
+      assert.notEqual(followed.state('withdrawn'), before, 'pods that were planned for meanwhile are planned again');
+    } finally {
+      await weak.close();
+    }
+  });
+
+  test('a Secret whose certificate and key stay the same is no change', async () => {
+    await put('labelled', one);
+    const tap = tapped(client);
+    await using followed = new Followed(tap.client);
+    followed.refer('labelled');
+    await followed.until('labelled', one.certificate.sha256);
+    const [state, changes, reads] = [followed.state('labelled'), followed.changes.length, tap.counts.get];
+    await client.mergePatch(
+      SECRETS,
+      { namespace: 'default', name: 'labelled' },
+      { metadata: { labels: { team: 'x' } } },
+      { signal },
+    );
+    await client.mergePatch(
+      SECRETS,
+      { namespace: 'default', name: 'labelled' },
+      { data: { 'ca.crt': '' } },
+      { signal },
+    );
+    await eventually('the Secret to be read again', async () => tap.counts.get > reads || undefined);
+    await put('labelled', other);
+    await followed.until('labelled', other.certificate.sha256);
+    assert.equal(followed.changes.length, changes + 1);
+    assert.notEqual(followed.state('labelled'), state);
+  });
+
+  test('a Secret that is rewritten all the time is read a few times at once, and then rarely', async () => {
+    const tap = tapped(client);
+    await using followed = new Followed(tap.client);
+    followed.refer('busy');
+    for (let index = 0; index < 60; index += 1) await put('busy', index % 2 === 0 ? one : other);
+    await eventually('its state', async () => followed.word('busy') !== 'CertificateNotFound' || undefined);
+    const written = 60;
+    assert.ok(tap.counts.get < written / 2, `${tap.counts.get} reads of ${written} writes`);
+    await followed.until('busy', other.certificate.sha256);
+  });
+});
+
+describe('with a fake API server, a certificate', () => {
+  const one = delegation();
+  const found = { ...secretOf('web', one), metadata: { namespace: 'default', name: 'web', resourceVersion: '7' } };
+  const failure = new ApiError('the server is on fire', { status: 500, reason: 'InternalError' });
+
+  /** Every watch fails as long as `broken`; else it lists one Secret and stays open. */
+  function server() {
+    const state = { broken: false, readable: true, cut: new AbortController() };
+    const client = {
+      get: async () => {
+        if (!state.readable) throw failure;
+        return found;
+      },
+      async *watch(_type: unknown, _selection: unknown, options: { readonly signal: AbortSignal }) {
+        if (state.broken) throw failure;
+        const annotations = { 'k8s.io/initial-events-end': 'true' };
+        yield { type: 'ADDED', object: found };
+        yield { type: 'BOOKMARK', object: { metadata: { resourceVersion: '7', annotations } } };
+        const ends = AbortSignal.any([options.signal, state.cut.signal]);
+        if (!ends.aborted) await new Promise((resolve) => ends.addEventListener('abort', resolve, { once: true }));
+        if (state.broken) throw failure;
+      },
+    };
+    return { state, client: client as unknown as Pick<ApiClient, 'get' | 'watch'> };
+  }
+
+  test('that cannot be watched for two minutes is not used, until it can', async () => {
+    const { client, state } = server();
+    const clock = new FakeClock();
+    await using followed = new Followed(client, [], clock);
+    followed.refer('web');
+    await clock.advanceAsync(1_000);
+    assert.equal(followed.word('web'), one.certificate.sha256);
+
+    Object.assign(state, { broken: true });
+    state.cut.abort();
+    await clock.advanceAsync(60_000);
+    assert.equal(followed.word('web'), one.certificate.sha256, 'a short outage changes nothing');
+    await clock.advanceAsync(120_000);
+    const blocked = followed.state('web');
+    assert.ok(blocked.kind === 'pending');
+    assert.match(blocked.message ?? '', /cannot be watched at the moment, so nothing is issued/);
+
+    Object.assign(state, { broken: false, cut: new AbortController() });
+    await clock.advanceAsync(150_000);
+    assert.equal(followed.word('web'), one.certificate.sha256);
+  });
+
+  test('that cannot be read for two minutes is not used, until it can', async () => {
+    const { client, state } = server();
+    const clock = new FakeClock();
+    await using followed = new Followed(client, [], clock);
+    Object.assign(state, { readable: false });
+    followed.refer('web');
+    await clock.advanceAsync(30_000);
+    assert.equal(followed.state('web').kind, 'pending');
+    await clock.advanceAsync(180_000);
+    const blocked = followed.state('web');
+    assert.match((blocked.kind === 'pending' && blocked.message) || '', /cannot be watched at the moment/);
+    Object.assign(state, { readable: true });
+    await clock.advanceAsync(60_000);
+    assert.equal(followed.word('web'), one.certificate.sha256);
+  });
+});
