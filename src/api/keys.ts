@@ -46,6 +46,7 @@ export const SECRET_ANNOTATIONS = {
   expiresAt: `${API_GROUP}/expires-at`,
   renewAt: `${API_GROUP}/renew-at`,
   certificateSha256: `${API_GROUP}/certificate-sha256`,
+  chainSha256: `${API_GROUP}/chain-sha256`,
   usage: `${API_GROUP}/usage`,
   keyAlgorithm: `${API_GROUP}/key-algorithm`,
 } as const;

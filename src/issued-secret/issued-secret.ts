@@ -18,6 +18,8 @@ export interface CredentialFacts {
   readonly expiresAt: number;
   readonly renewAt: number;
   readonly certificateSha256: string;
+  /** Of `tls.crt` as published. Undefined where nobody wrote it: by an older dcred, or because another client removed it. */
+  readonly chainSha256: string | undefined;
   readonly usage: Usage;
   readonly keyAlgorithm: KeyAlgorithm;
 }
@@ -63,6 +65,8 @@ export function dataKeys(keyAlgorithm: KeyAlgorithm): readonly string[] {
 
 const OWN_LABELS: readonly string[] = [MANAGED_BY_LABEL, RESOURCE_LABEL];
 const OWN_ANNOTATIONS: readonly string[] = Object.values(SECRET_ANNOTATIONS);
+/** Without its chain's hash a Secret is not void: its chain is published again, and key and credential stay. */
+const REQUIRED_ANNOTATIONS = OWN_ANNOTATIONS.filter((name) => name !== SECRET_ANNOTATIONS.chainSha256);
 /** kubectl stores the whole object there, private key included; it must not outlive a re-issue. */
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 
@@ -103,7 +107,7 @@ export function readWholeIssuedSecret({ metadata }: KubernetesObject): IssuedSec
   const ownership = fieldOwnership(metadata.managedFields, FIELD_MANAGER, {
     data: dataKeys(facts?.keyAlgorithm ?? 'ECDSAP256'),
     labels: OWN_LABELS,
-    annotations: OWN_ANNOTATIONS,
+    annotations: REQUIRED_ANNOTATIONS,
     ownerUid: owner.uid,
   });
   return {
@@ -156,14 +160,11 @@ function readFacts(annotations: Entries): CredentialFacts | undefined {
   const usage = USAGES.find((one) => one === annotations[SECRET_ANNOTATIONS.usage]);
   const keyAlgorithm = KEY_ALGORITHMS.find((one) => one === annotations[SECRET_ANNOTATIONS.keyAlgorithm]);
   if (issuedAt === undefined || expiresAt === undefined || renewAt === undefined) return undefined;
-  if (
-    certificateSha256 === undefined ||
-    !SHA256.test(certificateSha256) ||
-    usage === undefined ||
-    keyAlgorithm === undefined
-  )
-    return undefined;
-  return { issuedAt, expiresAt, renewAt, certificateSha256, usage, keyAlgorithm };
+  if (certificateSha256 === undefined || usage === undefined || keyAlgorithm === undefined) return undefined;
+  if (!SHA256.test(certificateSha256)) return undefined;
+  const written = annotations[SECRET_ANNOTATIONS.chainSha256];
+  const chainSha256 = written !== undefined && SHA256.test(written) ? written : undefined;
+  return { issuedAt, expiresAt, renewAt, certificateSha256, chainSha256, usage, keyAlgorithm };
 }
 
 /** Lower-case hex. */

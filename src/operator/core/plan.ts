@@ -54,78 +54,109 @@ export interface Observed {
   /** A Secret of that name which was issued for another (resource, pod). */
   readonly nameHolder: IssuedSecret | undefined;
   /** The certificate, where it can be used now. No credential of it expires after `latestExpiry`. */
-  readonly certificate: { readonly sha256: string; readonly latestExpiry: number } | undefined;
+  readonly certificate:
+    | { readonly sha256: string; readonly chainSha256: string; readonly latestExpiry: number }
+    | undefined;
 }
 
 export type Step =
   | { readonly kind: 'issue'; readonly reason: IssueReason; readonly name: string; readonly replaces?: IssuedSecret }
-  | { readonly kind: 'delete'; readonly reason: DeleteReason; readonly secret: IssuedSecret }
+  /** A new chain under the same leaf: `tls.crt` and what is made from it; key and credential stay. */
+  | { readonly kind: 'rechain'; readonly secret: IssuedSecret }
+  /** The Secret exists: let the pod be scheduled. */
+  | { readonly kind: 'ungate' }
   /** Labels and annotations only: the credential stays. */
   | { readonly kind: 'annotate'; readonly secret: IssuedSecret; readonly renewAt: number }
-  /** The Secret exists: let the pod be scheduled. */
-  | { readonly kind: 'ungate' };
+  | { readonly kind: 'delete'; readonly reason: DeleteReason; readonly secret: IssuedSecret };
 
 export interface Plan {
-  /** To be carried out in this order. */
+  /** What the pod needs to be served, in this order: a failure stops the rest. */
   readonly steps: readonly Step[];
+  /** Each by itself, after `steps`, whatever becomes of the others. */
+  readonly cleanUp: readonly Step[];
   /** Reconcile again then, in seconds since the epoch. */
   readonly wakeAt?: number;
   /** The pod cannot be served, for this reason. */
   readonly failure?: FailureReason;
 }
 
-/** A gated pod waits for nothing else. */
-function lift({ gated, terminating }: ObservedPod): readonly Step[] {
-  return gated && !terminating ? [{ kind: 'ungate' }] : [];
-}
+const NO_STEPS: readonly Step[] = Object.freeze([]);
 
 export function plan(observed: Observed): Plan {
-  const { spec, pod, secrets, secretName, nameHolder, certificate } = observed;
-  if (spec?.suspend === true) return { steps: suspended(observed) };
-  if (spec === undefined) return { steps: deletions(secrets, 'ResourceGone') };
-  if (pod === undefined) return { steps: deletions(secrets, 'PodGone') };
-  if (!pod.selected) return { steps: deletions(secrets, 'NotSelected') };
+  const { spec, pod, secrets, secretName, nameHolder, certificate, now } = observed;
+  if (spec?.suspend === true) return { steps: suspended(observed), cleanUp: NO_STEPS };
+  if (spec === undefined) return { steps: NO_STEPS, cleanUp: deletions(secrets, 'ResourceGone') };
+  if (pod === undefined) return { steps: NO_STEPS, cleanUp: deletions(secrets, 'PodGone') };
+  if (!pod.selected) return { steps: NO_STEPS, cleanUp: deletions(secrets, 'NotSelected') };
 
-  // A StatefulSet re-creates a pod under its name: what the predecessor had is void, and occupies the name.
+  // A StatefulSet re-creates a pod under its name: what the predecessor had is void.
   const replaced = secrets.filter((secret) => secret.podUid !== pod.uid);
   const own = secrets.filter((secret) => secret.podUid === pod.uid);
-  const cleared = deletions(replaced, 'PodReplaced');
 
-  if (secretName === undefined) return { steps: cleared, failure: 'SecretNameInvalid' };
-  if (nameHolder !== undefined) return { steps: cleared, failure: 'SecretNameTaken' };
+  if (secretName === undefined) {
+    return { steps: NO_STEPS, cleanUp: deletions(replaced, 'PodReplaced'), failure: 'SecretNameInvalid' };
+  }
+  if (nameHolder !== undefined) {
+    return { steps: NO_STEPS, cleanUp: deletions(replaced, 'PodReplaced'), failure: 'SecretNameTaken' };
+  }
 
   const current = own.find((secret) => secret.name === secretName);
   const renamed = own.filter((secret) => secret.name !== secretName);
+  const leftovers = [...deletions(replaced, 'PodReplaced'), ...deletions(renamed, 'Renamed')];
   // Without a certificate nothing can be issued, and what exists is better than nothing.
-  if (certificate === undefined) return { steps: current === undefined ? cleared : [...cleared, ...lift(pod)] };
+  if (certificate === undefined) {
+    const cleanUp = deletions(replaced, 'PodReplaced');
+    return { steps: isGood(current, undefined, now) ? lift(pod) : NO_STEPS, cleanUp };
+  }
   if (current === undefined) {
     // A terminating pod keeps what it has and gets nothing new.
-    if (pod.terminating) return { steps: cleared };
-    const issue: Step = { kind: 'issue', reason: 'Missing', name: secretName };
-    return { steps: [...cleared, issue, ...lift(pod), ...deletions(renamed, 'Renamed')] };
+    if (pod.terminating) return { steps: NO_STEPS, cleanUp: deletions(replaced, 'PodReplaced') };
+    // A predecessor's Secret of that name is written over: a finalizer may keep it from going, and the pod need not wait.
+    const predecessor = replaced.find((secret) => secret.name === secretName);
+    const replaces = predecessor === undefined ? {} : { replaces: predecessor };
+    const issue: Step = { kind: 'issue', reason: 'Missing', name: secretName, ...replaces };
+    return { steps: [issue, ...lift(pod)], cleanUp: leftovers.filter(({ secret }) => secret !== predecessor) };
   }
 
   const verdict = check(current, spec, certificate, observed);
-  const leftovers = [...cleared, ...deletions(renamed, 'Renamed')];
   if (verdict.reason !== undefined) {
     const issue: Step = { kind: 'issue', reason: verdict.reason, name: secretName, replaces: current };
-    return { steps: [...leftovers, issue, ...lift(pod)] };
+    return { steps: [issue, ...lift(pod)], cleanUp: leftovers };
   }
   const { renewAt, requestedAt } = verdict;
   const wakeAt = earlier(renewAt, requestedAt);
   const wake = wakeAt === undefined ? {} : { wakeAt };
-  if (!metadataDiffers(current, spec, renewAt)) return { steps: [...leftovers, ...lift(pod)], ...wake };
+  const lifted = isGood(current, certificate, now) ? lift(pod) : NO_STEPS;
+  // Annotations of a Secret that is about to change are written next time: its version would be another one.
+  if (current.facts?.chainSha256 !== certificate.chainSha256) {
+    return { steps: [...lifted, { kind: 'rechain', secret: current }], cleanUp: leftovers, ...wake };
+  }
+  if (!metadataDiffers(current, spec, renewAt)) return { steps: lifted, cleanUp: leftovers, ...wake };
   const annotate: Step = { kind: 'annotate', secret: current, renewAt: renewAt ?? current.facts?.renewAt ?? 0 };
-  return { steps: [...leftovers, annotate, ...lift(pod)], ...wake };
+  return { steps: lifted, cleanUp: [annotate, ...leftovers], ...wake };
 }
 
-/** Nothing is issued or deleted; but a pod whose Secret exists need not wait for a person. */
-function suspended({ pod, secretName, secrets }: Observed): readonly Step[] {
-  if (pod === undefined || !secrets.some(({ name, podUid }) => name === secretName && podUid === pod.uid)) return [];
-  return lift(pod);
+/** Nothing is issued or deleted; but a pod whose Secret is good need not wait for a person. */
+function suspended({ certificate, now, pod, secretName, secrets }: Observed): readonly Step[] {
+  if (pod === undefined) return NO_STEPS;
+  const current = secrets.find(({ name, podUid }) => name === secretName && podUid === pod.uid);
+  return isGood(current, certificate, now) ? lift(pod) : NO_STEPS;
 }
 
-function deletions(secrets: readonly IssuedSecret[], reason: DeleteReason): readonly Step[] {
+/** Whether a server that starts with this Secret now has a credential that clients accept, as far as can be known. */
+function isGood(secret: IssuedSecret | undefined, certificate: Observed['certificate'], now: number): boolean {
+  if (secret?.facts === undefined || !secret.intact || secret.facts.expiresAt <= now) return false;
+  return certificate === undefined || secret.facts.certificateSha256 === certificate.sha256;
+}
+
+/** A gated pod waits for nothing else. */
+function lift({ gated, terminating }: ObservedPod): readonly Step[] {
+  return gated && !terminating ? [{ kind: 'ungate' }] : NO_STEPS;
+}
+
+type Deletion = Extract<Step, { kind: 'delete' }>;
+
+function deletions(secrets: readonly IssuedSecret[], reason: DeleteReason): readonly Deletion[] {
   return secrets.map((secret) => ({ kind: 'delete', reason, secret }));
 }
 
