@@ -13,7 +13,6 @@ import { credentialFiles } from '../credential/files.ts';
 import type { IssuedCredential } from '../credential/issue.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
-import { chainSha256 } from './chain.ts';
 import { claimFields } from './field-ownership.ts';
 import type { ExtraMetadata, IssuedSecret } from './issued-secret.ts';
 
@@ -89,7 +88,7 @@ function ownMetadata({
       [SECRET_ANNOTATIONS.expiresAt]: formatRfc3339(credential.expiresAt),
       [SECRET_ANNOTATIONS.renewAt]: formatRfc3339(renewAt),
       [SECRET_ANNOTATIONS.certificateSha256]: certificate.sha256,
-      [SECRET_ANNOTATIONS.chainSha256]: chainSha256(certificate),
+      [SECRET_ANNOTATIONS.chainSha256]: certificate.chainSha256,
       [SECRET_ANNOTATIONS.usage]: credential.usage,
       [SECRET_ANNOTATIONS.keyAlgorithm]: credential.keyAlgorithm,
     },

@@ -1,8 +1,7 @@
 /**
- * Carries out one step of a plan: the only writes of Secrets, and the lifting of scheduling gates. A step is one write, after a
- * read where the caches could be behind; a crash between any two writes leaves nothing half-written.
+ * Carries out one step of a plan: the only writes of Secrets, and the lifting of scheduling gates. A step is one write, after
+ * reads where the caches could be behind (see `Confirmation`); a crash between any two writes leaves nothing half-written.
  */
-
 import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import { SECRET_ANNOTATIONS } from '../api/keys.ts';
 import { CertificateError } from '../credential/errors.ts';
@@ -13,14 +12,15 @@ import { type ApiError, isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
-import { PODS, type ResourceType, SECRETS } from '../kubernetes/resource-type.ts';
+import { SECRETS } from '../kubernetes/resource-type.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
-import { DELEGATED_CREDENTIALS } from './caches.ts';
+import { Confirmation } from './confirmation.ts';
 import type { CertificateState } from './core/certificate-state.ts';
 import { type DeleteReason, type IssueReason, type Step, wantedMetadata } from './core/plan.ts';
 import type { Pod } from './core/pod.ts';
-import { type GenerateKey, makeSecret, UnverifiedCredentialError } from './issuer.ts';
+import { type GenerateKey, makeSecret, rebuildSecret, UnverifiedCredentialError } from './issuer.ts';
 import { PodFailure, StaleCacheError } from './pod-failure.ts';
+import { refusal, shortMessage } from './refusal.ts';
 import { liftGate } from './scheduling-gate.ts';
 import { wholeSecrets } from './whole-secrets.ts';
 
@@ -29,6 +29,8 @@ export interface Subject {
   readonly resource: DelegatedCredentialResource | undefined;
   readonly pod: Pod | undefined;
   readonly certificate: CertificateState | undefined;
+  /** The pod had a Secret that is gone: the API server confirms the pod before it gets another. */
+  readonly recreates?: boolean;
 }
 
 /** What a step did. The versions are what the caches must show before the same pod is planned again. */
@@ -40,6 +42,7 @@ export type Applied =
       readonly seconds: number;
       readonly resourceVersion: string | undefined;
     }
+  | { readonly kind: 'rechained'; readonly resourceVersion: string | undefined }
   | { readonly kind: 'deleted'; readonly reason: DeleteReason; readonly secret: IssuedSecret }
   | { readonly kind: 'annotated'; readonly resourceVersion: string | undefined }
   | { readonly kind: 'ungated'; readonly podResourceVersion: string | undefined };
@@ -50,14 +53,15 @@ export interface ApplierOptions {
   readonly clock: Clock;
 }
 
-type IssueStep = Extract<Step, { kind: 'issue' }>;
-type AnnotateStep = Extract<Step, { kind: 'annotate' }>;
+type StepOf<K extends Step['kind']> = Extract<Step, { kind: K }>;
 
 export class Applier {
   readonly #options: ApplierOptions;
+  readonly #confirmation: Confirmation;
 
   constructor(options: ApplierOptions) {
     this.#options = options;
+    this.#confirmation = new Confirmation(options.client);
   }
 
   /** What the cache keeps in part, complete: see `wholeSecrets`. */
@@ -67,15 +71,17 @@ export class Applier {
 
   /**
    * @throws StaleCacheError where the plan was made on old knowledge
-   * @throws PodFailure where a person has to change something
-   * @throws ApiError, CertificateError, and whatever the signer throws
+   * @throws PodFailure where the API server or the signer refuses
+   * @throws ApiError, CertificateError
    */
   async apply(step: Step, subject: Subject, signal: AbortSignal): Promise<Applied> {
     switch (step.kind) {
       case 'issue':
         return await this.#issue(step, subject, signal);
+      case 'rechain':
+        return await this.#rechain(step, subject, signal);
       case 'delete':
-        return await this.#delete(step.secret, step.reason, subject, signal);
+        return await this.#delete(step, subject, signal);
       case 'annotate':
         return await this.#annotate(step, subject, signal);
       case 'ungate':
@@ -83,30 +89,22 @@ export class Applier {
     }
   }
 
-  async #issue(step: IssueStep, { certificate, key, pod, resource }: Subject, signal: AbortSignal): Promise<Applied> {
-    if (certificate?.kind !== 'usable' || pod === undefined || resource === undefined) {
-      throw new TypeError('planned to issue without a certificate, a pod or a resource');
-    }
+  async #issue(step: StepOf<'issue'>, subject: Subject, signal: AbortSignal): Promise<Applied> {
     const { clock, generateKey } = this.#options;
+    const request = this.#request(step.name, subject);
+    const { pod } = request;
+    const { replaces } = step;
+    if (subject.recreates === true || (replaces !== undefined && replaces.podUid !== pod.uid)) {
+      await this.#confirmation.podIsThere(pod, signal);
+    }
     const started = clock.monotonic();
-    const request = {
-      namespace: key.namespace,
-      name: step.name,
-      resourceName: key.resourceName,
-      pod,
-      spec: resource.spec,
-      certificate: certificate.certificate,
-      signer: certificate.signer,
-      replaces: step.replaces,
-      now: Math.floor(clock.now() / 1000),
-    };
-    const manifest = await makeSecret(request, generateKey, signal).catch((error: unknown) => {
+    const manifest = await makeSecret({ ...request, replaces }, generateKey, signal).catch((error: unknown) => {
       throw signal.aborted ? error : issueFailure(error);
     });
     const written =
-      step.replaces === undefined
-        ? await this.#create(manifest, pod, key.resourceName, signal)
-        : await this.#replace(manifest, step.replaces, signal);
+      replaces === undefined
+        ? await this.#create(manifest, subject.key, signal)
+        : await this.#replace(manifest, replaces, signal);
     return {
       kind: 'issued',
       reason: step.reason,
@@ -115,29 +113,55 @@ export class Applier {
     };
   }
 
-  async #create(
-    manifest: SecretManifest,
-    pod: Pod,
-    resourceName: string,
-    signal: AbortSignal,
-  ): Promise<KubernetesObject> {
+  /**
+   * Key and credential come from the Secret itself: nothing else holds the key. What does not verify is re-issued instead.
+   */
+  async #rechain({ secret }: StepOf<'rechain'>, subject: Subject, signal: AbortSignal): Promise<Applied> {
+    const { name, namespace, resourceVersion } = secret;
+    const request = { ...this.#request(name, subject), replaces: secret };
+    const published = await this.#options.client
+      .get<SecretManifest>(SECRETS, { namespace, name }, { signal })
+      .catch((error: unknown) => {
+        throw isApiError(error, 'NotFound')
+          ? stale(secret, error)
+          : refusal(error, 'ReadRefused', 'to show the Secret');
+      });
+    if (published.metadata.resourceVersion !== resourceVersion) throw stale(secret, undefined);
+    const manifest = rebuildSecret(request, published.data ?? {});
+    if (manifest === undefined) {
+      return await this.#issue({ kind: 'issue', reason: 'Modified', name, replaces: secret }, subject, signal);
+    }
+    const written = await this.#replace(manifest, secret, signal);
+    return { kind: 'rechained', resourceVersion: written.metadata.resourceVersion };
+  }
+
+  #request(name: string, { certificate, key, pod, resource }: Subject) {
+    if (certificate?.kind !== 'usable' || pod === undefined || resource === undefined) {
+      throw new TypeError('planned to issue without a certificate, a pod or a resource');
+    }
+    return {
+      namespace: key.namespace,
+      name,
+      resourceName: key.resourceName,
+      pod,
+      spec: resource.spec,
+      certificate: certificate.certificate,
+      signer: certificate.signer,
+      now: Math.floor(this.#options.clock.now() / 1000),
+    };
+  }
+
+  async #create(manifest: SecretManifest, key: PodKey, signal: AbortSignal): Promise<KubernetesObject> {
     try {
       return await this.#options.client.create(SECRETS, manifest, { signal, metadataOnly: true });
     } catch (error) {
-      if (isApiError(error, 'AlreadyExists')) {
-        throw await this.#explainExisting(manifest, pod, resourceName, signal);
-      }
-      throw refusal(error);
+      if (isApiError(error, 'AlreadyExists')) throw await this.#explainExisting(manifest, key, signal);
+      throw refusal(error, 'SecretRefused', 'the Secret');
     }
   }
 
   /** The name is taken: by our own write, which the cache does not show yet, or by a Secret that dcred does not own. */
-  async #explainExisting(
-    manifest: SecretManifest,
-    pod: Pod,
-    resourceName: string,
-    signal: AbortSignal,
-  ): Promise<Error> {
+  async #explainExisting(manifest: SecretManifest, key: PodKey, signal: AbortSignal): Promise<Error> {
     const { name = '', namespace = '' } = manifest.metadata;
     const existing = await this.#options.client
       .get(SECRETS, { namespace, name }, { signal, metadataOnly: true })
@@ -147,7 +171,7 @@ export class Applier {
       });
     if (existing === undefined) return new StaleCacheError(`Secret "${name}" was deleted a moment ago`);
     const issued = readIssuedSecret(existing);
-    if (issued?.resourceName === resourceName && issued.podName === pod.name) {
+    if (issued?.resourceName === key.resourceName && issued.podName === key.pod) {
       return new StaleCacheError(`Secret "${name}" was issued already`, issued.resourceVersion);
     }
     return new PodFailure(
@@ -161,8 +185,9 @@ export class Applier {
       return await this.#options.client.replace(SECRETS, manifest, { signal, metadataOnly: true });
     } catch (error) {
       if (isApiError(error, 'Conflict') || isApiError(error, 'NotFound')) throw stale(replaces, error);
-      if (!isImmutable(error)) throw refusal(error);
+      if (!isImmutable(error)) throw refusal(error, 'SecretRefused', 'the Secret');
       // Another client set `immutable: true` or changed the type: only a new Secret can take its place.
+      if (replaces.finalizers !== undefined) throw heldByFinalizer(replaces, error);
       await this.#deleteExactly(replaces, signal);
       throw new StaleCacheError(`Secret "${replaces.name}" is immutable: deleted, to be created again`, undefined, {
         cause: error,
@@ -170,9 +195,8 @@ export class Applier {
     }
   }
 
-  async #delete(secret: IssuedSecret, reason: DeleteReason, subject: Subject, signal: AbortSignal): Promise<Applied> {
-    if (reason === 'ResourceGone') await this.#confirmResourceGone(subject.key, signal);
-    if (reason === 'PodGone' || reason === 'PodReplaced') await this.#confirmPodGone(secret, signal);
+  async #delete({ reason, secret }: StepOf<'delete'>, { key }: Subject, signal: AbortSignal): Promise<Applied> {
+    await this.#confirmation.isUnwanted(secret, reason, key, signal);
     await this.#deleteExactly(secret, signal);
     return { kind: 'deleted', reason, secret };
   }
@@ -189,39 +213,7 @@ export class Applier {
     } catch (error) {
       if (isApiError(error, 'NotFound')) return;
       if (isApiError(error, 'Conflict')) throw stale(secret, error);
-      throw error;
-    }
-  }
-
-  /**
-   * Secrets and pods come from two watches, and one may be ahead of the other: a Secret whose pod the cache does not show is not
-   * yet an orphan. So the API server confirms it before anything is deleted.
-   */
-  async #confirmPodGone({ namespace, podName, podUid }: IssuedSecret, signal: AbortSignal): Promise<void> {
-    type PodStatus = KubernetesObject<{ readonly status?: { readonly phase?: string } }>;
-    const pod = await this.#find<PodStatus>(PODS, namespace, podName, signal);
-    if (pod === undefined || pod.metadata.uid !== podUid) return;
-    if (pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed') return;
-    throw new StaleCacheError(`pod "${podName}" exists, and the cache does not show it yet`);
-  }
-
-  async #confirmResourceGone({ namespace, resourceName }: PodKey, signal: AbortSignal): Promise<void> {
-    const found = await this.#find(DELEGATED_CREDENTIALS, namespace, resourceName, signal);
-    if (found === undefined) return;
-    throw new StaleCacheError(`DelegatedCredential "${resourceName}" exists, and the cache does not show it yet`);
-  }
-
-  async #find<T extends KubernetesObject>(
-    type: ResourceType,
-    namespace: string,
-    name: string,
-    signal: AbortSignal,
-  ): Promise<T | undefined> {
-    try {
-      return await this.#options.client.get<T>(type, { namespace, name }, { signal });
-    } catch (error) {
-      if (isApiError(error, 'NotFound')) return undefined;
-      throw error;
+      throw refusal(error, 'SecretRefused', `to delete Secret "${name}"`);
     }
   }
 
@@ -234,18 +226,22 @@ export class Applier {
       if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) {
         throw new StaleCacheError(`pod "${pod.name}" has changed or is gone`, undefined, { cause: error });
       }
-      if (!isApiError(error, 'Forbidden')) throw error;
+      if (!isApiError(error, 'Forbidden')) throw refusal(error, 'GateNotLifted', 'to remove the scheduling gate');
       throw new PodFailure(
         'GateNotLifted',
         'the Secret exists, but the scheduling gate cannot be removed: dcred has no permission to patch pods here (chart values ' +
-          `rbac and webhook.gatePods); the API server says: ${error.message.slice(0, MESSAGE_LENGTH)}`,
+          `rbac and webhook.gatePods); the API server says: ${shortMessage(error)}`,
         { cause: error },
       );
     }
   }
 
   /** Labels and annotations only. With the resourceVersion in the patch, the API server refuses it for a Secret that has changed. */
-  async #annotate({ renewAt, secret }: AnnotateStep, { resource }: Subject, signal: AbortSignal): Promise<Applied> {
+  async #annotate(
+    { renewAt, secret }: StepOf<'annotate'>,
+    { resource }: Subject,
+    signal: AbortSignal,
+  ): Promise<Applied> {
     if (resource === undefined) throw new TypeError('planned to annotate without a resource');
     const { name, namespace, resourceVersion, template } = secret;
     const wanted = wantedMetadata(resource.spec);
@@ -267,7 +263,7 @@ export class Applier {
       return { kind: 'annotated', resourceVersion: written.metadata.resourceVersion };
     } catch (error) {
       if (isApiError(error, 'Conflict') || isApiError(error, 'NotFound')) throw stale(secret, error);
-      throw refusal(error);
+      throw refusal(error, 'SecretRefused', 'the labels and annotations of the Secret');
     }
   }
 }
@@ -285,6 +281,15 @@ function stale({ name }: IssuedSecret, cause: unknown): StaleCacheError {
   return new StaleCacheError(`Secret "${name}" has changed since it was last seen`, undefined, { cause });
 }
 
+function heldByFinalizer({ finalizers = [], name }: IssuedSecret, cause: unknown): PodFailure {
+  return new PodFailure(
+    'SecretRefused',
+    `Secret "${name}" is immutable and cannot be re-created while it has the finalizers ${finalizers.join(', ')}: remove them, ` +
+      'and dcred replaces the Secret',
+    { cause },
+  );
+}
+
 /** A certificate that has just expired is the resource's matter. A signer's error may hold anything: only its kind is shown. */
 function issueFailure(error: unknown): unknown {
   if (error instanceof CertificateError) return error;
@@ -294,18 +299,6 @@ function issueFailure(error: unknown): unknown {
 
 function kindOf(error: unknown): string {
   return error instanceof Error ? error.name : typeof error;
-}
-
-const MESSAGE_LENGTH = 300;
-
-/** A quota, a policy or a bad template is for a person to fix; the rest is retried. */
-function refusal(error: unknown): unknown {
-  if (!isApiError(error)) return error;
-  const { message, reason } = error as ApiError;
-  if (reason !== 'Forbidden' && reason !== 'Invalid') return error;
-  return new PodFailure('SecretRefused', `the API server refuses the Secret: ${message.slice(0, MESSAGE_LENGTH)}`, {
-    cause: error,
-  });
 }
 
 function isImmutable(error: unknown): boolean {

@@ -1,8 +1,9 @@
 /** Makes the Secret of one pod: a fresh key, a credential for it, and the check that key, credential and leaf belong together. */
 import type { DelegatedCredentialSpec } from '../api/delegated-credential.ts';
-import type { CredentialKey } from '../credential/credential-key.ts';
+import { type CredentialKey, credentialKeyFromPem } from '../credential/credential-key.ts';
 import type { DelegationCertificate } from '../credential/delegation-certificate.ts';
-import { issueCredential } from '../credential/issue.ts';
+import { CredentialKeyError } from '../credential/errors.ts';
+import { type IssuedCredential, issueCredential } from '../credential/issue.ts';
 import type { KeyAlgorithm } from '../credential/scheme.ts';
 import type { Signer } from '../credential/signer.ts';
 import { verifyCredential } from '../credential/verify.ts';
@@ -42,7 +43,7 @@ export async function makeSecret(
   signal: AbortSignal,
 ): Promise<SecretManifest> {
   const { certificate, now, pod, signer, spec } = request;
-  const { lifetimeSeconds, renewBeforeSeconds, usage } = spec;
+  const { lifetimeSeconds, usage } = spec;
   const key = await generateKey(spec.keyAlgorithm);
   const credential = await issueCredential({ certificate, signer, key, usage, lifetimeSeconds, now, signal });
   const verified = verifyCredential({
@@ -57,13 +58,52 @@ export async function makeSecret(
       `the credential made for pod "${pod.name}" does not verify: ${verified.message}`,
     );
   }
+  return compose(request, key, credential);
+}
+
+export type RebuildRequest = Omit<SecretRequest, 'signer' | 'replaces'> & { readonly replaces: IssuedSecret };
+
+/**
+ * The Secret as it would be published now for the key and the credential that it holds: of the current chain, labels and
+ * annotations. Undefined where key, credential and leaf do not belong together or the credential has expired. Writes nothing.
+ * @param data of the Secret that is replaced, base64
+ */
+export function rebuildSecret(
+  request: RebuildRequest,
+  data: Readonly<Record<string, string>>,
+): SecretManifest | undefined {
+  const { certificate, now, replaces, spec } = request;
+  const { facts } = replaces;
+  if (facts === undefined) return undefined;
+  try {
+    const key = credentialKeyFromPem(decode(data['dc.key']).toString());
+    const bytes = Uint8Array.from(decode(data['dc.bin']));
+    const publicKey = key.subjectPublicKeyInfo;
+    const verified = verifyCredential({ bytes, certificate, usage: spec.usage, now, publicKey });
+    if (!verified.ok || verified.expiresAt !== facts.expiresAt || key.algorithm !== facts.keyAlgorithm)
+      return undefined;
+    const { credential, expiresAt } = verified;
+    const { issuedAt, keyAlgorithm } = facts;
+    return compose(request, key, { bytes, credential, expiresAt, issuedAt, usage: spec.usage, keyAlgorithm });
+  } catch (error) {
+    // Whatever stands there is not what dcred wrote, and the key among it must not reach a message.
+    if (error instanceof CredentialKeyError) return undefined;
+    throw error;
+  }
+}
+
+function decode(base64: string | undefined): Buffer {
+  return Buffer.from(base64 ?? '', 'base64');
+}
+
+function compose(
+  request: Omit<SecretRequest, 'signer'>,
+  key: CredentialKey,
+  credential: IssuedCredential,
+): SecretManifest {
+  const { pod, spec } = request;
+  const { lifetimeSeconds, renewBeforeSeconds } = spec;
   const { issuedAt, expiresAt } = credential;
   const renewAt = renewalTime({ issuedAt, expiresAt, podUid: pod.uid, lifetimeSeconds, renewBeforeSeconds });
-  return secretManifest({
-    ...request,
-    key,
-    credential,
-    renewAt,
-    template: wantedMetadata(spec),
-  });
+  return secretManifest({ ...request, key, credential, renewAt, template: wantedMetadata(spec) });
 }

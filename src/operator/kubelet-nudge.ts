@@ -32,7 +32,8 @@ const NUDGE_TIMEOUT_MS = 5_000;
  * would say, but pods that mount their Secret by its default name have none.
  */
 export function needsNudge(step: Step, pod: Pick<Pod, 'terminating'> | undefined): boolean {
-  return step.kind === 'issue' && step.replaces !== undefined && pod?.terminating === false;
+  const isChange = step.kind === 'rechain' || (step.kind === 'issue' && step.replaces !== undefined);
+  return isChange && pod?.terminating === false;
 }
 
 export class KubeletNudge {

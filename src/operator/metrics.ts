@@ -46,6 +46,16 @@ export class OperatorMetrics {
     'Warnings about pods that ask for a credential and cannot use one, by reason.',
     ['reason'],
   );
+  readonly #chains = this.#counter(
+    'dcred_chains_published_total',
+    'Secrets that got a new certificate chain under the same leaf, key and credential.',
+    [],
+  );
+  readonly #cleanUps = this.#counter(
+    'dcred_clean_up_failures_total',
+    'Secrets that are no longer needed and cannot be deleted, or not be labelled.',
+    [],
+  );
   readonly #issueSeconds = this.#histogram(
     'dcred_issue_duration_seconds',
     'Time from generating the key to the written Secret.',
@@ -102,6 +112,14 @@ export class OperatorMetrics {
 
   failed(reason: PodFailureReason): void {
     this.#failed.inc({ reason });
+  }
+
+  chainPublished(): void {
+    this.#chains.inc();
+  }
+
+  cleanUpFailed(): void {
+    this.#cleanUps.inc();
   }
 
   podWarned(reason: PodWarningReason): void {

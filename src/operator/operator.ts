@@ -73,6 +73,7 @@ export class Operator {
   #leading = false;
   /** Records a warning about a pod; only the leader does. */
   #warn: (pod: Pod, warning: PodWarning) => void = () => {};
+  #pods: PodController | undefined;
 
   constructor(options: OperatorOptions) {
     this.#options = options;
@@ -144,6 +145,7 @@ export class Operator {
     ]);
     this.#leading = true;
     this.#warn = (pod, warning) => reporter.podWarned(pod, '', warning);
+    this.#pods = controllers.pods;
     this.#enqueueAll();
     await aborted(signal);
     log.info({}, 'draining');
@@ -265,7 +267,9 @@ export class Operator {
 
   #secretChanged({ current, previous }: Change<CachedSecret>): void {
     if (!this.#leading) return;
-    for (const issued of [previous?.issued, current?.issued]) {
+    const before = previous?.issued;
+    if (before !== undefined && current?.issued?.uid !== before.uid) this.#pods?.secretGone(before);
+    for (const issued of [before, current?.issued]) {
       if (issued !== undefined) this.#podQueue.add(podKeyOf(issued));
     }
   }

@@ -4,26 +4,33 @@
  * Level-based: a key says where to look, never what happened. The caches may be behind; every write therefore names the state
  * that it was planned on (POST for a new Secret, a resourceVersion for every other), and the API server refuses what was planned
  * on old knowledge.
+ *
+ *   behind our own writes? wait -> plan -> steps, in order -> clean-up, each by itself -> outcome
+ *                                           (restorations: not more often than the guard allows)
  */
+import { type IssuedSecret, podKeyOf } from '../issued-secret/issued-secret.ts';
 import { parsePodKey } from '../issued-secret/names.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Outcome } from '../kubernetes/queue/workers.ts';
 import type { Applied, Applier } from './apply.ts';
 import type { Caches } from './caches.ts';
 import type { CertificateWatcher } from './certificate-watcher.ts';
+import { DeletionDelay } from './core/deletion-delay.ts';
 import { missedInjection, notInjected, pendingWarning } from './core/missed-injection.ts';
 import { type Plan, plan, type Step } from './core/plan.ts';
 import { RestorationGuard } from './core/restoration-guard.ts';
 import { maxRetryDelayMs } from './core/schedule.ts';
 import { type KubeletNudge, needsNudge } from './kubelet-nudge.ts';
+import { combine } from './outcomes.ts';
 import { PodFailure, type PodFailures, StaleCacheError } from './pod-failure.ts';
 import type { Reporter } from './reporter.ts';
 import { describeFailure, type Situation, situationOf } from './situation.ts';
+import { UnseenWrites } from './unseen-writes.ts';
 
 /** How long a write waits to show in the caches before its pod is reconciled again regardless. */
 const CACHE_TIMEOUT_MS = 5_000;
-/** Before planning again on a cache that was behind by an unknown version. */
-const STALE_RETRY_MS = 1_000;
+/** A refusal that may pass by itself counts as a failure of the pod when it was met this often in a row. */
+const TRANSIENT_TRIES = 3;
 
 export interface PodControllerOptions {
   readonly caches: Caches;
@@ -32,35 +39,50 @@ export interface PodControllerOptions {
   readonly failures: PodFailures;
   /** Undefined: kubelets find new Secrets by themselves. */
   readonly nudge: Pick<KubeletNudge, 'send'> | undefined;
-  readonly reporter: Pick<Reporter, 'issued' | 'deleted' | 'podFailed' | 'podWarned'>;
+  readonly reporter: Pick<
+    Reporter,
+    'cleanUpFailed' | 'deleted' | 'issued' | 'podFailed' | 'podWarned' | 'chainPublished'
+  >;
   readonly clock: Clock;
   /** What the resource's status shows of its pods may have changed. */
   readonly onOutcome: (namespace: string, resourceName: string) => void;
 }
 
-/** The versions that our own writes of one pod have reached. */
-interface Written {
-  readonly secret?: string | undefined;
-  readonly pod?: string | undefined;
-}
-
 export class PodController {
   readonly #options: PodControllerOptions;
-  /** Our own writes that the caches do not show yet: planning before that would repeat them. */
-  readonly #unseen = new Map<string, Written>();
+  readonly #unseen: UnseenWrites;
   readonly #restorations = new RestorationGuard();
+  /** Labels and annotations of the template that another client keeps reverting. */
+  readonly #annotations = new RestorationGuard();
+  readonly #deletions = new DeletionDelay();
+  /** How often in a row a pod met a refusal that may pass. */
+  readonly #transient = new Map<string, number>();
 
   constructor(options: PodControllerOptions) {
     this.#options = options;
+    this.#unseen = new UnseenWrites(options.caches);
+  }
+
+  /** The cache shows that a Secret is gone. Its pod, if it still needs one, is confirmed before it gets another. */
+  secretGone(secret: IssuedSecret): void {
+    const { caches, clock } = this.#options;
+    const pod = caches.pods.get(secret.namespace, secret.podName);
+    if (pod?.uid === secret.podUid) this.#restorations.lost(podKeyOf(secret), secret.podUid, clock.now());
   }
 
   /** Never throws: every failure becomes a retry. */
   async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
     const { clock, onOutcome } = this.#options;
     const { namespace, resourceName } = parsePodKey(key);
-    if (this.#isBehind(key, namespace)) return { kind: 'at', timeMs: clock.now() + CACHE_TIMEOUT_MS };
+    const unseen = this.#unseen.check(key, namespace);
+    if (unseen === 'behind') return { kind: 'at', timeMs: clock.now() + CACHE_TIMEOUT_MS };
     const situation = situationOf(key, { ...this.#options, now: Math.floor(clock.now() / 1000) });
     if (situation === undefined) return { kind: 'done' };
+    const { observed, pod } = situation;
+    // Written and deleted again before any cache showed it.
+    if (unseen === 'seen' && observed.secrets.length === 0 && pod !== undefined) {
+      this.#restorations.lost(key, pod.uid, clock.now());
+    }
     try {
       return await this.#carryOut(key, situation, signal);
     } finally {
@@ -68,44 +90,78 @@ export class PodController {
     }
   }
 
-  #isBehind(key: string, namespace: string): boolean {
-    const written = this.#unseen.get(key);
-    if (written === undefined) return false;
-    const { pods, secrets } = this.#options.caches;
-    if (written.secret !== undefined && !secrets.isAtLeast(namespace, written.secret)) return true;
-    if (written.pod !== undefined && !pods.isAtLeast(namespace, written.pod)) return true;
-    this.#unseen.delete(key);
-    return false;
-  }
-
   async #carryOut(key: string, situation: Situation, signal: AbortSignal): Promise<Outcome> {
-    const { applier, clock, nudge } = this.#options;
-    const { observed, pod } = situation;
-    const lifetimeSeconds = situation.resource?.spec.lifetimeSeconds ?? 0;
+    const { applier, clock } = this.#options;
+    const { observed } = situation;
+    let decided: Plan;
     try {
-      const decided = plan({ ...observed, secrets: await applier.wholeSecrets(observed.secrets, signal) });
-      if (decided.steps.some(isRestoration)) {
-        const allowedAt = this.#restorations.allowedAt(key, clock.now(), maxRetryDelayMs(lifetimeSeconds));
+      decided = plan({ ...observed, secrets: await applier.wholeSecrets(observed.secrets, signal) });
+      if (decided.steps.some((step) => this.#isRestoration(step, key, situation))) {
+        const uid = situation.pod?.uid ?? '';
+        const allowedAt = this.#restorations.allowedAt(key, uid, clock.now(), longestWaitMs(situation));
         if (allowedAt > clock.now()) return { kind: 'at', timeMs: allowedAt };
       }
-      for (const step of decided.steps) {
-        this.#report(key, situation, await applier.apply(step, situation, signal));
-        if (isRestoration(step)) this.#restorations.restored(key, clock.now());
-        if (pod !== undefined && needsNudge(step, pod)) await nudge?.send(pod, signal);
-      }
-      return this.#settle(key, situation, decided);
+      for (const step of decided.steps) await this.#take(step, key, situation, signal);
     } catch (error) {
-      if (error instanceof StaleCacheError) {
-        const { resourceVersion } = error;
-        if (resourceVersion !== undefined) this.#expect(key, { secret: resourceVersion });
-        return {
-          kind: 'at',
-          timeMs: clock.now() + (resourceVersion === undefined ? STALE_RETRY_MS : CACHE_TIMEOUT_MS),
-        };
-      }
-      if (error instanceof PodFailure) this.#fail(key, situation, error);
-      return { kind: 'retry', error, ...retryBound(situation) };
+      return this.#failed(key, situation, error);
     }
+    const outcome = this.#settle(key, situation, decided);
+    return combine(outcome, await this.#cleanUp(key, situation, decided, signal), clock.now());
+  }
+
+  async #take(step: Step, key: string, situation: Situation, signal: AbortSignal): Promise<void> {
+    const { applier, clock, nudge } = this.#options;
+    const { pod } = situation;
+    const restores = this.#isRestoration(step, key, situation);
+    const recreates = restores && step.kind === 'issue' && step.replaces === undefined;
+    this.#report(key, situation, await applier.apply(step, { ...situation, recreates }, signal));
+    if (pod === undefined) return;
+    if (restores) this.#restorations.restored(key, pod.uid, clock.now());
+    if (recreates || needsNudge(step, pod)) await nudge?.send(pod, signal);
+  }
+
+  /** A write that repeats one of ours, because another client undid it. */
+  #isRestoration(step: Step, key: string, { pod }: Situation): boolean {
+    if (step.kind !== 'issue' || pod === undefined) return false;
+    return step.reason === 'Modified' || (step.reason === 'Missing' && this.#restorations.knows(key, pod.uid));
+  }
+
+  /** What is left of earlier states. None of it keeps a pod from being served, and none waits for another. */
+  async #cleanUp(key: string, situation: Situation, { cleanUp }: Plan, signal: AbortSignal): Promise<Outcome> {
+    const { applier, clock, failures } = this.#options;
+    const deletions = cleanUp.filter((step) => step.kind === 'delete');
+    const deletableAt = this.#deletions.allowedAt(key, deletions, clock.now());
+    let outcome: Outcome = { kind: 'done' };
+    let refused: PodFailure | undefined;
+    for (const step of cleanUp) {
+      const allowedAt = this.#cleanUpAllowedAt(step, key, situation, deletableAt);
+      if (allowedAt > clock.now()) {
+        outcome = combine(outcome, { kind: 'at', timeMs: allowedAt }, clock.now());
+        continue;
+      }
+      try {
+        this.#report(key, situation, await applier.apply(step, situation, signal));
+        if (step.kind === 'annotate') this.#annotations.restored(key, step.secret.uid, clock.now());
+      } catch (error) {
+        if (error instanceof PodFailure) refused = error;
+        outcome = combine(outcome, this.#retry(key, situation, error), clock.now());
+      }
+    }
+    if (refused === undefined) failures.clearCleanUp(key);
+    else this.#cleanUpFailed(key, situation, refused);
+    return outcome;
+  }
+
+  #cleanUpFailed(key: string, { key: podKey, resource }: Situation, failure: PodFailure): void {
+    const { failures, reporter } = this.#options;
+    if (failures.setCleanUp(key, failure)) reporter.cleanUpFailed(resource, podKey, failure);
+  }
+
+  #cleanUpAllowedAt(step: Step, key: string, situation: Situation, deletableAt: ReadonlyMap<string, number>): number {
+    const now = this.#options.clock.now();
+    if (step.kind === 'delete') return deletableAt.get(step.secret.uid) ?? now;
+    if (step.kind !== 'annotate') return now;
+    return this.#annotations.allowedAt(key, step.secret.uid, now, longestWaitMs(situation));
   }
 
   /** Remembers what was written, and reports what people want to know of. */
@@ -113,36 +169,57 @@ export class PodController {
     const { reporter } = this.#options;
     switch (applied.kind) {
       case 'issued':
-        this.#expect(key, { secret: applied.resourceVersion });
+        this.#unseen.wrote(key, { secret: applied.resourceVersion });
         if (pod === undefined || resource === undefined) return;
         reporter.issued(resource, pod, applied.reason, applied.seconds);
         // Said once, with the pod's first credential.
         if (applied.reason !== 'Missing' || !missedInjection(pod, resourceName)) return;
         reporter.podWarned(pod, resourceName, notInjected(pod, resourceName));
         return;
+      case 'rechained':
+        this.#unseen.wrote(key, { secret: applied.resourceVersion });
+        if (pod !== undefined && resource !== undefined) reporter.chainPublished(resource, pod);
+        return;
       case 'deleted':
         reporter.deleted(applied.secret, applied.reason);
         return;
       case 'annotated':
-        this.#expect(key, { secret: applied.resourceVersion });
+        this.#unseen.wrote(key, { secret: applied.resourceVersion });
         return;
       case 'ungated':
-        this.#expect(key, { pod: applied.podResourceVersion });
+        this.#unseen.wrote(key, { pod: applied.podResourceVersion });
     }
   }
 
-  #expect(key: string, written: Written): void {
-    const before = this.#unseen.get(key);
-    const expected = { secret: written.secret ?? before?.secret, pod: written.pod ?? before?.pod };
-    if (expected.secret !== undefined || expected.pod !== undefined) this.#unseen.set(key, expected);
+  #failed(key: string, situation: Situation, error: unknown): Outcome {
+    if (!(error instanceof PodFailure)) return this.#retry(key, situation, error);
+    const tries = (this.#transient.get(key) ?? 0) + 1;
+    this.#transient.set(key, tries);
+    if (error.transient && tries < TRANSIENT_TRIES) return this.#retry(key, situation, error);
+    this.#fail(key, situation, error);
+    return { kind: 'retry', error, maxDelayMs: longestWaitMs(situation), reported: true };
+  }
+
+  #retry(key: string, situation: Situation, error: unknown): Extract<Outcome, { kind: 'at' | 'retry' }> {
+    if (!(error instanceof StaleCacheError)) return { kind: 'retry', error, maxDelayMs: longestWaitMs(situation) };
+    const { resourceVersion } = error;
+    // The event that brings the cache up to date enqueues the key; a watch that is silent must not cost a request a second.
+    if (resourceVersion === undefined) {
+      return { kind: 'retry', error, maxDelayMs: longestWaitMs(situation), reported: true };
+    }
+    this.#unseen.wrote(key, { secret: resourceVersion });
+    return { kind: 'at', timeMs: this.#options.clock.now() + CACHE_TIMEOUT_MS };
   }
 
   #settle(key: string, situation: Situation, decided: Plan): Outcome {
     const { failures } = this.#options;
+    this.#transient.delete(key);
     if (decided.failure !== undefined) {
       const failure = describeFailure(decided.failure, situation);
       this.#fail(key, situation, failure);
-      return { kind: 'retry', error: failure, ...retryBound(situation) };
+      // Only a change of the pod helps, and that enqueues it.
+      if (decided.failure === 'SecretNameInvalid') return { kind: 'stalled' };
+      return { kind: 'retry', error: failure, maxDelayMs: longestWaitMs(situation), reported: true };
     }
     failures.clear(key);
     this.#warnPending(situation);
@@ -168,14 +245,12 @@ export class PodController {
   /** Reported once, and again when the reason changes: not with every retry. */
   #fail(key: string, { pod, resource }: Situation, failure: PodFailure): void {
     const isNews = this.#options.failures.set(key, failure);
-    if (isNews && pod !== undefined && resource !== undefined) this.#options.reporter.podFailed(pod, resource, failure);
+    if (pod === undefined || resource === undefined) return;
+    this.#options.reporter.podFailed(pod, resource, failure, isNews);
   }
 }
 
-function isRestoration(step: Step): boolean {
-  return step.kind === 'issue' && step.reason === 'Modified';
-}
-
-function retryBound({ resource }: Situation): { maxDelayMs?: number } {
-  return resource === undefined ? {} : { maxDelayMs: maxRetryDelayMs(resource.spec.lifetimeSeconds) };
+/** What may never be put off longer: some twenty tries fit into the life of a credential. */
+function longestWaitMs({ resource }: Situation): number {
+  return maxRetryDelayMs(resource?.spec.lifetimeSeconds ?? Number.POSITIVE_INFINITY);
 }

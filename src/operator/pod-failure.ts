@@ -2,7 +2,7 @@
 import { FAILURE_REASONS, type FailureReason } from './core/plan.ts';
 
 /** The API server or a signer refuses; a person has to change something. */
-const REFUSALS = ['SecretRefused', 'IssueFailed', 'GateNotLifted'] as const;
+const REFUSALS = ['SecretRefused', 'ReadRefused', 'IssueFailed', 'GateNotLifted'] as const;
 
 export const POD_FAILURE_REASONS = [...FAILURE_REASONS, ...REFUSALS] as const;
 export type PodFailureReason = FailureReason | (typeof REFUSALS)[number];
@@ -11,10 +11,13 @@ export type PodFailureReason = FailureReason | (typeof REFUSALS)[number];
 export class PodFailure extends Error {
   override readonly name = 'PodFailure';
   readonly code: PodFailureReason;
+  /** It may pass by itself: it counts once it has lasted. */
+  readonly transient: boolean;
 
-  constructor(code: PodFailureReason, message: string, options?: ErrorOptions) {
+  constructor(code: PodFailureReason, message: string, options: ErrorOptions & { readonly transient?: boolean } = {}) {
     super(message, options);
     this.code = code;
+    this.transient = options.transient ?? false;
   }
 }
 
@@ -33,6 +36,7 @@ export class StaleCacheError extends Error {
 /** The failures that stand now, by pod key. The pod controller writes them, the status of the resource shows them. */
 export class PodFailures {
   readonly #failures = new Map<string, PodFailure>();
+  readonly #cleanUps = new Map<string, PodFailure>();
 
   failureOf(podKey: string): PodFailure | undefined {
     return this.#failures.get(podKey);
@@ -47,5 +51,21 @@ export class PodFailures {
 
   clear(podKey: string): void {
     this.#failures.delete(podKey);
+  }
+
+  /** A Secret that is no longer needed cannot be removed, or not be labelled: the pod is served all the same. */
+  cleanUpOf(podKey: string): PodFailure | undefined {
+    return this.#cleanUps.get(podKey);
+  }
+
+  /** Returns whether this is news. */
+  setCleanUp(podKey: string, failure: PodFailure): boolean {
+    const before = this.#cleanUps.get(podKey);
+    this.#cleanUps.set(podKey, failure);
+    return before?.message !== failure.message;
+  }
+
+  clearCleanUp(podKey: string): void {
+    this.#cleanUps.delete(podKey);
   }
 }

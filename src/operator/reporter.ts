@@ -2,6 +2,7 @@
 import { API_VERSION, type DelegatedCredentialResource, KIND } from '../api/delegated-credential.ts';
 import { API_GROUP, RENEW_REQUESTED_AT } from '../api/keys.ts';
 import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
+import type { PodKey } from '../issued-secret/names.ts';
 import type { EventRecorder, EventSubject } from '../kubernetes/events/event-recorder.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import type { PodWarning } from './core/missed-injection.ts';
@@ -44,9 +45,35 @@ export class Reporter {
     this.#options.log.info({ namespace, resource, pod: podName, secret: name, reason }, 'deleted a Secret');
   }
 
-  podFailed(pod: Pod, { metadata }: DelegatedCredentialResource, failure: PodFailure): void {
+  chainPublished({ metadata }: DelegatedCredentialResource, pod: Pod): void {
+    const { events, log, metrics } = this.#options;
+    const reason = 'ChainChanged';
+    metrics.chainPublished();
+    log.info({ namespace: pod.namespace, resource: metadata.name, pod: pod.name, reason }, 'published a new chain');
+    const note = 'published a new certificate chain: the leaf, the key and the credential are the same';
+    events.record({ regarding: resourceSubject(metadata), type: 'Normal', reason, action: 'Issue', note });
+  }
+
+  /** A Secret that is no longer needed stays, or its labels do. `resource` is undefined where the resource is gone. */
+  cleanUpFailed(
+    resource: DelegatedCredentialResource | undefined,
+    { namespace, pod, resourceName }: PodKey,
+    { message }: PodFailure,
+  ): void {
+    const { events, log, metrics } = this.#options;
+    const reason = 'CleanUpRefused';
+    metrics.cleanUpFailed();
+    log.warn({ namespace, resource: resourceName, pod, reason, detail: message }, 'failed to clean up');
+    if (resource === undefined) return;
+    const regarding = resourceSubject(resource.metadata);
+    events.record({ regarding, type: 'Warning', reason, action: 'CleanUp', note: `pod "${pod}": ${message}` });
+  }
+
+  /** Every attempt counts; what is not news is not said again. */
+  podFailed(pod: Pod, { metadata }: DelegatedCredentialResource, failure: PodFailure, isNews: boolean): void {
     const { events, log, metrics } = this.#options;
     metrics.failed(failure.code);
+    if (!isNews) return;
     log.warn(
       {
         namespace: pod.namespace,

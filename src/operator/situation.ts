@@ -57,7 +57,11 @@ export function situationOf(key: string, { caches, certificates, now }: Situatio
       nameHolder: secretName === undefined ? undefined : nameHolder(caches, key, namespace, secretName),
       certificate:
         certificate?.kind === 'usable'
-          ? { sha256: certificate.certificate.sha256, latestExpiry: latestExpiry(certificate.certificate) }
+          ? {
+              sha256: certificate.certificate.sha256,
+              chainSha256: certificate.certificate.chainSha256,
+              latestExpiry: latestExpiry(certificate.certificate),
+            }
           : undefined,
     },
   };
@@ -74,7 +78,7 @@ function issuedSecrets(cached: Iterable<{ readonly issued: IssuedSecret | undefi
 }
 
 /** Undefined where the pod's annotation is no valid name. */
-function chosenSecretName(resourceName: string, pod: Pod): string | undefined {
+export function chosenSecretName(resourceName: string, pod: Pod): string | undefined {
   const annotated = Object.hasOwn(pod.secretNames, resourceName) ? pod.secretNames[resourceName] : undefined;
   if (annotated === undefined) return defaultSecretName(resourceName, pod.name);
   return isSecretName(annotated) ? annotated : undefined;

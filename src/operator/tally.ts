@@ -1,6 +1,7 @@
 /** Counts the pods of one resource. One pass over its pods, at most once a second. */
 import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
-import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
+import type { DelegationCertificate } from '../credential/delegation-certificate.ts';
+import type { CredentialFacts, IssuedSecret } from '../issued-secret/issued-secret.ts';
 import { formatPodKey } from '../issued-secret/names.ts';
 import type { Caches } from './caches.ts';
 import { type CertificateState, latestExpiry } from './core/certificate-state.ts';
@@ -82,10 +83,15 @@ function validFacts(
     if (issued === undefined || !issued.intact || issued.podUid !== podUid) continue;
     const { facts } = issued;
     if (facts === undefined || facts.expiresAt <= now) continue;
-    if (certificate.kind === 'usable' && facts.certificateSha256 !== certificate.certificate.sha256) continue;
+    if (certificate.kind === 'usable' && !isCurrent(facts, certificate.certificate)) continue;
     return facts;
   }
   return undefined;
+}
+
+/** Of this leaf, and published with this chain. */
+function isCurrent(facts: CredentialFacts, certificate: DelegationCertificate): boolean {
+  return facts.certificateSha256 === certificate.sha256 && facts.chainSha256 === certificate.chainSha256;
 }
 
 function finite(value: number): number | undefined {

@@ -78,6 +78,7 @@ describe('an issued Secret', () => {
             'dcred.dev/expires-at': annotations['dcred.dev/expires-at'],
             'dcred.dev/renew-at': annotations['dcred.dev/renew-at'],
             'dcred.dev/certificate-sha256': authority.certificate.sha256,
+            'dcred.dev/chain-sha256': authority.certificate.chainSha256,
             'dcred.dev/usage': 'Server',
             'dcred.dev/key-algorithm': 'ECDSAP256',
           },

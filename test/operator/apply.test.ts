@@ -205,7 +205,8 @@ describe('a gate', () => {
   });
 
   test('that cannot be removed now is retried', async () => {
-    await assert.rejects(lift({ strategicMergePatch: refusal('InternalError', 500) }).done, ApiError);
+    const { done } = lift({ strategicMergePatch: refusal('InternalError', 500) });
+    await assert.rejects(done, { code: 'GateNotLifted', transient: true });
   });
 });
 

@@ -91,6 +91,7 @@ describe('what needs a nudge', () => {
     ['a first issue: the pod mounts it when it starts', { ...renewed, replaces: undefined }, podOf(), false],
     ['a re-issue to a terminating pod', renewed, podOf({ terminating: true }), false],
     ['a re-issue to a pod that is gone', renewed, undefined, false],
+    ['a new chain', { kind: 'rechain', secret: issuedSecret() }, podOf(), true],
     ['new labels', { kind: 'annotate', secret: issuedSecret(), renewAt: 1 }, podOf(), false],
     ['a deletion', { kind: 'delete', reason: 'NotSelected', secret: issuedSecret() }, podOf(), false],
   ] as const satisfies readonly (readonly [string, object, object | undefined, boolean])[]) {

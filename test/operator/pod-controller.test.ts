@@ -13,7 +13,16 @@ import type { Step } from '../../src/operator/core/plan.ts';
 import type { Pod } from '../../src/operator/core/pod.ts';
 import { PodController } from '../../src/operator/pod-controller.ts';
 import { PodFailure, PodFailures, StaleCacheError } from '../../src/operator/pod-failure.ts';
-import { facts, issuedSecret, NOW, podOf, resource, SHA256, specOf } from '../../testing/support/builders.ts';
+import {
+  CHAIN_SHA256,
+  facts,
+  issuedSecret,
+  NOW,
+  podOf,
+  resource,
+  SHA256,
+  specOf,
+} from '../../testing/support/builders.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
 
 const KEY = 'edge/web/web-0';
@@ -22,7 +31,12 @@ const YEAR = 365 * 86_400;
 
 const USABLE: CertificateState = {
   kind: 'usable',
-  certificate: { sha256: SHA256, notBefore: NOW - YEAR, notAfter: NOW + YEAR } as DelegationCertificate,
+  certificate: {
+    sha256: SHA256,
+    chainSha256: CHAIN_SHA256,
+    notBefore: NOW - YEAR,
+    notAfter: NOW + YEAR,
+  } as DelegationCertificate,
   signer: {} as Signer,
 };
 
@@ -33,6 +47,8 @@ class World {
   readonly steps: Step[] = [];
   readonly reports: string[] = [];
   readonly nudges: string[] = [];
+  /** For each step: whether the API server is to confirm the pod first. */
+  readonly recreated: boolean[] = [];
   readonly outcomes: string[] = [];
   found: DelegatedCredentialResource | UnreadableResource | undefined = resource();
   pod: Pod | undefined = podOf();
@@ -56,8 +72,9 @@ class World {
     } as unknown as Caches,
     certificates: { resolve: () => this.certificate },
     applier: {
-      apply: async (step) => {
+      apply: async (step, { recreates = false }) => {
         this.steps.push(step);
+        this.recreated.push(recreates);
         return this.answer(step);
       },
       wholeSecrets: async (secrets) => secrets,
@@ -67,7 +84,12 @@ class World {
     reporter: {
       issued: (_resource, pod, reason) => void this.reports.push(`issued ${reason} ${pod.name}`),
       deleted: (secret, reason) => void this.reports.push(`deleted ${reason} ${secret.name}`),
-      podFailed: (pod, _resource, failure) => void this.reports.push(`failed ${failure.code} ${pod.name}`),
+      podFailed: (pod, _resource, failure, isNews) => {
+        if (isNews) this.reports.push(`failed ${failure.code} ${pod.name}`);
+      },
+      chainPublished: (_resource, pod) => void this.reports.push(`rechained ${pod.name}`),
+      cleanUpFailed: (_resource, { pod }, failure) =>
+        void this.reports.push(`not cleaned up ${pod}: ${failure.message}`),
       podWarned: (pod, _name, { reason }) => void this.reports.push(`warned ${reason} ${pod.name}`),
     },
     clock: this.clock,
@@ -78,6 +100,8 @@ class World {
     switch (step.kind) {
       case 'issue':
         return { kind: 'issued', reason: step.reason, seconds: 0.01, resourceVersion: version };
+      case 'rechain':
+        return { kind: 'rechained', resourceVersion: version };
       case 'delete':
         return { kind: 'deleted', reason: step.reason, secret: step.secret };
       case 'annotate':
@@ -215,24 +239,25 @@ describe('a plan on a stale cache', () => {
     assert.deepEqual(world.did(), ['issue Missing']);
   });
 
-  test('is made again in a second where no version is known', async () => {
+  test('is made again later where no version is known: the event that brings the cache up to date comes first', async () => {
     const world = new World();
     world.answer = () => {
       throw new StaleCacheError('it changed');
     };
-    assert.deepEqual(await world.reconcile(), { kind: 'at', timeMs: world.clock.now() + 1_000 });
+    const outcome = await world.reconcile();
+    assert.ok(outcome.kind === 'retry' && outcome.reported === true);
     assert.deepEqual(world.reports, [], 'nothing that anybody has to fix');
     assert.equal(world.failures.failureOf(KEY), undefined);
   });
 
   test('stops the steps after it', async () => {
     const world = new World();
-    world.secrets = [issuedSecret({ podUid: 'uid-of-the-one-before' })];
+    world.secrets = [issuedSecret({ podUid: 'uid-of-the-one-before' }), issuedSecret({ name: 'web-old' })];
     world.answer = () => {
       throw new StaleCacheError('it changed');
     };
     await world.reconcile();
-    assert.deepEqual(world.did(), ['delete PodReplaced']);
+    assert.deepEqual(world.did(), ['issue Missing'], 'and no clean-up');
   });
 });
 
@@ -344,5 +369,226 @@ describe('Secrets that are no longer needed', () => {
     world.secrets = [issuedSecret(), issuedSecret({ name: 'web-old' })];
     assert.deepEqual(await world.reconcile(), { kind: 'done' });
     assert.deepEqual(world.reports, ['deleted PodGone web-web-0', 'deleted PodGone web-old']);
+  });
+});
+
+describe('a Secret that vanished', () => {
+  /** Deletes the pod's Secret, and tells the controller as the cache does. */
+  function vanish(world: World): void {
+    const [secret] = world.secrets;
+    world.secrets = [];
+    if (secret !== undefined) world.controller.secretGone(secret);
+  }
+
+  test('is re-created at once, once the API server has confirmed the pod, and the kubelet is nudged', async () => {
+    const world = new World();
+    world.secrets = [issuedSecret()];
+    vanish(world);
+    await world.reconcile();
+    assert.deepEqual(world.did(), ['issue Missing']);
+    assert.deepEqual(world.recreated, [true]);
+    assert.deepEqual(world.nudges, ['web-0']);
+  });
+
+  test('is not confirmed for a pod that never had one', async () => {
+    const world = new World();
+    await world.reconcile();
+    assert.deepEqual(world.recreated, [false]);
+  });
+
+  test('before any cache showed it counts as well', async () => {
+    const world = new World();
+    world.answer = (step) => world.taken(step, '101');
+    await world.reconcile();
+    world.seen = 101;
+    await world.reconcile();
+    assert.deepEqual(world.recreated, [false, true]);
+  });
+
+  test('again and again is re-created after ever longer waits', async () => {
+    const world = new World();
+    let created = 0;
+    const end = world.clock.now() + 60_000;
+    while (world.clock.now() < end) {
+      world.secrets = [issuedSecret()];
+      vanish(world);
+      const outcome = await world.reconcile();
+      created += world.did().length;
+      world.clock.advance(outcome.kind === 'at' ? outcome.timeMs - world.clock.now() : 10);
+    }
+    assert.ok(created <= 9, `${created} Secrets in a minute`);
+  });
+
+  test('of a pod that is gone, while the pod watch is silent, costs ever fewer requests and no Secret', async () => {
+    const world = new World();
+    world.secrets = [issuedSecret()];
+    vanish(world);
+    world.answer = () => {
+      throw new StaleCacheError('pod "web-0" is gone');
+    };
+    const outcome = await world.reconcile();
+    assert.ok(outcome.kind === 'retry' && outcome.reported === true, 'a delay that doubles, and nothing in the log');
+    assert.deepEqual(world.nudges, []);
+  });
+
+  test('of another pod of that name does not count', async () => {
+    const world = new World();
+    world.secrets = [issuedSecret({ podUid: 'uid-of-the-one-before' })];
+    vanish(world);
+    await world.reconcile();
+    assert.deepEqual(world.recreated, [false]);
+  });
+});
+
+describe('a new chain', () => {
+  test('is published, and the kubelet is nudged', async () => {
+    const world = new World();
+    world.secrets = [issuedSecret({ facts: facts({ chainSha256: 'another' }) })];
+    await world.reconcile();
+    assert.deepEqual(world.did(), ['rechain']);
+    assert.deepEqual(world.reports, ['rechained web-0']);
+    assert.deepEqual(world.nudges, ['web-0']);
+  });
+});
+
+describe('a Secret whose pod is no longer selected', () => {
+  const elsewhere = resource({ spec: specOf({ podSelector: { matchLabels: { app: 'another' } } }) });
+
+  test('is deleted after ten seconds', async () => {
+    const world = new World();
+    world.found = elsewhere;
+    world.secrets = [issuedSecret()];
+    assert.deepEqual(await world.reconcile(), { kind: 'at', timeMs: world.clock.now() + 10_000 });
+    assert.deepEqual(world.did(), []);
+    world.clock.advance(10_000);
+    await world.reconcile();
+    assert.deepEqual(world.did(), ['delete NotSelected']);
+  });
+
+  test('stays when the pod is selected again by then', async () => {
+    const world = new World();
+    world.found = elsewhere;
+    world.secrets = [issuedSecret()];
+    await world.reconcile();
+    world.clock.advance(5_000);
+    world.found = resource();
+    await world.reconcile();
+    world.clock.advance(60_000);
+    await world.reconcile();
+    assert.deepEqual(world.did(), []);
+  });
+});
+
+describe('clean-up that is refused', () => {
+  const refused = (step: Step, world: World): Applied => {
+    if (step.kind === 'delete') throw new PodFailure('SecretRefused', 'the API server refuses to delete it');
+    return world.taken(step, '100');
+  };
+
+  test('does not keep a pod from its credential, and is reported once', async () => {
+    const world = new World();
+    world.secrets = [issuedSecret({ name: 'web-old', podUid: 'uid-of-the-one-before' })];
+    world.answer = (step) => refused(step, world);
+    for (let n = 0; n < 3; n += 1) assert.equal((await world.reconcile()).kind, 'retry');
+    assert.equal(world.did().filter((step) => step === 'issue Missing').length, 3);
+    assert.equal(world.reports.filter((report) => report.startsWith('not cleaned up web-0')).length, 1);
+    assert.equal(world.failures.failureOf(KEY), undefined, 'the pod is served');
+    assert.equal(world.failures.cleanUpOf(KEY)?.code, 'SecretRefused');
+  });
+
+  test('does not put off a renewal: it is retried no later than that', async () => {
+    const world = new World();
+    const { renewAt } = facts();
+    world.clock.advance((renewAt - 60) * 1000 - world.clock.now());
+    world.secrets = [issuedSecret(), issuedSecret({ name: 'web-old', podUid: 'uid-of-the-one-before' })];
+    world.answer = (step) => refused(step, world);
+    const outcome = await world.reconcile();
+    assert.ok(outcome.kind === 'retry');
+    assert.equal(outcome.maxDelayMs, 60_000);
+  });
+
+  test('is forgotten once it succeeds', async () => {
+    const world = new World();
+    world.secrets = [issuedSecret(), issuedSecret({ name: 'web-old', podUid: 'uid-of-the-one-before' })];
+    world.answer = (step) => refused(step, world);
+    await world.reconcile();
+    world.answer = (step) => world.taken(step, '100');
+    await world.reconcile();
+    assert.equal(world.failures.cleanUpOf(KEY), undefined);
+  });
+
+  test('of one Secret does not stop that of another', async () => {
+    const world = new World();
+    world.pod = undefined;
+    world.secrets = [issuedSecret(), issuedSecret({ name: 'web-old' })];
+    world.answer = (step) => {
+      if (step.kind === 'delete' && step.secret.name === 'web-web-0') throw new PodFailure('SecretRefused', 'no');
+      return world.taken(step, '100');
+    };
+    await world.reconcile();
+    assert.deepEqual(world.reports.includes('deleted PodGone web-old'), true);
+  });
+});
+
+describe('a refusal that may pass by itself', () => {
+  const busy = new PodFailure('SecretRefused', 'failed calling webhook', { transient: true });
+
+  test('is a failure of the pod once it was met three times in a row', async () => {
+    const world = new World();
+    world.answer = () => {
+      throw busy;
+    };
+    const failed = [];
+    for (let n = 0; n < 4; n += 1) {
+      await world.reconcile();
+      failed.push(world.failures.failureOf(KEY) !== undefined);
+    }
+    assert.deepEqual(failed, [false, false, true, true]);
+    assert.deepEqual(world.reports, ['failed SecretRefused web-0']);
+  });
+
+  test('is none when it passes', async () => {
+    const world = new World();
+    for (let n = 0; n < 5; n += 1) {
+      world.answer = () => {
+        throw busy;
+      };
+      await world.reconcile();
+      await world.reconcile();
+      world.answer = (step) => world.taken(step, '100');
+      await world.reconcile();
+    }
+    assert.equal(world.failures.failureOf(KEY), undefined);
+  });
+});
+
+describe('a template that another client keeps reverting', () => {
+  test('is applied three times at once, then after ever longer waits; the credential stays', async () => {
+    const world = new World();
+    world.found = resource({ spec: specOf({ secretTemplate: { labels: { team: 'edge' } } }) });
+    world.secrets = [issuedSecret({ foreign: { labels: { team: 'theirs' }, annotations: {} } })];
+    let written = 0;
+    const end = world.clock.now() + 60_000;
+    while (world.clock.now() < end) {
+      const outcome = await world.reconcile();
+      const did = world.did();
+      written += did.length;
+      assert.ok(did.every((step) => step === 'annotate'));
+      const wait = did.length === 0 && outcome.kind === 'at' ? outcome.timeMs - world.clock.now() : 10;
+      world.clock.advance(Math.max(10, Math.min(wait, 60_000)));
+    }
+    assert.ok(written >= 3 && written <= 9, `${written} writes in a minute`);
+  });
+});
+
+describe('a Secret name', () => {
+  test('that is invalid waits for a change of the pod: nothing else helps', async () => {
+    const world = new World();
+    world.pod = podOf({ secretNames: { web: '../etc' } });
+    assert.deepEqual(await world.reconcile(), { kind: 'stalled' });
+    assert.deepEqual(world.reports, ['failed SecretNameInvalid web-0']);
+    world.pod = podOf({ secretNames: { web: 'web-x' } });
+    await world.reconcile();
+    assert.deepEqual(world.did(), ['issue Missing']);
   });
 });

@@ -53,7 +53,7 @@ describe('one word stands in the Event, the metric and the log', () => {
   ] as const satisfies PodFailureReason[]) {
     test(`when a pod cannot be served for ${reason}`, async () => {
       const { events, log, reporter, counted } = reporting();
-      reporter.podFailed(podOf(), resource(), new PodFailure(reason, 'do this'));
+      reporter.podFailed(podOf(), resource(), new PodFailure(reason, 'do this'), true);
       const [event] = events;
       assert.deepEqual(
         [event?.type, event?.reason, event?.note],
@@ -104,7 +104,7 @@ describe('another reason of the Ready condition', () => {
 
 test('an Event says which very object it regards', () => {
   const { events, reporter } = reporting();
-  reporter.podFailed(podOf({ uid: 'u5' }), resource({ uid: 'r5' }), new PodFailure('SecretRefused', 'x'));
+  reporter.podFailed(podOf({ uid: 'u5' }), resource({ uid: 'r5' }), new PodFailure('SecretRefused', 'x'), true);
   assert.deepEqual(events[0]?.regarding, {
     apiVersion: 'v1',
     kind: 'Pod',

@@ -57,7 +57,11 @@ function good(podName: string, overrides: Partial<IssuedSecret> = {}, issuedAgo 
   return issuedSecret({
     name: `web-${podName}`,
     podName,
-    facts: facts({ issuedAt, certificateSha256: usable.certificate.sha256 }),
+    facts: facts({
+      issuedAt,
+      certificateSha256: usable.certificate.sha256,
+      chainSha256: usable.certificate.chainSha256,
+    }),
     ...overrides,
   });
 }

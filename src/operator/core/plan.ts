@@ -127,7 +127,7 @@ export function plan(observed: Observed): Plan {
   const wakeAt = earlier(renewAt, requestedAt);
   const wake = wakeAt === undefined ? {} : { wakeAt };
   const lifted = isGood(current, certificate, now) ? lift(pod) : NO_STEPS;
-  // Annotations of a Secret that is about to change are written next time: its version would be another one.
+  // Labels and annotations go with the same write.
   if (current.facts?.chainSha256 !== certificate.chainSha256) {
     return { steps: [...lifted, { kind: 'rechain', secret: current }], cleanUp: leftovers, ...wake };
   }

@@ -1,45 +1,65 @@
 /**
- * Backs off when another client keeps reverting our writes: the first few restorations of a Secret are immediate, later ones wait
- * twice as long each. After ten minutes without one the count starts again.
+ * Backs off when another client keeps reverting our writes, by editing or by deleting: the first few restorations are immediate,
+ * later ones wait twice as long each. After ten quiet minutes the count starts again. Every call costs the same however many keys
+ * there are.
  */
 const FREE = 3;
 const BASE_MS = 1_000;
 const QUIET_MS = 600_000;
-/** Quiet entries are dropped when there are more than this. */
-const CLEAN_ABOVE = 1_000;
 
-interface Restorations {
+interface Entry {
+  /** Of the object, or of its owner: another one of the same name starts at nothing. */
+  readonly uid: string;
   readonly count: number;
   readonly lastMs: number;
 }
 
 export class RestorationGuard {
-  readonly #restored = new Map<string, Restorations>();
+  /** In the order of `lastMs`, as far as the clock keeps it. */
+  readonly #entries = new Map<string, Entry>();
+
+  /** Whether something of this key was lost or restored within the last minutes. */
+  knows(key: string, uid: string): boolean {
+    return this.#entries.get(key)?.uid === uid;
+  }
+
+  /** What was written is gone: restoring it counts from now on. */
+  lost(key: string, uid: string, nowMs: number): void {
+    this.#set(key, { uid, count: this.#count(key, uid, nowMs), lastMs: nowMs });
+  }
+
+  restored(key: string, uid: string, nowMs: number): void {
+    this.#set(key, { uid, count: this.#count(key, uid, nowMs) + 1, lastMs: nowMs });
+  }
 
   /**
    * When this key may be restored, in milliseconds; now or earlier means at once. Restorations are at most `longestMs` apart,
    * however long this goes on: a credential that waited longer might expire.
    */
-  allowedAt(key: string, nowMs: number, longestMs: number): number {
-    const before = this.#restored.get(key);
-    if (before === undefined || nowMs - before.lastMs > QUIET_MS || before.count < FREE) return nowMs;
-    // The clock was set back: the remembered time means nothing now.
-    if (nowMs < before.lastMs) return nowMs;
-    return before.lastMs + Math.min(longestMs, BASE_MS * 2 ** (before.count - FREE));
-  }
-
-  restored(key: string, nowMs: number): void {
-    const before = this.#restored.get(key);
-    const continues = before !== undefined && nowMs - before.lastMs <= QUIET_MS;
-    this.#restored.set(key, { count: continues ? before.count + 1 : 1, lastMs: nowMs });
-    if (this.#restored.size > CLEAN_ABOVE) this.#clean(nowMs);
+  allowedAt(key: string, uid: string, nowMs: number, longestMs: number): number {
+    const entry = this.#entries.get(key);
+    const count = this.#count(key, uid, nowMs);
+    if (entry === undefined || count < FREE) return nowMs;
+    return entry.lastMs + Math.min(longestMs, BASE_MS * 2 ** (count - FREE));
   }
 
   get size(): number {
-    return this.#restored.size;
+    return this.#entries.size;
   }
 
-  #clean(nowMs: number): void {
-    for (const [key, { lastMs }] of this.#restored) if (nowMs - lastMs > QUIET_MS) this.#restored.delete(key);
+  /** Zero after a quiet time, and where the clock was set back: the remembered time means nothing then. */
+  #count(key: string, uid: string, nowMs: number): number {
+    const entry = this.#entries.get(key);
+    if (entry?.uid !== uid || nowMs - entry.lastMs > QUIET_MS || nowMs < entry.lastMs) return 0;
+    return entry.count;
+  }
+
+  #set(key: string, entry: Entry): void {
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    for (const [oldKey, { lastMs }] of this.#entries) {
+      if (entry.lastMs - lastMs <= QUIET_MS) return;
+      this.#entries.delete(oldKey);
+    }
   }
 }

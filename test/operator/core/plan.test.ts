@@ -15,12 +15,12 @@ import {
   type Step,
   wantedMetadata,
 } from '../../../src/operator/core/plan.ts';
-import { facts, issuedSecret, LIFETIME, NOW, SHA256, specOf } from '../../../testing/support/builders.ts';
+import { CHAIN_SHA256, facts, issuedSecret, LIFETIME, NOW, SHA256, specOf } from '../../../testing/support/builders.ts';
 
 const DAY = 86_400;
 const POD = { uid: 'uid-of-web-0', terminating: false, selected: true, gated: false };
 const GATED = { ...POD, gated: true };
-const CERTIFICATE = { sha256: SHA256, latestExpiry: NOW + 60 * DAY };
+const CERTIFICATE = { sha256: SHA256, chainSha256: CHAIN_SHA256, latestExpiry: NOW + 60 * DAY };
 
 /** One pod with a good Secret, unless overridden. */
 function observed(overrides: Partial<Observed> = {}): Observed {
@@ -37,8 +37,8 @@ function observed(overrides: Partial<Observed> = {}): Observed {
 }
 
 /** A plan in words: `issue Missing web-web-0`. */
-function words({ failure, steps }: Plan): readonly string[] {
-  const all = steps.map(word);
+function words({ cleanUp, failure, steps }: Plan): readonly string[] {
+  const all = [...steps, ...cleanUp].map(word);
   return failure === undefined ? all : [...all, `fail ${failure}`];
 }
 
@@ -50,6 +50,8 @@ function word(step: Step): string {
       return `delete ${step.reason} ${step.secret.name}`;
     case 'annotate':
       return `annotate ${step.secret.name}`;
+    case 'rechain':
+      return `rechain ${step.secret.name}`;
     case 'ungate':
       return 'ungate';
   }
@@ -171,9 +173,9 @@ const TABLE: readonly Row[] = [
     [],
   ],
   [
-    'a pod replaced under the same name: the old Secret is deleted before the new one is created',
+    'a pod replaced under the same name: the new Secret is written over the old one',
     { secrets: [predecessor] },
-    ['delete PodReplaced web-web-0', 'issue Missing web-web-0'],
+    ['issue Missing web-web-0 again'],
   ],
   [
     'a replaced pod that has its own Secret under another name',
@@ -189,7 +191,7 @@ const TABLE: readonly Row[] = [
   [
     'a leftover is deleted also when its successor is due',
     { now: NOW + 120_000, secrets: [elsewhere, issuedSecret()] },
-    ['delete Renamed old-name', 'issue RenewalDue web-web-0 again'],
+    ['issue RenewalDue web-web-0 again', 'delete Renamed old-name'],
   ],
 
   ['a terminating pod keeps what it has', { pod: { ...POD, terminating: true } }, []],
@@ -219,7 +221,7 @@ const TABLE: readonly Row[] = [
   [
     'a gated pod that replaced another under its name',
     { pod: GATED, secrets: [predecessor] },
-    ['delete PodReplaced web-web-0', 'issue Missing web-web-0', 'ungate'],
+    ['issue Missing web-web-0 again', 'ungate'],
   ],
   [
     'a gated pod that has a Secret under another name',
@@ -232,6 +234,25 @@ const TABLE: readonly Row[] = [
     { pod: GATED, certificate: undefined },
     ['ungate'],
   ],
+  [
+    'without a certificate a gated pod waits while its Secret has expired',
+    { pod: GATED, certificate: undefined, secrets: [issuedSecret({ facts: expired })] },
+    [],
+  ],
+  [
+    'without a certificate a gated pod waits while its Secret is one that another client changed',
+    { pod: GATED, certificate: undefined, secrets: [issuedSecret({ intact: false })] },
+    [],
+  ],
+  [
+    'a gated pod whose credential its certificate limits, and that has expired, waits',
+    {
+      pod: GATED,
+      certificate: { ...CERTIFICATE, latestExpiry: NOW - 10 },
+      secrets: [issuedSecret({ facts: expired })],
+    },
+    [],
+  ],
   ['a gated pod that is not selected waits', { pod: { ...GATED, selected: false }, secrets: [] }, []],
   ['a terminating pod stays gated', { pod: { ...GATED, terminating: true } }, []],
   [
@@ -242,7 +263,36 @@ const TABLE: readonly Row[] = [
   [
     'a gated pod and a new template',
     { pod: GATED, spec: specOf({ secretTemplate: { labels: { team: 'edge' } } }) },
-    ['annotate web-web-0', 'ungate'],
+    ['ungate', 'annotate web-web-0'],
+  ],
+
+  [
+    'a new chain under the same leaf is published, and key and credential stay',
+    { certificate: { ...CERTIFICATE, chainSha256: 'd5'.repeat(32) } },
+    ['rechain web-web-0'],
+  ],
+  [
+    'a Secret without the hash of its chain gets it',
+    { secrets: [issuedSecret({ facts: facts({ chainSha256: undefined }) })] },
+    ['rechain web-web-0'],
+  ],
+  [
+    'a new chain and a new template are one write',
+    {
+      certificate: { ...CERTIFICATE, chainSha256: 'd5'.repeat(32) },
+      spec: specOf({ secretTemplate: { labels: { team: 'edge' } } }),
+    },
+    ['rechain web-web-0'],
+  ],
+  [
+    'a new chain does not keep a gated pod waiting: the credential is good',
+    { pod: GATED, certificate: { ...CERTIFICATE, chainSha256: 'd5'.repeat(32) } },
+    ['ungate', 'rechain web-web-0'],
+  ],
+  [
+    'a new chain with a new leaf is a new credential',
+    { certificate: { ...CERTIFICATE, sha256: 'b2'.repeat(32), chainSha256: 'd5'.repeat(32) } },
+    ['issue CertificateChanged web-web-0 again'],
   ],
 
   ['no valid Secret name', { secretName: undefined, secrets: [] }, ['fail SecretNameInvalid']],
@@ -358,7 +408,7 @@ describe('the plan', () => {
 
   test('wakes at the time on the Secret, and then it is due', () => {
     const { renewAt } = facts();
-    assert.deepEqual(plan(observed({ now: renewAt - 1 })), { steps: [], wakeAt: renewAt });
+    assert.deepEqual(plan(observed({ now: renewAt - 1 })), { steps: [], cleanUp: [], wakeAt: renewAt });
     assert.deepEqual(words(plan(observed({ now: renewAt }))), ['issue RenewalDue web-web-0 again']);
   });
 
@@ -382,7 +432,7 @@ describe('the plan', () => {
           current = { ...current, now };
           const decided = plan(current);
           issued += decided.steps.filter(({ kind }) => kind === 'issue').length;
-          current = carriedOut(current, decided);
+          current = carriedOut(current, decided.steps);
         }
         assert.equal(issued, age < Math.ceil(milliseconds / 1000) ? 1 : 0);
       }),
@@ -391,7 +441,7 @@ describe('the plan', () => {
 
   test('writes the time at which it will wake to the Secret', () => {
     const decided = plan(observed({ spec: specOf({ renewBeforeSeconds: 160_000 }) }));
-    const [step] = decided.steps;
+    const [step] = decided.cleanUp;
     assert.ok(step?.kind === 'annotate');
     assert.equal(step.renewAt, decided.wakeAt);
   });
@@ -399,7 +449,7 @@ describe('the plan', () => {
   test('a new template does not move a renewal that never happens', () => {
     const spec = specOf({ secretTemplate: { labels: { team: 'edge' } } });
     const decided = plan(observed({ spec, certificate: { ...CERTIFICATE, latestExpiry: NOW + LIFETIME } }));
-    const [step] = decided.steps;
+    const [step] = decided.cleanUp;
     assert.ok(step?.kind === 'annotate');
     assert.equal(step.renewAt, facts().renewAt);
     assert.equal(decided.wakeAt, undefined);
@@ -417,7 +467,7 @@ describe('any plan', () => {
   test('deletes only Secrets that it was given, each once', () => {
     fc.assert(
       fc.property(anything(), (given) => {
-        const deleted = plan(given).steps.flatMap((step) => (step.kind === 'delete' ? [step.secret] : []));
+        const deleted = plan(given).cleanUp.flatMap((step) => (step.kind === 'delete' ? [step.secret] : []));
         assert.ok(deleted.every((secret) => given.secrets.includes(secret)));
         assert.equal(new Set(deleted).size, deleted.length);
       }),
@@ -429,9 +479,9 @@ describe('any plan', () => {
       fc.property(anything(), (given) => {
         fc.pre(given.spec !== undefined);
         const spec = { ...(given.spec as DelegatedCredentialSpec), suspend: true };
-        const { failure, steps } = plan({ ...given, spec });
+        const { cleanUp, failure, steps } = plan({ ...given, spec });
         assert.equal(failure, undefined);
-        assert.ok(steps.every(({ kind }) => kind === 'ungate'));
+        assert.ok([...steps, ...cleanUp].every(({ kind }) => kind === 'ungate'));
       }),
     );
   });
@@ -454,28 +504,44 @@ describe('any plan', () => {
         assert.ok(given.pod?.selected === true && given.certificate !== undefined && given.spec !== undefined);
         assert.equal(step.name, given.secretName);
         assert.ok(step.replaces === undefined || step.replaces.name === given.secretName);
-        assert.ok(step.replaces === undefined || step.replaces.podUid === given.pod.uid);
       }),
     );
   });
 
-  test('removes a gate once the Secret exists, and not a step sooner', () => {
+  test('removes a gate once the Secret holds a credential that is good now, and not a step sooner', () => {
     fc.assert(
       fc.property(anything(), (given) => {
         const { steps } = plan(given);
-        const serves = ({ secrets, secretName, pod }: Observed) =>
-          secrets.some(({ name, podUid }) => name === secretName && podUid === pod?.uid);
+        const serves = ({ certificate, now, secrets, secretName, pod }: Observed) =>
+          secrets.some(
+            ({ facts: issued, intact, name, podUid }) =>
+              name === secretName &&
+              podUid === pod?.uid &&
+              intact &&
+              (issued?.expiresAt ?? 0) > now &&
+              (certificate === undefined || issued?.certificateSha256 === certificate.sha256),
+          );
         const at = steps.findIndex(({ kind }) => kind === 'ungate');
         if (at >= 0) {
           assert.ok(given.pod?.gated === true && !given.pod.terminating);
-          assert.ok(serves(carriedOut(given, { steps: steps.slice(0, at) })));
+          assert.ok(serves(carriedOut(given, steps.slice(0, at))));
           return;
         }
         const { pod, spec, nameHolder } = given;
         const isServed = pod?.selected === true && !pod.terminating && spec !== undefined && nameHolder === undefined;
-        if (isServed && pod.gated) assert.ok(!serves(carriedOut(given, { steps })));
+        if (isServed && pod.gated) assert.ok(!serves(carriedOut(given, steps)));
       }),
       { numRuns: 2_000 },
+    );
+  });
+
+  test('deletes and labels only after the pod is served: what fails there fails alone', () => {
+    fc.assert(
+      fc.property(anything(), (given) => {
+        const { cleanUp, steps } = plan(given);
+        assert.ok(steps.every(({ kind }) => kind === 'issue' || kind === 'rechain' || kind === 'ungate'));
+        assert.ok(cleanUp.every(({ kind }) => kind === 'delete' || kind === 'annotate'));
+      }),
     );
   });
 
@@ -486,7 +552,7 @@ describe('any plan', () => {
         const serving = given.secrets.filter(
           ({ name, podUid }) => name === given.secretName && podUid === given.pod?.uid,
         );
-        const deleted = plan(given).steps.flatMap((step) => (step.kind === 'delete' ? [step.secret] : []));
+        const deleted = plan(given).cleanUp.flatMap((step) => (step.kind === 'delete' ? [step.secret] : []));
         assert.ok(serving.every((secret) => !deleted.includes(secret)));
       }),
     );
@@ -495,9 +561,10 @@ describe('any plan', () => {
   test('leaves nothing to do once it is carried out, and wakes before the credential expires', () => {
     fc.assert(
       fc.property(anything(), (given) => {
-        const after = carriedOut(given, plan(given));
+        const decided = plan(given);
+        const after = carriedOut(given, [...decided.steps, ...decided.cleanUp]);
         const second = plan(after);
-        assert.deepEqual(words({ steps: second.steps }), []);
+        assert.deepEqual(words({ steps: second.steps, cleanUp: second.cleanUp }), []);
         const current = after.secrets.find(({ name }) => name === after.secretName);
         const { certificate, spec } = after;
         if (current?.facts === undefined || certificate === undefined || spec === undefined || spec.suspend) return;
@@ -511,7 +578,7 @@ describe('any plan', () => {
 });
 
 /** What the cluster holds after a plan: a model of the API server, in which who writes a label owns it. */
-function carriedOut(given: Observed, { steps }: Plan): Observed {
+function carriedOut(given: Observed, steps: readonly Step[]): Observed {
   const { certificate, now, spec } = given;
   let { pod } = given;
   let secrets = [...given.secrets];
@@ -523,13 +590,21 @@ function carriedOut(given: Observed, { steps }: Plan): Observed {
       const changed = { ...secret, ...ownership(secret, spec), facts: facts({ ...secret.facts, renewAt }) };
       secrets = secrets.map((one) => (one === secret ? changed : one));
     }
+    if (step.kind === 'rechain' && spec !== undefined && certificate !== undefined && pod !== undefined) {
+      const { secret } = step;
+      const bare = facts({ ...secret.facts, chainSha256: certificate.chainSha256 });
+      const renewAt = nextRenewal(bare, pod.uid, spec, Number.POSITIVE_INFINITY) ?? 0;
+      const changed = { ...secret, ...ownership(secret, spec), facts: { ...bare, renewAt } };
+      secrets = secrets.map((one) => (one === secret ? changed : one));
+    }
     if (step.kind === 'issue' && spec !== undefined && certificate !== undefined && pod !== undefined) {
       const { usage, keyAlgorithm, lifetimeSeconds } = spec;
       const expiresAt = Math.min(now + lifetimeSeconds, certificate.latestExpiry);
-      const issued = { issuedAt: now, expiresAt, certificateSha256: certificate.sha256, usage, keyAlgorithm };
+      const { chainSha256, sha256: certificateSha256 } = certificate;
+      const issued = { issuedAt: now, expiresAt, certificateSha256, chainSha256, usage, keyAlgorithm };
       const bare = facts(issued);
       const renewAt = nextRenewal(bare, pod.uid, spec, Number.POSITIVE_INFINITY) ?? 0;
-      const base = step.replaces ?? issuedSecret({ name: step.name, podUid: pod.uid });
+      const base = { ...(step.replaces ?? issuedSecret({ name: step.name })), podUid: pod.uid };
       secrets = secrets.filter((secret) => secret !== step.replaces);
       secrets.push({ ...base, ...ownership(base, spec), intact: true, facts: { ...bare, renewAt } });
     }
@@ -575,6 +650,7 @@ function anything(): fc.Arbitrary<Observed> {
       certificate: fc.option(
         fc.record({
           sha256: fc.constantFrom('s1', 's2'),
+          chainSha256: fc.constantFrom('c1', 'c2'),
           margin: fc.constantFrom(60, 100, 40_000, 60 * DAY),
         }),
         { freq: 6, nil: undefined },
@@ -586,7 +662,11 @@ function anything(): fc.Arbitrary<Observed> {
         ...rest,
         secrets: found.filter((one) => one !== undefined && !(holds && one.name === rest.secretName)) as IssuedSecret[],
         nameHolder: holds ? issuedSecret({ name: rest.secretName ?? '', podName: 'another' }) : undefined,
-        certificate: certificate && { sha256: certificate.sha256, latestExpiry: rest.now + certificate.margin },
+        certificate: certificate && {
+          sha256: certificate.sha256,
+          chainSha256: certificate.chainSha256,
+          latestExpiry: rest.now + certificate.margin,
+        },
       };
     });
 }
@@ -627,6 +707,7 @@ function anySecret(name: string): fc.Arbitrary<IssuedSecret> {
           issuedAt: fc.integer({ min: NOW - 9 * DAY, max: NOW + DAY }),
           life: fc.integer({ min: 60, max: 601_200 }),
           certificateSha256: fc.constantFrom('s1', 's2'),
+          chainSha256: fc.constantFrom('c1', 'c2', undefined),
           usage: fc.constantFrom(...USAGES),
           keyAlgorithm: fc.constantFrom(...KEY_ALGORITHMS),
         }),

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import fc from 'fast-check';
 import { RestorationGuard } from '../../../src/operator/core/restoration-guard.ts';
 
 const KEY = 'edge/web/web-0';
+const UID = 'uid-of-web-0';
 const START = Date.UTC(2027, 0, 15);
 const LONGEST = 300_000;
 
@@ -10,10 +12,10 @@ const LONGEST = 300_000;
 function waits(guard: RestorationGuard, restorations: number, longestMs = LONGEST): readonly number[] {
   let now = START;
   return Array.from({ length: restorations }, () => {
-    const at = guard.allowedAt(KEY, now, longestMs);
+    const at = guard.allowedAt(KEY, UID, now, longestMs);
     const wait = at - now;
     now = at;
-    guard.restored(KEY, now);
+    guard.restored(KEY, UID, now);
     return wait;
   });
 }
@@ -35,28 +37,65 @@ describe('restoring what another client keeps reverting', () => {
     const guard = new RestorationGuard();
     waits(guard, 6);
     const later = START + 7_000 + 600_001;
-    assert.equal(guard.allowedAt(KEY, later, LONGEST), later);
-    guard.restored(KEY, later);
-    assert.equal(guard.allowedAt(KEY, later, LONGEST), later);
+    assert.equal(guard.allowedAt(KEY, UID, later, LONGEST), later);
+    guard.restored(KEY, UID, later);
+    assert.equal(guard.allowedAt(KEY, UID, later, LONGEST), later);
   });
 
   test('of one Secret does not delay another', () => {
     const guard = new RestorationGuard();
     waits(guard, 10);
-    assert.equal(guard.allowedAt('edge/web/web-1', START, LONGEST), START);
+    assert.equal(guard.allowedAt('edge/web/web-1', UID, START, LONGEST), START);
   });
 
   test('does not wait for a clock that was set back', () => {
     const guard = new RestorationGuard();
     waits(guard, 4);
     const dayBefore = START - 86_400_000;
-    assert.equal(guard.allowedAt(KEY, dayBefore, LONGEST), dayBefore);
+    assert.equal(guard.allowedAt(KEY, UID, dayBefore, LONGEST), dayBefore);
   });
 
   test('forgets quiet Secrets, so that memory does not grow', () => {
     const guard = new RestorationGuard();
-    for (let n = 0; n < 1_000; n += 1) guard.restored(`edge/web/old-${n}`, START);
-    guard.restored(KEY, START + 600_001);
+    for (let n = 0; n < 1_000; n += 1) guard.restored(`edge/web/old-${n}`, UID, START);
+    guard.restored(KEY, UID, START + 600_001);
     assert.equal(guard.size, 1);
+  });
+
+  test('of a pod that was replaced under its name starts again', () => {
+    const guard = new RestorationGuard();
+    waits(guard, 10);
+    assert.equal(guard.allowedAt(KEY, 'another', START, LONGEST), START);
+    guard.restored(KEY, 'another', START);
+    assert.equal(guard.knows(KEY, UID), false);
+  });
+
+  test('counts restorations, not losses', () => {
+    const guard = new RestorationGuard();
+    assert.equal(guard.knows(KEY, UID), false);
+    for (let n = 0; n < 10; n += 1) guard.lost(KEY, UID, START);
+    assert.equal(guard.knows(KEY, UID), true);
+    assert.equal(guard.allowedAt(KEY, UID, START, LONGEST), START);
+  });
+
+  test('of a Secret that is deleted on sight is bounded: so many in a minute, whatever the other client does', () => {
+    const pause = fc.integer({ min: 0, max: 2_000 });
+    fc.assert(
+      fc.property(fc.array(pause, { minLength: 200, maxLength: 200 }), (pauses) => {
+        const guard = new RestorationGuard();
+        let now = START;
+        let restored = 0;
+        for (const ms of pauses) {
+          guard.lost(KEY, UID, now);
+          now = Math.max(now, guard.allowedAt(KEY, UID, now, LONGEST));
+          if (now >= START + 60_000) break;
+          guard.restored(KEY, UID, now);
+          restored += 1;
+          now += ms;
+        }
+        // Three at once, then 1 + 2 + 4 + 8 + 16 s apart.
+        assert.ok(restored <= 9, `${restored} restorations`);
+      }),
+    );
   });
 });

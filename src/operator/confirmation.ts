@@ -1,0 +1,94 @@
+/**
+ * Asks the API server before something is done that cannot be undone on the word of the caches alone. Secrets, pods and resources
+ * come from three watches: one may be ahead of another, and a half-open connection keeps one silent for a minute and more.
+ */
+import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
+import { selects } from '../api/pod-selector.ts';
+import { isReadable, readDelegatedCredential, type UnreadableResource } from '../api/read.ts';
+import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
+import type { PodKey } from '../issued-secret/names.ts';
+import { isApiError } from '../kubernetes/api-error.ts';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import type { KubernetesObject } from '../kubernetes/objects.ts';
+import { PODS, type ResourceType } from '../kubernetes/resource-type.ts';
+import { DELEGATED_CREDENTIALS } from './caches.ts';
+import type { DeleteReason } from './core/plan.ts';
+import { type Pod, readPod } from './core/pod.ts';
+import { StaleCacheError } from './pod-failure.ts';
+import { refusal } from './refusal.ts';
+import { chosenSecretName } from './situation.ts';
+
+type PodObject = KubernetesObject<{ readonly status?: { readonly phase?: string } }>;
+
+export class Confirmation {
+  readonly #client: Pick<ApiClient, 'get'>;
+
+  constructor(client: Pick<ApiClient, 'get'>) {
+    this.#client = client;
+  }
+
+  /**
+   * That very pod exists and has not ended: a credential for a pod that is gone serves nobody.
+   * @throws StaleCacheError otherwise
+   */
+  async podIsThere({ name, namespace, uid }: Pick<Pod, 'name' | 'namespace' | 'uid'>, signal: AbortSignal) {
+    const pod = await this.#livePod(namespace, name, signal);
+    if (pod?.uid !== uid) throw new StaleCacheError(`pod "${name}" is gone, and the cache does not show it yet`);
+  }
+
+  /**
+   * The Secret is not needed, for this reason.
+   * @throws StaleCacheError where it is
+   */
+  async isUnwanted(secret: IssuedSecret, reason: DeleteReason, key: PodKey, signal: AbortSignal): Promise<void> {
+    const { namespace, podName, podUid } = secret;
+    if (reason === 'ResourceGone') {
+      const resource = await this.#find(DELEGATED_CREDENTIALS, namespace, key.resourceName, signal);
+      if (resource === undefined) return;
+      throw new StaleCacheError(`DelegatedCredential "${key.resourceName}" exists, and the cache does not show it yet`);
+    }
+    const pod = await this.#livePod(namespace, podName, signal);
+    if (pod === undefined || pod.uid !== podUid) return;
+    if (reason === 'PodGone' || reason === 'PodReplaced') {
+      throw new StaleCacheError(`pod "${podName}" exists, and the cache does not show it yet`);
+    }
+    const { resourceName } = key;
+    if (reason === 'NotSelected') {
+      const resource = await this.#resource(key, signal);
+      if (resource === undefined) return;
+      if (isReadable(resource) && !selects(resourceName, resource.spec.podSelector, pod)) return;
+      throw new StaleCacheError(`pod "${podName}" is selected, and the cache does not show it yet`);
+    }
+    if (chosenSecretName(resourceName, pod) !== secret.name) return;
+    throw new StaleCacheError(`pod "${podName}" uses Secret "${secret.name}", and the cache does not show it yet`);
+  }
+
+  /** Undefined where there is none of that name, or it has ended. */
+  async #livePod(namespace: string, name: string, signal: AbortSignal): Promise<Pod | undefined> {
+    const pod = await this.#find<PodObject>(PODS, namespace, name, signal);
+    const phase = pod?.status?.phase;
+    return pod === undefined || phase === 'Succeeded' || phase === 'Failed' ? undefined : readPod(pod);
+  }
+
+  async #resource(
+    { namespace, resourceName }: PodKey,
+    signal: AbortSignal,
+  ): Promise<DelegatedCredentialResource | UnreadableResource | undefined> {
+    const found = await this.#find(DELEGATED_CREDENTIALS, namespace, resourceName, signal);
+    return found === undefined ? undefined : readDelegatedCredential(found);
+  }
+
+  async #find<T extends KubernetesObject>(
+    type: ResourceType,
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<T | undefined> {
+    try {
+      return await this.#client.get<T>(type, { namespace, name }, { signal });
+    } catch (error) {
+      if (isApiError(error, 'NotFound')) return undefined;
+      throw refusal(error, 'ReadRefused', `to show ${type.kind} "${name}"`);
+    }
+  }
+}

@@ -1,0 +1,27 @@
+/** From what the API server answers to a write to what the pod's owner has to know. */
+import { ApiError } from '../kubernetes/api-error.ts';
+import { PodFailure, type PodFailureReason } from './pod-failure.ts';
+
+const MESSAGE_LENGTH = 300;
+
+/**
+ * Answers that may pass by themselves: an overloaded API server, a webhook that is restarting, a throttled client. They count as a
+ * failure of the pod only once they last (see `PodFailure.transient`); every other refusal counts at once.
+ */
+const TRANSIENT_STATUS: ReadonlySet<number> = new Set([408, 429, 500, 502, 503, 504]);
+
+/**
+ * A failure of the pod where the API server answered and refused; any other error as it is. No answer is nobody's refusal, and a
+ * 401 means that the operator's own token is being renewed.
+ */
+export function refusal(error: unknown, code: PodFailureReason, what: string): unknown {
+  if (!(error instanceof ApiError) || error.status < 400 || error.status === 401) return error;
+  return new PodFailure(code, `the API server refuses ${what}: ${shortMessage(error)}`, {
+    cause: error,
+    transient: TRANSIENT_STATUS.has(error.status),
+  });
+}
+
+export function shortMessage({ message }: Error): string {
+  return message.slice(0, MESSAGE_LENGTH);
+}

@@ -1,0 +1,111 @@
+/** What other clients and unlucky moments do to the loops: each kind costs a bounded number of writes, and no key. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { SECRETS } from '../../src/kubernetes/resource-type.ts';
+import type { Secret } from '../../testing/cluster/cluster.ts';
+import { eventually } from '../../testing/support/processes.ts';
+import { scenario, servedNamespace } from './scenario.ts';
+import { assertServes, file } from './verification.ts';
+
+const running = scenario();
+const kubectl = (...args: string[]) => running().cluster.plane.kubectl(args);
+
+const versions = (secrets: readonly Secret[]) =>
+  secrets.map(({ metadata }) => `${metadata.name} ${metadata.resourceVersion}`).sort();
+
+test('a client that deletes Secrets on sight gets ever fewer of them', async (t) => {
+  const { client, signal } = running().cluster;
+  const namespace = await servedNamespace(running());
+  const stop = new AbortController();
+  let deleted = 0;
+  const rival = (async () => {
+    const selection = { namespace, labelSelector: 'app.kubernetes.io/managed-by=dcred', sendInitialEvents: true };
+    for await (const { object, type } of client.watch<Secret>(SECRETS, selection, { signal: stop.signal })) {
+      if (type !== 'ADDED') continue;
+      deleted += 1;
+      await client.delete(SECRETS, { namespace, name: object.metadata.name ?? '' }, { signal });
+    }
+  })().catch(() => undefined);
+  const started = performance.now();
+  await running().cluster.createPod(namespace, 'web-a');
+  await eventually('the first five to be deleted', async () => (deleted >= 5 ? true : undefined));
+  stop.abort();
+  await rival;
+  // The first, three at once, then 1, 2, 4 s apart: a slow machine makes it fewer.
+  const seconds = (performance.now() - started) / 1000;
+  t.diagnostic(`${deleted} Secrets in ${seconds.toFixed(1)} s`);
+  assert.ok(deleted <= 5 + Math.log2(1 + seconds), `${deleted} Secrets in ${seconds} s`);
+  const [secret] = await running().cluster.untilSecrets(namespace, 1);
+  assert.ok(secret !== undefined);
+  assertServes(secret);
+});
+
+test('a new selector and new labels of the pods: they keep their credentials', async () => {
+  const { cluster } = running();
+  const namespace = await servedNamespace(running());
+  const names = await cluster.createPods(namespace, 20);
+  await cluster.createPod(namespace, 'leaves');
+  const before = (await cluster.untilSecrets(namespace, 21)).filter(({ metadata }) => metadata.name !== 'web-leaves');
+  await cluster.patchResource(namespace, 'web', { podSelector: { matchLabels: { app: null, tier: 'edge' } } });
+  for (const name of names) await kubectl('label', 'pod', name, '-n', namespace, 'tier=edge');
+  // The pod that is not relabelled loses its Secret as late as any of them would have.
+  const after = await cluster.untilSecrets(namespace, 20);
+  assert.deepEqual(versions(after), versions(before));
+});
+
+test('a new chain under the same leaf reaches the pods, and key and credential stay', async () => {
+  const { authority, cluster } = running();
+  const namespace = await cluster.namespace();
+  const leaf = await authority.issue();
+  const end = '-----END CERTIFICATE-----\n';
+  const alone = leaf.certificatePem.slice(0, leaf.certificatePem.indexOf(end) + end.length);
+  const intermediate = leaf.certificatePem.slice(alone.length);
+  await cluster.putCertificate(namespace, 'web-tls', { ...leaf, certificatePem: alone });
+  await cluster.createResource(namespace, 'web', {
+    certificateRef: { name: 'web-tls' },
+    podSelector: { matchLabels: { app: 'web' } },
+  });
+  await cluster.createPods(namespace, 3);
+  const before = await cluster.untilSecrets(namespace, 3);
+  await cluster.untilReason(namespace, 'web', 'Issued');
+  await cluster.putCertificate(namespace, 'web-tls', leaf);
+  const after = await eventually('every Secret to hold the new chain', async () => {
+    const secrets = await cluster.secrets(namespace);
+    return secrets.every((secret) => file(secret, 'tls.crt').toString() === leaf.certificatePem) ? secrets : undefined;
+  });
+  for (const secret of after) {
+    const old = before.find(({ metadata }) => metadata.name === secret.metadata.name);
+    assert.ok(old !== undefined);
+    for (const name of ['dc.key', 'dc.bin', 'dc.hex', 'dc.pem']) assert.deepEqual(file(secret, name), file(old, name));
+    const [, line = 'no line'] = intermediate.trim().split('\n');
+    assert.ok(file(secret, 'fizz.pem').toString().includes(line), 'Fizz reads the chain from its file');
+    assertServes(secret);
+  }
+  await cluster.untilReason(namespace, 'web', 'Issued');
+});
+
+test("a finalizer on a predecessor's Secret keeps no pod waiting", async () => {
+  const { cluster } = running();
+  const namespace = await servedNamespace(running());
+  await cluster.createPod(namespace, 'web-0');
+  await cluster.untilSecrets(namespace, 1);
+  const finalizers = JSON.stringify({ metadata: { finalizers: ['example.com/backup'] } });
+  await kubectl('patch', 'secret', 'web-web-0', '-n', namespace, '--type=merge', '-p', finalizers);
+  await cluster.deletePod(namespace, 'web-0');
+  const second = await cluster.createPod(namespace, 'web-0');
+  const secret = await eventually('the Secret of the second pod', async () => {
+    const found = await cluster.secret(namespace, 'web-web-0');
+    return found?.metadata.ownerReferences?.[0]?.uid === second.metadata.uid ? found : undefined;
+  });
+  assertServes(secret);
+  await kubectl(
+    'patch',
+    'secret',
+    'web-web-0',
+    '-n',
+    namespace,
+    '--type=merge',
+    '-p',
+    '{"metadata":{"finalizers":null}}',
+  );
+});
