@@ -7,7 +7,6 @@ import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ApiClient } from '../../src/kubernetes/client/api-client.ts';
-import { type Clock, systemClock } from '../../src/kubernetes/clock.ts';
 import { loadConnection } from '../../src/kubernetes/connection/load-connection.ts';
 import { OperatorMetrics } from '../../src/operator/metrics.ts';
 import { Operator } from '../../src/operator/operator.ts';
@@ -18,35 +17,11 @@ import { type RecordingLogger, recordingLogger } from '../../testing/support/rec
 import { Admin, type ApiObject, paths, readAccess } from './admin.ts';
 import { fingerprint, type Observation, type Violation, violations } from './checker.ts';
 import { createProxyTls, FaultProxy, type ProxyOptions, type ProxyTls } from './proxy.ts';
+import { SteppedClock } from './stepped-clock.ts';
 import { Witness } from './witness.ts';
 
 const FIELD_MANAGER = 'dcred';
 const OPERATOR_WORKERS = 4;
-
-/** The system's clock, set ahead or back by the test. Timers are not touched by that, as with a real step of the clock. */
-export class SteppedClock implements Clock {
-  #offsetMs = 0;
-
-  get offsetMs(): number {
-    return this.#offsetMs;
-  }
-
-  step(ms: number): void {
-    this.#offsetMs += ms;
-  }
-
-  now(): number {
-    return Date.now() + this.#offsetMs;
-  }
-
-  monotonic(): number {
-    return systemClock.monotonic();
-  }
-
-  setTimeout(callback: () => void, ms: number) {
-    return systemClock.setTimeout(callback, ms);
-  }
-}
 
 export class Ground implements AsyncDisposable {
   readonly cluster: Cluster;
@@ -84,6 +59,11 @@ export class Ground implements AsyncDisposable {
     this.admin[Symbol.dispose]();
     await this.cluster[Symbol.asyncDispose]();
   }
+}
+
+export interface OperatorFaults extends Omit<ProxyOptions, 'plane' | 'tls'> {
+  /** How long a call may take. Default: the client's own. */
+  readonly timeoutMs?: number;
 }
 
 export interface RunningOperator {
@@ -126,7 +106,7 @@ export class Site {
     return Math.min(...living.map(({ proxy }) => proxy.quietMs), Number.POSITIVE_INFINITY);
   }
 
-  async startOperator(options: Omit<ProxyOptions, 'plane' | 'tls'> = {}): Promise<RunningOperator> {
+  async startOperator(options: OperatorFaults = {}): Promise<RunningOperator> {
     const { cluster, tls } = this.ground;
     const { clock } = this;
     const proxy = await FaultProxy.start({
@@ -136,7 +116,7 @@ export class Site {
       ...options,
     });
     const log = recordingLogger();
-    const client = await this.#client(proxy);
+    const client = await this.#client(proxy, options.timeoutMs);
     const operator = new Operator({
       client,
       namespaces: [this.namespace],
@@ -179,7 +159,7 @@ export class Site {
     return running;
   }
 
-  async #client(proxy: FaultProxy): Promise<ApiClient> {
+  async #client(proxy: FaultProxy, timeoutMs: number | undefined): Promise<ApiClient> {
     const { cluster, tls } = this.ground;
     const path = join(cluster.plane.directory, `${randomUUID()}.kubeconfig`);
     const config = JSON.parse(readFileSync(cluster.operatorKubeconfig, 'utf8'));
@@ -193,6 +173,7 @@ export class Site {
       fieldManager: FIELD_MANAGER,
       clock,
       random: Math.random,
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
     });
   }
 

@@ -95,6 +95,7 @@ export class Witness implements AsyncDisposable {
     seen.versions += 1;
     // Judged as of its own issue: whether it has expired since is a question to the state, not to a version.
     const now = Date.parse(annotations['dcred.dev/issued-at'] ?? '') / 1000;
-    for (const problem of credentialViolations(object, now)) seen.problems.push(`${namespace}/${name}: ${problem}`);
+    const problems = credentialViolations(object, now).filter((problem) => !problem.startsWith('annotation '));
+    for (const problem of problems) seen.problems.push(`${namespace}/${name}: ${problem}`);
   }
 }

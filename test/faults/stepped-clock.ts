@@ -1,0 +1,61 @@
+/** The system's clock, with two things that tests do to it: a step of the wall clock, and hours that pass in a moment. */
+import { type Clock, systemClock, type TimerHandle } from '../../src/kubernetes/clock.ts';
+
+interface Timer {
+  readonly dueMs: number;
+  readonly callback: () => void;
+  readonly handle: TimerHandle;
+}
+
+export class SteppedClock implements Clock {
+  #wallOffsetMs = 0;
+  #passedMs = 0;
+  readonly #timers = new Set<Timer>();
+
+  /** How far the wall clock is from the machine's. */
+  get offsetMs(): number {
+    return this.#wallOffsetMs;
+  }
+
+  /** Sets the wall clock alone, as NTP or an administrator does: no timer moves. */
+  step(ms: number): void {
+    this.#wallOffsetMs += ms;
+  }
+
+  /** Time passes for the timers, and with the wall clock: what is due by then happens now, in its order. */
+  pass(ms: number): void {
+    this.#passedMs += ms;
+    this.#wallOffsetMs += ms;
+    const due = [...this.#timers].filter(({ dueMs }) => dueMs <= this.monotonic());
+    for (const timer of due.sort((a, b) => a.dueMs - b.dueMs)) {
+      timer.handle.cancel();
+      if (this.#timers.delete(timer)) timer.callback();
+    }
+  }
+
+  now(): number {
+    return Date.now() + this.#wallOffsetMs;
+  }
+
+  monotonic(): number {
+    return systemClock.monotonic() + this.#passedMs;
+  }
+
+  setTimeout(callback: () => void, ms: number): TimerHandle {
+    const timer: Timer = {
+      dueMs: this.monotonic() + ms,
+      callback,
+      handle: systemClock.setTimeout(() => {
+        this.#timers.delete(timer);
+        callback();
+      }, ms),
+    };
+    this.#timers.add(timer);
+    return {
+      cancel: () => {
+        this.#timers.delete(timer);
+        timer.handle.cancel();
+      },
+    };
+  }
+}
