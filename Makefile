@@ -1,4 +1,4 @@
-# The one entry to everything. Each target works from a fresh clone: it installs what it needs first.
+# The entry to everything. Each target works from a fresh clone: it installs what it needs first.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
@@ -23,8 +23,20 @@ image: $(MODULES) ## dist/image.tar, a docker-archive with the chart's default n
 	@npm run --silent image
 
 .PHONY: test
-test: $(MODULES) ## every test that this machine can run; says which it cannot and why
+test: $(MODULES) ## every test that this machine can run; lists the ones it cannot, and why
 	@npm run --silent test
+
+.PHONY: test-busy
+test-busy: $(MODULES) ## the whole suite ten times beside busy loops (RUNS=10 LOOPS=4); says what failed
+	@npm run --silent test-busy
+
+.PHONY: faults
+faults: $(MODULES) ## every fault of the fault suite, exhaustively; make test runs a fixed part
+	@npm run --silent faults
+
+.PHONY: fuzz
+fuzz: $(MODULES) ## a million generated inputs for each codec; make test runs a few
+	@npm run --silent fuzz
 
 .PHONY: e2e
 e2e: $(MODULES) ## the tests on a real node (kubelet, containerd, browser); needs root on Linux
@@ -38,20 +50,24 @@ lint: $(MODULES) ## format, lint, types, unused code
 format: $(MODULES) ## rewrite the sources in the project's format
 	@npm run --silent format
 
+.PHONY: run
+run: $(MODULES) ## the operator from sources, against the current kubeconfig; flags in ARGS="-n web"
+	@npm run --silent run -- $(ARGS)
+
 .PHONY: demo
-demo: $(MODULES) ## dcred's whole life in a minute, on a real control plane that is gone afterwards
+demo: $(MODULES) ## all that dcred does, in a minute, on a real control plane; leaves nothing behind
 	@npm run --silent build
 	@npm run --silent demo
 
 .PHONY: coverage
-coverage: $(MODULES) ## every test, and which lines of src/ they reach
+coverage: $(MODULES) ## every test, and the lines of src/ that they reach
 	@npm run --silent coverage
 
 .PHONY: bench
-bench: $(MODULES) ## figures: start, memory, issuing; measured on this machine
+bench: $(MODULES) ## start, memory, issuing, admission: as ratios within one run
 	@npm run --silent build
 	@npm run --silent bench
 
 .PHONY: generate
-generate: $(MODULES) ## what is generated and committed: the CRD, the chart's README
+generate: $(MODULES) ## the generated files that are committed: the CRD, the chart's README
 	@npm run --silent generate

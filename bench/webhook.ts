@@ -9,7 +9,7 @@ import { type Cluster, startCluster } from '../testing/cluster/cluster.ts';
 import { pointAt, startWebhook } from '../testing/cluster/webhook-process.ts';
 
 const PER_SECOND = Number(process.env['DCRED_BENCH_ADMISSIONS'] ?? 200);
-const SECONDS = 15;
+const SECONDS = Number(process.env['DCRED_BENCH_SECONDS'] ?? 15);
 
 const SERVER_SERIES =
   /^apiserver_admission_webhook_admission_duration_seconds_bucket\{.*name="inject\.dcred\.dev".*le="([^"]+)".*\} (\d+)$/gm;

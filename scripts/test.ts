@@ -9,9 +9,19 @@ import { ensureBinaries } from '../testing/controlplane/binaries.ts';
 import { progressReporter } from '../testing/controlplane/build-progress.ts';
 
 const ROOT = join(import.meta.dirname, '..');
+const BINARIES = [
+  'etcd',
+  'etcdctl',
+  'etcdutl',
+  'kube-apiserver',
+  'kube-controller-manager',
+  'kube-scheduler',
+  'kubectl',
+  'helm',
+] as const;
 /** The end-to-end tests need a node of their own: `make e2e`. */
 const LEFT_OUT = ['test/e2e/'];
-/** More than there are cores on a small machine: some tests mostly wait for time to pass. */
+/** More than a small machine has cores: many tests mostly wait for the API server. */
 const CONCURRENCY = 4;
 
 async function testFiles(named: readonly string[]): Promise<readonly string[]> {
@@ -25,8 +35,7 @@ async function testFiles(named: readonly string[]): Promise<readonly string[]> {
 }
 
 async function main(argv: readonly string[]): Promise<number> {
-  const names = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kubectl', 'helm'] as const;
-  await ensureBinaries([...names], { onProgress: progressReporter(process.stdout) });
+  await ensureBinaries(BINARIES, { onProgress: progressReporter(process.stdout) });
   const options = argv.filter((word) => word.startsWith('-'));
   const files = await testFiles(argv.filter((word) => !word.startsWith('-')));
   const args = ['--test', `--test-concurrency=${CONCURRENCY}`, ...options, ...files];
