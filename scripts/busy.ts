@@ -10,7 +10,7 @@ import { endChild } from '../testing/support/processes.ts';
 
 const RUNS = Number(process.env['RUNS'] ?? 10);
 const LOOPS = Number(process.env['LOOPS'] ?? 2 * availableParallelism());
-/** Ends with this process, whatever becomes of it: its standard input closes then. */
+/** Ends when this process ends in any way, because its standard input closes then. */
 const LOOP = `process.stdin.on('end', () => process.exit()).resume(); (function spin() {
   const end = Date.now() + 50; while (Date.now() < end); setImmediate(spin); })();`;
 const FAILED = /^\s*(?:✖|not ok \d+ -) (.*?)(?: \(\d[\d.]*m?s\))?$/;

@@ -1,5 +1,5 @@
 /**
- * `make e2e`: makes everything that the end-to-end tests stand on, with progress shown, then runs them, or those that are named,
+ * `make e2e`: builds everything that the end-to-end tests need, with progress shown, then runs them, or the named ones,
  * one after the other. Needs root on Linux; where no node can run, each test is skipped with the reason on its line, and with
  * CI=true that is a failure.
  */
@@ -32,7 +32,7 @@ function say(text: string): void {
 }
 
 async function prepare(): Promise<void> {
-  say('looking for what a node, a browser and a TLS server need; what is missing is installed');
+  say('checking what a node, a browser and a TLS server need; installing what is missing');
   const obstacle = await whyNoNode();
   if (obstacle !== false) {
     say(`the tests will be skipped: ${obstacle}`);

@@ -1,5 +1,5 @@
 /**
- * `make test`: builds what the tests stand on, with progress shown, then runs every test file; or those that are named.
+ * `make test`: builds the binaries that the tests need, with progress shown, then runs every test file; or the named ones.
  * What this machine cannot run is skipped by the test itself, with the reason on its line; with CI=true that is a failure.
  */
 import { spawn } from 'node:child_process';
@@ -30,7 +30,7 @@ async function testFiles(named: readonly string[]): Promise<readonly string[]> {
   for await (const file of glob('test/**/*.test.ts', { cwd: ROOT })) {
     if (!LEFT_OUT.some((folder) => file.startsWith(folder))) wanted.push(file);
   }
-  // The longest first, so that nothing is left to wait for at the end.
+  // The longest first, so that no single one is left running at the end.
   return wanted.sort((a, b) => Number(b.includes('renewal')) - Number(a.includes('renewal')) || a.localeCompare(b));
 }
 

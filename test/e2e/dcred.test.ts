@@ -11,7 +11,7 @@ import { NAMESPACE } from '../chart/chart.ts';
 import { credentialObjects, SERVER_PORT, SHOP, serverSpec, startNodeWithDcred } from './installation.ts';
 import { deployment, list, pod, service } from './workloads.ts';
 
-/** dcred as a user has it: installed by its chart, issuing to pods that a kubelet runs, judged by strangers. */
+/** dcred as users run it: installed by its chart, issuing to pods that a kubelet runs, checked by other TLS implementations. */
 
 const NAME = 'web.example';
 const REPLICAS = 3;

@@ -16,7 +16,7 @@ import { MarionetteError } from '../../testing/peers/marionette.ts';
 import { findPeers } from '../../testing/peers/peers.ts';
 import { createTestAuthority, type LeafFiles, type TestAuthority } from '../../testing/support/certificates.ts';
 
-/** A browser's judgement of what dcred issues, with no cluster between them. */
+/** Whether a browser accepts what dcred issues, without a cluster. */
 
 const peers = await findPeers();
 const absent = (await whyNoFirefox()) || (peers.available ? false : peers.reason);

@@ -49,7 +49,7 @@ export function serverSpec(directory: string, mount?: { readonly secretName: str
   ]);
 }
 
-/** The Secret `<name>-tls`, and a DelegatedCredential of this name that stands on it. */
+/** The Secret `<name>-tls`, and a DelegatedCredential of this name that refers to it. */
 export function credentialObjects(name: string, leaf: LeafFiles, spec: object = {}): string {
   return list(
     {

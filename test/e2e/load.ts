@@ -29,7 +29,7 @@ export async function load({ durationMs, handshake, parallel, perSecond }: LoadO
   const client = async () => {
     for (;;) {
       const now = performance.now();
-      // Slots that were missed stay missed: a burst afterwards would be another load than the one asked for.
+      // Slots that were missed stay missed: a burst afterwards would be another load than the wanted one.
       const at = Math.max(next, now);
       if (at >= end) return;
       next = at + 1_000 / perSecond;

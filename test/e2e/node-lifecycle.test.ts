@@ -31,8 +31,8 @@ async function traces(directories: readonly string[], network: Network): Promise
     const [command, group] = await Promise.all(
       ['cmdline', 'cgroup'].map((file) => readFile(join('/proc', pid, file), 'utf8').catch(() => '')),
     );
-    const ours = directories.some((path) => command?.includes(path) || group?.includes(`/${basename(path)}`));
-    if (ours) found.push(`process ${pid}: ${command?.replaceAll('\0', ' ')}`);
+    const belongs = directories.some((path) => command?.includes(path) || group?.includes(`/${basename(path)}`));
+    if (belongs) found.push(`process ${pid}: ${command?.replaceAll('\0', ' ')}`);
   }
   return found;
 }

@@ -30,7 +30,7 @@ describe('a Deployment that is scaled from none to a hundred', { skip: await why
     await rm(directory, { recursive: true });
   });
 
-  test('the Secret of each pod is there before the kubelet asks for it', async (t: TestContext) => {
+  test('the Secret of each pod is there before the kubelet reads it', async (t: TestContext) => {
     const apply = (input: string) => node.plane.kubectl(['apply', '--namespace', SHOP, '-f', '-'], { input });
     const text = async (...words: readonly string[]) =>
       (await node.plane.kubectl(['--namespace', SHOP, ...words], { timeoutMs: 700_000 })).stdout.trim();
@@ -42,7 +42,7 @@ describe('a Deployment that is scaled from none to a hundred', { skip: await why
       const earlier = (await audit.read()).length;
       const began = performance.now();
       await text('scale', `deployment/${name}`, `--replicas=${PODS}`);
-      // kubectl costs as much as a dozen pods: it is not asked again before the API server's log has all of them.
+      // kubectl costs as much as a dozen pods: it is not called again before the API server's log has all of them.
       const all = async () => {
         const found = livesOf((await audit.read()).slice(earlier));
         return found.length === PODS ? found : undefined;

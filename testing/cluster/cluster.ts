@@ -116,7 +116,7 @@ export class Cluster {
   }
 
   /** Waits for the Ready condition to carry this reason, for the current generation. */
-  async untilReason(namespace: string, name: string, reason: string, timeoutMs = 60_000): Promise<Condition> {
+  async untilReason(namespace: string, name: string, reason: string, timeoutMs = 120_000): Promise<Condition> {
     let seen = 'nothing';
     const probe = async () => {
       const { metadata } = await this.resource(namespace, name);
@@ -130,7 +130,7 @@ export class Cluster {
   }
 
   /** Waits until there are exactly so many issued Secrets. */
-  async untilSecrets(namespace: string, count: number, timeoutMs = 60_000): Promise<readonly Secret[]> {
+  async untilSecrets(namespace: string, count: number, timeoutMs = 120_000): Promise<readonly Secret[]> {
     const probe = async () => {
       const secrets = await this.secrets(namespace);
       return secrets.length === count ? secrets : undefined;

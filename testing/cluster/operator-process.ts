@@ -51,7 +51,7 @@ export class OperatorProcess {
     return this.lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
   }
 
-  async until(message: string, timeoutMs = 60_000): Promise<void> {
+  async until(message: string, timeoutMs = 120_000): Promise<void> {
     const found = async () => (this.entries.some(({ msg }) => msg === message) ? true : undefined);
     await eventually(`the operator to log "${message}"`, found, { timeoutMs }).catch((error: unknown) => {
       throw new Error(`${String(error)}; it logged:\n${this.log}`);

@@ -20,7 +20,7 @@ export interface KeyPair {
   readonly key: string;
 }
 
-/** One CA for the API server's own certificate and for its clients: enough where all of them are ours. */
+/** One CA for the API server's own certificate and for its clients: enough where one test owns all of them. */
 export interface Authority {
   readonly certificate: string;
   /** Any number of host names and IP addresses. */
@@ -114,7 +114,7 @@ async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
   return `${PemConverter.encode(await crypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY')}\n`;
 }
 
-/** Positive and of fixed length, as RFC 5280 section 4.1.2.2 asks. */
+/** Positive and of fixed length, as RFC 5280 section 4.1.2.2 requires. */
 function serialNumber(): string {
   return `01${randomBytes(15).toString('hex')}`;
 }

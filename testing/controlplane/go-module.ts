@@ -7,14 +7,14 @@ import { run, tryRun } from '../support/processes.ts';
 import { type BuildProgress, progressReporter } from './build-progress.ts';
 import { withLock } from './lock.ts';
 
-/** A Go module of ours that pins tools, and how they are built from it. */
+/** A Go module in this repository that pins tools, and how they are built from it. */
 export interface GoModule<Name extends string> {
   /** The beginning of its folder's name in the cache: letters and digits. */
   readonly name: string;
   /** Where go.mod and go.sum are. */
   readonly directory: string;
   readonly packages: Readonly<Record<Name, string>>;
-  /** Go files of our own beside go.mod. Default: none. */
+  /** Go files beside go.mod. Default: none. */
   readonly sources?: readonly string[];
   /** What `go build` is given besides `-trimpath`; the versions come from go.mod. */
   readonly flags: (goMod: string) => readonly string[];
@@ -69,7 +69,7 @@ async function build<Name extends string>(
   env: NodeJS.ProcessEnv,
   onProgress: (progress: BuildProgress) => void,
 ): Promise<void> {
-  // Asked again under the lock: while we waited for it, another process may have built them.
+  // Checked again under the lock: while this process waited for it, another process may have built them.
   const wanted = await missing(cache, names);
   if (wanted.length === 0) return;
   await checkGo(module, env);
@@ -166,11 +166,11 @@ export async function isExecutable(path: string): Promise<boolean> {
   );
 }
 
-/** Removes the binaries of versions that nobody has asked for in 30 days; each set is half a gigabyte. */
+/** Removes the binaries of versions that were not used for 30 days; each set is half a gigabyte. */
 async function removeUnused(root: string, name: string): Promise<void> {
-  const ours = new RegExp(`^${name}-[0-9a-f]{16}$`);
+  const sets = new RegExp(`^${name}-[0-9a-f]{16}$`);
   for (const folder of await readdir(root)) {
-    if (!ours.test(folder)) continue;
+    if (!sets.test(folder)) continue;
     const { mtimeMs } = await stat(join(root, folder));
     if (Date.now() - mtimeMs > UNUSED_AFTER_MS) await rm(join(root, folder), { recursive: true, force: true });
   }

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Network } from './network.ts';
 
-/** What each of the node's programs is told. JSON is YAML too. */
+/** The configuration of each of the node's programs. JSON is YAML too. */
 
 /** The kubelet starts it in every sandbox; it comes from `images.ts`. */
 export const PAUSE_IMAGE = 'localhost/pause:1';

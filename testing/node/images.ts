@@ -17,7 +17,7 @@ export const SERVER_IMAGE = 'localhost/boringssl-server:1';
 
 const ARCHITECTURE = process.arch === 'arm64' ? 'arm64' : 'amd64';
 
-/** Holds a pod's namespaces, and ends when it is told to. */
+/** Holds a pod's namespaces, and ends on SIGTERM. */
 const PAUSE = `#include <signal.h>
 #include <unistd.h>
 static void end(int number) { (void)number; _exit(0); }

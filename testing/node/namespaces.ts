@@ -5,7 +5,7 @@ import { eventually, type Output, type RunOptions, run } from '../support/proces
 
 /**
  * A node lives in network, mount and process namespaces of its own. Its first process, here, only holds them. When that
- * process ends, the kernel ends every other one in there (the shims and the containers too, which no list of ours has), and with
+ * process ends, the kernel ends every other one in there (the shims and the containers too, which no list here has), and with
  * the last of them go the mounts, the bridge, the rules of nftables and the veth pairs. So nothing is to be cleaned up but the
  * control groups and one folder, which the guardian removes; and two nodes do not meet.
  *
@@ -102,7 +102,7 @@ export class Namespaces {
     this.#path = searchPath;
   }
 
-  /** Without it, the kubelet asks a name server that the node cannot reach for its own address, twice for ten seconds. */
+  /** Without it, the kubelet queries a name server that the node cannot reach for its own address, twice for ten seconds. */
   async nameHost(name: string, address: string): Promise<void> {
     await appendFile(join(this.#guardian.directory, 'hosts'), `${address} ${name}\n`);
   }

@@ -45,7 +45,7 @@ export async function createNetwork(namespaces: Namespaces): Promise<Network> {
   return network;
 }
 
-/** The kernel takes a route once: that is what makes the block ours. */
+/** The kernel takes a route once: so adding it reserves the block. */
 async function claimBlock(link: string): Promise<Network> {
   const first = randomInt(BLOCKS);
   for (let attempt = 0; attempt < BLOCKS; attempt += 1) {

@@ -26,7 +26,7 @@ const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 
 /**
  * Starts a control plane and one real node: containerd, kubelet, kube-proxy and a name server for Services, ready for pods. Needs what
- * `findNodeSupport` asks for. Any number run side by side. `stop`, or the end of this process in any way, removes all of it.
+ * `findNodeSupport` checks for. Any number run side by side. `stop`, or the end of this process in any way, removes all of it.
  *
  *     this machine                                             namespaces of the node
  *     etcd, kube-apiserver, controllers, scheduler --- veth --- containerd, kubelet, kube-proxy, CoreDNS, pods
@@ -173,7 +173,7 @@ export class Node {
     };
     await eventually(what, answer, { timeoutMs: START_TIMEOUT_MS, intervalMs: 100 }).catch(async (cause: unknown) => {
       if (cause instanceof NodeError) throw cause;
-      throw await failure(`not so after ${START_TIMEOUT_MS / 1_000} s`, cause);
+      throw await failure(`was not ready after ${START_TIMEOUT_MS / 1_000} s`, cause);
     });
   }
 }

@@ -5,7 +5,7 @@ import { type Component, Guardian } from '../support/guardian.ts';
 import { eventually, run } from '../support/processes.ts';
 import { Marionette } from './marionette.ts';
 
-/** What Firefox says of the connection that its page came by. */
+/** What Firefox reports about the connection of its page. */
 export interface PageSecurity {
   readonly isDelegatedCredential: boolean;
   readonly protocol: string;
@@ -58,7 +58,7 @@ export async function whyNoFirefox(): Promise<string | false> {
 }
 
 /**
- * A Firefox without a window, with a profile of its own: take a fresh one for every question, for a resumed session carries no
+ * A Firefox without a window, with a profile of its own: start a new one for every check, because a resumed session carries no
  * certificate. It ends, and its profile goes, when disposed of or when this process ends.
  */
 export async function startFirefox(options: FirefoxOptions): Promise<Firefox> {
@@ -115,8 +115,7 @@ export class Firefox {
   }
 
   /**
-   * Loads the page again under the eye of Firefox's own developer tools, and gives what their Network panel then says under
-   * "Security", as a person reads it. It stays open, for a screenshot.
+   * Loads the page again with Firefox's developer tools open, and gives what their Network panel shows under "Security". It stays open, for a screenshot.
    */
   async securityPanel(): Promise<string> {
     await this.#context('chrome');

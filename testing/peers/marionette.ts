@@ -78,7 +78,7 @@ export class Marionette {
       for (const { command, reject: rejectOne } of this.#waiting.values()) rejectOne(ended(command));
       this.#waiting.clear();
     });
-    this.#socket.on('error', () => {}); // 'close' follows, and is told to whoever waits
+    this.#socket.on('error', () => {}); // 'close' follows, and rejects every pending call
     return promise;
   }
 

@@ -30,7 +30,7 @@ export type Peers =
 
 let found: Promise<Peers> | undefined;
 
-/** The peers, installed and compiled where they were not; or why they cannot be had. Looks once per process. */
+/** Installs and compiles the peers where needed; or says why that is not possible. Once per process. */
 export function findPeers(): Promise<Peers> {
   found ??= find();
   return found;

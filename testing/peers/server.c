@@ -165,7 +165,7 @@ static void serve(const Identity *identity, int connection) {
 
 static int listen_on(int port) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-  /* A port of its own choice is for tests on this machine; a port that was asked for is a pod's. */
+  /* A free port is for tests on this machine; a given port is for a pod. */
   address.sin_addr.s_addr = htonl(port == 0 ? INADDR_LOOPBACK : INADDR_ANY);
   socklen_t length = sizeof address;
   int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -7,7 +7,7 @@ import { canConnect, freePort } from '../support/ports.ts';
 import { eventually, run, tryRun } from '../support/processes.ts';
 
 /**
- * tlslite-ng, a TLS implementation in Python of which nothing is shared with the other peers: the one client that shows the
+ * tlslite-ng, a TLS implementation in Python that shares no code with the other peers: the one client that shows the
  * credential which a server proved to hold the key of, and the one server that reads credentials as PEM.
  */
 
@@ -38,7 +38,7 @@ interface TlsliteServer extends AsyncDisposable {
 
 let found: Promise<Tlslite> | undefined;
 
-/** Installed where it was not; or why it cannot be had. Looks once per process. */
+/** Installs it where needed; or says why that is not possible. Once per process. */
 export function findTlslite(): Promise<Tlslite> {
   found ??= find();
   return found;

@@ -92,7 +92,7 @@ export interface Delegation {
   readonly signer: Signer;
 }
 
-/** A delegation certificate made by OpenSSL, valid from now for 90 days unless told otherwise. */
+/** A delegation certificate made by OpenSSL, by default valid from now for 90 days. */
 export function delegation(options: Parameters<typeof leaf>[0] = {}): Delegation {
   const { certificatePem, keyPem } = leaf(options);
   return {

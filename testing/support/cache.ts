@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 
 /**
  * Where a thing that takes long to build is kept between runs: `${XDG_CACHE_HOME:-~/.cache}/dcred/NAME/KEY`, the key made from
- * all that the thing is built from, so that a change builds anew. Nothing is created.
+ * all that the thing is built from, so that a change builds again. Nothing is created.
  */
 export function cacheDirectory(name: string, contentKey: string): string {
   const base = process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache');
@@ -32,7 +32,7 @@ export async function buildOnce(
     await rename(unfinished, directory);
   } catch (error) {
     await rm(unfinished, { recursive: true, force: true });
-    // Another process was faster: its result is as good as ours.
+    // Another process was faster: its result is equal.
     if (!isTaken(error)) throw error;
   }
   return directory;

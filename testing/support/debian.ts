@@ -41,7 +41,7 @@ function missing(needs: readonly string[]): readonly string[] {
   return needs.filter((need) => (need.startsWith('/') ? !existsSync(need) : findCommand(need) === undefined));
 }
 
-/** What is wrong, or undefined. */
+/** The error, or undefined. */
 async function install(packages: readonly string[]): Promise<string | undefined> {
   const options = ['-qq', '-o', 'DPkg::Lock::Timeout=120'];
   const installing = ['install', '-y', '--no-install-recommends', ...options, ...packages];

@@ -18,7 +18,7 @@ import { endChild } from './processes.ts';
  * A node lives in control groups whose names begin as the folder's does: they go too, once they are empty.
  *
  * A component registers itself before `exec`, and the guardian renames `pids` before it reads it. So whenever the test
- * dies, a component is either in the list, or finds no place to register and ends: none can be overlooked.
+ * dies, a component is either in the list, or fails to register and ends: none is missed.
  */
 const GUARDIAN = `
 trap '' INT TERM HUP
@@ -56,7 +56,7 @@ export class Guardian {
   readonly directory: string;
   readonly #shell: ChildProcess;
 
-  /** `kind` is a part of the folder's name, for people who look at what runs. */
+  /** `kind` is a part of the folder's name, for people who list what runs. */
   static async start(kind = 'controlplane'): Promise<Guardian> {
     const directory = await mkdtemp(join(tmpdir(), `dcred-${kind}-`));
     await mkdir(join(directory, 'pids'));
@@ -74,7 +74,7 @@ export class Guardian {
     (this.#shell.stdin as { unref?: () => void } | null)?.unref?.();
   }
 
-  /** Starts a process under the guardian's eye. Its output goes to its log. */
+  /** Starts a process that the guardian ends. Its output goes to its log. */
   startComponent({ name, binary, args }: ComponentOptions): Component {
     const logPath = join(this.directory, `${name}.log`);
     const log = openSync(logPath, 'a');

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Certificates and checks by the OpenSSL command line: a stranger to the code under test. */
+/** Certificates and checks by the OpenSSL command line, which shares no code with dcred. */
 
 export type KeyKind = 'P-256' | 'P-384' | 'P-521' | 'secp256k1' | 'RSA' | 'Ed25519';
 
@@ -40,7 +40,7 @@ export interface Leaf {
   readonly keyPem: string;
 }
 
-/** An end-entity certificate, good for delegation unless told otherwise. */
+/** An end-entity certificate, good for delegation by default. */
 export function leaf({
   basicConstraints = 'critical,CA:FALSE',
   days = 90,

@@ -96,7 +96,7 @@ export interface EndableProcess {
 }
 
 /**
- * Ends a child process of ours: SIGTERM, and SIGKILL when it is still there after `graceMs`. Resolves when it is gone.
+ * Ends a child process: SIGTERM, and SIGKILL when it is still there after `graceMs`. Resolves when it is gone.
  * `signal: 'SIGKILL'` ends it at once.
  */
 export async function endChild(
@@ -114,7 +114,7 @@ export async function endChild(
   clearTimeout(timer);
 }
 
-/** Waits until a process that is not our child is gone. There is no event for that, so this one asks every 20 ms. */
+/** Waits until a process that is not a child of this one is gone. There is no event for that, so this polls every 20 ms. */
 export async function processGone(pid: number, timeoutMs = 10_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (isAlive(pid)) {
@@ -123,18 +123,18 @@ export async function processGone(pid: number, timeoutMs = 10_000): Promise<void
   }
 }
 
-/** Asks `probe` every `intervalMs` until it gives something other than undefined. For states that send no event. */
+/** Calls `probe` every `intervalMs` until it gives something other than undefined. For states that send no event. */
 export async function eventually<T>(
   what: string,
   probe: () => Promise<T | undefined>,
   options: { readonly timeoutMs?: number; readonly intervalMs?: number } = {},
 ): Promise<T> {
-  const timeoutMs = options.timeoutMs ?? 60_000;
+  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const found = await probe();
     if (found !== undefined) return found;
-    if (Date.now() > deadline) throw new Error(`${what}: not so after ${timeoutMs} ms`);
+    if (Date.now() > deadline) throw new Error(`timed out after ${timeoutMs} ms waiting for ${what}`);
     await delay(options.intervalMs ?? 50);
   }
 }

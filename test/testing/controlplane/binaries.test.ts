@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict';
+import { utimesSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { ensureBinaries } from '../../../testing/controlplane/binaries.ts';
 import { type BuildProgress, progressReporter } from '../../../testing/controlplane/build-progress.ts';
 import { BinariesError } from '../../../testing/controlplane/go-module.ts';
 import { withLock } from '../../../testing/controlplane/lock.ts';
+import { settle } from '../../../testing/support/fake-clock.ts';
 
-/** Stands for Go: writes what it was asked to build to the file after `-o`, and counts its calls. A fake. */
+/** Stands for Go: writes the file after `-o`, and counts its calls. A fake. */
 const FAKE_GO = `#!/bin/sh
 if [ "$1" = env ]; then echo "\${FAKE_GO_VERSION:-go1.99.0}"; exit 0; fi
 echo "$*" >>"$FAKE_GO_CALLS"
@@ -59,7 +60,7 @@ describe('ensureBinaries', () => {
     await ensureBinaries(['kubelet'], { env, onProgress: () => {} });
     const [call = ''] = await calls();
     const [, version] = /k8s\.io\/kubernetes (v\S+)/.exec(
-      await readFile(join(import.meta.dirname, 'go.mod'), 'utf8'),
+      await readFile(join(import.meta.dirname, '../../../testing/controlplane/go.mod'), 'utf8'),
     ) ?? [''];
     assert.match(call, /-trimpath/);
     assert.ok(call.includes(`version.gitVersion=${version}`), call);
@@ -136,7 +137,7 @@ describe('the lock', () => {
     const work = async () => {
       inside += 1;
       most = Math.max(most, inside);
-      await delay(5);
+      for (let turn = 0; turn < 100; turn += 1) await settle();
       inside -= 1;
     };
     await Promise.all([1, 2, 3, 4].map(() => withLock(path, {}, work)));
@@ -161,7 +162,7 @@ describe('the lock', () => {
     const onWait = () => {
       waited += 1;
       const longAgo = new Date(Date.now() - 60_000);
-      void utimes(path, longAgo, longAgo);
+      utimesSync(path, longAgo, longAgo);
     };
     await withLock(path, { onWait }, async () => {});
     assert.equal(waited, 1);

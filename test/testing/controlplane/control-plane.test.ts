@@ -61,7 +61,7 @@ describe('a control plane', () => {
     assert.match((await plane.helm(['list'])).stdout, /NAME/);
   });
 
-  test('judges a service account by its own permissions', async () => {
+  test('authorizes a service account by its own permissions', async () => {
     await plane.kubectl(['create', 'serviceaccount', 'reader']);
     await plane.kubectl(['create', 'role', 'reader', '--verb=get,list', '--resource=configmaps']);
     await plane.kubectl(['create', 'rolebinding', 'reader', '--role=reader', '--serviceaccount=default:reader']);
@@ -98,7 +98,7 @@ describe('a control plane', () => {
   }
 });
 
-test('two control planes run side by side and know nothing of each other', async () => {
+test('two control planes run side by side and share nothing', async () => {
   await using one = await startControlPlane();
   await using other = await startControlPlane();
   await one.kubectl(['apply', '-f', '-'], { input: configMap('mine') });

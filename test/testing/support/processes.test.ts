@@ -73,9 +73,9 @@ describe('endChild', () => {
   });
 });
 
-test('eventually says what it waited for in vain', async () => {
-  const never = eventually('pigs fly', async () => undefined, { timeoutMs: 10, intervalMs: 1 });
-  await assert.rejects(never, { message: 'pigs fly: not so after 10 ms' });
+test('eventually names what it waited for when it gives up', async () => {
+  const never = eventually('pigs to fly', async () => undefined, { timeoutMs: 10, intervalMs: 1 });
+  await assert.rejects(never, { message: 'timed out after 10 ms waiting for pigs to fly' });
 });
 
 test('a free port can be bound and is below those of outgoing connections', async () => {
