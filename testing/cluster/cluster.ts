@@ -1,5 +1,6 @@
 /** A real control plane with dcred's chart: the base of every test in this folder. */
 import { randomUUID } from 'node:crypto';
+import { cp, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
@@ -7,10 +8,13 @@ import { loadConnection } from '../../src/kubernetes/connection/load-connection.
 import type { Condition, KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
 import { DELEGATED_CREDENTIALS } from '../../src/operator/caches.ts';
+
+import { auditLogPath } from '../controlplane/audit.ts';
 import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';
 import type { ControlPlaneOptions } from '../controlplane/options.ts';
 import type { LeafFiles } from '../support/certificates.ts';
 import { eventually } from '../support/processes.ts';
+import { AUDITED_ACCESS } from './access.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const CHART = join(ROOT, 'charts', 'dcred');
@@ -149,6 +153,7 @@ export class Cluster {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.client.close();
+    if (AUDIT_DIRECTORY !== undefined) await keepAuditLog(this.plane, AUDIT_DIRECTORY);
     await this.plane.stop();
   }
 }
@@ -158,8 +163,19 @@ export interface ClusterOptions extends ControlPlaneOptions {
   readonly webhook?: boolean;
 }
 
+/** A folder that every cluster leaves its audit log in, for scripts/audit-report.ts. */
+const AUDIT_DIRECTORY = process.env['DCRED_AUDIT'];
+
+async function keepAuditLog(plane: ControlPlane, directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  await cp(auditLogPath(plane.directory), join(directory, `${randomUUID()}.audit.log`), { force: true });
+}
+
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  const plane = await startControlPlane(options);
+  const plane = await startControlPlane({
+    ...(AUDIT_DIRECTORY === undefined ? {} : { audit: AUDITED_ACCESS }),
+    ...options,
+  });
   const args = [
     '--namespace',
     RELEASE_NAMESPACE,
