@@ -1,6 +1,7 @@
 /** What `dcred probe` prints. */
 import type { Attempt, Ordinary, ProbeReport } from '../probe/probe.ts';
 import { formatTarget, type Target } from '../probe/target.ts';
+import { printable, printableList } from '../text/printable.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import { formatDuration } from './duration.ts';
 
@@ -58,13 +59,13 @@ function describeServed({ assessment, handshake }: Served, now: number): readonl
           ['  sha256', credential.sha256],
         ] as const)),
     ['certificate', certificate.subject || (certificate.dnsNames[0] ?? '(no subject)')],
-    ['  DNS names', certificate.dnsNames.slice(0, 10).join(' ') || '(none)'],
+    ['  DNS names', printableList(certificate.dnsNames, { maxItems: 10, separator: ' ' }) || '(none)'],
     ['  key', certificate.key],
     ['  expires', `${formatRfc3339(certificate.notAfter)} (${remaining(certificate.notAfter, now)})`],
     ['  sha256', certificate.sha256],
     ['  can delegate', certificate.canDelegate ? 'yes' : 'no'],
     ['TLS 1.3', `${handshake.cipherSuite}, ${handshake.group}, ${handshake.signatureScheme}${retried}`],
-    ...(handshake.alpn === undefined ? [] : ([['ALPN', handshake.alpn]] as const)),
+    ...(handshake.alpn === undefined ? [] : ([['ALPN', printable(handshake.alpn)]] as const)),
     ...(handshake.clientCertificateRequested ? ([['client certificate', 'requested']] as const) : []),
   ]);
 }
@@ -121,7 +122,7 @@ function describeJson({ assessment, handshake }: Served): object {
     group,
     signatureScheme,
     retried,
-    alpn,
+    alpn: alpn === undefined ? undefined : printable(alpn),
     clientCertificateRequested,
     certificate: {
       ...certificate,

@@ -5,6 +5,7 @@ import { type Certificate, readCertificate } from '../credential/certificate.ts'
 import { findTrustPath } from '../credential/trust-path.ts';
 import { type VerifyResult, verifyCredential } from '../credential/verify.ts';
 import { decodeDelegatedCredential } from '../credential/wire.ts';
+import { firstItems, printable, printableList } from '../text/printable.ts';
 import type { HandshakeOutcome } from './handshake.ts';
 import { schemeName } from './peer-signature.ts';
 
@@ -19,7 +20,9 @@ interface Check {
 interface ServedCertificate {
   readonly sha256: string;
   readonly subject: string;
+  /** The first of them. */
   readonly dnsNames: readonly string[];
+  readonly dnsNamesOmitted: number;
   readonly key: string;
   /** Seconds since the epoch. */
   readonly notBefore: number;
@@ -55,18 +58,22 @@ export interface AssessOptions {
   readonly now: number;
 }
 
+const MAX_DNS_NAMES = 100;
+
 /** Throws CertificateError where the leaf cannot be read at all. */
 export function assess(outcome: HandshakeOutcome, options: AssessOptions): Assessment {
   const [leaf, ...chain] = outcome.certificates.map((der, position) =>
     readServed(der, position, outcome.certificates.length),
   );
   if (leaf === undefined) throw new TypeError('an outcome without a certificate');
+  const { omitted: dnsNamesOmitted, shown: dnsNames } = firstItems(leaf.dnsNames, MAX_DNS_NAMES);
   const result = outcome.credential === undefined ? undefined : verify(outcome.credential, leaf, options.now);
   return {
     certificate: {
       sha256: leaf.sha256,
-      subject: leaf.subject,
-      dnsNames: leaf.dnsNames,
+      subject: printable(leaf.subject),
+      dnsNames: dnsNames.map((name) => printable(name)),
+      dnsNamesOmitted,
       key: leaf.keyDescription,
       notBefore: leaf.notBefore,
       notAfter: leaf.notAfter,
@@ -110,7 +117,7 @@ function checkChain(leaf: Certificate, chain: readonly Certificate[], { now, roo
   const path = findTrustPath(leaf, chain, roots, now);
   if (path !== undefined) return { name, ok: true, message: `${path.length} certificates` };
   const message =
-    `no valid path from "${leaf.subject}" over the ${chain.length} other certificates that the server sent to a trusted CA: ` +
+    `no valid path from "${printable(leaf.subject)}" over the ${chain.length} other certificates that the server sent to a trusted CA: ` +
     'name the CA with --ca, and serve its intermediates behind the leaf';
   return { name, ok: false, message };
 }
@@ -121,7 +128,7 @@ function checkName(leaf: Certificate, expected: string): Check {
   const ok = (isIP(expected) === 0 ? x509.checkHost(expected) : x509.checkIP(expected)) !== undefined;
   const message = ok
     ? ''
-    : `it is for ${leaf.dnsNames.slice(0, 10).join(', ') || 'no DNS name'}: give the name with --sni`;
+    : `it is for ${printableList(leaf.dnsNames, { maxItems: 10 }) || 'no DNS name'}: give the name with --sni`;
   return { name, ok, message };
 }
 

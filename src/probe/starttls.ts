@@ -1,5 +1,7 @@
 /** From a plain SMTP or IMAP session to the point where TLS begins (RFC 3207, RFC 9051 section 6.2.1). Pure. */
 
+import { printable } from '../text/printable.ts';
+
 export const STARTTLS_PROTOCOLS = ['smtp', 'imap'] as const;
 export type StartTlsProtocol = (typeof STARTTLS_PROTOCOLS)[number];
 
@@ -32,7 +34,7 @@ export class StartTls {
     if (answer === undefined) return { kind: 'wait' };
     this.#text = this.#text.slice(answer.end);
     if (!answer.ok)
-      return refused(`the server answers ${this.#stage.toUpperCase()} with: ${answer.line.slice(0, 200)}`);
+      return refused(`the server answers ${this.#stage.toUpperCase()} with: ${printable(answer.line, 200)}`);
     // Bytes after the answer came in the clear; to read them as TLS would let an attacker inject them.
     if (this.#stage === 'starttls' && this.#text.length > 0)
       return refused('the server sent text after its answer to STARTTLS');
