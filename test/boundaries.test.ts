@@ -42,6 +42,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   agent: ['text', 'api', 'credential', ...ENGINE],
   probe: ['text', 'credential'],
   provision: ['text', 'credential'],
+  signer: ['text', 'credential', ...ENGINE],
   renew: ['text', 'api', 'issued-secret', 'operator', 'operator/core', ...ENGINE],
   cli: [
     'text',
@@ -55,6 +56,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'probe',
     'provision',
     'renew',
+    'signer',
     'version.ts',
     ...ENGINE,
   ],

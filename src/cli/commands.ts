@@ -10,6 +10,7 @@ import { issueCommand } from './issue.ts';
 import { operatorCommand } from './operator.ts';
 import { probeCommand } from './probe.ts';
 import { renewCommand } from './renew.ts';
+import { signerCommand } from './signer.ts';
 import { verifyCommand } from './verify.ts';
 import { versionCommand } from './version.ts';
 import { webhookCommand } from './webhook.ts';
@@ -17,6 +18,7 @@ import { webhookCommand } from './webhook.ts';
 export const COMMANDS: readonly Command[] = [
   operatorCommand,
   webhookCommand,
+  signerCommand,
   agentCommand,
   renewCommand,
   issueCommand,

@@ -19,14 +19,14 @@ export class TokenBucket {
     this.#filledAt = options.clock.monotonic();
   }
 
-  /** Takes a token: 0 when there is one, else the milliseconds until there will be one, and none is taken. */
-  take(): number {
+  /** Takes `count` tokens: 0 when there are so many, else the milliseconds until there will be, and none is taken. */
+  take(count = 1): number {
     const { clock, burst, perSecond } = this.#options;
     const now = clock.monotonic();
     this.#tokens = Math.min(burst, this.#tokens + ((now - this.#filledAt) * perSecond) / 1000);
     this.#filledAt = now;
-    if (this.#tokens < 1) return ((1 - this.#tokens) * 1000) / perSecond;
-    this.#tokens -= 1;
+    if (this.#tokens < count) return ((count - this.#tokens) * 1000) / perSecond;
+    this.#tokens -= count;
     return 0;
   }
 }

@@ -1,0 +1,232 @@
+import type { JSONWebKeySet } from 'jose';
+import { type Clock, delay, systemClock } from '../kubernetes/clock.ts';
+import type { Logger } from '../kubernetes/log.ts';
+import type { SignerConfig } from '../signer/config.ts';
+import type { SignerProcess } from '../signer/signer.ts';
+import { printable } from '../text/printable.ts';
+import { VERSION } from '../version.ts';
+import {
+  type Command,
+  type CommandArguments,
+  CommandError,
+  type CommandIo,
+  type ExitStatus,
+  UsageError,
+} from './command.ts';
+import { type HttpServer, probe, serveHttp } from './http-server.ts';
+import { readInputText } from './input.ts';
+import { connect, createClient, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
+import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
+
+export const signerCommand: Command = {
+  name: 'signer',
+  summary: 'sign delegated credentials for operators that hold no key',
+  usage: 'signer --config FILE --audit-log FILE | signer verify-log FILE',
+  description:
+    'Holds the keys of delegation certificates, and signs delegated credentials and nothing else for the clients and grants of its ' +
+    'configuration. Each signature and each refusal is a line of the audit log, chained by hashes; "signer verify-log FILE" checks ' +
+    'that no line was changed or removed, and prints the number and hash of the last one. Runs until SIGTERM or SIGINT.',
+  example: 'dcred signer --config signer.yaml --tls-cert tls.crt --tls-key tls.key --audit-log audit.jsonl',
+  positionals: { min: 0, max: 2 },
+  options: {
+    ...KUBERNETES_OPTIONS,
+    config: { type: 'string', value: 'FILE', help: 'clients, certificates and grants, YAML or JSON' },
+    'audit-log': { type: 'string', value: 'FILE', help: 'file to append to; created if missing' },
+    'bind-address': { type: 'string', value: 'ADDRESS', default: ':8444', help: 'address to serve on, HTTPS' },
+    'tls-cert': { type: 'string', value: 'FILE', help: 'serving certificate, PEM; reloaded when it changes' },
+    'tls-key': { type: 'string', value: 'FILE', help: 'its private key, PEM' },
+    'client-ca': {
+      type: 'string',
+      value: 'FILE',
+      help: 'CA of client certificates, PEM; no client certificates when absent',
+    },
+    'token-review': { type: 'boolean', help: "accept service account tokens of the signer's own cluster" },
+    ...ADDRESS_OPTIONS,
+    ...LOG_OPTIONS,
+  },
+
+  async run(args, io) {
+    const [action, file, ...rest] = args.positionals;
+    if (action === undefined) return await serve(args, io);
+    if (action !== 'verify-log' || file === undefined || rest.length > 0) {
+      throw new UsageError(`expected no arguments, or "verify-log FILE"; got "${args.positionals.join(' ')}"`);
+    }
+    return await verifyLog(file, io);
+  },
+};
+
+const RELOAD_MS = 10_000;
+
+async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus> {
+  const address = readAddress(args, 'bind-address');
+  if (address === undefined) throw new UsageError('--bind-address: expected an address such as ":8444"; got "0"');
+  const [metricsAddress, healthAddress] = [
+    readAddress(args, 'metrics-bind-address'),
+    readAddress(args, 'health-probe-bind-address'),
+  ];
+  const files = { cert: args.required('tls-cert'), key: args.required('tls-key') };
+  const auditLog = args.required('audit-log');
+  const { signal } = io;
+  const config = await readConfig(args.required('config'), signal);
+  const log = createLogger(args.required('log-level'), io);
+  const clientCa = args.string('client-ca');
+  const [{ SignerMetrics }, { SignerProcess: Process }, { tokenReviewer }] = await Promise.all([
+    import('../signer/metrics.ts'),
+    import('../signer/signer.ts'),
+    import('../signer/token-review.ts'),
+  ]);
+  const metrics = new SignerMetrics(VERSION);
+  metrics.collectProcessMetrics();
+  const client = args.boolean('token-review') ? createClient(await connect(args, io)) : undefined;
+  const signer = await Process.create({
+    address,
+    tls: {
+      ...(await readServingCertificate(files, signal)),
+      clientCaPem:
+        clientCa === undefined ? undefined : await readInputText(clientCa, { what: 'CA certificates in PEM', signal }),
+    },
+    config,
+    keySets: await readKeySets(config, signal),
+    reviewToken: client === undefined ? undefined : tokenReviewer(client),
+    auditLog,
+    metrics,
+    clock: systemClock,
+    log,
+  });
+  const servers: HttpServer[] = [];
+  try {
+    const probes = { '/healthz': probe(() => undefined), '/readyz': probe(() => signer.problem) };
+    if (healthAddress !== undefined) servers.push(await serveHttp(healthAddress, probes));
+    if (metricsAddress !== undefined) servers.push(await serveHttp(metricsAddress, scrapes(metrics.registry)));
+    await signer.listen(signal);
+    log.info({ version: VERSION, port: signer.port }, 'starting');
+    await Promise.all([
+      signer.run(signal),
+      reloadServingCertificate({ signer, files, clock: systemClock, log, signal }),
+    ]);
+    return 0;
+  } finally {
+    await signer.close();
+    await Promise.all(servers.map((server) => server.close()));
+    await client?.close();
+  }
+}
+
+interface MetricsSource {
+  readonly contentType: string;
+  metrics(): Promise<string>;
+}
+
+function scrapes(registry: MetricsSource) {
+  return {
+    '/metrics': async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() }),
+  };
+}
+
+async function readConfig(path: string, signal: AbortSignal): Promise<SignerConfig> {
+  const text = await readInputText(path, { what: "the signer's configuration", signal });
+  const [{ load }, { parseSignerConfig, SignerConfigError }] = await Promise.all([
+    import('js-yaml'),
+    import('../signer/config.ts'),
+  ]);
+  try {
+    return parseSignerConfig(load(text));
+  } catch (error) {
+    if (error instanceof SignerConfigError) throw new CommandError(`${path}: ${error.message}`, { cause: error });
+    throw new CommandError(`${path} cannot be parsed as YAML`, { cause: error });
+  }
+}
+
+async function readKeySets(
+  { issuers }: SignerConfig,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, JSONWebKeySet>> {
+  const sets = new Map<string, JSONWebKeySet>();
+  for (const { jwksFile, url } of issuers) {
+    const text = await readInputText(jwksFile, { what: 'a JSON Web Key Set', signal });
+    try {
+      const set = JSON.parse(text) as JSONWebKeySet;
+      if (!Array.isArray(set.keys)) throw new TypeError('no keys');
+      sets.set(url, set);
+    } catch (cause) {
+      throw new CommandError(`${jwksFile}: expected a JSON Web Key Set, {"keys": [...]}`, { cause });
+    }
+  }
+  return sets;
+}
+
+interface ServingFiles {
+  readonly cert: string;
+  readonly key: string;
+}
+
+async function readServingCertificate({ cert, key }: ServingFiles, signal: AbortSignal) {
+  return {
+    certificatePem: await readInputText(cert, { what: 'the serving certificate in PEM', signal }),
+    keyPem: await readInputText(key, { what: 'its private key in PEM', signal }),
+  };
+}
+
+async function reloadServingCertificate(options: {
+  readonly signer: SignerProcess;
+  readonly files: ServingFiles;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}): Promise<void> {
+  const { clock, files, log, signal, signer } = options;
+  let used = '';
+  while (!signal.aborted) {
+    try {
+      const { certificatePem, keyPem } = await readServingCertificate(files, signal);
+      if (used !== certificatePem) {
+        signer.useServingCertificate(certificatePem, keyPem);
+        used = certificatePem;
+      }
+    } catch (error) {
+      // Being replaced, or of two generations: the one in use goes on.
+      if (!signal.aborted) log.warn({ err: error }, 'serving certificate not reloaded');
+    }
+    await delay(clock, RELOAD_MS, signal);
+  }
+}
+
+async function verifyLog(path: string, io: CommandIo): Promise<ExitStatus> {
+  const [{ open }, { LogVerifier, MAX_LINE_BYTES }] = await Promise.all([
+    import('node:fs/promises'),
+    import('../signer/audit-log.ts'),
+  ]);
+  const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
+    throw new CommandError(`cannot read ${path}: ${error.code ?? error.message}`, { cause: error });
+  });
+  const verifier = new LogVerifier();
+  try {
+    for await (const line of boundedLines(file.createReadStream({ autoClose: false }), MAX_LINE_BYTES)) {
+      io.signal.throwIfAborted();
+      if (!verifier.push(line)) break;
+    }
+  } finally {
+    await file.close();
+  }
+  const result = verifier.end();
+  if (result.ok) {
+    io.stdout.write(`ok: ${result.lines} lines; last entry ${result.head.sequence - 1}, hash ${result.head.hash}\n`);
+    return 0;
+  }
+  io.stdout.write(`line ${result.line}: ${printable(result.message)}\n`);
+  return 1;
+}
+
+/** Lines without their end; one that is longer than `maxBytes` is cut, and then fits no hash. */
+async function* boundedLines(stream: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<string> {
+  let pending = Buffer.alloc(0);
+  for await (const chunk of stream) {
+    pending = Buffer.concat([pending, chunk]);
+    for (let end = pending.indexOf(0x0a); end !== -1; end = pending.indexOf(0x0a)) {
+      yield pending.subarray(0, Math.min(end, maxBytes)).toString();
+      pending = pending.subarray(end + 1);
+    }
+    if (pending.length > 2 * maxBytes) pending = pending.subarray(0, maxBytes + 1);
+  }
+  if (pending.length > 0) yield pending.subarray(0, maxBytes).toString();
+}

@@ -1,0 +1,234 @@
+/**
+ * The signer's audit log: a line of JSON for every signature and every refusal, each with the hash of the line before it. A
+ * line that was changed, removed or moved breaks the chain; that lines were cut off at the end is seen by comparing the last
+ * sequence number and hash with what was noted elsewhere (a metric, a log collector).
+ *
+ * Nothing is answered before its line is written: what is not in the log was not signed. A line that a crash cut short is kept;
+ * the next start adds a `recovered` line, which names it by its hash.
+ */
+import { createHash } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
+
+export interface AuditEntry {
+  /** RFC 3339, UTC. */
+  readonly time: string;
+  readonly event: 'signed' | 'refused' | 'recovered';
+  /** The client's name in the configuration. */
+  readonly client?: string;
+  readonly cluster?: string;
+  readonly namespace?: string;
+  readonly resource?: string;
+  readonly podUid?: string;
+  readonly certificate?: string;
+  readonly certificateSha256?: string;
+  readonly usage?: string;
+  readonly publicKeySha256?: string;
+  /** RFC 3339, UTC. */
+  readonly expiresAt?: string;
+  readonly credentialSha256?: string;
+  readonly reason?: string;
+  /** For `recovered`: SHA-256 of the bytes that a crash left without an end of line. */
+  readonly tornSha256?: string;
+}
+
+/** Where the chain is: the next line has this sequence number and this hash before it. */
+export interface ChainHead {
+  readonly sequence: number;
+  readonly hash: string;
+}
+
+export const CHAIN_START: ChainHead = Object.freeze({ sequence: 1, hash: '0'.repeat(64) });
+
+/** The line of an entry, with its end, and the head after it. */
+export function chainLine(head: ChainHead, entry: AuditEntry): { readonly line: string; readonly head: ChainHead } {
+  const body = asciiJson({ sequence: head.sequence, previous: head.hash, ...entry });
+  const hash = sha256(body);
+  // The hash goes last, over the exact bytes before it: no canonical form of JSON is needed to check it.
+  return { line: `${body.slice(0, -1)},"hash":"${hash}"}\n`, head: { sequence: head.sequence + 1, hash } };
+}
+
+/** A line that is cut anywhere is still text, and nothing in it is taken for the end of a line. */
+function asciiJson(value: object): string {
+  return JSON.stringify(value).replace(
+    /[\u007f-\uffff]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+export type LogCheck =
+  | { readonly ok: true; readonly head: ChainHead; readonly lines: number }
+  | { readonly ok: false; readonly line: number; readonly message: string };
+
+const HASH_FIELD = /^(.*),"hash":"([0-9a-f]{64})"\}$/s;
+/** Longer than any line of ours. */
+export const MAX_LINE_BYTES = 16 * 1024;
+
+/** Checks a log line by line; `push` for each, without its end, then `end`. */
+export class LogVerifier {
+  #head = CHAIN_START;
+  #lines = 0;
+  #torn: { readonly sha256: string; readonly line: number } | undefined;
+  #failure: Extract<LogCheck, { ok: false }> | undefined;
+
+  /** False once the chain is broken: what follows proves nothing. */
+  push(line: string): boolean {
+    this.#lines += 1;
+    if (this.#failure === undefined) this.#check(line);
+    return this.#failure === undefined;
+  }
+
+  end(): LogCheck {
+    if (this.#failure !== undefined) return this.#failure;
+    if (this.#torn !== undefined) return broken(this.#torn.line, 'the line is cut short and no recovery follows it');
+    return { ok: true, head: this.#head, lines: this.#lines };
+  }
+
+  #check(line: string): void {
+    const match = HASH_FIELD.exec(line);
+    if (match === null) {
+      if (this.#torn !== undefined) this.#failure = broken(this.#torn.line, 'the line is not an entry of this log');
+      else this.#torn = { sha256: sha256(line), line: this.#lines };
+      return;
+    }
+    const [, start = '', hash = ''] = match;
+    const body = `${start}}`;
+    this.#failure = this.#compare(body, hash);
+    this.#head = { sequence: this.#head.sequence + 1, hash };
+  }
+
+  #compare(body: string, hash: string): Extract<LogCheck, { ok: false }> | undefined {
+    if (sha256(body) !== hash) return broken(this.#lines, 'the line was changed: its hash does not hold');
+    const entry = parse(body);
+    if (entry?.sequence !== this.#head.sequence || entry.previous !== this.#head.hash) {
+      return broken(this.#lines, `expected entry ${this.#head.sequence}: a line before it was removed, added or moved`);
+    }
+    const torn = this.#torn;
+    this.#torn = undefined;
+    if (torn === undefined) return undefined;
+    if (entry.event === 'recovered' && entry.tornSha256 === torn.sha256) return undefined;
+    return broken(torn.line, 'the line is cut short or was changed, and no recovery names it');
+  }
+}
+
+function broken(line: number, message: string): Extract<LogCheck, { ok: false }> {
+  return { ok: false, line, message };
+}
+
+type Parsed = AuditEntry & { readonly sequence?: unknown; readonly previous?: unknown };
+
+function parse(body: string): Parsed | undefined {
+  try {
+    return JSON.parse(body) as Parsed;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Appends to a file. Entries of one call are one write, flushed to the disk. */
+export class AuditLog {
+  readonly #file: FileHandle;
+  #head: ChainHead;
+  #writing: Promise<unknown> = Promise.resolve();
+
+  private constructor(file: FileHandle, head: ChainHead) {
+    this.#file = file;
+    this.#head = head;
+  }
+
+  /** Goes on where the file ends. Throws AuditLogError where its last entry does not hold. */
+  static async open(path: string, now: string): Promise<AuditLog> {
+    const file = await open(path, 'a+', 0o600);
+    try {
+      const { head, torn } = await readEnd(file, path);
+      if (torn === undefined) return new AuditLog(file, head);
+      // Only the end of the line is missing: the entry counts.
+      const whole = readEntry(torn.toString());
+      const log = new AuditLog(file, whole?.previous === head.hash ? whole.head : head);
+      if (log.head === head) await log.#recover(torn, now);
+      else await log.#write([], '\n');
+      return log;
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  get head(): ChainHead {
+    return this.#head;
+  }
+
+  /** Resolves once the entries are on the disk, in order; rejects where they are not, and nothing may be answered then. */
+  append(entries: readonly AuditEntry[]): Promise<void> {
+    const written = this.#writing.then(() => this.#write(entries));
+    this.#writing = written.catch(() => {});
+    return written;
+  }
+
+  async close(): Promise<void> {
+    await this.#writing;
+    await this.#file.close();
+  }
+
+  async #write(entries: readonly AuditEntry[], before = ''): Promise<void> {
+    let head = this.#head;
+    let text = before;
+    for (const entry of entries) {
+      const chained = chainLine(head, entry);
+      text += chained.line;
+      head = chained.head;
+    }
+    const { size } = await this.#file.stat();
+    try {
+      await this.#file.appendFile(text);
+      await this.#file.datasync();
+    } catch (error) {
+      // A full disk may have taken half of it: the chain goes on only from what is whole.
+      await this.#file.truncate(size);
+      throw error;
+    }
+    this.#head = head;
+  }
+
+  async #recover(torn: Uint8Array, time: string): Promise<void> {
+    await this.#write([{ time, event: 'recovered', tornSha256: sha256(torn) }], '\n');
+  }
+}
+
+/** The file's last entry cannot be continued. */
+class AuditLogError extends Error {
+  override readonly name = 'AuditLogError';
+  readonly code = 'AUDIT_LOG';
+}
+
+/** Reads the last two lines only: a log of a year is not read at every start. */
+async function readEnd(
+  file: FileHandle,
+  path: string,
+): Promise<{ readonly head: ChainHead; readonly torn: Buffer | undefined }> {
+  const { size } = await file.stat();
+  const length = Math.min(size, 2 * MAX_LINE_BYTES);
+  const { buffer } = await file.read(Buffer.alloc(length), 0, length, size - length);
+  const end = buffer.lastIndexOf(0x0a);
+  const torn = end + 1 < buffer.length ? buffer.subarray(end + 1) : undefined;
+  if (end === -1 && size > length) throw new AuditLogError(`${path} does not end in an audit log: choose another file`);
+  if (end === -1) return { head: CHAIN_START, torn };
+  const start = end === 0 ? -1 : buffer.lastIndexOf(0x0a, end - 1);
+  const last = readEntry(buffer.subarray(start + 1, end).toString());
+  if (last !== undefined) return { head: last.head, torn };
+  throw new AuditLogError(
+    `the last entry of ${path} does not hold: check it with dcred signer verify-log, and start a new file`,
+  );
+}
+
+/** An entry whose own hash holds, and the head after it; undefined for anything else. */
+function readEntry(line: string): { readonly previous: unknown; readonly head: ChainHead } | undefined {
+  const [, start = '', hash = ''] = HASH_FIELD.exec(line) ?? [];
+  if (sha256(`${start}}`) !== hash) return undefined;
+  const { previous, sequence } = parse(`${start}}`) ?? {};
+  return typeof sequence === 'number' ? { previous, head: { sequence: sequence + 1, hash } } : undefined;
+}
+
+function sha256(data: string | Uint8Array): string {
+  return createHash('sha256').update(data).digest('hex');
+}

@@ -1,0 +1,119 @@
+/**
+ * Who calls: by the certificate of the TLS connection, or by a service account's token. A token is asked about at the signer's own
+ * API server (TokenReview), or verified by the keys that another cluster's issuer publishes; its audience is the signer alone, so
+ * that a token for anything else is worth nothing here.
+ */
+import { createHash } from 'node:crypto';
+import { createLocalJWKSet, decodeJwt, type JSONWebKeySet, jwtVerify } from 'jose';
+import type { ClientConfig } from './config.ts';
+
+const TOKEN_AUDIENCE = 'dcred-signer';
+
+/** What is known of a connection before a byte of the request is believed. */
+export interface Credentials {
+  /** The DNS names of a client certificate that the client CA signed; undefined: none was shown. */
+  readonly tlsNames: readonly string[] | undefined;
+  /** The Authorization header. */
+  readonly authorization: string | undefined;
+}
+
+/** `system:serviceaccount:NAMESPACE:NAME` for a token of the signer's own cluster, for the audience; undefined: not valid. */
+export type ReviewToken = (token: string, audience: string, signal: AbortSignal) => Promise<string | undefined>;
+
+export interface AuthenticatorOptions {
+  readonly clients: readonly ClientConfig[];
+  /** By the issuer's URL. */
+  readonly keySets: ReadonlyMap<string, JSONWebKeySet>;
+  /** Undefined: no tokens of the own cluster. */
+  readonly reviewToken: ReviewToken | undefined;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+/** Kubernetes' tokens are about 1 kB. */
+const MAX_TOKEN_LENGTH = 16 * 1024;
+/** A token that was withdrawn is believed no longer than this. */
+const REVIEW_CACHE_MS = 30_000;
+const REVIEW_CACHE_SIZE = 256;
+
+export class Authenticator {
+  readonly #options: AuthenticatorOptions;
+  readonly #reviewed = new Map<string, { readonly user: string; readonly untilMs: number }>();
+
+  constructor(options: AuthenticatorOptions) {
+    this.#options = options;
+  }
+
+  /** The client that these credentials are of, or undefined. Throws what `reviewToken` throws. */
+  async authenticate({ authorization, tlsNames }: Credentials, signal: AbortSignal): Promise<ClientConfig | undefined> {
+    const { clients } = this.#options;
+    const byCertificate = clients.find(({ tlsName }) => tlsName !== undefined && tlsNames?.includes(tlsName) === true);
+    if (byCertificate !== undefined) return byCertificate;
+    const token = bearerToken(authorization);
+    if (token === undefined) return undefined;
+    const issuer = issuerOf(token);
+    const keySet = issuer === undefined ? undefined : this.#options.keySets.get(issuer);
+    if (issuer !== undefined && keySet !== undefined) {
+      return this.#clientOf(await verifiedSubject(token, issuer, keySet, this.#options.now()), issuer);
+    }
+    return this.#clientOf(await this.#review(token, signal), undefined);
+  }
+
+  #clientOf(user: string | undefined, issuer: string | undefined): ClientConfig | undefined {
+    const [, , namespace, name, ...rest] = user?.split(':') ?? [];
+    if (user?.startsWith('system:serviceaccount:') !== true || rest.length > 0) return undefined;
+    const account = `${namespace}/${name}`;
+    return this.#options.clients.find((client) => client.serviceAccount === account && client.issuer === issuer);
+  }
+
+  async #review(token: string, signal: AbortSignal): Promise<string | undefined> {
+    const { now, reviewToken } = this.#options;
+    if (reviewToken === undefined) return undefined;
+    const key = createHash('sha256').update(token).digest('hex');
+    const known = this.#reviewed.get(key);
+    if (known !== undefined && now() < known.untilMs && now() > known.untilMs - 2 * REVIEW_CACHE_MS) return known.user;
+    this.#reviewed.delete(key);
+    const user = await reviewToken(token, TOKEN_AUDIENCE, signal);
+    if (user === undefined) return undefined;
+    // Only what is valid is kept, so that strangers cannot push a client out; the oldest goes first.
+    const [oldest] = this.#reviewed.keys();
+    if (this.#reviewed.size >= REVIEW_CACHE_SIZE && oldest !== undefined) this.#reviewed.delete(oldest);
+    this.#reviewed.set(key, { user, untilMs: now() + REVIEW_CACHE_MS });
+    return user;
+  }
+}
+
+function bearerToken(authorization: string | undefined): string | undefined {
+  if (authorization === undefined || authorization.length > MAX_TOKEN_LENGTH) return undefined;
+  return /^Bearer ([A-Za-z0-9._~+/=-]+)$/i.exec(authorization)?.[1];
+}
+
+/** What the token says of itself: it only picks the keys that it is then held against. */
+function issuerOf(token: string): string | undefined {
+  try {
+    return decodeJwt(token).iss;
+  } catch {
+    return undefined;
+  }
+}
+
+async function verifiedSubject(
+  token: string,
+  issuer: string,
+  keySet: JSONWebKeySet,
+  nowMs: number,
+): Promise<string | undefined> {
+  try {
+    const { payload } = await jwtVerify(token, createLocalJWKSet(keySet), {
+      issuer,
+      audience: TOKEN_AUDIENCE,
+      // What Kubernetes' API servers sign by; never a symmetric algorithm, whose key would be the published one.
+      algorithms: ['RS256', 'RS384', 'RS512', 'ES256', 'ES384', 'ES512'],
+      requiredClaims: ['exp', 'sub'],
+      currentDate: new Date(nowMs),
+    });
+    return payload.sub;
+  } catch {
+    return undefined;
+  }
+}

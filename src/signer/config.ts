@@ -1,0 +1,147 @@
+/** The signer's configuration file: who may ask, which certificates there are, and what is granted. */
+import * as z from 'zod/mini';
+import { MAX_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
+import type { Usage } from '../credential/scheme.ts';
+import { printable } from '../text/printable.ts';
+import type { CertificateFolder } from './certificate-source.ts';
+import type { Grant } from './policy.ts';
+
+export interface SignerConfig {
+  readonly clients: readonly ClientConfig[];
+  readonly issuers: readonly IssuerConfig[];
+  readonly certificates: readonly CertificateFolder[];
+  readonly grants: readonly Grant[];
+  /** The signer's own cap on the life of a credential. */
+  readonly maxLifetimeSeconds: number;
+  /** Signatures a second for each client, after a burst of twice as many. */
+  readonly ratePerSecond: number;
+}
+
+/** Recognised by a client certificate, or by a service account's token: one of the two. */
+export interface ClientConfig {
+  readonly name: string;
+  readonly cluster: string;
+  /** A DNS name in the client certificate's subjectAltName. */
+  readonly tlsName: string | undefined;
+  /** `NAMESPACE/NAME`. */
+  readonly serviceAccount: string | undefined;
+  /** Of the token; undefined: the signer's own cluster, by TokenReview. */
+  readonly issuer: string | undefined;
+}
+
+interface IssuerConfig {
+  readonly url: string;
+  /** The keys that the issuer publishes, as JWKS. */
+  readonly jwksFile: string;
+}
+
+export class SignerConfigError extends Error {
+  override readonly name = 'SignerConfigError';
+  readonly code = 'SIGNER_CONFIG';
+}
+
+const name = z.string().check(z.regex(/^[a-z0-9][a-z0-9./-]{0,252}$/));
+const text = z.string().check(z.minLength(1), z.maxLength(1024));
+
+const schema = z.strictObject({
+  clients: z
+    .array(
+      z.strictObject({
+        name,
+        cluster: name,
+        tlsName: z.optional(text),
+        serviceAccount: z.optional(z.string().check(z.regex(/^[a-z0-9.-]{1,63}\/[a-z0-9.-]{1,253}$/))),
+        issuer: z.optional(text),
+      }),
+    )
+    .check(z.minLength(1)),
+  issuers: z._default(z.array(z.strictObject({ url: text, jwksFile: text })), []),
+  certificates: z.array(z.strictObject({ name, directory: text })).check(z.minLength(1)),
+  grants: z.array(
+    z.strictObject({
+      certificate: name,
+      from: z.array(z.strictObject({ cluster: z.optional(name), namespace: z.optional(name) })).check(z.minLength(1)),
+      usages: z._default(z.array(z.enum(['Server', 'Client'])).check(z.minLength(1)), ['Server']),
+      maxLifetimeSeconds: z.optional(z.int().check(z.gte(MIN_LIFETIME_SECONDS), z.lte(MAX_LIFETIME_SECONDS))),
+    }),
+  ),
+  maxLifetimeSeconds: z._default(
+    z.int().check(z.gte(MIN_LIFETIME_SECONDS), z.lte(MAX_LIFETIME_SECONDS)),
+    MAX_LIFETIME_SECONDS,
+  ),
+  ratePerSecond: z._default(z.int().check(z.gte(1), z.lte(1_000_000)), 2_000),
+});
+
+/** Reads what a YAML or JSON parser made of the file. Throws SignerConfigError, which names the field. */
+export function parseSignerConfig(value: unknown): SignerConfig {
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new SignerConfigError(`${issue?.path.join('.') || 'the file'}: ${printable(issue?.message ?? 'invalid')}`);
+  }
+  const { certificates, clients, grants, issuers, maxLifetimeSeconds, ratePerSecond } = parsed.data;
+  const config: SignerConfig = {
+    clients: clients.map(({ issuer, serviceAccount, tlsName, ...rest }) => ({
+      ...rest,
+      tlsName,
+      serviceAccount,
+      issuer,
+    })),
+    issuers,
+    certificates,
+    grants: grants.map(({ certificate, from, maxLifetimeSeconds: longest, usages }) => ({
+      certificate,
+      from: from.map(({ cluster, namespace }) => ({
+        ...(cluster === undefined ? {} : { cluster }),
+        ...(namespace === undefined ? {} : { namespace }),
+      })),
+      usages: usages as readonly Usage[],
+      maxLifetimeSeconds: longest,
+    })),
+    maxLifetimeSeconds,
+    ratePerSecond,
+  };
+  checkReferences(config);
+  return config;
+}
+
+/** What a schema cannot say: names that must be there, and names that may be there once. */
+function checkReferences({ certificates, clients, grants, issuers }: SignerConfig): void {
+  assertUnique(
+    'clients',
+    clients.map((client) => client.name),
+  );
+  assertUnique(
+    'certificates',
+    certificates.map((certificate) => certificate.name),
+  );
+  assertUnique(
+    'clients.tlsName',
+    clients.flatMap(({ tlsName }) => tlsName ?? []),
+  );
+  assertUnique(
+    'clients.serviceAccount',
+    clients.flatMap(({ issuer = '', serviceAccount }) => (serviceAccount ? `${issuer} ${serviceAccount}` : [])),
+  );
+  for (const client of clients) {
+    if ((client.tlsName === undefined) === (client.serviceAccount === undefined)) {
+      throw new SignerConfigError(`clients: "${client.name}" needs tlsName or serviceAccount, and one of them only`);
+    }
+    if (client.issuer !== undefined && !issuers.some(({ url }) => url === client.issuer)) {
+      throw new SignerConfigError(
+        `clients: the issuer of "${client.name}" is not among the issuers: add its url and jwksFile`,
+      );
+    }
+  }
+  const unknown = grants.find(({ certificate }) => !certificates.some((one) => one.name === certificate));
+  if (unknown !== undefined) {
+    throw new SignerConfigError(
+      `grants: there is no certificate "${unknown.certificate}": add it, or correct the name`,
+    );
+  }
+}
+
+function assertUnique(field: string, values: readonly string[]): void {
+  const twice = values.find((value, position) => values.indexOf(value) !== position);
+  if (twice !== undefined) throw new SignerConfigError(`${field}: "${printable(twice)}" occurs twice`);
+}

@@ -1,0 +1,76 @@
+/** The signer's metrics. Every label has a closed set of values. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { RefusalReason, SignResult } from './protocol.ts';
+
+const RESULTS = [
+  'signed',
+  'NotPermitted',
+  'CertificateInvalid',
+  'PublicKeyUnsupported',
+  'LifetimeNotAllowed',
+  'SigningFailed',
+] as const satisfies readonly ('signed' | RefusalReason)[];
+
+export class SignerMetrics {
+  readonly registry = new Registry();
+  readonly #results = new Counter({
+    name: 'dcred_signer_requests_total',
+    help: 'Requested signatures, by result: signed, or the reason of the refusal.',
+    labelNames: ['result'],
+    registers: [this.registry],
+  });
+  readonly #calls = new Counter({
+    name: 'dcred_signer_http_requests_total',
+    help: 'HTTP requests, by status code.',
+    labelNames: ['code'],
+    registers: [this.registry],
+  });
+  readonly #seconds = new Histogram({
+    name: 'dcred_signer_http_request_duration_seconds',
+    help: 'Time from a request to its answer.',
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers: [this.registry],
+  });
+  readonly #sequence = new Gauge({
+    name: 'dcred_signer_audit_sequence',
+    help: 'Number of the last entry in the audit log: an audit log that ends before it was cut off.',
+    registers: [this.registry],
+  });
+  readonly #usable = new Gauge({
+    name: 'dcred_signer_certificate_usable',
+    help: '1 if the certificate and its key were loaded and belong together, else 0.',
+    labelNames: ['certificate'],
+    registers: [this.registry],
+  });
+
+  constructor(version: string) {
+    new Gauge({
+      name: 'dcred_build_info',
+      help: 'Always 1; labelled with the version.',
+      labelNames: ['version'],
+      registers: [this.registry],
+    }).set({ version }, 1);
+    for (const result of RESULTS) this.#results.inc({ result }, 0);
+  }
+
+  collectProcessMetrics(): void {
+    collectDefaultMetrics({ register: this.registry });
+  }
+
+  result(result: SignResult): void {
+    this.#results.inc({ result: result.ok ? 'signed' : result.reason });
+  }
+
+  call(code: number, seconds: number): void {
+    this.#calls.inc({ code: String(code) });
+    this.#seconds.observe(seconds);
+  }
+
+  auditSequence(sequence: number): void {
+    this.#sequence.set(sequence);
+  }
+
+  certificate(certificate: string, usable: boolean): void {
+    this.#usable.set({ certificate }, usable ? 1 : 0);
+  }
+}

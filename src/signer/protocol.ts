@@ -1,0 +1,121 @@
+/**
+ * What the signer is asked and what it answers: JSON over HTTPS, many requests in one call. A request names what a credential is
+ * made of, never the bytes to sign: the signer composes those itself, so nobody can make it sign anything but a credential.
+ *
+ *     POST /v1/sign              {"requests": [SignRequest, ...]} -> {"results": [SignResult, ...]}, in the same order
+ *     GET  /v1/certificates/NAME -> {"name", "sha256", "chainPem"}
+ */
+import * as z from 'zod/mini';
+import type { Usage } from '../credential/scheme.ts';
+
+export const SIGN_PATH = '/v1/sign';
+export const CERTIFICATES_PATH = '/v1/certificates/';
+
+/** A wave of 10,000 pods is 20 calls. */
+const MAX_REQUESTS = 500;
+/** Of a whole call: a request is about 500 bytes. */
+export const MAX_BODY_BYTES = 1024 * 1024;
+/** A P-521 SubjectPublicKeyInfo is 158 bytes; ML-DSA-87's will be 2,600. */
+const MAX_PUBLIC_KEY_BASE64 = 4096;
+
+/** `NAMESPACE/NAME` of the Secret that a certificate comes from, or a name that the signer's configuration gives it. */
+const certificateName = z.string().check(z.regex(/^[a-z0-9][a-z0-9./-]{0,252}$/));
+const label = z.string().check(z.minLength(1), z.maxLength(253));
+
+const signRequest = z.object({
+  certificate: certificateName,
+  usage: z.enum(['Server', 'Client']),
+  /** SignatureScheme of the credential key. */
+  dcCertVerifyAlgorithm: z.number().check(z.int(), z.gte(0), z.lte(0xffff)),
+  /** DER, base64. */
+  subjectPublicKeyInfo: z
+    .string()
+    .check(z.minLength(4), z.maxLength(MAX_PUBLIC_KEY_BASE64), z.regex(/^[A-Za-z0-9+/]+={0,2}$/)),
+  /** Seconds since the epoch. */
+  expiresAt: z.number().check(z.int(), z.gte(0)),
+  /** For the audit log and the grants. The cluster is the client's own, and never claimed. */
+  namespace: label,
+  resource: label,
+  podUid: label,
+});
+
+const signCall = z.object({ requests: z.array(signRequest).check(z.minLength(1), z.maxLength(MAX_REQUESTS)) });
+
+export interface SignRequest {
+  readonly certificate: string;
+  readonly usage: Usage;
+  readonly dcCertVerifyAlgorithm: number;
+  readonly subjectPublicKeyInfo: Uint8Array;
+  readonly expiresAt: number;
+  readonly namespace: string;
+  readonly resource: string;
+  readonly podUid: string;
+}
+
+/** Why the signer refuses one request; the others of the call are answered all the same. */
+export type RefusalReason =
+  /** No such certificate, or no grant for it: one reason and one text, so that nobody learns which certificates there are. */
+  | 'NotPermitted'
+  /** The certificate is expired, not yet valid, or cannot be read. */
+  | 'CertificateInvalid'
+  /** The public key is not one that `dcCertVerifyAlgorithm` names, or of a kind that credentials may not have. */
+  | 'PublicKeyUnsupported'
+  /** Expired already, beyond what the grant or RFC 9345 allows, or beyond the certificate. */
+  | 'LifetimeNotAllowed'
+  /** The backend did not sign in time. */
+  | 'SigningFailed';
+
+export type SignResult =
+  | {
+      readonly ok: true;
+      /** Of the certificate that the credential stands on: the caller may have an older one. */
+      readonly certificateSha256: string;
+      /** struct DelegatedCredential, base64. */
+      readonly credential: string;
+    }
+  | { readonly ok: false; readonly reason: RefusalReason; readonly message: string };
+
+export interface CertificateAnswer {
+  readonly name: string;
+  readonly sha256: string;
+  readonly chainPem: string;
+}
+
+/** The call is not one: answered with 400. */
+export class ProtocolError extends Error {
+  override readonly name = 'ProtocolError';
+  readonly code = 'SIGNER_PROTOCOL';
+}
+
+/** Reads the body of a call, which is at most MAX_BODY_BYTES long. Throws ProtocolError, which quotes nothing of it. */
+export function parseSignCall(body: string): readonly SignRequest[] {
+  const parsed = signCall.safeParse(parseJson(body));
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new ProtocolError(
+      `expected {"requests": [...]} with 1 to ${MAX_REQUESTS} requests; ${issue?.path.join('.') || 'body'}: ${issue?.code ?? 'invalid'}`,
+    );
+  }
+  return parsed.data.requests.map(({ subjectPublicKeyInfo, ...rest }) => ({
+    ...rest,
+    subjectPublicKeyInfo: Buffer.from(subjectPublicKeyInfo, 'base64'),
+  }));
+}
+
+function parseJson(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    throw new ProtocolError('the body is not JSON');
+  }
+}
+
+/** A call's body. */
+export function formatSignCall(requests: readonly SignRequest[]): string {
+  return JSON.stringify({
+    requests: requests.map(({ subjectPublicKeyInfo, ...rest }) => ({
+      ...rest,
+      subjectPublicKeyInfo: Buffer.from(subjectPublicKeyInfo).toString('base64'),
+    })),
+  });
+}

@@ -1,0 +1,224 @@
+/**
+ * The signer's HTTPS server. Bounded in all that a stranger may send: connections, headers, bodies, time. Who is not
+ * authenticated learns nothing but that.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { Clock } from '../kubernetes/clock.ts';
+import { TokenBucket } from '../kubernetes/events/token-bucket.ts';
+import type { Logger } from '../kubernetes/log.ts';
+import type { Authenticator } from './authentication.ts';
+import type { ClientConfig } from './config.ts';
+import { CERTIFICATES_PATH, MAX_BODY_BYTES, ProtocolError, parseSignCall, SIGN_PATH } from './protocol.ts';
+import { OverloadedError } from './signing-queue.ts';
+import type { SigningService } from './signing-service.ts';
+
+export interface SignerServerOptions {
+  readonly address: { readonly host: string | undefined; readonly port: number };
+  /** PEM. */
+  readonly tls: { readonly certificatePem: string; readonly keyPem: string; readonly clientCaPem: string | undefined };
+  readonly authenticator: Pick<Authenticator, 'authenticate'>;
+  readonly service: Pick<SigningService, 'sign' | 'certificate'>;
+  readonly ratePerSecond: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly observe?: (status: number, seconds: number) => void;
+}
+
+const MAX_CONNECTIONS = 512;
+const HANDSHAKE_MS = 10_000;
+const REQUEST_MS = 15_000;
+/** Of a whole call, at a slow key: the caller retries. */
+const SIGN_MS = 30_000;
+const KEEP_ALIVE_MS = 120_000;
+const MAX_HEADER_BYTES = 32 * 1024;
+/** Of all calls together: what strangers may make the process hold. */
+const MAX_BYTES_IN_FLIGHT = 32 * 1024 * 1024;
+
+/** Answered with this HTTP status and message. */
+class HttpRefusal extends Error {
+  override readonly name = 'HttpRefusal';
+  readonly code = 'HTTP_REFUSAL';
+  readonly status: number;
+  readonly retryAfterSeconds: number | undefined;
+
+  constructor(status: number, message: string, retryAfterSeconds?: number) {
+    super(message);
+    this.status = status;
+    this.retryAfterSeconds = retryAfterSeconds;
+  }
+}
+
+export class SignerServer {
+  readonly #options: SignerServerOptions;
+  readonly #server: Server;
+  readonly #buckets = new Map<string, TokenBucket>();
+  #bytesInFlight = 0;
+
+  constructor(options: SignerServerOptions) {
+    this.#options = options;
+    const { certificatePem, clientCaPem, keyPem } = options.tls;
+    this.#server = createServer(
+      {
+        cert: certificatePem,
+        key: keyPem,
+        minVersion: 'TLSv1.3',
+        handshakeTimeout: HANDSHAKE_MS,
+        requestTimeout: REQUEST_MS,
+        headersTimeout: REQUEST_MS,
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        maxHeaderSize: MAX_HEADER_BYTES,
+        // A client without a certificate may still have a token: it is turned away by the answer, not by the handshake.
+        ...(clientCaPem === undefined ? {} : { requestCert: true, rejectUnauthorized: false, ca: clientCaPem }),
+      },
+      (request, response) => void this.#answer(request, response),
+    );
+    this.#server.maxConnections = MAX_CONNECTIONS;
+  }
+
+  /** The port in use; port 0 asks for a free one. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Rejects when the address cannot be bound. */
+  listen(): Promise<void> {
+    const { host, port } = this.#options.address;
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
+        this.#server.off('error', reject);
+        resolve();
+      });
+    });
+  }
+
+  /** For new connections. */
+  use(certificatePem: string, keyPem: string): void {
+    this.#server.setSecureContext({ cert: certificatePem, key: keyPem, minVersion: 'TLSv1.3' });
+  }
+
+  /** Lets the calls that have begun end, within the time that a call may take. */
+  async close(): Promise<void> {
+    const late = this.#options.clock.setTimeout(() => this.#server.closeAllConnections(), SIGN_MS);
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+      this.#server.closeIdleConnections();
+    });
+    late.cancel();
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { clock, observe } = this.#options;
+    const started = clock.monotonic();
+    const deadline = AbortSignal.timeout(SIGN_MS);
+    try {
+      const answer = JSON.stringify(await this.#handle(request, deadline));
+      response.writeHead(200, { 'content-type': 'application/json' }).end(answer);
+    } catch (error) {
+      this.#refuse(error, response);
+    }
+    observe?.(response.statusCode, (clock.monotonic() - started) / 1000);
+  }
+
+  async #handle(request: IncomingMessage, signal: AbortSignal): Promise<object> {
+    const client = await this.#authenticate(request, signal);
+    const [path = ''] = (request.url ?? '').split('?', 1);
+    if (request.method === 'GET' && path.startsWith(CERTIFICATES_PATH)) return this.#certificate(client, path);
+    if (request.method !== 'POST' || path !== SIGN_PATH) {
+      throw new HttpRefusal(404, `expected POST ${SIGN_PATH} or GET ${CERTIFICATES_PATH}NAME`);
+    }
+    const body = await this.#readBody(request);
+    try {
+      const requests = parseSignCall(body);
+      this.#takeRate(client, requests.length);
+      return { results: await this.#options.service.sign(client, requests, signal) };
+    } finally {
+      this.#bytesInFlight -= Buffer.byteLength(body);
+    }
+  }
+
+  async #authenticate(request: IncomingMessage, signal: AbortSignal): Promise<ClientConfig> {
+    const { authorization } = request.headers;
+    const client = await this.#options.authenticator.authenticate(
+      { tlsNames: verifiedNames(request.socket as TLSSocket), authorization },
+      signal,
+    );
+    if (client !== undefined) return client;
+    throw new HttpRefusal(401, 'expected a client certificate or a service account token that the configuration names');
+  }
+
+  #certificate(client: ClientConfig, path: string): object {
+    const name = path.slice(CERTIFICATES_PATH.length);
+    const found = this.#options.service.certificate(client, name);
+    if (found === undefined) throw new HttpRefusal(403, 'no grant allows this client to use such a certificate');
+    return found;
+  }
+
+  async #readBody(request: IncomingMessage): Promise<string> {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    try {
+      for await (const chunk of request as AsyncIterable<Buffer>) {
+        size += chunk.length;
+        this.#bytesInFlight += chunk.length;
+        if (size > MAX_BODY_BYTES) throw new HttpRefusal(413, `expected at most ${MAX_BODY_BYTES} bytes`);
+        if (this.#bytesInFlight > MAX_BYTES_IN_FLIGHT) throw new HttpRefusal(429, 'too many requests in flight', 1);
+        chunks.push(chunk);
+      }
+      const body = Buffer.concat(chunks, size).toString();
+      // Counted again by its own length, which bad UTF-8 changes: what is added here is what is taken off at the end.
+      this.#bytesInFlight += Buffer.byteLength(body);
+      return body;
+    } finally {
+      this.#bytesInFlight -= size;
+    }
+  }
+
+  /** The bucket's tokens are signatures. */
+  #takeRate(client: ClientConfig, count: number): void {
+    const { clock, ratePerSecond } = this.#options;
+    let bucket = this.#buckets.get(client.name);
+    if (bucket === undefined) {
+      bucket = new TokenBucket({ clock, burst: Math.max(2 * ratePerSecond, 1_000), perSecond: ratePerSecond });
+      this.#buckets.set(client.name, bucket);
+    }
+    const waitMs = bucket.take(count);
+    if (waitMs === 0) return;
+    throw new HttpRefusal(
+      429,
+      `client "${client.name}" exceeds ${ratePerSecond} signatures a second`,
+      Math.ceil(waitMs / 1000),
+    );
+  }
+
+  #refuse(error: unknown, response: ServerResponse): void {
+    const { log } = this.#options;
+    const refusal = asRefusal(error);
+    if (refusal === undefined) log.error({ err: error }, 'failed to answer a request');
+    else log.debug({ status: refusal.status, detail: refusal.message }, 'refused a request');
+    if (response.destroyed) return;
+    if (refusal?.retryAfterSeconds !== undefined) response.setHeader('retry-after', String(refusal.retryAfterSeconds));
+    // What is left of the request is not read.
+    response.setHeader('connection', 'close');
+    response
+      .writeHead(refusal?.status ?? 503, { 'content-type': 'application/json' })
+      .end(JSON.stringify({ error: refusal?.message ?? 'the signer cannot answer now: try again' }));
+  }
+}
+
+function asRefusal(error: unknown): HttpRefusal | undefined {
+  if (error instanceof HttpRefusal) return error;
+  if (error instanceof ProtocolError) return new HttpRefusal(400, error.message);
+  if (error instanceof OverloadedError) return new HttpRefusal(429, error.message, 1);
+  return undefined;
+}
+
+/** Only of a certificate that the client CA signed and that is valid now. */
+function verifiedNames(socket: TLSSocket): readonly string[] | undefined {
+  if (!socket.authorized) return undefined;
+  const names = socket.getPeerX509Certificate()?.subjectAltName;
+  return names?.split(', ').flatMap((name) => (name.startsWith('DNS:') ? [name.slice('DNS:'.length)] : []));
+}

@@ -1,0 +1,152 @@
+/**
+ * From requests to signatures: each is decided on by itself, composed here, signed in its turn, verified against its
+ * certificate, and written to the audit log before anything is answered.
+ */
+import { createHash } from 'node:crypto';
+import { verifyCredential } from '../credential/verify.ts';
+import { encodeDelegatedCredential, signatureInput } from '../credential/wire.ts';
+import type { Logger } from '../kubernetes/log.ts';
+import { formatRfc3339 } from '../text/rfc3339.ts';
+import type { AuditEntry, AuditLog } from './audit-log.ts';
+import type { CertificateSource, UsableCertificate } from './certificate-source.ts';
+import { type Decision, decide, type Grant, mayRead, type Refusal } from './policy.ts';
+import type { CertificateAnswer, SignRequest, SignResult } from './protocol.ts';
+import { OverloadedError, type SigningQueue } from './signing-queue.ts';
+
+/** Who asks, as authenticated. */
+export interface SignerClientIdentity {
+  readonly name: string;
+  readonly cluster: string;
+}
+
+export interface SigningServiceOptions {
+  readonly certificates: Pick<CertificateSource, 'get'>;
+  readonly grants: () => readonly Grant[];
+  readonly queue: SigningQueue;
+  readonly audit: Pick<AuditLog, 'append'>;
+  readonly maxLifetimeSeconds: number;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly log: Logger;
+  readonly observe?: (result: SignResult) => void;
+}
+
+type Signed = Extract<SignResult, { ok: true }>;
+
+export class SigningService {
+  readonly #options: SigningServiceOptions;
+
+  constructor(options: SigningServiceOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The results, in the order of the requests. Throws OverloadedError where there is no room for all of them, and what the audit
+   * log throws: then nothing was given out.
+   */
+  async sign(
+    client: SignerClientIdentity,
+    requests: readonly SignRequest[],
+    signal: AbortSignal,
+  ): Promise<readonly SignResult[]> {
+    const { audit, observe, queue } = this.#options;
+    if (!queue.hasRoomFor(requests.length)) throw new OverloadedError('too many signatures are waiting');
+    const results = await Promise.all(requests.map((request) => this.#signOne(client, request, signal)));
+    await audit.append(requests.map((request, position) => this.#entry(client, request, results[position])));
+    for (const result of results) observe?.(result);
+    return results;
+  }
+
+  /** The public certificate, for a client that has a grant of it; undefined for all others. */
+  certificate(client: SignerClientIdentity, name: string): CertificateAnswer | undefined {
+    const { certificates, grants } = this.#options;
+    const found = certificates.get(name);
+    if (found === undefined || !mayRead(grants(), name, client.cluster)) return undefined;
+    return { name, sha256: found.certificate.sha256, chainPem: found.certificate.chainPem };
+  }
+
+  async #signOne(client: SignerClientIdentity, request: SignRequest, signal: AbortSignal): Promise<SignResult> {
+    const { certificates, queue } = this.#options;
+    try {
+      return await queue.run(request.expiresAt, signal, async () => {
+        // Decided in its turn, not before: a grant that was withdrawn while this waited counts.
+        const source = certificates.get(request.certificate);
+        const decision = this.#decide(client, request, source);
+        if (!decision.ok || source === undefined) return decision as Refusal;
+        return await this.#compose(request, decision, source, signal);
+      });
+    } catch (error) {
+      if (error instanceof OverloadedError) throw error;
+      this.#options.log.warn({ err: error, certificate: request.certificate }, 'signing failed');
+      return { ok: false, reason: 'SigningFailed', message: 'the key did not sign in time: try again' };
+    }
+  }
+
+  #decide(client: SignerClientIdentity, request: SignRequest, source: UsableCertificate | undefined): Decision {
+    const { grants, maxLifetimeSeconds } = this.#options;
+    const now = this.#seconds();
+    const certificate = source?.certificate;
+    return decide({ request, cluster: client.cluster, grants: grants(), certificate, maxLifetimeSeconds, now });
+  }
+
+  async #compose(
+    request: SignRequest,
+    decision: Extract<Decision, { ok: true }>,
+    { certificate, signer }: UsableCertificate,
+    signal: AbortSignal,
+  ): Promise<SignResult> {
+    const { dcCertVerifyAlgorithm, subjectPublicKeyInfo, usage } = request;
+    const body = { validTime: decision.validTime, dcCertVerifyAlgorithm, subjectPublicKeyInfo };
+    const algorithm = signer.scheme.code;
+    const signature = await signer.sign(signatureInput(usage, certificate.der, body, algorithm), { signal });
+    const bytes = encodeDelegatedCredential({ ...body, algorithm, signature });
+    const verified = verifyCredential({ bytes, certificate, usage, now: this.#seconds() });
+    if (!verified.ok) {
+      this.#options.log.error({ code: verified.code }, 'a new credential does not verify: it is not given out');
+      return {
+        ok: false,
+        reason: 'SigningFailed',
+        message: 'the new credential does not verify: it was not given out',
+      };
+    }
+    return { ok: true, certificateSha256: certificate.sha256, credential: Buffer.from(bytes).toString('base64') };
+  }
+
+  #entry(client: SignerClientIdentity, request: SignRequest, result: SignResult | undefined): AuditEntry {
+    const { certificate, expiresAt, namespace, podUid, resource, subjectPublicKeyInfo, usage } = request;
+    const signed = result?.ok === true ? result : undefined;
+    return {
+      time: formatRfc3339(this.#seconds()),
+      event: signed === undefined ? 'refused' : 'signed',
+      client: client.name,
+      cluster: client.cluster,
+      namespace,
+      resource,
+      podUid,
+      certificate,
+      usage,
+      publicKeySha256: sha256(subjectPublicKeyInfo),
+      expiresAt: describeExpiry(expiresAt),
+      ...(signed === undefined ? {} : describeSigned(signed)),
+      ...(result?.ok === false ? { reason: result.reason } : {}),
+    };
+  }
+
+  #seconds(): number {
+    return Math.floor(this.#options.now() / 1000);
+  }
+}
+
+function describeSigned({ certificateSha256, credential }: Signed): Partial<AuditEntry> {
+  return { certificateSha256, credentialSha256: sha256(Buffer.from(credential, 'base64')) };
+}
+
+/** A client may name a moment that no calendar has. */
+function describeExpiry(seconds: number): string {
+  const LAST = 253_402_300_799;
+  return seconds <= LAST ? formatRfc3339(seconds) : 'after year 9999';
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
