@@ -1,14 +1,14 @@
 /**
- * Keeps a store equal to what the API server has, and says what changed. It lists, watches from where the list ended, resumes
- * from the last version that it saw whenever the watch ends, and lists anew when the server has forgotten that version. Nothing
- * but its signal ends it.
+ * Keeps a store equal to what the API server has, and reports what changed. It lists, watches from where the list ended, resumes
+ * from the last version that it saw whenever the watch ends, and lists again when the server has forgotten that version, or has
+ * never seen it because its etcd was restored. Nothing but its signal ends it.
  *
- *     list --complete--> watch --ended, cut, silent--> (back-off) watch --410--> list
- *       ^---failed: back-off---|
+ *     list --complete--> watch --ended, cut, silent--> (back-off) --version known--> watch
+ *       ^                  '--410, older bookmark--.                '--not reached yet--.
+ *       '------------------(back-off)--------------+------------------------------------'
  */
 
 import { ApiError, isApiError } from '../api-error.ts';
-import { Backoff } from '../backoff.ts';
 import type { ApiClient } from '../client/api-client.ts';
 import { isExpired } from '../client/status-error.ts';
 import { type Clock, delay } from '../clock.ts';
@@ -18,6 +18,7 @@ import type { ResourceType } from '../resource-type.ts';
 import { compareResourceVersions } from './resource-version.ts';
 import { listPages, Snapshot, type Versioned } from './snapshot.ts';
 import { type Indexers, Store } from './store.ts';
+import { WatchPacer } from './watch-pacer.ts';
 
 export interface Change<T> {
   /** Absent: it is new. */
@@ -27,7 +28,7 @@ export interface Change<T> {
 }
 
 export interface ReflectorEvent {
-  /** `list`: a whole list was taken over. `watch`: one begins. `failure`: one ended badly. `handler-error`: onChange threw. */
+  /** `list`: a list was complete. `watch`: one was started. `failure`: either failed. `handler-error`: onChange or transform threw. */
   readonly kind: 'list' | 'watch' | 'failure' | 'handler-error';
   /** Of an ApiError. */
   readonly reason?: string;
@@ -41,7 +42,7 @@ export interface ReflectorOptions<T> {
   readonly labelSelector?: string | undefined;
   readonly fieldSelector?: string | undefined;
   readonly metadataOnly?: boolean;
-  /** Keeps only what is needed: what it returns is what the store holds. An object that it throws on is left out. */
+  /** Keeps only what is needed: what it returns is what the store holds. An object that it throws on is skipped. */
   readonly transform: (raw: KubernetesObject) => T;
   readonly keyOf: (object: T) => string;
   readonly indexes?: Indexers<T>;
@@ -52,32 +53,32 @@ export interface ReflectorOptions<T> {
   readonly random: () => number;
   readonly log: Logger;
   readonly observe?: (event: ReflectorEvent) => void;
-  /** The longest silence of a watch that is believed. 150 s. */
+  /** The longest silence of a healthy watch. 75 to 90 s. */
   readonly quietMs?: number;
 }
 
-const BASE_BACKOFF_MS = 500;
-const MAX_BACKOFF_MS = 30_000;
-/** A watch ends by itself after 5 to 10 minutes, so that watches spread over the API servers there are (client-go does the same). */
+/** A watch ends by itself after 5 to 10 minutes, so that watches spread over all API servers (as client-go's do). */
 const WATCH_SECONDS = 300;
-/** A watch that ends earlier than this, having said nothing, counts as failed. */
-const SHORT_WATCH_MS = 1_000;
-/** One that held this long was a success, whatever ended it. */
-const LONG_WATCH_MS = 60_000;
+/** Failures in a row that are everyday life: a connection that is cut, a server that restarts. */
+const QUIET_FAILURES = 3;
 
 export class Reflector<T> {
   readonly store: Store<T>;
-  /** Resolves when the first list was taken over and all its objects reported; stays pending when `run` ends before. */
+  /** Resolves when the first list is complete and all its objects were reported; stays pending when `run` ends before. */
   readonly synced: Promise<void>;
   readonly #options: ReflectorOptions<T>;
-  readonly #backoff: Backoff;
+  readonly #pacer: WatchPacer;
   readonly #markSynced: () => void;
   /** Of each object in the store. */
   readonly #versions = new Map<string, string>();
   #hasSynced = false;
   #resourceVersion = '';
+  /** The highest version of a history that is gone, because etcd was restored to an older one. */
+  #lostVersion = '';
   #mustList = true;
-  /** Whether the server can begin a watch with a list, as far as we know, and whether the next list is to be one. */
+  /** Since when a watch follows the server, on the monotonic clock; undefined while none does. */
+  #followingSince: number | undefined;
+  /** Whether the server can start a watch with a list, as far as is known, and whether the next list is one. */
   #canStream = true;
   #streaming = true;
   #running = false;
@@ -85,7 +86,7 @@ export class Reflector<T> {
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
     this.store = new Store(options.keyOf, options.indexes);
-    this.#backoff = new Backoff({ baseMs: BASE_BACKOFF_MS, maxMs: MAX_BACKOFF_MS, random: options.random });
+    this.#pacer = new WatchPacer(options.random);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.synced = promise;
     this.#markSynced = resolve;
@@ -100,10 +101,15 @@ export class Reflector<T> {
     return this.#resourceVersion;
   }
 
-  /** Whether the store shows a write that was answered with this version. */
+  /**
+   * Whether the store shows a write that was answered with this version. Also true for every version up to the highest of a history
+   * that is gone: such a write may be lost, and waiting for it would never end. A write that is planned too early in consequence names
+   * the version it is based on, and is refused.
+   */
   isAtLeast(resourceVersion: string): boolean {
     if (!this.#hasSynced) return false;
-    return (compareResourceVersions(this.#resourceVersion, resourceVersion) ?? -1) >= 0;
+    const seen = compareResourceVersions(this.#resourceVersion, resourceVersion) ?? -1;
+    return seen >= 0 || (compareResourceVersions(this.#lostVersion, resourceVersion) ?? -1) >= 0;
   }
 
   /** Ends when the signal aborts, never rejects for anything else than being run twice. */
@@ -118,47 +124,47 @@ export class Reflector<T> {
 
   /** One list, one watch, or both in one; returns how long to wait before the next. */
   async #round(signal: AbortSignal): Promise<number> {
-    const { clock } = this.#options;
-    const started = clock.monotonic();
     const listing = this.#mustList;
+    this.#followingSince = undefined;
     try {
       if (listing && !this.#streaming) {
         await this.#listPages(signal);
         return 0;
       }
-      const events = await this.#follow(listing, signal);
-      if (events > 0 || clock.monotonic() - started >= SHORT_WATCH_MS) this.#backoff.reset();
-      else return this.#backoff.next();
-      return 0;
+      if (!listing) await this.#checkVersion(signal);
+      await this.#follow(listing, signal);
+      return this.#pacer.delayAfter(undefined, this.#livedMs());
     } catch (error) {
       if (signal.aborted) return 0;
-      if (clock.monotonic() - started >= LONG_WATCH_MS) this.#backoff.reset();
       return this.#onFailure(error);
     }
   }
 
+  #livedMs(): number {
+    return this.#followingSince === undefined ? 0 : this.#options.clock.monotonic() - this.#followingSince;
+  }
+
   #onFailure(error: unknown): number {
     const { log, type, observe } = this.#options;
+    const { plural } = type;
     const reason = isApiError(error) ? error.reason : 'Unknown';
     observe?.({ kind: 'failure', reason });
-    if (isExpired(error)) {
-      log.info({ resource: type.plural }, 'the watch has expired, listing anew');
-      this.#mustList = true;
-      const first = this.#backoff.failures === 0;
-      const ms = this.#backoff.next();
-      return first ? 0 : ms;
-    }
     if (this.#mustList && this.#streaming && cannotStream(error)) {
-      log.debug({ resource: type.plural, reason }, 'no streaming list, listing page by page');
+      log.debug({ plural, reason }, 'the server does not stream lists, listing page by page');
       this.#streaming = false;
       this.#canStream = reason === 'Timeout';
       return 0;
     }
-    // A cut connection is everyday life; what the server refuses is for someone to put right.
-    const level = reason === 'Network' || reason === 'Timeout' ? 'debug' : 'warn';
-    const ms = this.#backoff.next();
-    const fields = { resource: type.plural, reason, err: error, retryInMs: Math.round(ms) };
-    log[this.#backoff.failures > 3 ? 'warn' : level](fields, 'list or watch failed');
+    const ms = this.#pacer.delayAfter(error, this.#livedMs());
+    const retryInMs = Math.round(ms);
+    if (isExpired(error)) {
+      this.#mustList = true;
+      log.info({ plural, err: error, retryInMs }, 'watch expired, listing again');
+      return ms;
+    }
+    // A cut connection is everyday life; what the server refuses is for a person to fix.
+    const isUsual = (reason === 'Network' || reason === 'Timeout') && this.#pacer.failures <= QUIET_FAILURES;
+    log[isUsual ? 'debug' : 'warn']({ plural, reason, err: error, retryInMs }, 'list or watch failed, retrying');
     return ms;
   }
 
@@ -172,9 +178,29 @@ export class Reflector<T> {
     this.#takeOver(await listPages(client, type, this.#selection(), this.#keep, signal));
   }
 
-  /** Watches until the watch ends, from the beginning or from the last version; returns the number of events. */
-  async #follow(listing: boolean, signal: AbortSignal): Promise<number> {
-    const { client, type, random, observe, quietMs } = this.#options;
+  /**
+   * A watch from a version that the server has not reached yet, because its etcd was restored, is not refused: it stays silent until
+   * that version is reached, and skips all that comes before. A list of one object, which costs next to nothing, has the current one.
+   */
+  async #checkVersion(signal: AbortSignal): Promise<void> {
+    const { client, type } = this.#options;
+    const selection = { ...this.#selection(), metadataOnly: true, limit: 1 };
+    const { metadata } = await client.list(type, selection, { signal });
+    this.#expectReached(metadata.resourceVersion);
+  }
+
+  /** @throws ApiError (Expired) when the server is at an older version than the store */
+  #expectReached(version: string | undefined): void {
+    if (version === undefined || (compareResourceVersions(version, this.#resourceVersion) ?? 0) >= 0) return;
+    throw new ApiError(
+      `watch ${this.#options.type.plural}: the API server is at version ${version}, before ${this.#resourceVersion}: its data was restored`,
+      { status: 410, reason: 'Expired' },
+    );
+  }
+
+  /** Watches until the watch ends: from a list that it starts with, or from the last version. */
+  async #follow(listing: boolean, signal: AbortSignal): Promise<void> {
+    const { client, clock, type, random, observe, quietMs } = this.#options;
     const timeoutSeconds = Math.round(WATCH_SECONDS * (1 + random()));
     const from = listing ? { sendInitialEvents: true } : { resourceVersion: this.#resourceVersion };
     const events = client.watch<KubernetesObject>(
@@ -183,36 +209,36 @@ export class Reflector<T> {
       quietMs === undefined ? { signal } : { signal, quietMs },
     );
     observe?.({ kind: 'watch' });
+    if (!listing) this.#followingSince = clock.monotonic();
     // Until it is complete, a streaming list touches nothing: cut in the middle, it is as if it had not been.
     let snapshot = listing ? new Snapshot(this.#keep) : undefined;
-    let count = 0;
     for await (const event of events) {
-      count += 1;
-      if (snapshot === undefined) {
-        this.#apply(event);
-        this.#backoff.reset();
-      } else if (snapshot.take(event)) {
+      if (snapshot === undefined) this.#apply(event);
+      else if (snapshot.take(event)) {
         this.#takeOver(snapshot);
+        this.#followingSince = clock.monotonic();
         snapshot = undefined;
       }
     }
-    if (snapshot === undefined) return count;
+    if (snapshot === undefined) return;
     throw new ApiError(`watch ${type.plural}: ended before its initial list did`, { status: 0, reason: 'Network' });
   }
 
   /** The list is the truth, also where a version in it is older: etcd may have been restored from a backup. */
   #takeOver(snapshot: Snapshot<T>): void {
+    // In another history, the same version may be another object's state.
+    const restored = (compareResourceVersions(snapshot.resourceVersion, this.#resourceVersion) ?? 0) < 0;
+    if (restored) this.#lostVersion = this.#resourceVersion;
     const changes: Change<T>[] = [];
     for (const key of this.store.keys()) {
       if (!snapshot.objects.has(key)) changes.push(this.#remove(key));
     }
     for (const kept of snapshot.objects.values()) {
-      if (this.#versions.get(kept.key) !== kept.version) changes.push(this.#put(kept));
+      if (restored || this.#versions.get(kept.key) !== kept.version) changes.push(this.#put(kept));
     }
     this.#resourceVersion = snapshot.resourceVersion;
     this.#mustList = false;
     this.#streaming = this.#canStream;
-    this.#backoff.reset();
     this.#options.observe?.({ kind: 'list' });
     for (const change of changes) this.#report(change);
     this.#hasSynced = true;
@@ -221,6 +247,7 @@ export class Reflector<T> {
 
   #apply(event: WatchEvent<KubernetesObject>): void {
     if (event.type === 'BOOKMARK') {
+      this.#expectReached(event.object.metadata.resourceVersion);
       this.#advance(event.object.metadata.resourceVersion);
       return;
     }
@@ -259,7 +286,7 @@ export class Reflector<T> {
       onChange(change);
     } catch (error) {
       observe?.({ kind: 'handler-error' });
-      log.error({ resource: type.plural, err: error }, 'a change could not be handled');
+      log.error({ plural: type.plural, err: error }, 'failed to handle a change');
     }
   }
 
@@ -270,11 +297,16 @@ export class Reflector<T> {
       return { key: keyOf(object), object, version: raw.metadata.resourceVersion ?? '' };
     } catch (error) {
       observe?.({ kind: 'handler-error' });
-      const { namespace, name } = raw.metadata;
-      log.error({ resource: type.plural, namespace, name, err: error }, 'an object could not be read, it is left out');
+      const { namespace, name } = isObject(raw) && isObject(raw.metadata) ? raw.metadata : {};
+      log.error({ plural: type.plural, namespace, name, err: error }, 'skipping undecodable object');
       return undefined;
     }
   };
+}
+
+/** An item of a list is whatever the server sent. */
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
 }
 
 /** Refused as invalid (before 1.32, or switched off), or ignored, so that the bookmark that ends the list never comes. */

@@ -1,8 +1,8 @@
-/** Resource versions, which are numbers since Kubernetes 1.35 says so (KEP-5504), and have been all along where etcd is. */
+/** Resource versions: numbers, as Kubernetes 1.35 guarantees (KEP-5504) and etcd has always made them. */
 
 /**
  * Negative when `a` is older, positive when it is newer, 0 when they are the same; undefined when they cannot be compared,
- * which an API server that is not Kubernetes' own may cause. Compared as text: they are 64-bit numbers.
+ * as with an API server that is not Kubernetes' own. Compared as text: they are 64-bit numbers.
  */
 export function compareResourceVersions(a: string, b: string): number | undefined {
   if (a === b) return 0;

@@ -1,5 +1,6 @@
-/** What a list held, whole: gathered from pages or from a watch that begins with a list, and of no use before it is complete. */
+/** A whole list: gathered from pages or from a watch that starts with a list, and of no use before it is complete. */
 
+import { ApiError, isApiError } from '../api-error.ts';
 import type { ApiClient } from '../client/api-client.ts';
 import type { ListSelection } from '../client/api-types.ts';
 import { isExpired } from '../client/status-error.ts';
@@ -17,6 +18,8 @@ export interface Versioned<T> {
 export type Keep<T> = (raw: KubernetesObject) => Versioned<T> | undefined;
 
 const PAGE_SIZE = 500;
+/** An API server with more has other problems; one that never ends a list is stopped here, before it takes all memory. */
+const MAX_OBJECTS = 1_000_000;
 /** KEP-3157: the bookmark that ends the initial events carries it. */
 const INITIAL_EVENTS_END = 'k8s.io/initial-events-end';
 
@@ -31,7 +34,9 @@ export class Snapshot<T> {
 
   add(raw: KubernetesObject): void {
     const kept = this.#keep(raw);
-    if (kept !== undefined) this.objects.set(kept.key, kept);
+    if (kept === undefined) return;
+    this.objects.set(kept.key, kept);
+    if (this.objects.size > MAX_OBJECTS) throw endless(`more than ${MAX_OBJECTS} objects`);
   }
 
   /** Takes an event of a streaming list; true when it was the last one and the snapshot is complete. */
@@ -57,7 +62,8 @@ export class Snapshot<T> {
 }
 
 /**
- * A consistent list, page by page. Pages expire after etcd's compaction (5 minutes); then it is asked for in one piece.
+ * A consistent list, page by page. Pages expire after etcd's compaction (5 minutes); then it is requested in one piece. A page that
+ * is too large to read, because somebody filled its objects with annotations, is requested again in smaller ones.
  * @throws ApiError
  */
 export async function listPages<T>(
@@ -68,10 +74,13 @@ export async function listPages<T>(
   signal: AbortSignal,
 ): Promise<Snapshot<T>> {
   try {
-    return await collect(client, type, { ...selection, limit: PAGE_SIZE }, keep, signal);
+    return await collect(client, type, selection, keep, signal);
   } catch (error) {
     if (!isExpired(error)) throw error;
-    return await collect(client, type, selection, keep, signal);
+    const snapshot = new Snapshot(keep);
+    const { items, metadata } = await client.list(type, selection, { signal });
+    for (const item of items) snapshot.add(item);
+    return complete(snapshot, metadata.resourceVersion);
   }
 }
 
@@ -83,14 +92,30 @@ async function collect<T>(
   signal: AbortSignal,
 ): Promise<Snapshot<T>> {
   const snapshot = new Snapshot(keep);
-  let page = selection;
+  let limit = PAGE_SIZE;
+  let token: string | undefined;
   for (;;) {
-    const { items, metadata } = await client.list(type, page, { signal });
-    for (const item of items) snapshot.add(item);
-    if (!metadata.continue) {
-      snapshot.resourceVersion = metadata.resourceVersion ?? '';
-      return snapshot;
+    const page = token === undefined ? { ...selection, limit } : { ...selection, limit, continue: token };
+    try {
+      const { items, metadata } = await client.list(type, page, { signal });
+      for (const item of items) snapshot.add(item);
+      if (!metadata.continue) return complete(snapshot, metadata.resourceVersion);
+      // A page with a token that leads to itself, or with nothing in it, would be requested for ever.
+      if (metadata.continue === token || items.length === 0) throw endless('a page that leads nowhere');
+      token = metadata.continue;
+      limit = Math.min(PAGE_SIZE, limit * 2);
+    } catch (error) {
+      if (limit === 1 || !isApiError(error, 'ResponseTooLarge')) throw error;
+      limit = Math.max(1, limit >> 2);
     }
-    page = { ...selection, continue: metadata.continue };
   }
+}
+
+function complete<T>(snapshot: Snapshot<T>, resourceVersion = ''): Snapshot<T> {
+  snapshot.resourceVersion = resourceVersion;
+  return snapshot;
+}
+
+function endless(found: string): ApiError {
+  return new ApiError(`expected a list that ends, found ${found}`, { status: 0, reason: 'InvalidResponse' });
 }

@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { Reflector } from '../../../src/kubernetes/cache/reflector.ts';
 import { systemClock } from '../../../src/kubernetes/clock.ts';
 import { SECRETS } from '../../../src/kubernetes/resource-type.ts';
+import { settle } from '../../../testing/support/fake-clock.ts';
 import { eventually } from '../../../testing/support/processes.ts';
 import { recordingLogger } from '../../../testing/support/recording-logger.ts';
 import { FakeApiServer, type FakeRequest } from '../clients.ts';
@@ -49,6 +50,19 @@ class FakeHistory {
     for (const tell of this.#watching) tell(entry);
   }
 
+  /** Back to an older state, as etcd restored from a snapshot: versions are given out again. */
+  restore(version: number): void {
+    this.state.clear();
+    this.history.splice(this.history.findLastIndex((entry) => entry.version <= version) + 1);
+    for (const entry of this.history) {
+      if (entry.type === 'DELETED') this.state.delete(entry.name);
+      else this.state.set(entry.name, entry.version);
+    }
+    this.#version = version;
+    this.#compacted = Math.min(this.#compacted, version);
+    this.#watching.clear();
+  }
+
   compact(): void {
     this.#compacted = this.#version;
   }
@@ -64,6 +78,10 @@ class FakeHistory {
     };
     const tell = ({ type, name, version }: Entry): void => send(type, { name, resourceVersion: `${version}` });
     const from = request.query.get('resourceVersion');
+    if (!request.query.has('watch')) {
+      response.end(JSON.stringify({ metadata: { resourceVersion: `${this.#version}` }, items: [] }));
+      return;
+    }
     if (from === null) {
       for (const [name, version] of this.state) send('ADDED', { name, resourceVersion: `${version}` });
       send('BOOKMARK', { resourceVersion: `${this.#version}`, annotations: { 'k8s.io/initial-events-end': 'true' } });
@@ -85,6 +103,7 @@ const action = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('compact' as const) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('cut' as const) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('restore' as const), back: fc.integer({ min: 1, max: 9 }) }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('pause' as const) }) },
 );
 
@@ -94,6 +113,7 @@ test('whatever happens and wherever it is cut, the store ends as the server is, 
     fc.asyncProperty(fc.array(action, { minLength: 5, maxLength: 60, size: 'max' }), cuts, async (actions, cutAt) => {
       const fakeHistory = new FakeHistory(cutAt);
       await using fake = await FakeApiServer.start(fakeHistory.answer);
+      fake.currentVersion = undefined;
       const stop = new AbortController();
       const told = new Map<string, string>();
       const reflector = new Reflector<{ readonly name: string; readonly version: string }>({
@@ -120,14 +140,25 @@ test('whatever happens and wherever it is cut, the store ends as the server is, 
       for (const one of actions) {
         if (one.kind === 'compact') fakeHistory.compact();
         else if (one.kind === 'cut') fake.cutAll();
-        else if (one.kind === 'pause') await new Promise((resolve) => setTimeout(resolve, 2));
+        else if (one.kind === 'restore') {
+          // The API server ends its watches when its etcd goes.
+          fakeHistory.restore(Math.max(1, fakeHistory.version - one.back));
+          fake.cutAll();
+          // Once a new history has overtaken the old one, no version shows that there were two: the next write waits until then.
+          await eventually(
+            'the restoration is noticed',
+            async () => reflector.resourceVersion === `${fakeHistory.version}` || undefined,
+            { intervalMs: 2 },
+          );
+        } else if (one.kind === 'pause') await settle();
         else fakeHistory.write(one.name, one.kind);
       }
       fakeHistory.write('a', 'put');
+      fakeHistory.write('b', 'put');
       const expected = Object.fromEntries([...fakeHistory.state].map(([name, version]) => [name, `${version}`]));
       await eventually(
         'the store shows the last write',
-        async () => reflector.isAtLeast(`${fakeHistory.version}`) || undefined,
+        async () => reflector.resourceVersion === `${fakeHistory.version}` || undefined,
         { intervalMs: 2 },
       );
       assert.deepEqual(

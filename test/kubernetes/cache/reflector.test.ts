@@ -13,6 +13,7 @@ import { systemClock } from '../../../src/kubernetes/clock.ts';
 import type { KubernetesObject } from '../../../src/kubernetes/objects.ts';
 import { type ResourceType, SECRETS } from '../../../src/kubernetes/resource-type.ts';
 import { type ControlPlane, startControlPlane } from '../../../testing/controlplane/control-plane.ts';
+import { FakeClock } from '../../../testing/support/fake-clock.ts';
 import { eventually } from '../../../testing/support/processes.ts';
 import { recordingLogger } from '../../../testing/support/recording-logger.ts';
 import { clientFor, FakeApiServer, type FakeHandler, json, refusal, stream } from '../clients.ts';
@@ -329,7 +330,7 @@ describe('with a fake API server', () => {
     assert.ok(!it.reflector.isAtLeast('100'));
   });
 
-  test('after 410 it lists anew and reports the differences, and only them', async () => {
+  test('after 410 it lists again and reports the differences, and only them', async () => {
     await using fake = await FakeApiServer.start(
       stream([line('ADDED', 'same', 1), line('ADDED', 'changed', 2), line('ADDED', 'gone', 3), listEnd(5)], 'end'),
       refusal(410, 'Expired'),
@@ -351,7 +352,7 @@ describe('with a fake API server', () => {
     assert.deepEqual(labels(it), ['arestored']);
   });
 
-  test('pages that expire under way are asked for in one piece', async () => {
+  test('pages that expire are requested again in one piece', async () => {
     const page = (items: readonly KubernetesObject[], more?: string) =>
       json(200, { metadata: { resourceVersion: '5', ...(more !== undefined && { continue: more }) }, items });
     await using fake = await FakeApiServer.start(
@@ -408,18 +409,97 @@ describe('with a fake API server', () => {
     await it.until(() => it.reflector.store.size === 2);
     assert.deepEqual(it.changes, ['+a', '+b']);
     const messages = it.log.lines.map(({ message }) => message);
-    assert.equal(messages.filter((message) => message === 'a change could not be handled').length, 2);
-    assert.equal(messages.filter((message) => message.startsWith('an object could not be read')).length, 2);
+    assert.equal(messages.filter((message) => message === 'failed to handle a change').length, 2);
+    assert.equal(messages.filter((message) => message === 'skipping undecodable object').length, 2);
   });
 
-  test('a server that always fails, or ends every watch at once, is asked ever more rarely', async () => {
-    for (const handlers of [[refusal(500, 'InternalError')], [stream([listEnd(5)], 'end'), stream([], 'end')]]) {
-      await using fake = await FakeApiServer.start(...handlers);
-      await using it = reflecting(fake.client({ maxAttempts: 1 }));
-      await new Promise((resolve) => setTimeout(resolve, 1_200));
-      assert.ok(fake.requests.length <= 5, `${fake.requests.length} requests`);
-      assert.ok(it.reflector.store.size === 0);
+  test('a list that succeeds and a watch that is refused at once is a failure: each round waits longer', async () => {
+    const list = [line('ADDED', 'a', 1), listEnd(5)];
+    await using fake = await FakeApiServer.start(stream([...list, expired], 'end'));
+    const clock = new FakeClock();
+    await using it = reflecting(fake.client({ clock }), { clock });
+    let rounds = 2;
+    await it.until(() => fake.requests.length === rounds);
+    for (const ms of [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]) {
+      await it.until(() => it.events.filter(({ kind }) => kind === 'failure').length === rounds);
+      await clock.advanceAsync(ms - 1);
+      assert.equal(fake.requests.length, rounds);
+      await clock.advanceAsync(1);
+      rounds += 1;
+      await it.until(() => fake.requests.length === rounds);
     }
+    assert.deepEqual(it.changes, ['+a']);
+  });
+
+  test('a server that was restored to an older version is noticed before a watch is resumed, and listed', async () => {
+    await using fake = await FakeApiServer.start(
+      stream([line('ADDED', 'a', 900, 'lost'), line('ADDED', 'b', 12, 'same version'), listEnd(1000)], 'cut'),
+      stream([line('ADDED', 'a', 10, 'restored'), line('ADDED', 'b', 12, 'other history'), listEnd(500)], 'silence'),
+    );
+    fake.currentVersion = '500';
+    await using it = reflecting(fake.client());
+    await it.until(() => it.reflector.resourceVersion === '500');
+    assert.deepEqual(labels(it), ['arestored', 'bother history']);
+    assert.equal(fake.requests[1]?.query.get('sendInitialEvents'), 'true');
+    assert.ok(it.reflector.isAtLeast('1000'), 'nobody waits for a write of the history that is gone');
+    assert.ok(!it.reflector.isAtLeast('1001'));
+  });
+
+  test('a bookmark that is older than the store is a server that was restored', async () => {
+    await using fake = await FakeApiServer.start(
+      stream([line('ADDED', 'a', 900), listEnd(1000), bookmark(505)], 'silence'),
+      stream([listEnd(506)], 'silence'),
+    );
+    await using it = reflecting(fake.client());
+    await it.until(() => it.reflector.resourceVersion === '506');
+    assert.deepEqual(it.changes, ['+a', '-a']);
+  });
+
+  test('a page that is too large is requested again in smaller ones, down to one object', async () => {
+    const objects = Array.from({ length: 5 }, (_, index) => object(`n${index}`, index + 1));
+    const limits: number[] = [];
+    const pages: FakeHandler = (request, response) => {
+      const limit = Number(request.query.get('limit'));
+      const from = Number(request.query.get('continue') ?? 0);
+      limits.push(limit);
+      const items = objects.slice(from, from + limit);
+      const more = from + limit < objects.length ? `${from + limit}` : undefined;
+      // More than two at once are larger than a client reads.
+      const ballast = items.length > 2 ? 'x'.repeat(17 * 1024 * 1024) : '';
+      json(200, { metadata: { resourceVersion: '5', continue: more }, items, ballast })(request, response);
+    };
+    await using fake = await FakeApiServer.start(refusal(422, 'Invalid'), pages);
+    fake.currentVersion = undefined;
+    await using it = reflecting(fake.client());
+    await it.reflector.synced;
+    assert.equal(it.reflector.store.size, 5);
+    assert.deepEqual(limits.slice(0, 5), [500, 125, 31, 7, 1]);
+  });
+
+  for (const [what, page] of [
+    ['leads to itself', { metadata: { resourceVersion: '5', continue: 'same' }, items: [{ metadata: { name: 'a' } }] }],
+    ['is empty and goes on', { metadata: { resourceVersion: '5', continue: 'more' }, items: [] }],
+  ] as const) {
+    test(`a list whose page ${what} is a failure, not a loop`, async () => {
+      await using fake = await FakeApiServer.start(refusal(422, 'Invalid'), json(200, page));
+      const clock = new FakeClock();
+      await using it = reflecting(fake.client({ clock }), { clock });
+      await it.until(() => it.events.some(({ reason }) => reason === 'InvalidResponse'));
+      assert.ok(fake.requests.length <= 3);
+      assert.ok(!it.reflector.hasSynced);
+    });
+  }
+
+  test('items of a list that are no objects are skipped', async () => {
+    const items = [null, 7, 'x', {}, object('a', 1)];
+    await using fake = await FakeApiServer.start(
+      refusal(422, 'Invalid'),
+      json(200, { metadata: { resourceVersion: '5' }, items }),
+      stream([], 'silence'),
+    );
+    await using it = reflecting(fake.client());
+    await it.reflector.synced;
+    assert.deepEqual(it.changes, ['+a']);
   });
 
   test('it is run once', async () => {

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { ApiError } from '../../../src/kubernetes/api-error.ts';
+import { WatchPacer } from '../../../src/kubernetes/cache/watch-pacer.ts';
+import { networkError } from '../../../src/kubernetes/client/status-error.ts';
+
+const expired = new ApiError('x', { status: 410, reason: 'Expired' });
+const forbidden = new ApiError('x', { status: 403, reason: 'Forbidden' });
+const unreachable = networkError('x', new Error('x'));
+const overloaded = (retryAfterSeconds: number) =>
+  new ApiError('x', { status: 429, reason: 'TooManyRequests', retryAfterSeconds });
+
+const delays = (pacer: WatchPacer, error: unknown, livedMs: number, count: number) =>
+  Array.from({ length: count }, () => pacer.delayAfter(error, livedMs));
+
+describe('WatchPacer', () => {
+  test('a server that cannot be reached is tried every few seconds, so that its return is noticed', () => {
+    assert.deepEqual(delays(new WatchPacer(() => 0), unreachable, 0, 5), [500, 1_000, 2_000, 2_500, 2_500]);
+  });
+
+  test('a refusal is tried again after up to half a minute', () => {
+    assert.deepEqual(delays(new WatchPacer(() => 0), forbidden, 0, 8).slice(-2), [30_000, 30_000]);
+  });
+
+  test('the first watch that expires is listed again at once, further ones ever later, until a watch has lived', () => {
+    const pacer = new WatchPacer(() => 0);
+    assert.deepEqual(delays(pacer, expired, 100, 4), [0, 1_000, 2_000, 4_000]);
+    assert.equal(pacer.delayAfter(expired, 5_000), 8_000);
+    assert.equal(pacer.delayAfter(expired, 60_000), 0);
+  });
+
+  test('a watch that the server ends is resumed at once, unless it hardly lived', () => {
+    const pacer = new WatchPacer(() => 0);
+    assert.deepEqual(delays(pacer, undefined, 300_000, 3), [0, 0, 0]);
+    assert.deepEqual(delays(pacer, undefined, 10, 3), [500, 1_000, 2_000]);
+    assert.equal(pacer.delayAfter(undefined, 1_000), 0);
+  });
+
+  test('Retry-After is honoured, spread, and bounded', () => {
+    assert.equal(new WatchPacer(() => 0).delayAfter(overloaded(120), 0), 120_000);
+    assert.equal(new WatchPacer(() => 0.5).delayAfter(overloaded(120), 0), 132_000);
+    assert.equal(new WatchPacer(() => 0).delayAfter(overloaded(1e9), 0), 300_000);
+    assert.equal(new WatchPacer(() => 0).delayAfter(overloaded(0), 0), 500);
+  });
+
+  test('whatever fails in whatever order, rounds of watches that hardly live become rare', () => {
+    const errors = fc.constantFrom(expired, forbidden, unreachable, overloaded(0), undefined);
+    fc.assert(
+      fc.property(fc.array(errors, { minLength: 40, maxLength: 40 }), (sequence) => {
+        const pacer = new WatchPacer(() => 0);
+        const waited = sequence.reduce<number>((sum, error) => sum + pacer.delayAfter(error, 10), 0);
+        // Unreachable alone: 0.5 + 1 + 2, then 2.5 s each.
+        assert.ok(waited >= 60_000, `40 rounds in ${waited} ms`);
+      }),
+    );
+  });
+});
