@@ -119,7 +119,7 @@ export class FakeApiServer implements AsyncDisposable {
     const request = { method, path: url.pathname, query: url.searchParams, headers, body };
     const isCheck = request.query.get('limit') === '1' && !request.query.has('continue');
     if (isCheck && this.currentVersion !== undefined) {
-      json(200, { metadata: { resourceVersion: this.currentVersion }, items: [] })(request, response);
+      await json(200, { metadata: { resourceVersion: this.currentVersion }, items: [] })(request, response);
       return;
     }
     this.requests.push(request);

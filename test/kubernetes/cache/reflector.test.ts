@@ -466,7 +466,7 @@ describe('with a fake API server', () => {
       const more = from + limit < objects.length ? `${from + limit}` : undefined;
       // More than two at once are larger than a client reads.
       const ballast = items.length > 2 ? 'x'.repeat(17 * 1024 * 1024) : '';
-      json(200, { metadata: { resourceVersion: '5', continue: more }, items, ballast })(request, response);
+      return json(200, { metadata: { resourceVersion: '5', continue: more }, items, ballast })(request, response);
     };
     await using fake = await FakeApiServer.start(refusal(422, 'Invalid'), pages);
     fake.currentVersion = undefined;
