@@ -10,13 +10,13 @@ import { createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
 
 export const agentCommand: Command = {
   name: 'agent',
-  summary: 'tell a server of each new credential that it mounts',
+  summary: 'reload a server when its mounted credential changes',
   usage: 'agent --dir DIRECTORY... [--reload HOW]... [options]',
   description:
-    'A sidecar for servers that do not watch their files. It follows the directories where issued Secrets are mounted, verifies what ' +
-    'comes (the credential, its key and the certificate), and only then tells the server: by a signal, a command or a request. ' +
-    'A server that does not take it is told again, and reported. With --once it waits until all is there and good, and ends: an ' +
-    'init container. To signal, the pod needs shareProcessNamespace: true, and both containers the same user.',
+    'A sidecar for servers that do not watch their files. It watches the directories where issued Secrets are mounted, verifies each ' +
+    'new credential with its key and certificate, and then reloads the server: by a signal, a command or an HTTP request. Failed ' +
+    'reloads are retried and reported. With --once it waits until every directory holds a valid credential and exits, as an init ' +
+    'container does. To signal, the pod needs shareProcessNamespace: true, and both containers the same user.',
   example: `dcred agent --dir ${mountPath('web')} --reload signal:HUP:nginx`,
   options: {
     dir: {
@@ -33,28 +33,33 @@ export const agentCommand: Command = {
         'signal:HUP:nginx, signal:HUP:pid:/run/nginx.pid, exec:/bin/command ARGUMENT or ' +
         'http:POST:http://127.0.0.1:8080/reload; may be repeated',
     },
-    confirm: { type: 'string', value: 'URL', help: 'asked after each reload: 2xx says that the server has taken it' },
+    confirm: { type: 'string', value: 'URL', help: 'URL to request after each reload: a 2xx answer confirms it' },
     'reload-at-start': {
       type: 'boolean',
-      help: 'tell also of what is there at the start, for servers that start earlier',
+      help: 'reload once at the start too, for servers that start earlier',
     },
     'reload-timeout': { type: 'string', value: 'DURATION', default: '10s', help: 'how long one reload may take' },
     usage: { type: 'string', value: 'USAGE', default: 'Server', choices: USAGES, help: 'which side of TLS uses it' },
-    once: { type: 'boolean', help: 'wait until all is there and good, and end' },
+    once: { type: 'boolean', help: 'wait until every credential is valid, and exit' },
     timeout: { type: 'string', value: 'DURATION', default: '2m', help: 'with --once: how long to wait' },
-    poll: { type: 'string', value: 'DURATION', default: '10s', help: 'how often to look where no notice comes' },
+    poll: {
+      type: 'string',
+      value: 'DURATION',
+      default: '10s',
+      help: 'how often to read the directories where no change is notified',
+    },
     'bind-address': {
       type: 'string',
       value: 'ADDRESS',
       default: ':9345',
-      help: 'where /metrics, /healthz and /readyz are served; 0: nowhere',
+      help: 'address that serves /metrics, /healthz and /readyz; 0 disables it',
     },
     ...LOG_OPTIONS,
   },
   run: runAgent,
 };
 
-/** After a signal, a server that cannot stand it is gone within this. */
+/** After a signal, a server that it ends has exited within this. */
 const SETTLE_MS = 500;
 
 async function runAgent(args: CommandArguments, io: CommandIo): Promise<ExitStatus> {

@@ -23,7 +23,7 @@ export function parseArguments(command: Command, argv: readonly string[]): Comma
   if (!asksForHelp && positionals.length > max) {
     throw new UsageError(`dcred ${command.name}: unexpected argument "${positionals[max]}"`);
   }
-  for (const [name, spec] of Object.entries(table)) checkChoice(name, spec, values[name]);
+  for (const [name, spec] of Object.entries(table)) checkValue(name, spec, values[name]);
   return new TableArguments(command.name, table, values, positionals);
 }
 
@@ -60,11 +60,15 @@ function joinBooleanValues(table: Readonly<Record<string, OptionSpec>>, argv: re
   });
 }
 
-function checkChoice(name: string, spec: OptionSpec, value: Values[string]): void {
-  if (spec.choices === undefined || value === undefined) return;
-  const given = Array.isArray(value) ? value : [value];
-  const wrong = given.find((one) => !spec.choices?.includes(String(one)));
-  if (wrong !== undefined) throw new UsageError(`--${name} takes one of ${spec.choices.join(', ')}; got "${wrong}"`);
+function checkValue(name: string, { choices, expects }: OptionSpec, value: Values[string]): void {
+  if (value === undefined) return;
+  for (const given of Array.isArray(value) ? value : [value]) {
+    if (choices?.includes(String(given)) === false) {
+      throw new UsageError(`--${name} takes one of ${choices.join(', ')}; got "${given}"`);
+    }
+    const expected = expects?.(String(given));
+    if (expected !== undefined) throw new UsageError(`--${name} takes ${expected}; got "${given}"`);
+  }
 }
 
 class TableArguments implements CommandArguments {

@@ -6,7 +6,7 @@ export type ExitStatus = 0 | 1 | 2;
 /** Everything a command may touch of the process that runs it. Tests pass their own. */
 export interface CommandIo {
   readonly stdout: { write(text: string): unknown };
-  /** `isTTY`: a person looks at it, and what is written may be drawn over. */
+  /** `isTTY`: a terminal, where a line may be drawn over. */
   readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean };
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborted on SIGTERM and SIGINT. */
@@ -26,6 +26,8 @@ export interface OptionSpec {
   readonly default?: string | boolean;
   /** The values that completion offers, and the only ones allowed. */
   readonly choices?: readonly string[];
+  /** What values are expected, where the one given is not; undefined where it is. */
+  readonly expects?: (value: string) => string | undefined;
   readonly help: string;
 }
 
@@ -57,12 +59,12 @@ export interface Command {
 
 /** The command line itself is wrong: printed with a pointer to `--help`, exit status 2. */
 export class UsageError extends Error {
-  readonly code = 'USAGE';
+  readonly code = 'Usage';
   override readonly name = 'UsageError';
 }
 
-/** The command was understood and could not be done: printed as it is, without a stack, exit status 1. */
+/** The command was understood and failed: printed without a stack, exit status 1. */
 export class CommandError extends Error {
-  readonly code = 'COMMAND_FAILED';
+  readonly code = 'CommandFailed';
   override readonly name = 'CommandError';
 }

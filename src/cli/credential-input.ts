@@ -1,4 +1,5 @@
-import { type Certificate, readCertificateChain } from '../credential/certificate.ts';
+/** Reads certificates, keys and credentials from the files that commands are given. */
+import { type Certificate, type PemLimits, readCertificateChain } from '../credential/certificate.ts';
 import { type CredentialKey, credentialKeyFromPem } from '../credential/credential-key.ts';
 import { CertificateError, CredentialKeyError, MalformedCredentialError } from '../credential/errors.ts';
 import { type CredentialFile, readCredentialFile } from '../credential/formats.ts';
@@ -15,14 +16,23 @@ export function reading<T>(path: string, work: () => T): T {
 }
 
 export function namingFile(path: string, error: unknown): unknown {
-  const ours =
+  const isKnown =
     error instanceof CertificateError ||
     error instanceof CredentialKeyError ||
     error instanceof MalformedCredentialError;
-  return ours ? new CommandError(`${path}: ${error.message}`, { cause: error }) : error;
+  return isKnown ? new CommandError(`${path}: ${error.message}`, { cause: error }) : error;
 }
 
-/** The chain in a file, judged by nobody yet. */
+/** The system's bundle has 150 CAs in 220 kB. */
+const CA_FILE_LIMITS: PemLimits = { maxBytes: 1_048_576, maxCertificates: 1_024 };
+
+/** The CA certificates in a file. */
+export async function readCaFile(path: string, signal: AbortSignal): Promise<readonly Certificate[]> {
+  const pem = await readInputText(path, { what: 'CA certificates in PEM', signal });
+  return reading(path, () => readCertificateChain(pem, CA_FILE_LIMITS));
+}
+
+/** The chain in a file, not yet checked. */
 export async function readChainFile(
   path: string,
   signal: AbortSignal,

@@ -6,25 +6,27 @@ import type { AddressInfo } from 'node:net';
 export type Answer = () => Promise<{ readonly status: number; readonly type: string; readonly body: string }>;
 
 export interface HttpServer {
-  /** What it really listens on; port 0 asks for a free one. */
+  /** The port that it listens on; where 0 was given, the free one that was found. */
   readonly port: number;
   close(): Promise<void>;
 }
 
 export class AddressError extends Error {
-  readonly code = 'BAD_ADDRESS';
+  readonly code = 'AddressInvalid';
   override readonly name = 'AddressError';
 }
 
 const TEXT = 'text/plain; charset=utf-8';
 
-/** `:8080`, `127.0.0.1:8080`, `[::1]:8080`; `0` is off. Throws AddressError. */
+/** `:8080`, `127.0.0.1:8080`, `[::1]:8080`; undefined for `0`, which disables it. Throws AddressError. */
 export function parseAddress(text: string): { readonly host: string | undefined; readonly port: number } | undefined {
   if (text === '0') return undefined;
   const match = /^(?:\[([^\]\s]+)\]|([^:\s]*)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);
   if (match === null || port > 65_535) {
-    throw new AddressError(`expected an address such as ":8080" or "127.0.0.1:8080", or 0 for none; got "${text}"`);
+    throw new AddressError(
+      `expected an address such as ":8080" or "127.0.0.1:8080", or 0 to disable it; got "${text}"`,
+    );
   }
   const host = match[1] ?? match[2];
   return { host: host === '' ? undefined : host, port };
@@ -36,7 +38,7 @@ export async function serveHttp(
   routes: Readonly<Record<string, Answer>>,
 ): Promise<HttpServer> {
   const server = createServer((request, response) => {
-    // Not by URL, which throws on what a stranger may send: `GET //`.
+    // Not by URL, which throws for what any client may send: `GET //`.
     const [route = ''] = (request.url ?? '').split('?', 1);
     const answer = Object.hasOwn(routes, route) ? routes[route] : undefined;
     if (answer === undefined) {

@@ -1,4 +1,9 @@
-import { open } from 'node:fs/promises';
+/** Reads the files that commands are given: bounded, and interruptible whatever kind of file it is. */
+import { constants, open as openDescriptor } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
+import { Socket } from 'node:net';
+import { addAbortSignal, Readable } from 'node:stream';
+import { promisify } from 'node:util';
 import { CommandError } from './command.ts';
 
 /** Secrets are at most 1 MiB, and so is everything that dcred reads. */
@@ -12,7 +17,7 @@ export interface ReadOptions {
   readonly stdin?: AsyncIterable<Uint8Array>;
 }
 
-/** Reads a file, or standard input for `-`. Throws CommandError for whatever is missing, a directory, empty, or too large. */
+/** Reads a file, or standard input for `-`. Throws CommandError for one that is missing, a directory, empty, or too large. */
 export async function readInput(path: string, options: ReadOptions): Promise<Uint8Array> {
   const name = path === '-' ? 'standard input' : path;
   const data = path === '-' ? await readStream(options.stdin ?? process.stdin, options) : await readFile(path, options);
@@ -23,26 +28,43 @@ export async function readInput(path: string, options: ReadOptions): Promise<Uin
   return data;
 }
 
-/** As `readInput`, as text. */
+/** As `readInput`, as text. The bytes are cleared: they may be a key. */
 export async function readInputText(path: string, options: ReadOptions): Promise<string> {
-  return Buffer.from(await readInput(path, options)).toString('utf8');
+  const data = await readInput(path, options);
+  const text = Buffer.from(data.buffer, data.byteOffset, data.length).toString('utf8');
+  data.fill(0);
+  return text;
 }
 
 async function readFile(path: string, { signal, what }: ReadOptions): Promise<Uint8Array> {
   signal.throwIfAborted();
   try {
+    if ((await stat(path)).isFIFO()) return await readStream(await openPipe(path), { signal });
     await using file = await open(path, 'r');
     if ((await file.stat()).isDirectory())
       throw new CommandError(`${path} is a directory: expected a file with ${what}`);
-    // A stream also serves pipes (`<(...)`) and devices that never end, whose size says nothing.
-    return await readStream(file.createReadStream({ autoClose: false, end: MAX_INPUT_BYTES }), { signal, what });
+    // A stream also serves devices that never end, whose size says nothing.
+    return await readStream(file.createReadStream({ autoClose: false, end: MAX_INPUT_BYTES }), { signal });
   } catch (error) {
-    if (error instanceof CommandError) throw error;
+    if (error instanceof CommandError || signal.aborted) throw error;
     throw new CommandError(`cannot read ${what}: ${explain(path, error)}`, { cause: error });
   }
 }
 
-async function readStream(stream: AsyncIterable<Uint8Array>, { signal }: ReadOptions): Promise<Uint8Array> {
+/**
+ * Waits for a writer without holding a thread, unlike a file's stream: a blocking open of a FIFO lasts until one comes, whatever
+ * the signal. The socket owns the descriptor.
+ */
+async function openPipe(path: string): Promise<Readable> {
+  const fd = await promisify(openDescriptor)(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  return new Socket({ fd, readable: true, writable: false });
+}
+
+async function readStream(
+  stream: AsyncIterable<Uint8Array>,
+  { signal }: { readonly signal: AbortSignal },
+): Promise<Uint8Array> {
+  if (stream instanceof Readable) addAbortSignal(signal, stream);
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of stream) {
@@ -57,6 +79,6 @@ async function readStream(stream: AsyncIterable<Uint8Array>, { signal }: ReadOpt
 function explain(path: string, error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   if (code === 'ENOENT') return `${path} does not exist`;
-  if (code === 'EACCES' || code === 'EPERM') return `${path} may not be read by this user`;
+  if (code === 'EACCES' || code === 'EPERM') return `no permission to read ${path}`;
   return error instanceof Error ? error.message : String(error);
 }

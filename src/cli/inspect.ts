@@ -1,6 +1,7 @@
 import { readCertificateChain } from '../credential/certificate.ts';
 import { MalformedCredentialError } from '../credential/errors.ts';
 import { readCredentialFile } from '../credential/formats.ts';
+import { printableJson } from '../text/printable.ts';
 import { type Command, CommandError } from './command.ts';
 import { namingFile, reading } from './credential-input.ts';
 import { readInput } from './input.ts';
@@ -39,20 +40,22 @@ export const inspectCommand: Command = {
   },
 };
 
+const CERTIFICATE = /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----/;
+
 async function inspect(data: Uint8Array, source: string, now: number): Promise<readonly Inspection[]> {
   const text = Buffer.from(data).toString('utf8');
   if (looksLikeManifest(text)) {
     return (await readSecretManifests(text, source)).map((secret) => inspectSecret(secret, now));
   }
-  if (text.includes('-----BEGIN CERTIFICATE-----') && !/-----BEGIN [A-Z ]*DELEGATED CREDENTIAL-----/.test(text)) {
+  if (CERTIFICATE.test(text) && !/-----BEGIN [A-Z ]{0,64}DELEGATED CREDENTIAL-----/.test(text)) {
     const chain = reading(source, () => readCertificateChain(text));
     return chain.map((certificate, position) => {
       const isIssuer = position > 0 && certificate.authority;
       return inspectCertificate(certificate, now, isIssuer ? 'issuer' : 'leaf');
     });
   }
-  if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text) && !text.includes('DELEGATED CREDENTIAL')) {
-    throw new CommandError(`${source} is a private key: dcred shows none; keep it secret`);
+  if (/-----BEGIN [A-Z ]{0,64}PRIVATE KEY-----/.test(text) && !text.includes('DELEGATED CREDENTIAL')) {
+    throw new CommandError(`${source} is a private key: dcred never shows one; keep it secret`);
   }
   // A certificate is a SEQUENCE, 0x30; a credential that begins so would be valid for 25 years.
   const certificate = data[0] === 0x30 ? inspectDer(data, now) : undefined;
@@ -71,7 +74,7 @@ async function inspect(data: Uint8Array, source: string, now: number): Promise<r
 
 /** One object, or a list where there are several: what jq users expect of kubectl. */
 function formatJson(inspections: readonly Inspection[]): string {
-  return `${JSON.stringify(inspections.length === 1 ? inspections[0] : inspections, undefined, 2)}\n`;
+  return `${printableJson(JSON.stringify(inspections.length === 1 ? inspections[0] : inspections, undefined, 2))}\n`;
 }
 
 function formatText(inspections: readonly Inspection[], now: number): string {

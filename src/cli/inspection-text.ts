@@ -1,4 +1,6 @@
 import { OWN_PREFIX } from '../api/keys.ts';
+/** The inspection as text. */
+import { printable } from '../text/printable.ts';
 import { formatDuration } from './duration.ts';
 import type {
   CertificateInspection,
@@ -7,6 +9,9 @@ import type {
   Problem,
   SecretInspection,
 } from './inspection.ts';
+
+/** 100 DNS names of usual length. */
+const MAX_VALUE_LENGTH = 8_192;
 
 /** The inspection as a person reads it: a title, aligned rows, and what is wrong. `now` in seconds since the epoch. */
 export function formatInspection(inspection: Inspection, now: number): string {
@@ -48,10 +53,14 @@ function formatCredential(credential: CredentialInspection, now: number): string
 }
 
 function formatCertificate(certificate: CertificateInspection, now: number): string {
-  const { authority, canDelegate, dnsNames, key, notAfter, notBefore, problems, sha256, subject } = certificate;
+  const { authority, canDelegate, dnsNames, dnsNamesOmitted, key, notAfter, notBefore, problems, sha256, subject } =
+    certificate;
   const section = formatSection('Certificate', [
     ['subject', subject || '(empty)'],
-    ['DNS names', dnsNames.join(' ') || '(none)'],
+    [
+      'DNS names',
+      [...dnsNames, ...(dnsNamesOmitted === 0 ? [] : [`and ${dnsNamesOmitted} more`])].join(' ') || '(none)',
+    ],
     ['key', key],
     ['valid', `${notBefore} to ${notAfter} (${relative(notAfter, now)})`],
     ['sha256', sha256],
@@ -87,18 +96,15 @@ type Row = readonly [label: string, value: string | undefined];
 function formatSection(title: string, rows: readonly Row[]): string {
   const shown = rows.filter((row): row is readonly [string, string] => row[1] !== undefined);
   const width = Math.max(...shown.map(([label]) => label.length));
-  return [printable(title), ...shown.map(([label, value]) => `  ${label.padEnd(width)}  ${printable(value)}`), ''].join(
-    '\n',
-  );
+  return [
+    printable(title),
+    ...shown.map(([label, value]) => `  ${label.padEnd(width)}  ${printable(value, MAX_VALUE_LENGTH)}`),
+    '',
+  ].join('\n');
 }
 
 function formatProblems(problems: readonly Problem[]): string {
-  return problems.map(({ code, message }) => `  ! ${code}: ${printable(message)}\n`).join('');
-}
-
-/** Names come from files that anyone may have written: no control character of theirs reaches the terminal. */
-function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  return problems.map(({ code, message }) => `  ! ${code}: ${printable(message, MAX_VALUE_LENGTH)}\n`).join('');
 }
 
 function relative(time: string, now: number): string {

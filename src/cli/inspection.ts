@@ -1,3 +1,4 @@
+/** What `dcred inspect` finds out about a file. Pure. */
 import { createHash } from 'node:crypto';
 import { OWN_PREFIX, SECRET_ANNOTATIONS } from '../api/keys.ts';
 import { type Certificate, readCertificate, readCertificateChain } from '../credential/certificate.ts';
@@ -8,6 +9,7 @@ import { type CredentialFile, type CredentialFormat, readCredentialFile } from '
 import { schemeByCode, schemeBySubjectPublicKeyInfo, type Usage } from '../credential/scheme.ts';
 import { verifyCredential } from '../credential/verify.ts';
 import { decodeDelegatedCredential } from '../credential/wire.ts';
+import { firstItems, printable } from '../text/printable.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { SecretInput } from './manifest.ts';
 
@@ -36,7 +38,9 @@ export interface CredentialInspection {
 export interface CertificateInspection {
   readonly kind: 'Certificate';
   readonly subject: string;
+  /** The first 100. */
   readonly dnsNames: readonly string[];
+  readonly dnsNamesOmitted: number;
   readonly sha256: string;
   readonly notBefore: string;
   readonly notAfter: string;
@@ -101,6 +105,7 @@ export function inspectCertificate(
     kind: 'Certificate',
     subject: certificate.subject,
     dnsNames: certificate.dnsNames,
+    dnsNamesOmitted: certificate.dnsNamesOmitted,
     sha256: certificate.sha256,
     notBefore: formatRfc3339(certificate.notBefore),
     notAfter: formatRfc3339(certificate.notAfter),
@@ -121,7 +126,7 @@ export function inspectDer(der: Uint8Array, now: number): CertificateInspection 
   }
 }
 
-/** Never throws for what stands in the Secret: it becomes a problem. */
+/** Never throws for the content of the Secret: what is wrong with it becomes a problem. */
 export function inspectSecret(secret: SecretInput, now: number): SecretInspection {
   const problems: Problem[] = [];
   const attempt = <T>(key: string, work: (content: Uint8Array) => T): T | undefined => {
@@ -130,7 +135,7 @@ export function inspectSecret(secret: SecretInput, now: number): SecretInspectio
     try {
       return work(content);
     } catch (error) {
-      if (!isOurs(error)) throw error;
+      if (!isKnown(error)) throw error;
       problems.push({ code: error.code, message: `${key}: ${error.message}` });
       return undefined;
     }
@@ -152,11 +157,11 @@ export function inspectSecret(secret: SecretInput, now: number): SecretInspectio
   if (result?.ok === false) problems.push({ code: result.code, message: result.message });
   return {
     kind: 'Secret',
-    ...(secret.namespace === undefined ? {} : { namespace: secret.namespace }),
-    name: secret.name,
-    type: secret.type,
-    annotations: Object.fromEntries(Object.entries(secret.annotations).filter(([key]) => key.startsWith(OWN_PREFIX))),
-    keys: [...secret.data.keys()],
+    ...(secret.namespace === undefined ? {} : { namespace: printable(secret.namespace) }),
+    name: printable(secret.name),
+    type: printable(secret.type),
+    annotations: ownAnnotations(secret.annotations),
+    keys: firstItems([...secret.data.keys()], MAX_SHOWN).shown.map((key) => printable(key)),
     ...(leaf === undefined ? {} : { certificate: inspectCertificate(leaf, now) }),
     ...(credential === undefined ? {} : { credential }),
     ...(bytes === undefined ? {} : { verified: result?.ok === true }),
@@ -164,7 +169,17 @@ export function inspectSecret(secret: SecretInput, now: number): SecretInspectio
   };
 }
 
-function isOurs(error: unknown): error is CertificateError | CredentialKeyError | MalformedCredentialError {
+/** Far more keys and annotations than dcred writes. */
+const MAX_SHOWN = 64;
+
+function ownAnnotations(annotations: SecretInput['annotations']): SecretInspection['annotations'] {
+  const own = Object.entries(annotations).filter(([key]) => key.startsWith(OWN_PREFIX));
+  return Object.fromEntries(
+    firstItems(own, MAX_SHOWN).shown.map(([key, value]) => [printable(key), printable(value)] as const),
+  );
+}
+
+function isKnown(error: unknown): error is CertificateError | CredentialKeyError | MalformedCredentialError {
   return (
     error instanceof CertificateError ||
     error instanceof CredentialKeyError ||

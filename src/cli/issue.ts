@@ -9,7 +9,7 @@ import {
 import { type IssuedCredential, issueCredential } from '../credential/issue.ts';
 import { MAX_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { KEY_ALGORITHMS, type KeyAlgorithm, USAGES, type Usage } from '../credential/scheme.ts';
-import { assertSignerMatches, signerFromPem } from '../credential/signer.ts';
+import { assertSignerMatches, type Signer, signerFromPem } from '../credential/signer.ts';
 import { verifyCredential } from '../credential/verify.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import { type Command, CommandError, UsageError } from './command.ts';
@@ -25,24 +25,24 @@ export const issueCommand: Command = {
   description:
     'Makes a fresh key, signs a delegated credential for it with the key of the delegation certificate, verifies it, and writes ' +
     `the same files as in an issued Secret into DIR: ${CREDENTIAL_FILE_NAMES.join(', ')}. ` +
-    'Files of an earlier credential in DIR are replaced. Needs no cluster.',
+    'Files of an earlier credential in DIR are replaced, all at once. Needs no cluster.',
   example: 'dcred issue --cert leaf.crt --key leaf.key --out web --lifetime 48h',
   options: {
     cert: { type: 'string', value: 'FILE', help: 'the delegation certificate, PEM: leaf first, then its chain' },
     key: { type: 'string', value: 'FILE', help: 'its private key, PEM' },
-    out: { type: 'string', value: 'DIR', help: 'where the files go; made if missing' },
+    out: { type: 'string', value: 'DIR', help: 'directory to write to; made with mode 0700 if missing' },
     algorithm: {
       type: 'string',
       value: 'ALGORITHM',
       default: 'ECDSAP256',
       choices: KEY_ALGORITHMS,
-      help: 'of the new key; browsers take the ECDSA ones',
+      help: 'algorithm of the new key; browsers accept the ECDSA ones',
     },
     lifetime: {
       type: 'string',
       value: 'DURATION',
       default: '48h',
-      help: `from ${formatDuration(MIN_LIFETIME_SECONDS)} to ${formatDuration(MAX_LIFETIME_SECONDS)}; shorter where the certificate ends first`,
+      help: `from ${formatDuration(MIN_LIFETIME_SECONDS)} to ${formatDuration(MAX_LIFETIME_SECONDS)}; shorter where the certificate expires first`,
     },
     usage: {
       type: 'string',
@@ -63,8 +63,7 @@ export const issueCommand: Command = {
 
     const chainPem = await readInputText(certificatePath, { what: 'a certificate chain in PEM', signal });
     const certificate = reading(certificatePath, () => readDelegationCertificate(chainPem));
-    const keyPem = await readInputText(keyPath, { what: 'a private key in PEM', signal });
-    const signer = reading(keyPath, () => signerFromPem(keyPem));
+    const signer = await readSigner(keyPath, signal);
     const now = Math.floor(io.now() / 1000);
     const key = await generateCredentialKey(args.required('algorithm') as KeyAlgorithm);
     let issued: IssuedCredential;
@@ -85,6 +84,12 @@ export const issueCommand: Command = {
   },
 };
 
+/** The text of the key is not kept: only what signs with it. */
+async function readSigner(path: string, signal: AbortSignal): Promise<Signer> {
+  const pem = await readInputText(path, { what: 'a private key in PEM', signal });
+  return reading(path, () => signerFromPem(pem));
+}
+
 function parseLifetime(text: string): number {
   const seconds = parseDuration(text, '--lifetime');
   if (seconds >= MIN_LIFETIME_SECONDS && seconds <= MAX_LIFETIME_SECONDS) return seconds;
@@ -94,7 +99,7 @@ function parseLifetime(text: string): number {
   );
 }
 
-/** The key and the certificate are in place before the credential, which servers watch; a Fizz file of another key goes. */
+/** The key and the certificate come before the credential, which servers watch; the Fizz file of another key is removed. */
 async function write(
   directory: string,
   files: ReadonlyMap<CredentialFileName, Uint8Array>,
@@ -133,7 +138,9 @@ function describe({
   const { expiresAt, issuedAt, keyAlgorithm, usage } = issued;
   const life = expiresAt - issuedAt;
   const note =
-    life < lifetimeSeconds ? `; the certificate ends then, before ${formatDuration(lifetimeSeconds)} are over` : '';
+    life < lifetimeSeconds
+      ? `: shorter than ${formatDuration(lifetimeSeconds)}, because the certificate expires then`
+      : '';
   return [
     `Issued a ${usage} credential on ${certificate.subject || 'a certificate without a subject'}`,
     `  key      ${keyAlgorithm}`,

@@ -7,6 +7,7 @@ import type { ApiCall } from '../kubernetes/client/api-types.ts';
 import { systemClock } from '../kubernetes/clock.ts';
 import type { Connection } from '../kubernetes/connection/connection.ts';
 import { loadConnection } from '../kubernetes/connection/load-connection.ts';
+import { isDnsLabel } from '../text/dns-name.ts';
 import { VERSION } from '../version.ts';
 import type { CommandArguments, CommandIo, OptionSpec } from './command.ts';
 
@@ -19,7 +20,20 @@ export const KUBERNETES_OPTIONS = {
   context: { type: 'string', value: 'NAME', help: 'context of the kubeconfig to use' },
 } as const satisfies Readonly<Record<string, OptionSpec>>;
 
-/** Finds the cluster. Throws ConnectionError with what was looked for. */
+/**
+ * `-n`. Checked here: an empty namespace would address the whole cluster, and a slash another path of the API.
+ */
+export const NAMESPACE_OPTION = {
+  type: 'string',
+  short: 'n',
+  value: 'NAMESPACE',
+  expects: (value: string) =>
+    isDnsLabel(value)
+      ? undefined
+      : 'the name of one namespace: lower-case letters, digits and "-", at most 63 characters, such as edge',
+} as const satisfies Omit<OptionSpec, 'help'>;
+
+/** Finds the cluster. Throws ConnectionError with the places that were tried. */
 export async function connect(args: CommandArguments, io: CommandIo): Promise<Connection> {
   return await loadConnection({ kubeconfig: args.string('kubeconfig'), context: args.string('context'), env: io.env });
 }

@@ -1,3 +1,5 @@
+/** Reads Secrets from Kubernetes manifests, in YAML or JSON, that anyone may have written. */
+import { printableList } from '../text/printable.ts';
 import { CommandError } from './command.ts';
 
 /** What matters of a Secret in a manifest; `data` is decoded. */
@@ -11,19 +13,22 @@ export interface SecretInput {
 
 /** Whether a text is a Kubernetes manifest: a JSON object, or YAML that names a kind, which PEM never does. */
 export function looksLikeManifest(text: string): boolean {
-  return text.trimStart().startsWith('{') || /^(- +)?kind *:/m.test(text);
+  return text.trimStart().startsWith('{') || /^(?:- +)?kind *:/m.test(text);
 }
 
 /** The Secrets of a manifest: one, several documents, or a List. Throws CommandError when there is none. */
 export async function readSecretManifests(text: string, source: string): Promise<readonly SecretInput[]> {
   const documents = text.trimStart().startsWith('{') ? [parseJson(text, source)] : await parseYaml(text, source);
+  checkSize(documents, source);
   const objects = documents.flatMap((document) =>
     isRecord(document) && Array.isArray(document['items']) ? document['items'] : [document],
   );
   const secrets = objects.filter(isRecord).filter((object) => object['kind'] === 'Secret');
   if (secrets.length > 0) return secrets.map(readSecret);
-  const kinds = objects.filter(isRecord).map((object) => String(object['kind']));
-  throw new CommandError(`${source}: expected a Secret manifest; found ${kinds.join(', ') || 'no Kubernetes object'}`);
+  const kinds = objects.filter(isRecord).flatMap(({ kind }) => (typeof kind === 'string' ? [kind] : []));
+  throw new CommandError(
+    `${source}: expected a Secret manifest; found ${printableList(kinds) || 'no Kubernetes object'}`,
+  );
 }
 
 function readSecret(object: Readonly<Record<string, unknown>>): SecretInput {
@@ -41,6 +46,31 @@ function readSecret(object: Readonly<Record<string, unknown>>): SecretInput {
   };
 }
 
+const MAX_ALIASES = 100;
+const MAX_VALUES = 100_000;
+const MAX_CHARACTERS = 4_194_304;
+
+/**
+ * Aliases of aliases make a few lines of YAML stand for more than any memory holds: counts what the documents hold when each is
+ * followed, and stops at what no manifest needs. Throws CommandError.
+ */
+function checkSize(documents: readonly unknown[], source: string): void {
+  const rest: unknown[] = [...documents];
+  let values = 0;
+  let characters = 0;
+  while (rest.length > 0) {
+    const value = rest.pop();
+    values += 1;
+    if (typeof value === 'string') characters += value.length;
+    const parts = typeof value === 'object' && value !== null ? Object.values(value) : [];
+    values += parts.length;
+    if (values > MAX_VALUES || characters > MAX_CHARACTERS) {
+      throw new CommandError(`${source} expands to more than a manifest can hold: remove the YAML aliases`);
+    }
+    for (const part of parts) rest.push(part);
+  }
+}
+
 /** The parser's message is dropped, here and below: it quotes the text around the mistake, and the text holds keys. */
 function parseJson(text: string, source: string): unknown {
   try {
@@ -51,9 +81,10 @@ function parseJson(text: string, source: string): unknown {
 }
 
 async function parseYaml(text: string, source: string): Promise<readonly unknown[]> {
-  const { loadAll } = await import('js-yaml');
+  // Kubernetes' own types: without merge keys, which copy, and timestamps.
+  const { CORE_SCHEMA, loadAll } = await import('js-yaml');
   try {
-    return loadAll(text);
+    return loadAll(text, { schema: CORE_SCHEMA, maxAliases: MAX_ALIASES });
   } catch {
     throw new CommandError(`${source} looks like a Kubernetes manifest and cannot be parsed as YAML`);
   }

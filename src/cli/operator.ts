@@ -6,7 +6,7 @@ import { LEASE_NAME, Operator } from '../operator/operator.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { type Answer, type HttpServer, probe, serveHttp } from './http-server.ts';
-import { connect, createClient, instanceName, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
+import { connect, createClient, instanceName, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
 
 const MAX_WORKERS = 256;
@@ -17,20 +17,18 @@ export const operatorCommand: Command = {
   usage: 'operator [-n NAMESPACE]... [options]',
   description:
     'Watches DelegatedCredential resources and issues a delegated credential to every selected pod, into a Secret of its own. ' +
-    'Runs until SIGTERM or SIGINT; then it finishes what it has begun and gives up its lease.',
+    'Runs until SIGTERM or SIGINT; then it finishes the writes in progress and releases its lease.',
   example: 'dcred operator --kubeconfig ~/.kube/config -n edge -n shop --leader-elect=false',
   options: {
     ...KUBERNETES_OPTIONS,
     namespace: {
-      type: 'string',
-      short: 'n',
+      ...NAMESPACE_OPTION,
       multiple: true,
-      value: 'NAMESPACE',
       help: 'serve this namespace only; may be repeated; default: all',
     },
-    'leader-elect': { type: 'boolean', default: true, help: 'take turns with other replicas by a Lease' },
+    'leader-elect': { type: 'boolean', default: true, help: 'enable leader election among replicas, by a Lease' },
     ...ADDRESS_OPTIONS,
-    workers: { type: 'string', value: 'N', default: '16', help: 'how many pods are worked on at a time' },
+    workers: { type: 'string', value: 'N', default: '16', help: 'how many pods are reconciled at a time' },
     'notify-pods': {
       type: 'boolean',
       default: true,
@@ -73,7 +71,7 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
     void operator.synced().then(() => log.info({ seconds: Number(process.uptime().toFixed(3)) }, 'caches synced'));
     const end = await operator.run(io.signal);
     if (end === 'released') return 0;
-    log.error({}, 'the lease was lost: another replica leads now, and this process ends');
+    log.error({}, 'leader election lost: another replica leads, exiting');
     return 1;
   } finally {
     await Promise.all(servers.map((server) => server.close()));

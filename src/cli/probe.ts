@@ -5,7 +5,7 @@ import { probe } from '../probe/probe.ts';
 import { STARTTLS_PROTOCOLS, type StartTlsProtocol } from '../probe/starttls.ts';
 import { parseTarget } from '../probe/target.ts';
 import { type Command, UsageError } from './command.ts';
-import { readChainFile } from './credential-input.ts';
+import { readCaFile } from './credential-input.ts';
 import { parseDuration } from './duration.ts';
 import { formatProbeJson, formatProbeText, isHealthy } from './probe-report.ts';
 
@@ -57,7 +57,7 @@ export const probeCommand: Command = {
       serverName: isIP(name) === 0 ? name : undefined,
       alpn: args.strings('alpn'),
       starttls: args.string('starttls') as StartTlsProtocol | undefined,
-      roots: ca === undefined ? systemRoots() : await readChainFile(ca, io.signal),
+      roots: ca === undefined ? systemRoots() : await readCaFile(ca, io.signal),
       now: () => io.now(),
       stop: io.signal,
       deadline: AbortSignal.timeout(seconds * 1000),

@@ -3,6 +3,7 @@ import { systemClock } from '../kubernetes/clock.ts';
 import { describePending, type Progress, progressBar, progressLine, summary } from '../renew/progress.ts';
 import { findTargets, type Request, requestRenewal, type Selection, type Target } from '../renew/request.ts';
 import { waitForRenewal } from '../renew/wait.ts';
+import { printableJson } from '../text/printable.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import {
   type Command,
@@ -13,25 +14,26 @@ import {
   UsageError,
 } from './command.ts';
 import { parseDuration } from './duration.ts';
-import { connect, createClient, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
+import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
 
 export const renewCommand: Command = {
   name: 'renew',
   summary: 're-issue credentials now',
   usage: 'renew NAME... | -l SELECTOR | -A [-n NAMESPACE] [--wait]',
   description:
-    'Asks the operator to re-issue, at once, every credential of these DelegatedCredentials: for a key that was stolen, or that may ' +
+    'Requests that the operator re-issues, now, every credential of these DelegatedCredentials: for a key that was stolen, or may ' +
     `have been. It writes the annotation ${RENEW_REQUESTED_AT}, so that the request outlives a restart of the operator. ` +
-    'No credential can be revoked: a stolen one stays good until it expires, so where that is too long, replace and revoke the certificate.',
+    'A credential cannot be revoked: a stolen one is valid until it expires. Where that is too long, replace and revoke the ' +
+    'certificate. Exit status 1 when it could not be requested for one of them; the others are.',
   example: 'dcred renew web -n edge --wait\nre-issued 20 of 20 credentials in 1.4 s (14.3/s)',
   options: {
     ...KUBERNETES_OPTIONS,
-    namespace: { type: 'string', short: 'n', value: 'NAMESPACE', help: "default: the context's" },
+    namespace: { ...NAMESPACE_OPTION, help: "default: the context's" },
     all: { type: 'boolean', short: 'A', help: 'all of them: in every namespace, or with -n in that one' },
     selector: { type: 'string', short: 'l', value: 'SELECTOR', help: 'those with these labels, as kubectl takes it' },
     wait: {
       type: 'boolean',
-      help: 'show how far it is until all are re-issued; exit status 1 when they are not in time',
+      help: 'show progress until all are re-issued; exit status 1 when they are not in time',
     },
     timeout: { type: 'string', value: 'DURATION', default: '2m', help: 'how long to wait' },
     output: { type: 'string', short: 'o', value: 'FORMAT', choices: ['json'], help: 'print the outcome as JSON' },
@@ -52,12 +54,13 @@ async function renew(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
       throw new CommandError(`no DelegatedCredential ${whereLooked(selection)}: nothing was requested`);
     const started = systemClock.monotonic();
     const request = await requestRenewal(client, targets, io.now(), io.signal);
-    if (args.string('output') === undefined) io.stdout.write(describeRequest(targets, request));
+    if (args.string('output') === undefined) io.stdout.write(describeRequest(request));
+    if (request.failures.length > 0) io.stderr.write(describeFailures(request));
     if (!args.boolean('wait')) {
       if (args.string('output') === 'json') io.stdout.write(json(targets, request));
-      return 0;
+      return request.failures.length === 0 ? 0 : 1;
     }
-    const active = targets.filter(({ suspended }) => !suspended);
+    const active = request.requested.filter(({ suspended }) => !suspended);
     const display = new Display(io);
     const options = { client, clock: systemClock, random: Math.random, targets: active, timeoutMs };
     const moment = Math.ceil(request.requestedAt);
@@ -72,7 +75,7 @@ async function renew(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
     }
     if (progress.pending.length > 0) {
       io.stderr.write(
-        `dcred renew: not re-issued in time; is the operator running, and the certificate good? See "kubectl get dcred"\n${describePending(progress).join('\n')}\n`,
+        `dcred renew: not re-issued in time: check that the operator runs and that the certificate is valid (kubectl get dcred)\n${describePending(progress).join('\n')}\n`,
       );
     }
     return complete ? 0 : 1;
@@ -84,9 +87,8 @@ async function renew(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
 function checkSelection(args: CommandArguments): void {
   const ways = [args.positionals.length > 0, args.boolean('all'), args.string('selector') !== undefined];
   if (ways[0] && (ways[1] || ways[2]))
-    throw new UsageError('dcred renew: either names, or -l, or -A; not names with the others');
-  if (!ways.includes(true))
-    throw new UsageError('dcred renew: which ones? Name them, or give -l SELECTOR, or -A for all');
+    throw new UsageError('dcred renew: give names, or -l SELECTOR, or -A; not names with the others');
+  if (!ways.includes(true)) throw new UsageError('dcred renew: expected names, -l SELECTOR, or -A for all');
 }
 
 function readSelection(args: CommandArguments, defaultNamespace: string): Selection {
@@ -103,19 +105,25 @@ function whereLooked({ labelSelector, namespace }: Selection): string {
   return labelSelector === undefined ? where : `has the labels "${labelSelector}" ${where}`;
 }
 
-function describeRequest(targets: readonly Target[], { skewSeconds }: Request): string {
+function describeRequest({ requested, skewSeconds }: Request): string {
   const skew =
     skewSeconds === 0
       ? []
       : [
           `the clock of the API server differs from this one by ${skewSeconds} s: the request carries the server's time`,
         ];
-  const lines = targets.map(({ name, namespace, suspended }) =>
+  const lines = requested.map(({ name, namespace, suspended }) =>
     suspended
       ? `${namespace}/${name}: requested, but suspended: re-issued once spec.suspend is false`
       : `${namespace}/${name}: requested`,
   );
   return [...skew, ...lines, ''].join('\n');
+}
+
+function describeFailures({ failures, requested }: Request): string {
+  const lines = failures.map(({ message, target }) => `  ${target.namespace}/${target.name}: ${message}`);
+  const total = failures.length + requested.length;
+  return [`dcred renew: not requested for ${failures.length} of ${total}:`, ...lines, ''].join('\n');
 }
 
 interface Waited {
@@ -124,10 +132,11 @@ interface Waited {
   readonly complete: boolean;
 }
 
-function json(targets: readonly Target[], { requestedAt }: Request, waited?: Waited): string {
+function json(targets: readonly Target[], { failures, requestedAt }: Request, waited?: Waited): string {
   const outcome = {
     requestedAt: formatRfc3339(Math.ceil(requestedAt)),
     resources: targets,
+    failures: failures.map(({ message, target: { name, namespace } }) => ({ namespace, name, message })),
     ...(waited !== undefined && {
       complete: waited.complete,
       total: waited.progress.total,
@@ -140,13 +149,13 @@ function json(targets: readonly Target[], { requestedAt }: Request, waited?: Wai
       })),
     }),
   };
-  return `${JSON.stringify(outcome, null, 2)}\n`;
+  return `${printableJson(JSON.stringify(outcome, null, 2))}\n`;
 }
 
 const REDRAW_MS = 100;
 const LINE_MS = 1_000;
 
-/** A bar that is drawn over itself on a terminal, and a line a second at most elsewhere. On standard error. */
+/** A progress bar on a terminal, and a line a second at most elsewhere. On standard error. */
 class Display {
   readonly #io: CommandIo;
   readonly #started = systemClock.monotonic();

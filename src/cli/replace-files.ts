@@ -1,6 +1,7 @@
+/** Writes a set of files that belong together so that no reader, and no crash, sees half of it. */
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 
 export interface NewFile {
   readonly name: string;
@@ -8,40 +9,122 @@ export interface NewFile {
   readonly mode: number;
 }
 
+export interface ReplaceOptions {
+  /** Names of the set that the new one lacks: gone afterwards. */
+  readonly obsolete: readonly string[];
+  readonly signal: AbortSignal;
+}
+
 /**
- * Replaces files of a directory, which is made where it is missing.
+ * Replaces the files of a set in a directory, which is made (mode 0700) where it is missing.
  *
  * Everything is written and flushed under temporary names first, so that a full disk or a missing permission changes nothing.
- * Then come the renames, each atomic, in the order given: whoever reads a file sees the old or the new one, whole. Several
- * renames cannot be one, so put last what readers watch: by then, all that it belongs to is in place. `obsolete` files go
- * before the first rename, for a reader is better off without one than with one from another set.
+ * A directory that holds nothing but the set is then replaced as a whole, by a rename: readers see all files of one set, or for
+ * the moment between two renames no directory. Where it holds other files, or is a mount point, the files are renamed one by one in the
+ * order given: put last what readers watch, so that by then all that it belongs to is in place.
  */
 export async function replaceFiles(
   directory: string,
   files: readonly NewFile[],
-  { obsolete, signal }: { readonly obsolete: readonly string[]; readonly signal: AbortSignal },
+  { obsolete, signal }: ReplaceOptions,
 ): Promise<void> {
-  await mkdir(directory, { recursive: true });
-  const suffix = randomBytes(6).toString('hex');
-  const temporary = (name: string) => join(directory, `.${name}.${suffix}`);
+  // Without a trailing slash or dots: its parent is where a rename takes place.
+  const target = resolve(directory);
+  await mkdir(dirname(target), { recursive: true });
+  const existing = await modeOf(target);
+  const names = new Set([...files.map(({ name }) => name), ...obsolete]);
+  const isOwn = existing === undefined || (await readdir(target)).every((name) => names.has(name));
+  const staged = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}`);
   try {
-    for (const file of files) {
-      signal.throwIfAborted();
-      await writeFlushed(temporary(file.name), file);
-    }
+    await stage(staged, files, signal);
+    if (isOwn && (await swap(staged, target, existing))) return;
+    await moveEach(staged, target, files, obsolete);
+  } finally {
+    await rm(staged, { recursive: true, force: true });
+  }
+}
+
+async function stage(staged: string, files: readonly NewFile[], signal: AbortSignal): Promise<void> {
+  await mkdir(staged, { mode: 0o700 });
+  for (const { content, mode, name } of files) {
     signal.throwIfAborted();
-    for (const name of obsolete) await rm(join(directory, name), { force: true });
-    for (const { name } of files) await rename(temporary(name), join(directory, name));
+    await using file = await open(join(staged, name), 'wx', mode);
+    await file.chmod(mode);
+    await file.writeFile(content);
+    await file.sync();
+  }
+  await syncDirectory(staged);
+  signal.throwIfAborted();
+}
+
+/** False where the target cannot be renamed: a mount point, the root, the directory of another user. */
+async function swap(staged: string, target: string, mode: number | undefined): Promise<boolean> {
+  const old = `${staged}.old`;
+  if (mode !== undefined) {
+    await chmod(staged, mode);
+    if (!(await tryRename(target, old))) return false;
+  }
+  try {
+    await rename(staged, target);
   } catch (error) {
-    for (const { name } of files) await rm(temporary(name), { force: true });
+    if (mode !== undefined) await rename(old, target);
+    throw error;
+  }
+  await syncDirectory(dirname(target));
+  await rm(old, { recursive: true, force: true });
+  return true;
+}
+
+async function tryRename(from: string, to: string): Promise<boolean> {
+  try {
+    await rename(from, to);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** `obsolete` files go before the first rename: a reader is better off without one than with one of another set. */
+async function moveEach(
+  staged: string,
+  target: string,
+  files: readonly NewFile[],
+  obsolete: readonly string[],
+): Promise<void> {
+  const moved = files.map(({ name }) => ({ from: join(target, `.${name}.new`), to: join(target, name), name }));
+  try {
+    // A rename within one directory never crosses file systems; a copy into it may fail half-way, and changes nothing yet.
+    for (const { from, name } of moved) await copyFlushed(join(staged, name), from);
+    for (const name of obsolete) await rm(join(target, name), { force: true });
+    for (const { from, to } of moved) await rename(from, to);
+    await syncDirectory(target);
+  } catch (error) {
+    for (const { from } of moved) await rm(from, { force: true });
     throw error;
   }
 }
 
-async function writeFlushed(path: string, { content, mode }: NewFile): Promise<void> {
+async function copyFlushed(from: string, to: string): Promise<void> {
+  await using source = await open(from, 'r');
+  const { mode } = await source.stat();
+  await rm(to, { force: true });
   // wx: never follow what someone else put there.
-  await using file = await open(path, 'wx', mode);
-  await file.chmod(mode);
-  await file.writeFile(content);
-  await file.sync();
+  await using copy = await open(to, 'wx', mode & 0o777);
+  await copy.chmod(mode & 0o777);
+  await copy.writeFile(await source.readFile());
+  await copy.sync();
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  await using directory = await open(path, 'r');
+  await directory.sync();
+}
+
+async function modeOf(directory: string): Promise<number | undefined> {
+  try {
+    return (await stat(directory)).mode & 0o777;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
 }

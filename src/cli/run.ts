@@ -1,7 +1,11 @@
 /** From a command line to an exit status. */
+
+import { printable } from '../text/printable.ts';
 import { parseArguments } from './arguments.ts';
 import { type Command, CommandError, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { commandHelp, overview } from './help.ts';
+
+const MAX_LINE_LENGTH = 4_096;
 
 /**
  * Runs the command that `argv` (without the executable) names. Never throws: what goes wrong is a line on standard error and a
@@ -14,7 +18,7 @@ export async function run(commands: readonly Command[], argv: readonly string[],
   }
   const command = commands.find((one) => one.name === (name === '--version' ? 'version' : name));
   if (command === undefined) {
-    io.stderr.write(`dcred: there is no command "${name}"\nRun "dcred --help" for the list.\n`);
+    io.stderr.write(`dcred: there is no command "${printable(name)}"\nRun "dcred --help" for the list.\n`);
     return 2;
   }
   try {
@@ -32,7 +36,7 @@ export async function run(commands: readonly Command[], argv: readonly string[],
 function showHelp(commands: readonly Command[], topic: string | undefined, io: CommandIo): ExitStatus {
   const command = commands.find(({ name }) => name === topic);
   if (topic !== undefined && command === undefined) {
-    io.stderr.write(`dcred: there is no command "${topic}"\nRun "dcred --help" for the list.\n`);
+    io.stderr.write(`dcred: there is no command "${printable(topic)}"\nRun "dcred --help" for the list.\n`);
     return 2;
   }
   io.stdout.write(command === undefined ? overview(commands) : commandHelp(command));
@@ -41,12 +45,22 @@ function showHelp(commands: readonly Command[], topic: string | undefined, io: C
 
 function explain(error: unknown, command: Command, io: CommandIo): ExitStatus {
   if (error instanceof UsageError) {
-    io.stderr.write(`${error.message}\nRun "dcred ${command.name} --help" for the options and an example.\n`);
+    io.stderr.write(
+      `${printableLines(error.message)}\nRun "dcred ${command.name} --help" for the options and an example.\n`,
+    );
     return 2;
   }
-  // Errors of our own classes say what to do; for anything else the stack is what helps.
+  // Errors with a code say what to do; for anything else the stack is what helps.
   const known = error instanceof CommandError || (error instanceof Error && 'code' in error);
   const text = error instanceof Error ? ((known ? error.message : error.stack) ?? error.message) : String(error);
-  io.stderr.write(`dcred ${command.name}: ${text}\n`);
+  io.stderr.write(`dcred ${command.name}: ${printableLines(text)}\n`);
   return 1;
+}
+
+/** Messages quote files, arguments and servers. */
+function printableLines(text: string): string {
+  return text
+    .split('\n')
+    .map((line) => printable(line, MAX_LINE_LENGTH))
+    .join('\n');
 }

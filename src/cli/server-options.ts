@@ -1,13 +1,20 @@
-/** The flags that every long-running command shares, and what becomes of them. */
+/** The flags that every long-running command shares, and how they are read. */
 import { pino } from 'pino';
 import type { Logger } from '../kubernetes/log.ts';
+import { printableJson } from '../text/printable.ts';
 import { type CommandArguments, type CommandIo, type OptionSpec, UsageError } from './command.ts';
 import { parseAddress } from './http-server.ts';
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 
 export const LOG_OPTIONS = {
-  'log-level': { type: 'string', value: 'LEVEL', default: 'info', choices: LOG_LEVELS, help: 'how much is logged' },
+  'log-level': {
+    type: 'string',
+    value: 'LEVEL',
+    default: 'info',
+    choices: LOG_LEVELS,
+    help: 'least severe level that is logged',
+  },
 } as const satisfies Readonly<Record<string, OptionSpec>>;
 
 export const ADDRESS_OPTIONS = {
@@ -15,13 +22,13 @@ export const ADDRESS_OPTIONS = {
     type: 'string',
     value: 'ADDRESS',
     default: ':8080',
-    help: 'where /metrics is served; 0: nowhere',
+    help: 'address that serves /metrics; 0 disables it',
   },
   'health-probe-bind-address': {
     type: 'string',
     value: 'ADDRESS',
     default: ':8081',
-    help: 'where /healthz and /readyz are served; 0: nowhere',
+    help: 'address that serves /healthz and /readyz; 0 disables it',
   },
 } as const satisfies Readonly<Record<string, OptionSpec>>;
 
@@ -34,7 +41,7 @@ export function readAddress(args: CommandArguments, option: string): ReturnType<
   }
 }
 
-/** JSON lines on standard error. Errors are logged by class, code and message, never with what they carry. */
+/** JSON lines on standard error, printable. Errors are logged by class, code and message, never with other properties. */
 export function createLogger(level: string, io: CommandIo): Logger {
   const options = {
     level,
@@ -43,7 +50,7 @@ export function createLogger(level: string, io: CommandIo): Logger {
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { err: describeError, error: describeError },
   };
-  return pino(options, { write: (line: string) => void io.stderr.write(line) }) satisfies Logger;
+  return pino(options, { write: (line: string) => void io.stderr.write(printableJson(line)) }) satisfies Logger;
 }
 
 function describeError(error: unknown): unknown {

@@ -4,7 +4,7 @@ import { findTrustPath } from '../credential/trust-path.ts';
 import { type VerifyRequest, type VerifyResult, verifyCredential } from '../credential/verify.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { Command } from './command.ts';
-import { readChainFile, readCredential, readCredentialKeyFile } from './credential-input.ts';
+import { readCaFile, readChainFile, readCredential, readCredentialKeyFile } from './credential-input.ts';
 import { formatDuration } from './duration.ts';
 import { parseTimestamp } from './timestamp.ts';
 
@@ -19,9 +19,9 @@ export const verifyCommand: Command = {
   options: {
     cert: { type: 'string', value: 'FILE', help: 'the delegation certificate, PEM: leaf first, then its chain' },
     dc: { type: 'string', value: 'FILE', help: 'the credential: dc.bin, dc.hex, dc.pem or fizz.pem' },
-    key: { type: 'string', value: 'FILE', help: 'the private key that the credential must be for' },
+    key: { type: 'string', value: 'FILE', help: 'private key that the credential must be for' },
     usage: { type: 'string', value: 'USAGE', default: 'Server', choices: USAGES, help: 'which side of TLS uses it' },
-    at: { type: 'string', value: 'TIME', help: 'judge as if it were then (RFC 3339); now when absent' },
+    at: { type: 'string', value: 'TIME', help: 'time to verify at (RFC 3339); default: now' },
     ca: { type: 'string', value: 'FILE', help: 'also check that one of these CAs, PEM, issued the certificate' },
   },
 
@@ -38,7 +38,7 @@ export const verifyCommand: Command = {
     const { bytes } = await readCredential(credentialPath, signal);
     const publicKey =
       keyPath === undefined ? undefined : (await readCredentialKeyFile(keyPath, signal)).subjectPublicKeyInfo;
-    const roots = caPath === undefined ? undefined : await readChainFile(caPath, signal);
+    const roots = caPath === undefined ? undefined : await readCaFile(caPath, signal);
 
     const request: VerifyRequest = {
       bytes,

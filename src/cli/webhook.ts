@@ -8,7 +8,7 @@ import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { parseDuration } from './duration.ts';
 import { type HttpServer, probe, serveHttp } from './http-server.ts';
-import { connect, createClient, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
+import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
 
 export const webhookCommand: Command = {
@@ -17,18 +17,21 @@ export const webhookCommand: Command = {
   usage: 'webhook [options]',
   description:
     `Answers the API server when a pod with the label ${INJECT_KEY} is created: the pod gets a Secret name of its own, and ` +
-    'that Secret as a volume. Makes and renews its own serving certificate, which all replicas share by a Secret, and tells the ' +
-    'API server of it in the MutatingWebhookConfiguration. Runs until SIGTERM or SIGINT.',
+    'that Secret as a volume. Issues and renews its own serving certificate, which all replicas share in a Secret, and keeps its CA ' +
+    'in the MutatingWebhookConfiguration. Runs until SIGTERM or SIGINT.',
   example: 'dcred webhook --namespace dcred-system --service-name dcred-webhook --webhook-configuration dcred-webhook',
   options: {
     ...KUBERNETES_OPTIONS,
     namespace: {
-      type: 'string',
-      short: 'n',
-      value: 'NAMESPACE',
+      ...NAMESPACE_OPTION,
       help: "namespace of the Service and of the certificate's Secret; default: the pod's, or the context's",
     },
-    'bind-address': { type: 'string', value: 'ADDRESS', default: ':8443', help: 'where pods are admitted, by HTTPS' },
+    'bind-address': {
+      type: 'string',
+      value: 'ADDRESS',
+      default: ':8443',
+      help: 'address of the HTTPS server that admits pods',
+    },
     ...ADDRESS_OPTIONS,
     'service-name': {
       type: 'string',
@@ -52,30 +55,30 @@ export const webhookCommand: Command = {
       type: 'string',
       value: 'NAME',
       default: 'dcred-webhook',
-      help: 'MutatingWebhookConfiguration that is told whom to trust',
+      help: 'MutatingWebhookConfiguration whose caBundle is kept up to date',
     },
     'agent-image': {
       type: 'string',
       value: 'IMAGE',
-      help: `image of the agent that annotation ${RELOAD_ANNOTATION} asks for; default: none is added`,
+      help: `image of the agent that annotation ${RELOAD_ANNOTATION} requests; default: no agent is added`,
     },
     'agent-image-pull-policy': {
       type: 'string',
       value: 'POLICY',
       choices: ['IfNotPresent', 'Always', 'Never'],
       default: 'IfNotPresent',
-      help: 'when that image is pulled',
+      help: 'imagePullPolicy of the agent',
     },
     'gate-pods': {
       type: 'boolean',
       default: true,
-      help: 'keep each injected pod from the nodes until its Secret is there; the operator lifts the gate by a patch of the pod',
+      help: 'add a scheduling gate to each injected pod; the operator removes it once the Secret exists',
     },
     'shutdown-delay': {
       type: 'string',
       value: 'DURATION',
       default: '5s',
-      help: 'how long it still answers after it was told to end, until everybody knows',
+      help: 'how long to keep answering after SIGTERM, until every API server stopped using this replica',
     },
     ...LOG_OPTIONS,
   },
@@ -90,7 +93,7 @@ async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitSt
   const shutdownDelayMs = parseDuration(args.required('shutdown-delay'), '--shutdown-delay') * 1000;
   const hosts = readHosts(args);
   const log = createLogger(args.required('log-level'), io);
-  // Loaded here, for what makes certificates is of no use to any other command.
+  // Loaded here: no other command needs the libraries that make certificates.
   const [{ WebhookMetrics }, { Webhook: WebhookServer }] = await Promise.all([
     import('../admission/metrics.ts'),
     import('../admission/webhook.ts'),
@@ -120,7 +123,7 @@ async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitSt
     const probes = { '/healthz': probe(() => undefined), '/readyz': ready };
     if (healthAddress !== undefined) servers.push(await serveHttp(healthAddress, probes));
     if (metricsAddress !== undefined) servers.push(await serveHttp(metricsAddress, scrapes(metrics.registry)));
-    // Last: what cannot be bound above must not leave this one listening.
+    // Last: where an address above is taken, this server must not be listening yet.
     await webhook.listen();
     log.info({ version: VERSION, server: connection.server, port: webhook.port }, 'starting');
     await webhook.run(io.signal);
@@ -142,7 +145,7 @@ function scrapes(registry: MetricsSource) {
   };
 }
 
-/** The API server asks for the first of these (apiserver: ServerName `<service>.<namespace>.svc`). */
+/** The API server connects to the first of these (apiserver: ServerName `<service>.<namespace>.svc`). */
 function serviceNames(service: string, namespace: string): readonly string[] {
   return [`${service}.${namespace}.svc`, `${service}.${namespace}.svc.cluster.local`];
 }

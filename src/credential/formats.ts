@@ -5,7 +5,7 @@ import { MalformedCredentialError } from './errors.ts';
 import { type PemBlock, PemError, readPem, writePem } from './pem.ts';
 import { recognise } from './recognise.ts';
 import type { Usage } from './scheme.ts';
-import { MAX_CREDENTIAL_BYTES } from './wire.ts';
+import { decodeDelegatedCredential, MAX_CREDENTIAL_BYTES } from './wire.ts';
 
 const PEM_LABEL = 'DELEGATED CREDENTIAL';
 const FIZZ_LABEL = {
@@ -110,15 +110,29 @@ export function readCredentialFile(data: Uint8Array): CredentialFile {
   if (text.includes('-----BEGIN ')) return readPemFile(text);
   const hex = text.trim();
   if (hex !== '' && /^[0-9a-fA-F]+$/.test(hex)) return readHexFile(hex);
-  const other = data[0] === 0x30 ? undefined : recognise(data);
-  if (other !== undefined) throw new MalformedCredentialError('NotACredentialFile', other);
   if (data.length > MAX_CREDENTIAL_BYTES) {
+    const other = recognise(data);
+    if (other !== undefined) throw new MalformedCredentialError('NotACredentialFile', other);
     throw new MalformedCredentialError(
       'TooLong',
       `a credential is at most ${MAX_CREDENTIAL_BYTES} bytes; got ${data.length}`,
     );
   }
-  return { format: 'raw', bytes: Uint8Array.from(data), holdsPrivateKey: false };
+  const bytes = Uint8Array.from(data);
+  // What decodes is a credential, whatever it resembles.
+  const other = isCredential(bytes) ? undefined : recognise(bytes);
+  if (other !== undefined) throw new MalformedCredentialError('NotACredentialFile', other);
+  return { format: 'raw', bytes, holdsPrivateKey: false };
+}
+
+function isCredential(bytes: Uint8Array): boolean {
+  try {
+    decodeDelegatedCredential(bytes);
+    return true;
+  } catch (error) {
+    if (error instanceof MalformedCredentialError) return false;
+    throw error;
+  }
 }
 
 function readHexFile(hex: string): CredentialFile {
@@ -140,9 +154,11 @@ function readPemFile(text: string): CredentialFile {
   }
   const found = blocks.find((block) => block.label === PEM_LABEL);
   if (found !== undefined) return { format: 'pem', bytes: found.der, holdsPrivateKey };
+  const other = recognise(Buffer.from(text));
   throw new MalformedCredentialError(
     'NotACredentialFile',
-    `no delegated credential among the PEM blocks: found ${printableList(blocks.map(({ label }) => label)) || 'none'}`,
+    other ??
+      `no delegated credential among the PEM blocks: found ${printableList(blocks.map(({ label }) => label)) || 'none'}`,
   );
 }
 

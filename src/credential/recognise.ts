@@ -1,5 +1,7 @@
 /** Says what a file is that was given in place of a certificate, a key or a credential, and how to make one of it. Pure. */
 
+import { DerError, readFirstElement, TAG } from './der.ts';
+
 /** Enough to recognise anything by. */
 const LOOKED_AT_BYTES = 65_536;
 const SHOWN_LABELS: Readonly<Record<string, string>> = {
@@ -20,7 +22,8 @@ const PRIVATE_KEY_VERSIONS = ['020100', '020101'];
 /** `this is base64: decode it first`, or undefined for what cannot be recognised. O(bytes), at most 64 KiB of them. */
 export function recognise(data: Uint8Array): string | undefined {
   const bytes = data.subarray(0, LOOKED_AT_BYTES);
-  return recogniseBinary(bytes) ?? recogniseText(Buffer.from(bytes).toString('latin1'));
+  const binary = recogniseBinary(bytes) ?? (isElement(data) ? recogniseDer(bytes) : undefined);
+  return binary ?? recogniseText(Buffer.from(bytes).toString('latin1'));
 }
 
 function recogniseBinary(bytes: Uint8Array): string | undefined {
@@ -31,7 +34,17 @@ function recogniseBinary(bytes: Uint8Array): string | undefined {
   if (magic.startsWith('1f8b')) return 'this is compressed by gzip: decompress it first (gunzip)';
   if (magic.startsWith('504b')) return 'this is a zip archive: unpack it first';
   if (magic === 'feedfeed') return 'this is a Java key store: export it as PEM first (keytool -exportcert -rfc)';
-  return bytes[0] === 0x30 ? recogniseDer(bytes) : undefined;
+  return undefined;
+}
+
+/** Whether the whole is one SEQUENCE: text may begin with the same byte, "0". */
+function isElement(data: Uint8Array): boolean {
+  try {
+    return readFirstElement(data, TAG.sequence).encoded.length === data.length;
+  } catch (error) {
+    if (error instanceof DerError) return false;
+    throw error;
+  }
 }
 
 function isUtf16WithoutMark(bytes: Uint8Array): boolean {

@@ -1,10 +1,10 @@
-/** How far a renewal is, and the words for it. Pure. */
+/** The progress of a renewal, and its texts. Pure. */
 import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
 
 export interface Progress {
   readonly total: number;
   readonly reissued: number;
-  /** Those that are still as they were. */
+  /** Those that were not re-issued yet. */
   readonly pending: readonly IssuedSecret[];
 }
 

@@ -1,15 +1,16 @@
-/** Finds the DelegatedCredentials that are meant, and asks the operator to re-issue what was issued for them. */
+/** Finds the selected DelegatedCredentials, and requests that the operator re-issues what was issued for them. */
 import { RENEW_REQUESTED_AT } from '../api/keys.ts';
 import { formatRenewRequest } from '../api/renew-request.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject, ManagedFieldsEntry } from '../kubernetes/objects.ts';
 import { DELEGATED_CREDENTIALS } from '../operator/caches.ts';
+import { printable, printableList } from '../text/printable.ts';
 
 export interface Target {
   readonly namespace: string;
   readonly name: string;
-  /** Re-issued when `spec.suspend` is taken back, and not before. */
+  /** Re-issued once `spec.suspend` is false, and not before. */
   readonly suspended: boolean;
 }
 
@@ -21,15 +22,15 @@ export interface Selection {
   readonly labelSelector: string | undefined;
 }
 
-/** Nothing was asked for, because not all that was named is there. */
+/** Nothing was requested, because not all that was named exists. */
 export class UnknownResourcesError extends Error {
-  readonly code = 'UNKNOWN_RESOURCES';
+  readonly code = 'UnknownResources';
   override readonly name = 'UnknownResourcesError';
 }
 
 type Resource = KubernetesObject<{ readonly spec?: { readonly suspend?: boolean } }>;
 
-/** Throws UnknownResourcesError for names that are not there, ApiError. May be empty for a label selector or all. */
+/** Throws UnknownResourcesError for names that do not exist, ApiError. May be empty for a label selector or all. */
 export async function findTargets(
   client: ApiClient,
   { labelSelector, names, namespace }: Selection,
@@ -44,13 +45,13 @@ export async function findTargets(
   if (names === undefined) return found;
   const unknown = names.filter((name) => !found.some((target) => target.name === name));
   if (unknown.length === 0) return found.filter(({ name }) => names.includes(name));
-  const there = found.length === 0 ? 'there is none' : `there is ${found.map(({ name }) => name).join(', ')}`;
+  const there = found.length === 0 ? 'there is none' : `there is ${printableList(found.map(({ name }) => name))}`;
   throw new UnknownResourcesError(
-    `no DelegatedCredential ${unknown.map((name) => `"${name}"`).join(', ')} in namespace "${namespace}" (${there}): nothing was requested`,
+    `no DelegatedCredential ${printableList(unknown.map((name) => `"${name}"`))} in namespace "${namespace}" (${there}): nothing was requested`,
   );
 }
 
-/** Clocks that differ by less are as good as equal: a request counts from the next whole second. */
+/** Clocks that differ by less count as equal: a request counts from the next whole second. */
 const TOLERATED_SKEW_MS = 2_000;
 
 export interface Request {
@@ -58,12 +59,22 @@ export interface Request {
   readonly requestedAt: number;
   /** How far the API server's clock is ahead of this one, where that mattered. */
   readonly skewSeconds: number;
+  readonly requested: readonly Target[];
+  /** Those for which it was not requested, and why. */
+  readonly failures: readonly Failure[];
+}
+
+interface Failure {
+  readonly target: Target;
+  /** Without a body or a credential: for people. */
+  readonly message: string;
 }
 
 /**
- * Writes the annotation, the same moment for all. The moment is compared with the operator's clock, so one that comes from a clock
- * that is wrong would re-issue too little or too late: the API server notes the time of every write, and where that differs, its
- * time is what is written.
+ * Writes the annotation, the same moment for all. The operator compares the moment with its own clock, so one that comes from a
+ * wrong clock would re-issue too little or too late: the API server records the time of every write, and where that differs, its
+ * time is written. After a failure the others are still requested: a stolen key does not wait for another team's permissions.
+ * Throws only when the signal is aborted.
  * @param nowMs milliseconds since the epoch, by this machine's clock
  */
 export async function requestRenewal(
@@ -74,20 +85,30 @@ export async function requestRenewal(
 ): Promise<Request> {
   let requestedMs = nowMs;
   let skewSeconds = 0;
-  for (const [position, target] of targets.entries()) {
-    const written = await write(client, target, requestedMs, signal);
-    if (position > 0) continue;
-    const serverMs = timeOfWrite(written?.metadata.managedFields);
-    if (serverMs === undefined || Math.abs(serverMs - nowMs) <= TOLERATED_SKEW_MS) continue;
-    skewSeconds = Math.round((serverMs - nowMs) / 1000);
-    // The server's note is cut to the second: the next one, so that nothing issued in this one is left out.
-    requestedMs = serverMs + 1_000;
-    await write(client, target, requestedMs, signal);
+  let isTimeChecked = false;
+  const requested: Target[] = [];
+  const failures: Failure[] = [];
+  for (const target of targets) {
+    try {
+      const written = await write(client, target, requestedMs, signal);
+      const serverMs: number | undefined = isTimeChecked ? undefined : timeOfWrite(written?.metadata.managedFields);
+      isTimeChecked ||= serverMs !== undefined;
+      if (serverMs !== undefined && Math.abs(serverMs - nowMs) > TOLERATED_SKEW_MS) {
+        skewSeconds = Math.round((serverMs - nowMs) / 1000);
+        // The server's time is cut to the second: the next one, so that nothing issued in this one is left out.
+        requestedMs = serverMs + 1_000;
+        await write(client, target, requestedMs, signal);
+      }
+      requested.push(target);
+    } catch (error) {
+      signal.throwIfAborted();
+      failures.push({ target, message: printable(error instanceof Error ? error.message : String(error), 1_024) });
+    }
   }
-  return { requestedAt: requestedMs / 1000, skewSeconds };
+  return { requestedAt: requestedMs / 1000, skewSeconds, requested, failures };
 }
 
-/** Undefined where the resource has gone meanwhile, and its Secrets with it. */
+/** Undefined where the resource was deleted meanwhile, and its Secrets with it. */
 async function write(
   client: ApiClient,
   { name, namespace }: Target,
@@ -103,7 +124,7 @@ async function write(
   }
 }
 
-/** When our annotation was written, by the API server's clock, in milliseconds since the epoch. */
+/** When the annotation was written, by the API server's clock, in milliseconds since the epoch. */
 function timeOfWrite(entries: readonly ManagedFieldsEntry[] = []): number | undefined {
   const times = entries.filter(({ fieldsV1 }) => ownsRequest(fieldsV1)).map(({ time }) => Date.parse(time ?? ''));
   const latest = Math.max(...times.filter((time) => !Number.isNaN(time)));

@@ -23,9 +23,9 @@ export interface WaitOptions {
   readonly onProgress: (progress: Progress) => void;
 }
 
-/** The Secrets may not be watched: to wait is to watch them. */
+/** No permission to watch the Secrets, which is how the renewal is observed. */
 export class WatchRefusedError extends Error {
-  readonly code = 'WATCH_REFUSED';
+  readonly code = 'WatchRefused';
   override readonly name = 'WatchRefusedError';
 }
 
@@ -35,7 +35,7 @@ interface Entry {
   readonly issued: IssuedSecret | undefined;
 }
 
-/** The last state: with nothing pending when all is done, else what was still to do when the time was up or the signal came. */
+/** The last state: nothing pending when all are re-issued, else what was pending at the timeout or when the signal was aborted. */
 export async function waitForRenewal(options: WaitOptions, signal: AbortSignal): Promise<Progress> {
   const { client, clock, moment, onProgress, random, targets, timeoutMs } = options;
   const meant = new Set(targets.map(formatObjectKey));
@@ -90,7 +90,7 @@ export async function waitForRenewal(options: WaitOptions, signal: AbortSignal):
   timer.cancel();
   if (refused !== undefined) {
     throw new WatchRefusedError(
-      `to wait is to watch Secrets, and you may not list them in namespace "${refused}": the renewal is requested all the same; ` +
+      `no permission to list Secrets in namespace "${refused}", which --wait needs: the renewal was requested nevertheless; ` +
         'see "kubectl get dcred -o wide"',
     );
   }

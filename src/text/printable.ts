@@ -9,6 +9,22 @@
  */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\p{Noncharacter_Code_Point}]/gu;
 
+/**
+ * JSON (or lines of it) in which every unprintable character but the newlines between lines is a JSON escape: what is parsed from it
+ * is the same, and what a terminal shows is harmless.
+ */
+export function printableJson(json: string): string {
+  return json.replace(UNPRINTABLE, (character) =>
+    character === '\n'
+      ? character
+      : Array.from({ length: character.length }, (_, index) => jsonEscape(character.charCodeAt(index))).join(''),
+  );
+}
+
+function jsonEscape(unit: number): string {
+  return `\\u${unit.toString(16).padStart(4, '0')}`;
+}
+
 const ELLIPSIS = '...';
 
 /** For subjects and labels in messages: a Kubernetes condition holds 32,768 characters, an Event's note 1,024. */

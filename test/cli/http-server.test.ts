@@ -72,7 +72,7 @@ describe('an address', () => {
         () => parseAddress(text),
         (error) => {
           assert.ok(error instanceof AddressError);
-          assert.equal(error.code, 'BAD_ADDRESS');
+          assert.equal(error.code, 'AddressInvalid');
           assert.match(error.message, /":8080"/);
           assert.ok(error.message.includes(`"${text}"`));
           return true;

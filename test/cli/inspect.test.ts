@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import { closeSync, openSync, readdirSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { promisify } from 'node:util';
+import { gzipSync } from 'node:zlib';
 import { CommandError } from '../../src/cli/command.ts';
 import { readInput } from '../../src/cli/input.ts';
 import { inspectCommand } from '../../src/cli/inspect.ts';
 import { issueCommand } from '../../src/cli/issue.ts';
 import { convert, leaf } from '../../testing/support/openssl.ts';
-import { VECTOR_TIME, vectorFile, vectorKeyPem } from '../credential/vectors.ts';
+import { VECTOR_TIME, vectorBytes, vectorFile, vectorKeyPem } from '../credential/vectors.ts';
 import { runCommand, temporaryDirectory } from './run-command.ts';
 
 interface Files {
@@ -220,7 +222,7 @@ test('a private key is not shown', async (t) => {
   const pem = vectorKeyPem('p256');
   await assert.rejects(inspect(t, pem), (error: unknown) => {
     assert.ok(error instanceof CommandError);
-    assert.match(error.message, /is a private key: dcred shows none/);
+    assert.match(error.message, /is a private key: dcred never shows one/);
     assertNoKeys(error.message, pem);
     return true;
   });
@@ -239,6 +241,67 @@ test('other manifests, broken ones, and what is none of all this are told apart'
   });
   await assert.rejects(inspect(t, 'hello'), /neither a credential, a certificate nor a Secret manifest/);
   await assert.rejects(inspect(t, ''), /is empty/);
+});
+
+test('what is encoded or of another kind is named, with what to do', async (t) => {
+  const pem = readFileSync(new URL('../vectors/leaf.crt', import.meta.url), 'utf8');
+  const manifest = JSON.stringify(secret({}));
+  const cases: readonly [string | Uint8Array, RegExp][] = [
+    [Buffer.from(pem).toString('base64'), /this is base64: decode it first \(base64 -d\)/],
+    [Buffer.from(vectorBytes('p256')).toString('base64'), /this is base64: decode it first/],
+    [Buffer.from(manifest).toString('base64').replaceAll(/.{76}/g, '$&\n'), /this is base64: decode it first/],
+    [Buffer.from(vectorBytes('p256')).toString('base64url'), /this is base64: decode it first/],
+    [Buffer.from(pem, 'utf16le'), /this is UTF-16 text: save it as UTF-8/],
+    [Buffer.from(`\ufeff${manifest}`, 'utf16le'), /this is UTF-16 text/],
+    [Buffer.from(pem, 'utf16le').swap16(), /this is UTF-16 text/],
+    [gzipSync(pem), /compressed by gzip: decompress/],
+    [Buffer.from('504b0304', 'hex'), /zip archive/],
+    [Buffer.from(vectorBytes('p256')).toString('hex').replaceAll(/../g, '$&:'), /hex with separators/],
+    [convert(vectorKeyPem('p256'), 'pkey', '-pubout'), /a public key/],
+    [execFileSync('openssl', ['pkey', '-outform', 'DER'], { input: vectorKeyPem('p256') }), /a private key in DER/],
+  ];
+  for (const [content, message] of cases) await assert.rejects(inspect(t, content), { name: 'CommandError', message });
+});
+
+test('YAML whose aliases expand without bound is refused', async (t) => {
+  const levels = Array.from(
+    { length: 9 },
+    (_, level) => `a${level}: &a${level} [${`*a${level - 1}, `.repeat(9)}]`,
+  ).slice(1);
+  const bombs = [
+    `kind: Secret\na0: &a0 [lol]\n${levels.join('\n')}\ndata: *a8\n`,
+    `a0: &a0 [lol]\n${levels.join('\n')}\nkind: *a8\n`,
+    `kind: List\nx: &x ${'y'.repeat(100_000)}\nitems:\n${'- {kind: Secret, stringData: {a: *x, b: *x}}\n'.repeat(49)}`,
+    `kind: List\nitems: [${'*x, '.repeat(1_000)}]\n`,
+    `kind: Secret\na: &a {${Array.from({ length: 5_000 }, (_, index) => `k${index}: 1`).join(', ')}}\ndata: {<<: [${'*a, '.repeat(90)}]}\n`,
+    `kind: Secret\ndata: ${'['.repeat(100_000)}`,
+    `kind: Secret\ndata: ${'{a: '.repeat(100_000)}`,
+  ];
+  for (const bomb of bombs) {
+    await assert.rejects(inspect(t, bomb), {
+      name: 'CommandError',
+      message: /expands to more|cannot be parsed as YAML/,
+    });
+  }
+});
+
+test('a FIFO without a writer, or one that stays silent, ends with the signal', async (t) => {
+  const directory = temporaryDirectory(t);
+  const fifo = join(directory, 'fifo');
+  execFileSync('mkfifo', [fifo]);
+  for (const hasWriter of [false, true]) {
+    const stop = new AbortController();
+    const reading = readInput(fifo, { what: 'a credential', signal: stop.signal });
+    const writer = hasWriter ? openSync(fifo, 'r+') : undefined;
+    if (writer !== undefined) writeSync(writer, 'some');
+    await new Promise((resolve) => setImmediate(resolve));
+    stop.abort();
+    await assert.rejects(reading, { name: 'AbortError' });
+    if (writer !== undefined) closeSync(writer);
+  }
+  const reading = readInput(fifo, { what: 'a credential', signal: new AbortController().signal });
+  await promisify(execFile)('sh', ['-c', 'printf content > "$0"', fifo]);
+  assert.equal(Buffer.from(await reading).toString(), 'content');
 });
 
 test('names from a file cannot steer the terminal', async (t) => {

@@ -1,5 +1,16 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { CommandError, UsageError } from '../../src/cli/command.ts';
@@ -102,6 +113,55 @@ test('issuing again replaces the set, and leaves nothing of the earlier one behi
   assert.equal((await runCommand(verifyCommand, check)).status, 0);
 });
 
+test('a new directory is for its owner alone, one that is there keeps its mode, and nothing is left beside it', async (t) => {
+  const { argv, directory, out } = workplace(t);
+  await runCommand(issueCommand, argv);
+  assert.equal(statSync(out).mode & 0o777, 0o700);
+  chmodSync(out, 0o750);
+  await runCommand(issueCommand, argv);
+  assert.equal(statSync(out).mode & 0o777, 0o750);
+  assert.deepEqual(readdirSync(directory).sort(), ['leaf.crt', 'leaf.key', 'web']);
+});
+
+test('readers of a directory that is issued into again and again never see a mixed set', async (t) => {
+  const { argv, cert, out } = workplace(t);
+  await runCommand(issueCommand, argv);
+  const done = new AbortController();
+  const writer = (async () => {
+    for (let round = 0; round < 8; round += 1) await runCommand(issueCommand, argv);
+    done.abort();
+  })();
+  let sets = 0;
+  while (!done.signal.aborted) {
+    await new Promise((resolve) => setImmediate(resolve));
+    const handle = openDirectory(out);
+    if (handle === undefined) continue;
+    const set = `/proc/self/fd/${handle}`;
+    try {
+      const check = ['--cert', cert, '--dc', join(set, 'dc.bin'), '--key', join(set, 'dc.key')];
+      assert.equal((await runCommand(verifyCommand, check)).status, 0);
+      sets += 1;
+    } catch (error) {
+      // The old set was removed while it was read.
+      assert.match(String(error), /does not exist/);
+    } finally {
+      closeSync(handle);
+    }
+  }
+  await writer;
+  assert.ok(sets > 0);
+});
+
+/** A handle on one set; undefined between the two renames. */
+function openDirectory(path: string): number | undefined {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  } catch (error) {
+    assert.match(String(error), /ENOENT/);
+    return undefined;
+  }
+}
+
 test('other files of the directory stay', async (t) => {
   const { argv, out } = workplace(t);
   mkdirSync(out);
@@ -113,7 +173,7 @@ test('other files of the directory stay', async (t) => {
 test('a lifetime beyond the certificate is cut, and said so', async (t) => {
   const { argv } = workplace(t, { days: 1 });
   const { stdout } = await runCommand(issueCommand, argv);
-  assert.match(stdout, /the certificate ends then, before 48h are over/);
+  assert.match(stdout, /shorter than 48h, because the certificate expires then/);
 });
 
 test('a failure half-way changes nothing and leaves no temporary file', async (t) => {

@@ -45,6 +45,11 @@ describe('dcred operator refuses', () => {
     [['--leader-elect=perhaps'], /^--leader-elect takes true or false/],
     [['--log-level', 'trace'], /^--log-level takes one of debug, info, warn, error; got "trace"$/],
     [['edge'], /unexpected argument "edge"/],
+    [['-n', ''], /^--namespace takes the name of one namespace: .*; got ""$/],
+    [['-n', 'a', '-n', 'a/b'], /got "a\/b"$/],
+    [['-n', '..'], /got "\.\."$/],
+    [['-n', 'a,b'], /got "a,b"$/],
+    [['--namespace', 'Edge'], /got "Edge"$/],
   ] as const) {
     test(argv.join(' '), async () => {
       await assert.rejects(runCommand(operatorCommand, argv), (error) => {

@@ -16,7 +16,7 @@ describe('dcred webhook', () => {
     ['a delay that is none', ['--shutdown-delay=soon'], /--shutdown-delay takes a duration/],
   ] as const) {
     test(`refuses ${what}, before anything is started`, async () => {
-      await assert.rejects(runCommand(webhookCommand, [...args]), { code: 'USAGE', message });
+      await assert.rejects(runCommand(webhookCommand, [...args]), { code: 'Usage', message });
     });
   }
 });

@@ -165,6 +165,46 @@ describe('what cannot be renewed', () => {
     await assert.rejects(renew('-l', 'team=nobody', '-A'), /no DelegatedCredential has the labels/);
   });
 
+  test('a namespace that is none', async () => {
+    for (const namespace of ['', 'a/b', 'a,b', '*', 'A', '../default']) {
+      await assert.rejects(renew('web', '-n', namespace), {
+        name: 'UsageError',
+        message: /takes the name of one namespace/,
+      });
+    }
+  });
+
+  test('one without permission to write it: the others are requested, and it is listed', async () => {
+    const { cluster } = running();
+    const [mine, foreign] = [await withPods(1), await withPods(1)];
+    const { namespace } = mine;
+    await cluster.plane.kubectl(['create', 'serviceaccount', 'person', '-n', namespace]);
+    const resource = '--resource=delegatedcredentials.dcred.dev';
+    const person = `--serviceaccount=${namespace}:person`;
+    await cluster.plane.kubectl(['create', 'clusterrole', `list-${namespace}`, resource, '--verb=list']);
+    await cluster.plane.kubectl([
+      'create',
+      'clusterrolebinding',
+      `list-${namespace}`,
+      `--clusterrole=list-${namespace}`,
+      person,
+    ]);
+    await cluster.plane.kubectl(['create', 'role', 'renew', '-n', namespace, resource, '--verb=patch']);
+    await cluster.plane.kubectl(['create', 'rolebinding', 'renew', '-n', namespace, '--role=renew', person]);
+    const kubeconfig = await cluster.plane.kubeconfigFor({ serviceAccount: { namespace, name: 'person' } });
+    const { status, stderr, stdout } = await renewWith({ kubeconfig }, '-A', '-o', 'json');
+    assert.equal(status, 1);
+    assert.match(stderr, /not requested for \d+ of \d+:\n/);
+    assert.match(stderr, new RegExp(`  ${foreign.namespace}/web: .*forbidden`));
+    const { failures } = JSON.parse(stdout) as { failures: readonly { namespace: string }[] };
+    assert.ok(failures.some((failure) => failure.namespace === foreign.namespace));
+    assert.ok(!failures.some((failure) => failure.namespace === namespace));
+    await eventually('mine to be renewed', async () =>
+      [...(await keys(namespace))].some((key) => mine.before.has(key)) ? undefined : true,
+    );
+    assert.deepEqual(await keys(foreign.namespace), foreign.before);
+  });
+
   test('nothing named, or names and all', async () => {
     await assert.rejects(renew(), UsageError);
     await assert.rejects(renew('web', '-A'), UsageError);

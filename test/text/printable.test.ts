@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { firstItems, printable, printableList } from '../../src/text/printable.ts';
+import { firstItems, printable, printableJson, printableList } from '../../src/text/printable.ts';
 
 /** Written here again, by code points: what must never come out. */
 const RANGES: readonly (readonly [number, number])[] = [
@@ -82,6 +82,16 @@ describe('printable', () => {
   test('does no more work for a text of 100 MB than for a short one', () => {
     assert.equal(printable('\x1b'.repeat(100_000_000), 20), '\\x1b\\x1b\\x1b\\x1b...');
   });
+});
+
+test('JSON keeps its meaning, whatever is in it', () => {
+  fc.assert(
+    fc.property(fc.dictionary(hostileText, fc.array(hostileText, { maxLength: 3 })), (value) => {
+      const json = printableJson(JSON.stringify(value, undefined, 2));
+      assert.ok(Array.from(json).every((character) => character === '\n' || !isUnprintable(character)));
+      assert.deepEqual(JSON.parse(json), JSON.parse(JSON.stringify(value)));
+    }),
+  );
 });
 
 test('a list shows its first items, and how many more there are', () => {
