@@ -1,5 +1,13 @@
 import { join } from 'node:path';
-import { BinariesError, type EnsureOptions, ensureBuilt, type GoModule, isExecutable } from './go-module.ts';
+import { type DownloadedOptions, downloadedBinaries } from './downloaded.ts';
+import {
+  BinariesError,
+  builtBinaries,
+  type EnsureOptions,
+  ensureBuilt,
+  type GoModule,
+  isExecutable,
+} from './go-module.ts';
 
 /** Where each binary comes from in this folder's Go module. */
 const PACKAGES = {
@@ -33,24 +41,28 @@ const MODULE: GoModule<BinaryName> = {
     'Or build nothing: fill a folder with setup-envtest and name it in KUBEBUILDER_ASSETS (testing/controlplane/README.md).',
 };
 
+export interface BinariesOptions extends EnsureOptions, Pick<DownloadedOptions, 'releases' | 'ca'> {}
+
 /**
- * The paths of the named binaries: from `KUBEBUILDER_ASSETS` where that folder has them, else from the user's cache,
- * into which whatever is missing is built first. The first build of all takes minutes, later calls a millisecond.
- * Any number of processes may call it at once: one builds, the others wait for it. Throws BinariesError.
+ * The paths of the named binaries: from `KUBEBUILDER_ASSETS` where that folder has them, else from the user's cache, where they
+ * were built or downloaded before. What is missing there is downloaded (seconds), and built (minutes) where it cannot be. Any
+ * number of processes may call it at once: one works, the others wait for it. Throws BinariesError.
  */
 export async function ensureBinaries<Name extends BinaryName>(
   names: readonly Name[],
-  options: EnsureOptions = {},
+  options: BinariesOptions = {},
 ): Promise<Readonly<Record<Name, string>>> {
-  const assets = (options.env ?? process.env)['KUBEBUILDER_ASSETS'];
-  const given = new Map<Name, string>();
+  const env = options.env ?? process.env;
+  const assets = env['KUBEBUILDER_ASSETS'];
+  const paths = new Map<string, string>();
+  const left = () => names.filter((name) => !paths.has(name));
   if (assets !== undefined && assets !== '') {
-    for (const name of names) if (await isExecutable(join(assets, name))) given.set(name, join(assets, name));
+    for (const name of names) if (await isExecutable(join(assets, name))) paths.set(name, join(assets, name));
   }
-  const cache = await ensureBuilt(
-    MODULE,
-    names.filter((name) => !given.has(name)),
-    options,
-  );
-  return Object.fromEntries(names.map((name) => [name, given.get(name) ?? join(cache, name)])) as Record<Name, string>;
+  // Built ones first: where somebody has built, nothing is downloaded.
+  const built = new Set(await builtBinaries(MODULE, left(), env));
+  const downloadable = left().filter((name) => !built.has(name));
+  for (const [name, path] of await downloadedBinaries(downloadable, options)) paths.set(name, path);
+  const cache = await ensureBuilt(MODULE, left(), options);
+  return Object.fromEntries(names.map((name) => [name, paths.get(name) ?? join(cache, name)])) as Record<Name, string>;
 }

@@ -27,7 +27,7 @@ const UNUSED_AFTER_MS = 30 * DAY_MS;
 
 export interface EnsureOptions {
   readonly onProgress?: (progress: BuildProgress) => void;
-  /** Default: `process.env`. Read: XDG_CACHE_HOME, by Go its own variables, and KUBEBUILDER_ASSETS for the control plane. */
+  /** Default: `process.env`. Read: XDG_CACHE_HOME, by Go its own variables; for the control plane KUBEBUILDER_ASSETS and DCRED_DOWNLOADS too. */
   readonly env?: NodeJS.ProcessEnv;
 }
 
@@ -35,6 +35,16 @@ export interface EnsureOptions {
 export class BinariesError extends Error {
   readonly code = 'CONTROL_PLANE_BINARIES';
   override readonly name = 'BinariesError';
+}
+
+/** Those of the named binaries that were built before. */
+export async function builtBinaries<Name extends string>(
+  module: GoModule<Name>,
+  names: readonly Name[],
+  env: NodeJS.ProcessEnv,
+): Promise<readonly Name[]> {
+  const absent = await missing(join(cacheRoot(env), await cacheFolder(module)), names);
+  return names.filter((name) => !absent.includes(name));
 }
 
 /**
@@ -146,7 +156,7 @@ async function cacheFolder(module: GoModule<string>): Promise<string> {
   return `${module.name}-${hash.digest('hex').slice(0, 16)}`;
 }
 
-function cacheRoot(env: NodeJS.ProcessEnv): string {
+export function cacheRoot(env: NodeJS.ProcessEnv): string {
   return join(env['XDG_CACHE_HOME'] || join(env['HOME'] || homedir(), '.cache'), 'dcred');
 }
 

@@ -9,6 +9,7 @@ import { type BuildProgress, progressReporter } from '../../../testing/controlpl
 import { BinariesError } from '../../../testing/controlplane/go-module.ts';
 import { withLock } from '../../../testing/controlplane/lock.ts';
 import { settle } from '../../../testing/support/fake-clock.ts';
+import { pins, startStandIn } from './stand-in.ts';
 
 /** Stands for Go: writes the file after `-o`, and counts its calls. A fake. */
 const FAKE_GO = `#!/bin/sh
@@ -33,6 +34,7 @@ describe('ensureBinaries', () => {
     env = {
       PATH: `${join(folder, 'bin')}:/usr/bin:/bin`,
       XDG_CACHE_HOME: await mkdtemp(join(folder, 'cache-')),
+      DCRED_DOWNLOADS: 'off',
       FAKE_GO_CALLS: join(await mkdtemp(join(folder, 'calls-')), 'calls'),
     };
   });
@@ -96,6 +98,39 @@ describe('ensureBinaries', () => {
     const old = { ...env, FAKE_GO_VERSION: 'go1.19.8' };
     await assert.rejects(ensureBinaries(['etcd'], { env: old, onProgress() {} }), { message: /found go1\.19\.8/ });
     assert.deepEqual(await calls(), []);
+  });
+
+  test('takes what can be downloaded, and builds the rest', async () => {
+    const kubectl = Buffer.from('#!/bin/sh\n# the release\n');
+    await using server = await startStandIn((_request, response) => response.end(kubectl));
+    const options = { env: { ...env, DCRED_DOWNLOADS: 'on' }, releases: pins(server.url, { kubectl }), ca: server.ca };
+    const paths = await ensureBinaries(['etcd', 'kubectl'], { ...options, onProgress() {} });
+    assert.deepEqual(await readFile(paths.kubectl), kubectl);
+    const built = await calls();
+    assert.equal(built.length, 1);
+    assert.match(built[0] ?? '', / go\.etcd\.io\/etcd\/server\/v3$/);
+  });
+
+  test('builds, and says why, where a download has other bytes than the pinned ones', async () => {
+    await using server = await startStandIn((_request, response) => response.end('something else'));
+    const releases = pins(server.url, { kubectl: Buffer.from('the release') });
+    const progress: BuildProgress[] = [];
+    const options = { env: { ...env, DCRED_DOWNLOADS: 'on' }, releases, ca: server.ca };
+    await ensureBinaries(['kubectl'], { ...options, onProgress: (step) => progress.push(step) });
+    assert.equal((await calls()).length, 1);
+    const [refusal] = progress.filter((step) => step.state === 'not downloaded');
+    assert.match(refusal?.reason ?? '', /expected SHA-256/);
+  });
+
+  test('downloads nothing where everything was built before', async () => {
+    await ensureBinaries(['kubectl'], { env, onProgress() {} });
+    await using server = await startStandIn((_request, response) => response.end());
+    const options = { env: { ...env, DCRED_DOWNLOADS: 'on' }, ca: server.ca };
+    await ensureBinaries(['kubectl'], {
+      ...options,
+      releases: pins(server.url, { kubectl: Buffer.from('the release') }),
+    });
+    assert.deepEqual(server.requests, []);
   });
 
   test('needs no Go when KUBEBUILDER_ASSETS holds everything', async () => {
@@ -197,6 +232,19 @@ describe('progress', () => {
       'building kubectl (the first time takes some minutes) ... 1:00\n',
       'built kubectl in 1:06\n',
       'building helm (the first time takes some minutes) ... 0:00\n',
+    ]);
+  });
+
+  test('of a download that failed: why, and what happens now', () => {
+    const { lines, report } = written(false);
+    report({ state: 'downloading', bytes: 0, elapsedMs: 0 });
+    report({ state: 'downloading', bytes: 34_000_000, elapsedMs: 1_000 });
+    report({ state: 'not downloaded', name: 'helm', reason: 'no answer' });
+    report({ state: 'downloaded', bytes: 330_400_000, elapsedMs: 21_000 });
+    assert.deepEqual(lines, [
+      'downloading the test cluster, 0 MB ... 0:00\n',
+      'could not download helm (no answer): building\n',
+      'downloaded the test cluster, 330 MB, in 0:21\n',
     ]);
   });
 

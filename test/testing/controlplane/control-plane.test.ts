@@ -38,7 +38,8 @@ describe('a control plane', () => {
   test('answers kubectl', async () => {
     const { stdout } = await plane.kubectl(['version', '-o', 'json']);
     const { clientVersion, serverVersion } = JSON.parse(stdout);
-    assert.equal(serverVersion.gitVersion, clientVersion.gitVersion);
+    // Of one minor version; a downloaded one and a built one may differ in their patches.
+    assert.equal(serverVersion.minor, clientVersion.minor);
   });
 
   test('takes input for kubectl', async () => {
