@@ -29,7 +29,11 @@ const MAX_KEY_LENGTH = 317; // a DNS name of 253, a slash, a name of 63
 const MAX_LABEL_VALUE_LENGTH = 63;
 const MAX_ANNOTATION_VALUE_LENGTH = 4096;
 
-const QUALIFIED_KEY = '^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$';
+const MAX_PREFIX_LENGTH = 253;
+/** A DNS name and a slash, or nothing; then a name. */
+const QUALIFIED_KEY = `^(${DNS_SUBDOMAIN_PATTERN.slice(1, -1)}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`;
+const isQualified = (key: string) =>
+  `${key}.matches('${QUALIFIED_KEY}') && ${key}.indexOf('/') <= ${MAX_PREFIX_LENGTH}`;
 const LABEL_VALUE = '^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$';
 
 /** A CEL rule of the CRD and what the user reads when it fails. */
@@ -51,7 +55,12 @@ const noOwnKeys: CelRule = {
   rule: `self.all(key, !key.startsWith('${OWN_PREFIX}') && key != '${MANAGED_BY_LABEL}')`,
   message: OWN_KEYS_MESSAGE,
 };
-const qualifiedKeys: CelRule = { rule: `self.all(key, key.matches('${QUALIFIED_KEY}'))`, message: KEY_MESSAGE };
+const MAX_TEMPLATE_ANNOTATIONS = 8192;
+const annotationSize: CelRule = {
+  rule: `self.map(key, size(key) + size(self[key])).sum() <= ${MAX_TEMPLATE_ANNOTATIONS}`,
+  message: `all annotations together must have at most ${MAX_TEMPLATE_ANNOTATIONS} characters, because every issued Secret carries them`,
+};
+const qualifiedKeys: CelRule = { rule: `self.all(key, ${isQualified('key')})`, message: KEY_MESSAGE };
 const labelValues: CelRule = {
   rule: `self.all(key, size(self[key]) <= ${MAX_LABEL_VALUE_LENGTH} && self[key].matches('${LABEL_VALUE}'))`,
   message: `every label value must have at most ${MAX_LABEL_VALUE_LENGTH} letters, digits, "-", "_" or ".", and begin and end with a letter or digit`,
@@ -117,7 +126,12 @@ const labelSelectorRequirement = z
         message: 'Exists and DoesNotExist take no values; to compare with values, use In or NotIn',
       },
       {
-        rule: `self.key.matches('${QUALIFIED_KEY}')`,
+        rule: `!has(self.values) || self.values.all(value, value.matches('${LABEL_VALUE}'))`,
+        message:
+          'every entry of values must be a label value: letters, digits, "-", "_" or ".", beginning and ending with a letter or digit',
+      },
+      {
+        rule: isQualified('self.key'),
         message: 'key must be a label key such as app or example.com/team',
       },
     ),
@@ -150,7 +164,7 @@ const secretTemplate = z
     annotations: stringMap(MAX_ANNOTATION_VALUE_LENGTH)
       .optional()
       .describe('Annotations to add to every issued Secret.')
-      .meta({ maxProperties: MAX_ENTRIES, ...cel(qualifiedKeys, noOwnKeys) }),
+      .meta({ maxProperties: MAX_ENTRIES, ...cel(qualifiedKeys, noOwnKeys, annotationSize) }),
   })
   .describe('Metadata added to every issued Secret.');
 
@@ -204,6 +218,9 @@ export const specSchema = z
 const time = (description: string) => z.iso.datetime().optional().describe(description);
 const count = (description: string) => z.int32().optional().describe(description);
 
+/** Of each certificate; a leaf may have tens of thousands. */
+export const MAX_STATUS_DNS_NAMES = 32;
+
 const conditionSchema = z.object({
   type: z.string().min(1).max(316).describe('Type of the condition; Ready is the summary.'),
   status: z.enum(['True', 'False', 'Unknown']).describe('Status of the condition.'),
@@ -215,15 +232,17 @@ const conditionSchema = z.object({
 
 const certificateStatus = z
   .object({
-    sha256: z.string().optional().describe('SHA-256 of the leaf, lower-case hex.'),
-    subject: z.string().optional().describe("The leaf's subject."),
+    sha256: z.string().max(64).optional().describe('SHA-256 of the leaf, lower-case hex.'),
+    subject: z.string().max(256).optional().describe("The leaf's subject."),
     dnsNames: z
-      .array(z.string())
+      .array(z.string().max(256))
+      .max(MAX_STATUS_DNS_NAMES)
       .optional()
-      .describe("The leaf's DNS names.")
+      .describe("The leaf's first DNS names.")
       .meta({ 'x-kubernetes-list-type': 'atomic' }),
+    dnsNamesOmitted: count('How many more DNS names the leaf has.'),
     notAfter: time('When the leaf expires. No credential outlives it.'),
-    keyAlgorithm: z.string().optional().describe("The algorithm of the leaf's key."),
+    keyAlgorithm: z.string().max(64).optional().describe("The algorithm of the leaf's key."),
   })
   .describe('The delegation certificate that credentials are issued from.');
 

@@ -116,6 +116,11 @@ const REFUSED: readonly Refused[] = [
     says: 'Exists and DoesNotExist take no values',
   },
   {
+    what: 'In with a value that no label can have',
+    spec: selector({ key: 'app', operator: 'In', values: ['a b'] }),
+    says: 'every entry of values must be a label value',
+  },
+  {
     what: 'an expression on no label key',
     spec: selector({ key: 'a key', operator: 'Exists' }),
     says: 'key must be a label key such as app or example.com/team',
@@ -159,6 +164,16 @@ const REFUSED: readonly Refused[] = [
     what: 'a template that sets an annotation of ours',
     spec: template({ annotations: { 'dcred.dev/expires-at': 'never' } }),
     says: 'are set by dcred itself',
+  },
+  {
+    what: 'template annotations of 8,193 characters',
+    spec: template({ annotations: { a: 'v'.repeat(4_096), b: 'v'.repeat(4_095) } }),
+    says: 'all annotations together must have at most 8192 characters',
+  },
+  {
+    what: 'a template key with an empty label in its prefix',
+    spec: template({ labels: { 'a..b/team': 'x' } }),
+    says: 'every key must be a qualified name',
   },
   // What the schema itself says, without CEL.
   { what: 'no certificate', spec: {}, says: 'spec.certificateRef: Required value' },
@@ -253,8 +268,9 @@ describe('the API server accepts', () => {
   });
 
   test('a map of the maximum size', async () => {
-    const annotations = Object.fromEntries(Array.from({ length: 32 }, (_, n) => [`k${n}`, 'v'.repeat(4_096)]));
-    await accepted(manifest({ ...GOOD, secretTemplate: { annotations } }));
+    const labels = Object.fromEntries(Array.from({ length: 32 }, (_, n) => [`k${n}`, 'v'.repeat(63)]));
+    const annotations = { one: 'v'.repeat(4_096), two: 'v'.repeat(4_090) };
+    await accepted(manifest({ ...GOOD, secretTemplate: { labels, annotations } }));
   });
 });
 

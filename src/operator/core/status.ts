@@ -1,10 +1,15 @@
 /** The status of a resource: a pure function of what was observed. Times in seconds since the epoch. */
 
-import type { DelegatedCredentialSpec, DelegatedCredentialStatus } from '../../api/delegated-credential.ts';
+import {
+  type DelegatedCredentialSpec,
+  type DelegatedCredentialStatus,
+  MAX_STATUS_DNS_NAMES,
+} from '../../api/delegated-credential.ts';
 import { INJECT_KEY } from '../../api/keys.ts';
 import type { DelegationCertificate } from '../../credential/delegation-certificate.ts';
 import { setCondition } from '../../kubernetes/conditions.ts';
 import type { Condition } from '../../kubernetes/objects.ts';
+import { firstItems, printable } from '../../text/printable.ts';
 import { formatRfc3339 } from '../../text/rfc3339.ts';
 import type { CertificateReason, CertificateState } from './certificate-state.ts';
 
@@ -104,8 +109,24 @@ function withReady(
   observedGeneration: number,
   now: number,
 ): Condition[] {
-  const conditions = (previous.conditions ?? []) as readonly Condition[];
-  return [...setCondition(conditions, { type: 'Ready', ...ready, observedGeneration }, now * 1000)];
+  return withCondition(
+    (previous.conditions ?? []) as readonly Condition[],
+    { type: 'Ready', ...ready, observedGeneration },
+    now,
+  );
+}
+
+/** The API server takes 32,768 characters; a person reads less. */
+const MAX_MESSAGE_LENGTH = 4096;
+
+/** The one way that a condition takes into the status: what strangers wrote into its message is printable, and short. */
+function withCondition(
+  conditions: readonly Condition[],
+  condition: Omit<Condition, 'lastTransitionTime'>,
+  now: number,
+): Condition[] {
+  const message = printable(condition.message, MAX_MESSAGE_LENGTH);
+  return [...setCondition(conditions, { ...condition, message }, now * 1000)];
 }
 
 /** For a resource that selects by injection: whether its pods were injected. Not part of Ready: their Secrets are issued. */
@@ -116,19 +137,26 @@ function withInjected(conditions: Condition[], { generation, now, pods, spec }: 
   const injected = { type: 'Injected', observedGeneration: generation };
   if (notInjected === 0) {
     const message = `${count(selected, 'pod was', 'pods were')} injected`;
-    return [...setCondition(conditions, { ...injected, status: 'True', reason: 'Injected', message }, now * 1000)];
+    return withCondition(conditions, { ...injected, status: 'True', reason: 'Injected', message }, now);
   }
   const message =
     `${notInjected} of ${selected} pods were not injected and mount no credential: the webhook was not reachable, or it skips this ` +
     "namespace (kube-system and dcred's own always); re-create them once the webhook runs (kubectl rollout restart)";
-  return [
-    ...setCondition(conditions, { ...injected, status: 'False', reason: 'PodsNotInjected', message }, now * 1000),
-  ];
+  return withCondition(conditions, { ...injected, status: 'False', reason: 'PodsNotInjected', message }, now);
 }
 
 function certificateFacts(certificate: DelegationCertificate): NonNullable<DelegatedCredentialStatus['certificate']> {
-  const { dnsNames, keyAlgorithm, notAfter, sha256, subject } = certificate;
-  return { sha256, subject, dnsNames: [...dnsNames], notAfter: formatRfc3339(notAfter), keyAlgorithm };
+  const { keyAlgorithm, notAfter, sha256, subject } = certificate;
+  const { omitted, shown } = firstItems(certificate.dnsNames, MAX_STATUS_DNS_NAMES);
+  const dnsNamesOmitted = omitted + certificate.dnsNamesOmitted;
+  return {
+    sha256,
+    subject: printable(subject),
+    dnsNames: shown.map((name) => printable(name)),
+    ...(dnsNamesOmitted > 0 && { dnsNamesOmitted }),
+    notAfter: formatRfc3339(notAfter),
+    keyAlgorithm,
+  };
 }
 
 /** From the last lifetime before the certificate expires, credentials get shorter; then there are none. */
