@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { systemClock } from '../kubernetes/clock.ts';
+import { holderIdentity } from '../kubernetes/leader/holder-identity.ts';
 import { LeaderElector } from '../kubernetes/leader/leader-election.ts';
 import { OperatorMetrics } from '../operator/metrics.ts';
 import { LEASE_NAME, Operator } from '../operator/operator.ts';
@@ -50,6 +51,7 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
   const client = createClient(connection, (call) => metrics.engine.apiCall(call));
   const instance = instanceName(io);
   const namespace = io.env['POD_NAMESPACE'] ?? connection.defaultNamespace;
+  const identity = holderIdentity({ instance, podUid: io.env['POD_UID'], pid: process.pid, unique: randomUUID });
   const shared = { client, clock: systemClock, random: Math.random, log };
   const operator = new Operator({
     ...shared,
@@ -57,7 +59,7 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
     workers,
     notifyPods: args.boolean('notify-pods'),
     elector: args.boolean('leader-elect')
-      ? new LeaderElector({ ...shared, namespace, name: LEASE_NAME, identity: `${instance}_${randomUUID()}` })
+      ? new LeaderElector({ ...shared, namespace, name: LEASE_NAME, identity })
       : undefined,
     metrics,
     instance,

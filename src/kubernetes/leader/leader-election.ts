@@ -1,7 +1,7 @@
 /**
- * Leader election on a Lease, with client-go's rules: whoever holds the lease renews it; the others watch the clock on their own
- * wall and take it when it was not seen to change for its whole duration. Every write names the version it is over, so of two
- * that try at once one gets a Conflict. The leader stops itself (renewDeadline) before others may start (leaseDuration).
+ * Leader election on a Lease, with client-go's rules: the holder renews the lease; the others take it when, by their own clocks, it
+ * has not changed for its whole duration. Every write names the version it replaces, so of two that try at once one gets a Conflict.
+ * The leader stops itself (renewDeadline) before others may start (leaseDuration).
  *
  *     waiting --acquired--> leading --signal--> draining (still renewing) --drained--> released
  *                              '----------not renewed, or taken-----------------------> lost
@@ -10,7 +10,7 @@
 import { ApiError, isApiError } from '../api-error.ts';
 import type { ApiClient } from '../client/api-client.ts';
 import { type Clock, delay } from '../clock.ts';
-import { Deadline } from '../deadline.ts';
+import { Deadline, untilAborted } from '../deadline.ts';
 import type { Logger } from '../log.ts';
 import { LEASES } from '../resource-type.ts';
 import { claimedSpec, isHeldByOther, type Lease, type Observation, observe, releasedSpec } from './lease.ts';
@@ -19,11 +19,11 @@ export interface LeaderElectorOptions {
   readonly client: ApiClient;
   readonly namespace: string;
   readonly name: string;
-  /** Unique to this process: two with one identity would both lead. */
+  /** Never that of two processes at once, which would both lead: see `holderIdentity`. */
   readonly identity: string;
-  /** How long the others wait for a leader that is silent. The lease holds whole seconds. 15 s. */
+  /** How long the others wait for a silent leader. A lease has whole seconds. 15 s. */
   readonly leaseDurationMs?: number;
-  /** How long a leader that cannot renew goes on. Must be shorter than the lease. 10 s. */
+  /** How long a leader that cannot renew continues. Must be shorter than the lease. 10 s. */
   readonly renewDeadlineMs?: number;
   /** Between two tries. 2 s. */
   readonly retryPeriodMs?: number;
@@ -40,7 +40,7 @@ export interface RunForLeaderOptions {
   readonly lead: (signal: AbortSignal) => Promise<void>;
 }
 
-/** `other`: someone else holds the lease. `failed`: the API server could not be asked, or someone was quicker. */
+/** `other`: another candidate holds the lease. `failed`: the API server did not answer, or another candidate was faster. */
 type Attempt = 'held' | 'other' | 'failed';
 
 export class LeaderElector {
@@ -49,10 +49,10 @@ export class LeaderElector {
   readonly #renewDeadlineMs: number;
   readonly #retryPeriodMs: number;
   #observation: Observation | undefined;
-  /** When the last try that went well was begun, on the monotonic clock; undefined before the first. */
+  /** When the last successful attempt was started, on the monotonic clock; undefined before the first. */
   #heldSince: number | undefined;
 
-  /** @throws TypeError when the times contradict each other */
+  /** @throws TypeError when the durations contradict each other */
   constructor(options: LeaderElectorOptions) {
     this.#options = options;
     this.#leaseDurationMs = options.leaseDurationMs ?? 15_000;
@@ -66,14 +66,14 @@ export class LeaderElector {
   }
 
   /**
-   * `released`: the signal aborted, or `lead` ended by itself; the lease is free. `lost`: it could not be renewed, or another
-   * has it; `lead`'s signal was aborted at that moment, and it had until the lease's end to finish. The process should end.
-   * @throws what `lead` throws, after the lease was given up
+   * `released`: the signal aborted, or `lead` ended by itself; the lease is free. `lost`: it could not be renewed, or another candidate
+   * has it; `lead`'s signal was aborted at that moment, and it had until the lease expired to finish. The process should exit.
+   * @throws what `lead` throws, after the lease was released
    */
   async run({ signal, lead }: RunForLeaderOptions): Promise<'released' | 'lost'> {
-    const { log, identity } = this.#options;
+    const { log, name, identity } = this.#options;
     if (!(await this.#acquire(signal))) return 'released';
-    log.info({ identity }, 'leading');
+    log.info({ lease: name, identity }, 'acquired the lease');
     const leading = new AbortController();
     const stop = (): void => leading.abort(signal.reason);
     signal.addEventListener('abort', stop, { once: true });
@@ -91,8 +91,8 @@ export class LeaderElector {
         await led;
         return 'released';
       }
-      log.error({ identity }, 'the lease is lost');
-      leading.abort(new Error('the leader lease is lost'));
+      log.error({ lease: name, identity }, 'lost the lease');
+      leading.abort(new Error('lost the leader lease'));
       await delay(this.#options.clock, this.#leaseDurationMs - this.#renewDeadlineMs, ended.signal);
       return 'lost';
     } finally {
@@ -100,7 +100,7 @@ export class LeaderElector {
     }
   }
 
-  /** True once we lead; false when the signal aborts before. */
+  /** True once this candidate leads; false when the signal aborts before. */
   async #acquire(signal: AbortSignal): Promise<boolean> {
     while (!signal.aborted) {
       if ((await this.#attempt(signal)) === 'held') return true;
@@ -109,79 +109,91 @@ export class LeaderElector {
     return false;
   }
 
-  /** True when the signal aborts while we lead; false as soon as we do not any more. */
+  /** True when the signal aborts while this candidate leads; false as soon as it does not lead any more. */
   async #renewUntil(signal: AbortSignal): Promise<boolean> {
     const { clock } = this.#options;
-    // Not the signal: a renewal that is cut short may have happened, and its version would be needed for the release.
-    const uncut = new AbortController().signal;
     while (!signal.aborted) {
       const left = this.#timeLeft();
       if (left <= 0) return false;
       await delay(clock, Math.min(this.#retryPeriodMs, left), signal);
       if (signal.aborted) break;
-      if ((await this.#attempt(uncut)) === 'other') return false;
+      if ((await this.#renew()) === 'other') return false;
     }
     return true;
   }
 
-  /** Until a leader must stop; for ever for one that is none yet. */
+  /**
+   * Never takes longer than the leader may lead, whatever the client does: the renew deadline is a timer. Not with the candidacy's
+   * signal: a renewal that is cut short may have happened, and its version would be needed for the release.
+   */
+  async #renew(): Promise<Attempt> {
+    const never = new AbortController().signal;
+    using deadline = new Deadline(never, this.#options.clock, this.#timeLeft());
+    try {
+      return await untilAborted(this.#attempt(never), deadline.signal);
+    } catch {
+      return 'failed';
+    }
+  }
+
+  /** Until a leader must stop; infinite for one that is none yet. */
   #timeLeft(): number {
     if (this.#heldSince === undefined) return Number.POSITIVE_INFINITY;
     return this.#heldSince + this.#renewDeadlineMs - this.#options.clock.monotonic();
   }
 
-  /** Spread, so that candidates do not step on each other (client-go's jitter factor is the same). */
+  /** Spread, so that candidates do not collide (client-go's jitter factor is the same). */
   #period(): number {
     return this.#retryPeriodMs * (1 + 1.2 * this.#options.random());
   }
 
   async #attempt(signal: AbortSignal): Promise<Attempt> {
     const { clock, log, name, identity } = this.#options;
-    const begun = clock.monotonic();
-    // Half of the renew deadline, so that one call that hangs leaves time for another.
+    const startedAt = clock.monotonic();
+    // Half of the renew deadline, so that a call that hangs leaves time for another.
     const limit = Math.max(this.#retryPeriodMs, this.#renewDeadlineMs / 2);
     using deadline = new Deadline(signal, clock, Math.min(limit, this.#timeLeft()));
     try {
-      const result = await this.#claim(begun, deadline.signal);
-      if (result === 'held') this.#heldSince = begun;
+      const result = await this.#claim(startedAt, deadline.signal);
+      if (result === 'held') this.#heldSince = startedAt;
       return result;
     } catch (error) {
       if (signal.aborted) return 'failed';
       const reason = error instanceof ApiError ? error.reason : deadline.expired ? 'Timeout' : 'Unknown';
-      log.warn({ lease: name, identity, reason, err: error }, 'the lease could not be had or renewed');
+      log.warn({ lease: name, identity, reason, err: error }, 'failed to acquire or renew the lease');
       return 'failed';
     }
   }
 
-  async #claim(begun: number, signal: AbortSignal): Promise<Attempt> {
-    // The leader writes over what it wrote last, unread; all others look first.
-    if (this.#isOurs()) {
+  async #claim(startedAt: number, signal: AbortSignal): Promise<Attempt> {
+    // The leader replaces what it wrote last without reading it; all others read first.
+    if (this.#isOwn()) {
       const renewed = await this.#write(signal);
       if (renewed) return 'held';
     }
     const found = await this.#read(signal);
     this.#observation =
       found === undefined ? undefined : observe(this.#observation, found, this.#options.clock.monotonic());
-    if (this.#observation !== undefined && isHeldByOther(this.#observation, this.#options.identity, begun))
+    if (this.#observation !== undefined && isHeldByOther(this.#observation, this.#options.identity, startedAt))
       return 'other';
     return (await this.#write(signal)) ? 'held' : 'failed';
   }
 
-  #isOurs(): boolean {
+  #isOwn(): boolean {
     return this.#observation?.lease.spec?.holderIdentity === this.#options.identity;
   }
 
   async #read(signal: AbortSignal): Promise<Lease | undefined> {
     const { client, namespace, name } = this.#options;
     try {
-      return await client.get<Lease>(LEASES, { namespace, name }, { signal });
+      return await client.get<Lease>(LEASES, { namespace, name }, { signal, reserved: true });
     } catch (error) {
       if (isApiError(error, 'NotFound')) return undefined;
       throw error;
     }
   }
 
-  /** Takes or renews the lease as it was seen last; false when it is not so any more. */
+  /** Takes or renews the lease as it was seen last; false when it has changed since. */
   async #write(signal: AbortSignal): Promise<boolean> {
     const { client, clock, namespace, name, identity } = this.#options;
     const before = this.#observation?.lease;
@@ -190,8 +202,8 @@ export class LeaderElector {
     try {
       const written =
         before === undefined
-          ? await client.create<Lease>(LEASES, lease({ namespace, name }, spec), { signal })
-          : await client.replace<Lease>(LEASES, lease(before.metadata, spec), { signal });
+          ? await client.create<Lease>(LEASES, lease({ namespace, name }, spec), { signal, reserved: true })
+          : await client.replace<Lease>(LEASES, lease(before.metadata, spec), { signal, reserved: true });
       this.#observation = { lease: written, seenAt: clock.monotonic() };
       return true;
     } catch (error) {
@@ -201,19 +213,20 @@ export class LeaderElector {
     }
   }
 
-  /** Lets another take over at once; if that fails, it takes over when the lease has run out. */
+  /** Lets another candidate take over at once; if that fails, it takes over when the lease has expired. */
   async #release(): Promise<void> {
     const { client, clock, log, name } = this.#options;
     const held = this.#observation?.lease;
-    if (held === undefined || !this.#isOurs()) return;
+    if (held === undefined || !this.#isOwn()) return;
     using deadline = new Deadline(new AbortController().signal, clock, this.#renewDeadlineMs / 2);
     try {
       await client.replace<Lease>(LEASES, lease(held.metadata, releasedSpec(held.spec, clock.now())), {
         signal: deadline.signal,
+        reserved: true,
       });
-      log.info({ lease: name }, 'the lease is released');
+      log.info({ lease: name }, 'released the lease');
     } catch (error) {
-      log.warn({ lease: name, err: error }, 'the lease could not be released, it will run out');
+      log.warn({ lease: name, err: error }, 'failed to release the lease, it will expire');
     }
   }
 }

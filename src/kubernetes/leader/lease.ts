@@ -1,4 +1,4 @@
-/** Lease records and what they say about who leads. Pure. */
+/** Lease records, and who leads by them. Pure. */
 
 import { formatRfc3339Micro } from '../../text/rfc3339.ts';
 import type { KubernetesObject } from '../objects.ts';
@@ -16,7 +16,7 @@ export type Lease = KubernetesObject<{ readonly spec?: LeaseSpec }>;
 /** A lease as it was seen to change last. */
 export interface Observation {
   readonly lease: Lease;
-  /** On our own monotonic clock: other machines' clocks count for nothing. */
+  /** On the local monotonic clock: other machines' clocks do not count. */
   readonly seenAt: number;
 }
 
@@ -30,7 +30,7 @@ function sameRecord(a: Lease, b: Lease): boolean {
   return a.metadata.uid === b.metadata.uid && JSON.stringify(a.spec) === JSON.stringify(b.spec);
 }
 
-/** Whether someone else holds it, and has been seen to renew it within its own duration (client-go: isLeaseValid). */
+/** Whether another candidate holds it, and was seen to renew it within its own duration (client-go: isLeaseValid). */
 export function isHeldByOther({ lease, seenAt }: Observation, identity: string, monotonic: number): boolean {
   const { holderIdentity = '', leaseDurationSeconds = 0 } = lease.spec ?? {};
   if (holderIdentity === '' || holderIdentity === identity) return false;
@@ -57,7 +57,7 @@ export function claimedSpec(before: LeaseSpec | undefined, { identity, leaseDura
   };
 }
 
-/** The spec of a lease that is given up: anyone may take it at once. */
+/** The spec of a released lease: any candidate may take it at once. */
 export function releasedSpec(before: LeaseSpec | undefined, now: number): LeaseSpec {
   return {
     ...before,
