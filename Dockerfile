@@ -1,21 +1,27 @@
-# The image of dcred: Node and one bundled file, run as an unprivileged user.
+# The image of dcred: Node, the libraries it is linked with, and one bundled file, run as an unprivileged user. No shell, no npm.
 #
-# The base images are arguments, so that an organisation can use its own. The runtime needs Node >= 22.19 on the PATH.
-ARG BUILD_BASE=node:24.21.0-trixie-slim
-ARG RUNTIME_BASE=node:24.21.0-trixie-slim
-
-FROM ${BUILD_BASE} AS build
+# BASE only builds; nothing of it but its C libraries is in the image. It needs npm and glibc, and must be named by digest, so that the
+# same sources give the same image. There is no default: look up the digest of the image that you trust, for example with
+# `docker buildx imagetools inspect node:24.21.0-trixie-slim`, then
+#
+#     docker build --build-arg BASE=node:24.21.0-trixie-slim@sha256:... .
+ARG BASE
+FROM ${BASE} AS build
+ARG BASE
+RUN case "${BASE}" in *@sha256:*|localhost/*) ;; \
+      *) echo "BASE: expected an image with a digest, NAME@sha256:..., found ${BASE}" >&2; exit 1 ;; esac
 WORKDIR /src
 # What changes rarely comes first, so that a change to the sources does not reinstall the dependencies.
-COPY package.json package-lock.json .npmrc ./
+COPY package.json package-lock.json .npmrc LICENSE ./
 RUN npm ci --no-audit --no-fund
 COPY tsconfig.json ./
 COPY scripts scripts
 COPY src src
 ARG REVISION=unknown
-RUN DCRED_COMMIT="${REVISION}" npm run build
+# npm runs scripts with the Node of the lockfile.
+RUN DCRED_COMMIT="${REVISION}" npm run build && npm run image -- --root /image
 
-FROM ${RUNTIME_BASE}
+FROM scratch
 ARG VERSION=development
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="dcred" \
@@ -23,9 +29,9 @@ LABEL org.opencontainers.image.title="dcred" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# Named .mjs: without a package.json, Node would parse a .js twice to find out its module type (24 MB and 50 ms).
-# No source map: --enable-source-maps costs 40 MB, and stack traces of the bundle have readable names and lines.
-COPY --from=build /src/dist/dcred.js /app/dcred.mjs
+COPY --from=build /image/ /
+ENV PATH=/usr/local/bin
 USER 65532:65532
-ENTRYPOINT ["node", "/app/dcred.mjs"]
+# No inspector, which SIGUSR1 would otherwise start.
+ENTRYPOINT ["node", "--disable-sigusr1", "/app/dcred.mjs"]
 CMD ["--help"]

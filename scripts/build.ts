@@ -1,12 +1,12 @@
 /**
- * Bundles `src/main.ts` into `dist/dcred.js`, one file for Node >= 22.19, with its source map; and builds what others can import
- * into `dist/lib`.
+ * Bundles `src/main.ts` into `dist/dcred.js`, one file for Node >= 22.19, with its source map, the licences of the packages in it and
+ * an SBOM (CycloneDX). The same sources give the same bytes. `node scripts/build.ts FOLDER` writes to another folder.
  */
 import { execFileSync } from 'node:child_process';
-import { chmod, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
 import { build, type Plugin } from 'esbuild';
-import { buildLibraries } from './libraries.ts';
+import { bundledPackages, licences, sbom } from './bundled-packages.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const OUT = join(ROOT, 'dist', 'dcred.js');
@@ -51,35 +51,45 @@ const lessOfUndici: Plugin = {
   },
 };
 
-const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string };
+interface Bundle {
+  readonly files: readonly { readonly path: string; readonly contents: Uint8Array }[];
+  /** The source files that something of is in the bundle, relative to the project's root. */
+  readonly inputs: readonly string[];
+}
 
-const result = await build({
-  absWorkingDir: ROOT,
-  entryPoints: ['src/main.ts'],
-  outfile: OUT,
-  bundle: true,
-  platform: 'node',
-  target: 'node22.19',
-  format: 'esm',
-  plugins: [lessOfUndici, keepWhatIsUsed],
-  // Node keeps its source in memory, so a smaller file saves memory. Names are kept for readable stack traces.
-  minifyWhitespace: true,
-  minifySyntax: true,
-  // CommonJS dependencies `require` Node's built-in modules.
-  banner: {
-    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
-  },
-  define: { DCRED_VERSION: JSON.stringify(version), DCRED_COMMIT: JSON.stringify(commit()) },
-  sourcemap: 'linked',
-  sourcesContent: true,
-  legalComments: 'none',
-  metafile: true,
-  logLevel: 'warning',
-});
-await buildLibraries(join(ROOT, 'dist', 'lib'));
-await chmod(OUT, 0o755);
-const bytes = result.metafile.outputs['dist/dcred.js']?.bytes ?? 0;
-process.stdout.write(`dist/dcred.js ${version}: ${(bytes / 1024).toFixed(0)} KiB\n`);
+async function bundle(version: string): Promise<Bundle> {
+  const { metafile, outputFiles } = await build({
+    absWorkingDir: ROOT,
+    entryPoints: ['src/main.ts'],
+    outfile: OUT,
+    // Paths in the source map are relative to the output: they must not depend on the folder that is written to.
+    write: false,
+    bundle: true,
+    platform: 'node',
+    target: 'node22.19',
+    format: 'esm',
+    plugins: [lessOfUndici, keepWhatIsUsed],
+    // Node keeps its source in memory, so a smaller file saves memory. Names are kept for readable stack traces.
+    minifyWhitespace: true,
+    minifySyntax: true,
+    // CommonJS dependencies `require` Node's built-in modules.
+    banner: {
+      js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+    },
+    define: { DCRED_VERSION: JSON.stringify(version), DCRED_COMMIT: JSON.stringify(commit()) },
+    sourcemap: 'linked',
+    sourcesContent: true,
+    // They are in a file of their own: see licences().
+    legalComments: 'none',
+    metafile: true,
+    logLevel: 'warning',
+  });
+  const inputs = Object.entries(metafile.outputs['dist/dcred.js']?.inputs ?? {});
+  return {
+    files: outputFiles,
+    inputs: inputs.flatMap(([path, { bytesInOutput }]) => (bytesInOutput > 0 ? [path] : [])),
+  };
+}
 
 /** The commit being built: DCRED_COMMIT, else the checkout's HEAD, else `unknown`. */
 function commit(): string {
@@ -95,3 +105,20 @@ function commit(): string {
     return 'unknown';
   }
 }
+
+async function main(folder: string): Promise<void> {
+  const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string };
+  const { files, inputs } = await bundle(version);
+  const packages = await bundledPackages(ROOT, inputs);
+  await mkdir(folder, { recursive: true });
+  for (const { contents, path } of files) await writeFile(join(folder, basename(path)), contents);
+  await chmod(join(folder, basename(OUT)), 0o755);
+  await writeFile(join(folder, 'licenses.txt'), await licences(ROOT, packages));
+  await writeFile(join(folder, 'sbom.cdx.json'), `${JSON.stringify(sbom(version, packages), undefined, 2)}\n`);
+  const size = files.find(({ path }) => path === OUT)?.contents.length ?? 0;
+  process.stdout.write(
+    `dist/dcred.js ${version}: ${(size / 1024).toFixed(0)} KiB, ${packages.length} packages in it\n`,
+  );
+}
+
+if (import.meta.main) await main(resolve(process.argv[2] ?? join(ROOT, 'dist')));

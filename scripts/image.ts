@@ -1,9 +1,9 @@
 /**
- * Builds `dist/image.tar` from `dist/dcred.js`: the image that the Dockerfile describes, without a registry. Its base is Node and
- * the libraries that it is linked with. It contains nothing else: no shell, no npm.
+ * Builds `dist/image.tar` from `dist/dcred.js`, without a registry. The image contains Node, the libraries that Node is linked with, and
+ * dcred. It contains nothing else: no shell, no npm. The Dockerfile gets the same root folder by `node scripts/image.ts --root FOLDER`.
  */
 import { execFileSync } from 'node:child_process';
-import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { load } from 'js-yaml';
 import { imageArchive } from './image-archive.ts';
@@ -29,8 +29,16 @@ export async function defaultImageName(): Promise<string> {
   return `${values.image.repository}:${chart.appVersion}`;
 }
 
-/** The whole archive. `bundle` is dist/dcred.js. Throws ImageError when this machine cannot build it. */
-export async function image(bundle: Uint8Array): Promise<Buffer> {
+/** What `make build` makes, as far as it goes into the image. */
+export interface BuiltFiles {
+  /** dist/dcred.js. */
+  readonly bundle: Uint8Array;
+  /** dist/licenses.txt. */
+  readonly licences: Uint8Array;
+}
+
+/** The whole archive. Throws ImageError when this machine cannot build it. */
+export async function image(built: BuiltFiles): Promise<Buffer> {
   const architecture = ARCHITECTURES[process.arch];
   if (process.platform !== 'linux' || architecture === undefined) {
     throw new ImageError(
@@ -43,14 +51,11 @@ export async function image(bundle: Uint8Array): Promise<Buffer> {
     architecture,
     layers: [
       { createdBy: `Node.js ${process.version} and its libraries`, entries: withParents(await base()) },
-      {
-        createdBy: 'the bundle of dcred',
-        entries: withParents([{ type: 'file', path: 'app/dcred.mjs', content: bundle }]),
-      },
+      { createdBy: 'the bundle of dcred', entries: withParents(await application(built)) },
     ],
     user: `${USER_ID}:${USER_ID}`,
     env: ['PATH=/usr/local/bin'],
-    entrypoint: ['node', '/app/dcred.mjs'],
+    entrypoint: ['node', '--disable-sigusr1', '/app/dcred.mjs'],
     command: ['--help'],
     labels: {
       'org.opencontainers.image.title': 'dcred',
@@ -60,13 +65,20 @@ export async function image(bundle: Uint8Array): Promise<Buffer> {
   });
 }
 
+/**
+ * Whoever may run a binary without reading it gets a process that the kernel lets no other process of the same user trace, and of which
+ * it writes no core dump: keys in memory stay there. (ptrace(2), `dumpable` in prctl(2).)
+ */
+const EXECUTE_ONLY = 0o711;
+
 async function base(): Promise<readonly TarEntry[]> {
   const node = await nodeBinary();
-  const files = [['usr/local/bin/node', node], ...sharedLibraries(node).map((path) => [path.slice(1), path])] as const;
+  const files = [
+    { path: 'usr/local/bin/node', from: node, mode: EXECUTE_ONLY },
+    ...sharedLibraries(node).map((path) => ({ path: path.slice(1), from: path, mode: 0o755 })),
+  ];
   const copied = await Promise.all(
-    files.map(async ([path = '', from = '']) => {
-      return { type: 'file', path, content: await readFile(from), mode: 0o755 } as const;
-    }),
+    files.map(async ({ from, mode, path }) => ({ type: 'file', path, content: await readFile(from), mode }) as const),
   );
   const text = (path: string, content: string): TarEntry => ({ type: 'file', path, content: Buffer.from(content) });
   return [
@@ -88,9 +100,11 @@ async function nodeBinary(): Promise<string> {
   );
 }
 
-/** The files that the dynamic linker loads, itself included. The kernel's vDSO has no file. */
+/** The files that the dynamic linker loads, itself included, as ldd lists them. The kernel's vDSO has no file. */
 export function sharedLibraries(binary: string): readonly string[] {
-  const output = execFileSync('ldd', [binary], { encoding: 'utf8' });
+  // What ldd does; but ldd is a script for bash, which a build stage may lack.
+  const env = { ...process.env, LD_TRACE_LOADED_OBJECTS: '1' };
+  const output = execFileSync(binary, [], { encoding: 'utf8', env });
   const missing = /^\s*(\S+) => not found/m.exec(output);
   if (missing !== null)
     throw new ImageError(`${binary} needs the library ${missing[1]}, which was not found on this machine`);
@@ -109,14 +123,44 @@ export function withParents(entries: readonly TarEntry[]): readonly TarEntry[] {
   return [...missing.map((path) => ({ type: 'directory', path }) as const), ...entries];
 }
 
-async function main(): Promise<void> {
-  const bundle = await readFile(join(ROOT, 'dist', 'dcred.js')).catch((cause: unknown) => {
-    throw new ImageError('dist/dcred.js does not exist: run "make build" first', { cause });
-  });
-  const archive = await image(bundle);
+async function application({ bundle, licences }: BuiltFiles): Promise<readonly TarEntry[]> {
+  return [
+    // Named .mjs: without a package.json, Node would parse a .js twice to find out its module type (24 MB and 50 ms). No source map:
+    // --enable-source-maps costs 40 MB, and stack traces of the bundle have readable names and lines.
+    { type: 'file', path: 'app/dcred.mjs', content: bundle },
+    { type: 'file', path: 'licenses/dcred.txt', content: await readFile(join(ROOT, 'LICENSE')) },
+    { type: 'file', path: 'licenses/packages.txt', content: licences },
+  ];
+}
+
+/** The image's files, below a folder. */
+async function writeRoot(folder: string, built: BuiltFiles): Promise<void> {
+  for (const entry of withParents([...(await base()), ...(await application(built))])) {
+    const path = join(folder, entry.path);
+    if (entry.type === 'directory') await mkdir(path, { recursive: true });
+    else await writeFile(path, entry.content);
+    // Not by the option `mode`, which the umask narrows.
+    if (entry.mode !== undefined) await chmod(path, entry.mode);
+  }
+}
+
+async function built(): Promise<BuiltFiles> {
+  const read = (name: string) =>
+    readFile(join(ROOT, 'dist', name)).catch((cause: unknown) => {
+      throw new ImageError(`dist/${name} does not exist: run "make build" first`, { cause });
+    });
+  return { bundle: await read('dcred.js'), licences: await read('licenses.txt') };
+}
+
+async function main([option, folder]: readonly string[]): Promise<void> {
+  if (option === '--root' && folder !== undefined) {
+    await writeRoot(folder, await built());
+    return;
+  }
+  const archive = await image(await built());
   await mkdir(join(ROOT, 'dist'), { recursive: true });
   await writeFile(join(ROOT, 'dist', 'image.tar'), archive);
   process.stdout.write(`dist/image.tar: ${await defaultImageName()}, ${(archive.length / 2 ** 20).toFixed(0)} MiB\n`);
 }
 
-if (import.meta.main) await main();
+if (import.meta.main) await main(process.argv.slice(2));

@@ -1,18 +1,21 @@
 import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { defaultImageName, image, withParents } from '../../scripts/image.ts';
 import { tar } from '../../scripts/tar.ts';
-import { run } from '../../testing/support/processes.ts';
+import { endChild, eventually, run } from '../../testing/support/processes.ts';
 
 /** A fake dist/dcred.js that prints how it was started. */
 const BUNDLE = Buffer.from(
   'console.log(JSON.stringify({ uid: process.getuid(), args: process.argv.slice(2), node: process.version }));\n',
 );
+
+const BUILT = { bundle: BUNDLE, licences: Buffer.from('a licence') };
 
 describe('tar', () => {
   test('writes archives that tar extracts, whatever the content', async () => {
@@ -62,7 +65,7 @@ describe('the image', { skip: process.platform === 'linux' ? false : 'an image n
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'dcred-image-'));
-    archive = await image(BUNDLE);
+    archive = await image(BUILT);
     await writeFile(join(folder, 'image.tar'), archive);
     await run('tar', ['-xf', 'image.tar'], { cwd: folder });
     [manifest] = JSON.parse(await readFile(join(folder, 'manifest.json'), 'utf8'));
@@ -97,7 +100,7 @@ describe('the image', { skip: process.platform === 'linux' ? false : 'an image n
   });
 
   test('is byte for byte the same when built again', async () => {
-    assert.ok(archive.equals(await image(BUNDLE)));
+    assert.ok(archive.equals(await image(BUILT)));
   });
 
   test('contains everything that Node needs', {
@@ -118,5 +121,59 @@ describe('the image', { skip: process.platform === 'linux' ? false : 'an image n
     assert.equal(uid, 65_532);
     assert.deepEqual(args, ['hello']);
     assert.match(node, /^v2\d\./);
+  });
+
+  test('holds Node, its libraries and dcred, and nothing else: no shell, no npm', async () => {
+    const lists = manifest.Layers.map(async (layer) =>
+      (await run('tar', ['-tf', join(folder, layer)])).stdout.split('\n'),
+    );
+    const files = (await Promise.all(lists)).flat().filter((path) => path !== '' && !path.endsWith('/'));
+    const others = files.filter((path) => !/^(usr\/)?lib(64)?\/.*\.so(\.\d+)*$/.test(path));
+    assert.deepEqual(others.sort(), [
+      'app/dcred.mjs',
+      'etc/group',
+      'etc/nsswitch.conf',
+      'etc/passwd',
+      'licenses/dcred.txt',
+      'licenses/packages.txt',
+      'usr/local/bin/node',
+    ]);
+  });
+
+  describe('its process', { skip: process.getuid?.() === 0 ? false : 'needs root, for chroot' }, () => {
+    let child: ChildProcess;
+    let output = '';
+
+    before(async () => {
+      const root = join(folder, 'process');
+      await mkdir(root);
+      const waiting = { ...BUILT, bundle: Buffer.from("console.log('ready'); setInterval(() => {}, 1000);\n") };
+      await writeFile(join(folder, 'waiting.tar'), await image(waiting));
+      const layers = JSON.parse((await run('tar', ['-xOf', join(folder, 'waiting.tar'), 'manifest.json'])).stdout);
+      await run('tar', ['-xf', 'waiting.tar'], { cwd: folder });
+      for (const layer of layers[0].Layers) await run('tar', ['-xpf', join(folder, layer), '-C', root]);
+      const env = { PATH: '/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
+      const words = [`--userspec=${config.config.User}`, root, ...config.config.Entrypoint];
+      child = spawn('chroot', words, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+      for (const stream of [child.stdout, child.stderr]) {
+        stream?.on('data', (chunk: Buffer) => {
+          output += chunk.toString();
+        });
+      }
+      await eventually('the process to run', async () => (output.includes('ready') ? true : undefined));
+    });
+    after(() => endChild(child));
+
+    test('cannot be traced or dumped: the kernel gives its files in /proc to root', async () => {
+      const { uid } = await stat(`/proc/${child.pid}/environ`);
+      assert.equal(uid, 0);
+      assert.match(await readFile(`/proc/${child.pid}/status`, 'utf8'), /^Uid:\t65532\t/m);
+    });
+
+    test('does not handle SIGUSR1, which would start the inspector', async () => {
+      const caught = /^SigCgt:\t([0-9a-f]+)$/m.exec(await readFile(`/proc/${child.pid}/status`, 'utf8'))?.[1];
+      const handles = (signal: number) => (BigInt(`0x${caught}`) >> BigInt(signal - 1)) % 2n === 1n;
+      assert.equal(handles(constants.signals.SIGUSR1), false);
+    });
   });
 });

@@ -1,0 +1,93 @@
+/** The third-party packages in the bundle, as esbuild's metafile names their files: their licences, and an SBOM. */
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+export interface BundledPackage {
+  /** `node_modules/undici`; a nested copy has a path of its own. */
+  readonly path: string;
+  readonly name: string;
+  readonly version: string;
+  /** An SPDX expression. */
+  readonly license: string;
+  /** `sha512-...`, as the lockfile pins it. */
+  readonly integrity: string;
+}
+
+/** A package that cannot be described: nobody may ship what has no licence. */
+export class UnlicensedPackageError extends Error {
+  readonly code = 'UNLICENSED_PACKAGE';
+  override readonly name = 'UnlicensedPackageError';
+}
+
+/** The folder of the package that a file is in; undefined for a file of the project. */
+export function packagePath(file: string): string | undefined {
+  return /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(file)?.[0];
+}
+
+/** Sorted by path. `files` are relative to `root`. Throws UnlicensedPackageError. */
+export async function bundledPackages(root: string, files: readonly string[]): Promise<readonly BundledPackage[]> {
+  const paths = [...new Set(files.flatMap((file) => packagePath(file) ?? []))].sort();
+  const lock = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as {
+    readonly packages: Readonly<Record<string, { readonly integrity?: string } | undefined>>;
+  };
+  return await Promise.all(
+    paths.map(async (path) => {
+      const manifest = JSON.parse(await readFile(join(root, path, 'package.json'), 'utf8'));
+      const { license, name, version } = manifest as Record<string, unknown>;
+      const integrity = lock.packages[path]?.integrity;
+      if (typeof license !== 'string' || typeof name !== 'string' || typeof version !== 'string') {
+        throw new UnlicensedPackageError(`${path}/package.json: expected name, version and license`);
+      }
+      if (integrity === undefined) throw new UnlicensedPackageError(`${path}: not pinned by package-lock.json`);
+      return { path, name, version, license, integrity };
+    }),
+  );
+}
+
+/** One section a package: its name, and its licence as it ships it. */
+export async function licences(root: string, packages: readonly BundledPackage[]): Promise<string> {
+  const sections = await Promise.all(
+    packages.map(async ({ license, name, path, version }) => {
+      const files = (await readdir(join(root, path)))
+        .filter((file) => /^(licen[cs]e|copying|notice)/i.test(file))
+        .sort();
+      const texts = await Promise.all(files.map((file) => readFile(join(root, path, file), 'utf8')));
+      const text =
+        texts.length === 0 ? 'The package ships no licence file.' : texts.map((one) => one.trim()).join('\n\n');
+      return `${'='.repeat(80)}\n${name} ${version} (${license})\n${'='.repeat(80)}\n\n${text}\n`;
+    }),
+  );
+  return `dcred.js contains these packages.\n\n${sections.join('\n')}`;
+}
+
+/** CycloneDX 1.6. No serial number and no time, which would differ from build to build. */
+export function sbom(version: string, packages: readonly BundledPackage[]): object {
+  const reference = (name: string, of: string) => `pkg:npm/${name.replace('@', '%40')}@${of}`;
+  const application = reference('dcred', version);
+  const components = packages.map((one) => ({
+    type: 'library',
+    'bom-ref': `${reference(one.name, one.version)}#${one.path}`,
+    name: one.name,
+    version: one.version,
+    purl: reference(one.name, one.version),
+    licenses: [/ (?:OR|AND|WITH) /.test(one.license) ? { expression: one.license } : { license: { id: one.license } }],
+    hashes: [hash(one.integrity)],
+  }));
+  return {
+    $schema: 'http://cyclonedx.org/schema/bom-1.6.schema.json',
+    bomFormat: 'CycloneDX',
+    specVersion: '1.6',
+    version: 1,
+    metadata: { component: { type: 'application', 'bom-ref': application, name: 'dcred', version, purl: application } },
+    components,
+    dependencies: [{ ref: application, dependsOn: components.map((component) => component['bom-ref']) }],
+  };
+}
+
+function hash(integrity: string): object {
+  const [algorithm = '', digest = ''] = integrity.split('-', 2);
+  return {
+    alg: algorithm.toUpperCase().replace('SHA', 'SHA-'),
+    content: Buffer.from(digest, 'base64').toString('hex'),
+  };
+}

@@ -1,0 +1,97 @@
+/** What `make build` makes, built twice. The source map says independently of esbuild's metafile which packages are in the bundle. */
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { packagePath } from '../../scripts/bundled-packages.ts';
+import { run } from '../../testing/support/processes.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+
+interface Component {
+  readonly name: string;
+  readonly version: string;
+  readonly purl: string;
+  readonly licenses: readonly object[];
+  readonly hashes: readonly { readonly alg: string; readonly content: string }[];
+}
+
+describe('a build', () => {
+  let folder: string;
+  const path = (...names: readonly string[]) => join(folder, ...names);
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'dcred-build-'));
+    const build = (to: string, cwd: string, zone: string) =>
+      run(process.execPath, [join(ROOT, 'scripts', 'build.ts'), to], {
+        cwd,
+        env: { ...process.env, DCRED_COMMIT: 'abc', TZ: zone, LANG: 'C' },
+        timeoutMs: 600_000,
+      });
+    await build(path('one'), ROOT, 'UTC');
+    await build(path('deeper', 'two'), folder, 'Asia/Kathmandu');
+  });
+  after(() => rm(folder, { recursive: true, force: true }));
+
+  /** `name@version` of every package that the source map has a file of. */
+  const inSourceMap = async (): Promise<ReadonlySet<string>> => {
+    const { sources } = JSON.parse(await readFile(path('one', 'dcred.js.map'), 'utf8')) as { sources: string[] };
+    const paths = new Set(sources.flatMap((source) => packagePath(source.replace(/^(\.\.\/)+/, '')) ?? []));
+    const names = [...paths].map(async (one) => {
+      const { name, version } = JSON.parse(await readFile(join(ROOT, one, 'package.json'), 'utf8'));
+      return `${name}@${version}`;
+    });
+    return new Set(await Promise.all(names));
+  };
+
+  test('has the same bytes, wherever and whenever it is made', async () => {
+    const names = await readdir(path('one'));
+    assert.deepEqual(names.sort(), ['dcred.js', 'dcred.js.map', 'licenses.txt', 'sbom.cdx.json']);
+    for (const name of names) {
+      const [one, two] = await Promise.all([readFile(path('one', name)), readFile(path('deeper', 'two', name))]);
+      assert.ok(one.equals(two), name);
+    }
+  });
+
+  test('runs, and names no folder of this machine', async () => {
+    const { stdout } = await run(process.execPath, [path('one', 'dcred.js'), 'version']);
+    assert.match(stdout, /^dcred \S+ \(abc\)/);
+    for (const name of ['dcred.js', 'dcred.js.map']) {
+      assert.ok(!(await readFile(path('one', name), 'utf8')).includes(ROOT), name);
+    }
+  });
+
+  test('lists the licence of every package in it', async () => {
+    const text = await readFile(path('one', 'licenses.txt'), 'utf8');
+    const packages = await inSourceMap();
+    assert.ok(
+      packages.has(`undici@${JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')).dependencies.undici}`),
+    );
+    for (const one of packages) {
+      const at = one.lastIndexOf('@');
+      assert.ok(text.includes(`\n${one.slice(0, at)} ${one.slice(at + 1)} (`), one);
+    }
+    assert.doesNotMatch(text, /ships no licence file/);
+  });
+
+  test('lists every package in its SBOM, with a licence, and the hash that the lockfile pins', async () => {
+    const { bomFormat, components, specVersion } = JSON.parse(await readFile(path('one', 'sbom.cdx.json'), 'utf8'));
+    assert.deepEqual([bomFormat, specVersion], ['CycloneDX', '1.6']);
+    const listed = components as readonly Component[];
+    assert.deepEqual(new Set(listed.map(({ name, version }) => `${name}@${version}`)), await inSourceMap());
+    for (const { hashes, licenses, name, purl, version } of listed) {
+      assert.equal(purl, `pkg:npm/${name.replace('@', '%40')}@${version}`);
+      assert.equal(licenses.length, 1, name);
+      assert.match(hashes[0]?.content ?? '', /^[0-9a-f]{128}$/, name);
+      assert.equal(hashes[0]?.alg, 'SHA-512', name);
+    }
+  });
+});
+
+test('a file belongs to the innermost package', () => {
+  assert.equal(packagePath('node_modules/undici/lib/a.js'), 'node_modules/undici');
+  assert.equal(packagePath('node_modules/@noble/curves/a.js'), 'node_modules/@noble/curves');
+  assert.equal(packagePath('node_modules/a/node_modules/@b/c/d.js'), 'node_modules/a/node_modules/@b/c');
+  assert.equal(packagePath('src/main.ts'), undefined);
+});
