@@ -60,7 +60,7 @@ export class PodController {
 
   constructor(options: PodControllerOptions) {
     this.#options = options;
-    this.#unseen = new UnseenWrites(options.caches);
+    this.#unseen = new UnseenWrites(options.caches, options.clock);
   }
 
   /** The cache shows that a Secret is gone. Its pod, if it still needs one, is confirmed before it gets another. */

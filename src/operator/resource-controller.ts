@@ -5,27 +5,25 @@
  *                                                     -> status (at most once a second)
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { DelegatedCredentialResource, DelegatedCredentialStatus } from '../api/delegated-credential.ts';
+import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import { isReadable, type UnreadableResource } from '../api/read.ts';
 import { parseObjectKey } from '../issued-secret/names.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import type { Outcome } from '../kubernetes/queue/workers.ts';
-import { type Caches, DELEGATED_CREDENTIALS } from './caches.ts';
+import type { Caches } from './caches.ts';
 import type { CertificateWatcher } from './certificate-watcher.ts';
 import { type CertificateState, nextStateChange, stateAt } from './core/certificate-state.ts';
 import type { Membership } from './core/membership.ts';
-import { type ReadyReason, resourceStatus, unreadableStatus } from './core/status.ts';
+import { resourceStatus, unreadableStatus } from './core/status.ts';
 import { fanOut } from './fan-out.ts';
 import type { OperatorMetrics } from './metrics.ts';
 import type { PodFailures } from './pod-failure.ts';
 import type { Reporter } from './reporter.ts';
+import { STATUS_INTERVAL_MS, StatusWriter } from './status-writer.ts';
 import { tallyPods } from './tally.ts';
 
-const STATUS_INTERVAL_MS = 1_000;
-const STATUS_RETRY_MS = 30_000;
 /** A certificate is read in milliseconds; a status written before that would be wrong a moment later. */
 const CERTIFICATE_TIMEOUT_MS = 5_000;
 
@@ -76,9 +74,6 @@ interface ResourceState {
   fannedOut: FanOutInputs;
   /** An unreadable renew request was reported. */
   reportedRequest: boolean;
-  /** As last written: the cache may be behind it. */
-  status: DelegatedCredentialStatus;
-  statusWrittenMs: number;
   /** When its pods were last counted, which costs a pass over all of them. */
   countedMs: number;
 }
@@ -86,9 +81,11 @@ interface ResourceState {
 export class ResourceController {
   readonly #options: ResourceControllerOptions;
   readonly #states = new Map<string, ResourceState>();
+  readonly #status: StatusWriter;
 
   constructor(options: ResourceControllerOptions) {
     this.#options = options;
+    this.#status = new StatusWriter(options);
   }
 
   /** Something that the status shows may have changed: reconcile again, at most once a second. */
@@ -108,7 +105,7 @@ export class ResourceController {
     const resource = caches.resources.get(namespace, name)?.value;
     if (resource === undefined) return this.#forget(key);
     const state = this.#stateOf(key, resource);
-    if (!isReadable(resource)) return await this.#reportUnreadable(resource, state, signal);
+    if (!isReadable(resource)) return await this.#reportUnreadable(key, resource, state, signal);
 
     this.#follow(key, resource, state);
     this.#reportRequest(resource, state);
@@ -125,7 +122,7 @@ export class ResourceController {
     const status = resourceStatus({
       spec: resource.spec,
       generation: resource.metadata.generation,
-      previous: state.status,
+      previous: this.#status.previous(key, resource),
       certificate,
       pods: tally,
       now,
@@ -134,7 +131,7 @@ export class ResourceController {
     const ready = status.conditions?.some(({ type, status: holds }) => type === 'Ready' && holds === 'True') ?? false;
     this.#options.metrics.resource({ namespace, name, ready, pods: tally, certificateNotAfter });
 
-    const wait = await this.#writeStatus(resource, status, state, signal);
+    const wait = await this.#status.write(key, resource, status, signal);
     if (wait !== undefined) return wait;
     const change = nextStateChange(resolved, now);
     const moments = [change, tally.earliestExpiry].filter((moment) => moment !== undefined && moment > now);
@@ -142,7 +139,7 @@ export class ResourceController {
     return { kind: 'at', timeMs: Math.min(...(moments as number[])) * 1000 };
   }
 
-  #stateOf(key: string, { metadata, status }: DelegatedCredentialResource | UnreadableResource): ResourceState {
+  #stateOf(key: string, { metadata }: DelegatedCredentialResource | UnreadableResource): ResourceState {
     const known = this.#states.get(key);
     if (known?.uid === metadata.uid) return known;
     const state: ResourceState = {
@@ -151,8 +148,6 @@ export class ResourceController {
       selector: NEVER,
       fannedOut: NO_INPUTS,
       reportedRequest: false,
-      status: { ...status, conditions: (status.conditions ?? []).filter(({ type }) => OWN_CONDITIONS.has(type)) },
-      statusWrittenMs: 0,
       countedMs: 0,
     };
     this.#states.set(key, state);
@@ -164,6 +159,7 @@ export class ResourceController {
     const { caches, certificates, membership, metrics, podQueue } = this.#options;
     const { namespace, name } = parseObjectKey(key);
     this.#states.delete(key);
+    this.#status.forget(key);
     certificates.refer(key, undefined);
     fanOut({ caches, membership, podQueue, namespace, name });
     membership.removeResource(namespace, name);
@@ -210,66 +206,20 @@ export class ResourceController {
     fanOut({ caches, membership, podQueue, ...parseObjectKey(key) });
   }
 
-  async #reportUnreadable(resource: UnreadableResource, state: ResourceState, signal: AbortSignal): Promise<Outcome> {
+  async #reportUnreadable(
+    key: string,
+    resource: UnreadableResource,
+    state: ResourceState,
+    signal: AbortSignal,
+  ): Promise<Outcome> {
     const now = Math.floor(this.#options.clock.now() / 1000);
     const { metadata, problem } = resource;
     state.fannedOut = NO_INPUTS;
     this.#options.metrics.unready(metadata);
-    const status = unreadableStatus(problem, metadata.generation, state.status, now);
-    return (await this.#writeStatus(resource, status, state, signal)) ?? { kind: 'done' };
-  }
-
-  /** Writes a status that differs; returns an outcome when it has to wait or failed. */
-  async #writeStatus(
-    { metadata }: Pick<DelegatedCredentialResource, 'metadata'>,
-    status: DelegatedCredentialStatus,
-    state: ResourceState,
-    signal: AbortSignal,
-  ): Promise<Outcome | undefined> {
-    if (isDeepStrictEqual(plain(status), plain(state.status))) return undefined;
-    const { client, clock } = this.#options;
-    const { name, namespace, uid } = metadata;
-    const allowedMs = state.statusWrittenMs + STATUS_INTERVAL_MS;
-    if (clock.now() < allowedMs && clock.now() >= state.statusWrittenMs) return { kind: 'at', timeMs: allowedMs };
-    try {
-      // Server-side apply: what we no longer apply is removed, conditions of others stay. With the uid, the API server refuses it
-      // for a resource that was re-created under the same name.
-      const applied = { metadata: { name, namespace, uid }, status };
-      const options = { signal, subresource: 'status', force: true, metadataOnly: true };
-      await client.apply(DELEGATED_CREDENTIALS, applied, options);
-    } catch (error) {
-      if (isApiError(error, 'NotFound')) return { kind: 'done' };
-      return { kind: 'retry', error, maxDelayMs: STATUS_RETRY_MS };
-    }
-    this.#announce(metadata, state.status, status);
-    state.status = status;
-    state.statusWrittenMs = clock.now();
-    return undefined;
-  }
-
-  #announce(
-    metadata: DelegatedCredentialResource['metadata'],
-    before: DelegatedCredentialStatus,
-    after: DelegatedCredentialStatus,
-  ): void {
-    const was = readyOf(before);
-    const is = readyOf(after);
-    if (is === undefined || was?.reason === is.reason) return;
-    const reason = is.reason as ReadyReason;
-    this.#options.reporter.readyChanged(metadata, { reason, ok: is.status === 'True', message: is.message });
+    const status = unreadableStatus(problem, metadata.generation, this.#status.previous(key, resource), now);
+    return (await this.#status.write(key, resource, status, signal)) ?? { kind: 'done' };
   }
 }
-
-/** Conditions of any other type belong to others. */
-const OWN_CONDITIONS: ReadonlySet<string> = new Set(['Ready', 'Injected']);
 
 /** Differs from every selector, undefined included. */
 const NEVER = Symbol('no selector yet');
-
-function plain(status: DelegatedCredentialStatus): unknown {
-  return JSON.parse(JSON.stringify(status));
-}
-
-function readyOf({ conditions }: DelegatedCredentialStatus) {
-  return conditions?.find(({ type }) => type === 'Ready');
-}

@@ -41,17 +41,24 @@ class World {
   readonly membership = new Membership();
   readonly metrics = new OperatorMetrics('test');
   readonly written: DelegatedCredentialStatus[] = [];
+  readonly patches: object[] = [];
   readonly referred: (string | undefined)[] = [];
   found: DelegatedCredentialResource | UnreadableResource | undefined = resource();
   pods: Pod[] = [podOf()];
   secrets: IssuedSecret[] = [];
   certificate: CertificateState = usable();
   refusal: string | undefined;
+  /** Of the resource at the API server, and the newest that the cache shows. */
+  version = 100;
+  seen = 100;
   readonly controller: ResourceController;
 
   constructor() {
     const caches = {
-      resources: { get: () => this.found && { value: this.found } },
+      resources: {
+        get: () => this.found && { value: this.found },
+        isAtLeast: (_: string, version: string) => this.seen >= Number(version),
+      },
       pods: {
         get: (_: string, name: string) => this.pods.find((pod) => pod.name === name),
         byIndex: () => this.pods,
@@ -68,6 +75,12 @@ class World {
       apply: async (_type: unknown, applied: { status: DelegatedCredentialStatus }) => {
         if (this.refusal !== undefined) throw new ApiError('refused', { status: 409, reason: this.refusal });
         this.written.push(applied.status);
+        this.version += 1;
+        return { metadata: { resourceVersion: String(this.version) } };
+      },
+      mergePatch: async (_type: unknown, _ref: unknown, patch: { status: object }) => {
+        this.patches.push(patch.status);
+        return { metadata: {} };
       },
     } as unknown as ApiClient;
     const log = recordingLogger();
@@ -364,5 +377,97 @@ describe('a status update that is requested', () => {
     world.controller.requestStatusUpdate(KEY);
     world.clock.advance(1_000);
     assert.equal(world.resourceQueue.length, 1);
+  });
+});
+
+describe('a status that another client writes', () => {
+  /** As the API server shows what the operator has written. */
+  function shown(world: World, change: Partial<DelegatedCredentialStatus> = {}): void {
+    world.found = resource({ status: { ...world.written.at(-1), ...change } });
+    world.seen = world.version;
+  }
+
+  const lie = (world: World) => {
+    const conditions = (world.written.at(-1)?.conditions ?? []).map((condition) => ({
+      ...condition,
+      status: 'False' as const,
+      reason: 'Lie',
+    }));
+    return { conditions };
+  };
+
+  async function settled(): Promise<World> {
+    const world = new World();
+    world.pods = [];
+    await world.reconcile();
+    shown(world);
+    world.clock.advance(2_000);
+    await world.reconcile();
+    assert.equal(world.written.length, 1, 'what is as it should be is not written again');
+    return world;
+  }
+
+  test('is corrected', async () => {
+    const world = await settled();
+    world.version += 1;
+    shown(world, lie(world));
+    await world.reconcile();
+    assert.equal(world.written.length, 2);
+    assert.deepEqual(world.written[1], world.written[0], 'with the times that it had');
+  });
+
+  test('is not seen in a cache that is behind our own write', async () => {
+    const world = new World();
+    world.pods = [];
+    await world.reconcile();
+    world.clock.advance(2_000);
+    await world.reconcile();
+    assert.equal(world.written.length, 1);
+  });
+
+  test('and that the cache has not shown for a minute is taken from the cache: etcd may have been restored', async () => {
+    const world = new World();
+    world.pods = [];
+    await world.reconcile();
+    world.clock.advance(61_000);
+    await world.reconcile();
+    assert.equal(world.written.length, 2);
+  });
+
+  test('again and again is corrected less and less often', async () => {
+    const world = await settled();
+    const end = world.clock.now() + 120_000;
+    while (world.clock.now() < end) {
+      world.version += 1;
+      shown(world, lie(world));
+      await world.reconcile();
+      world.clock.advance(500);
+    }
+    assert.ok(world.written.length <= 13, `${world.written.length} writes in two minutes`);
+    assert.ok(world.written.length >= 5);
+  });
+
+  test('loses the fields that do not hold', async () => {
+    const world = await settled();
+    world.version += 1;
+    shown(world, { nextRenewalTime: '2027-01-01T00:00:00Z' });
+    await world.reconcile();
+    assert.deepEqual(world.patches, [{ nextRenewalTime: null }]);
+    assert.equal(world.written.length, 2);
+  });
+
+  test('keeps the conditions of others', async () => {
+    const world = await settled();
+    world.version += 1;
+    const theirs = {
+      type: 'Audited',
+      status: 'True',
+      reason: 'Fine',
+      message: '',
+      lastTransitionTime: '2027-01-01T00:00:00Z',
+    };
+    shown(world, { conditions: [theirs as never, ...(world.written.at(-1)?.conditions ?? [])] });
+    await world.reconcile();
+    assert.equal(world.written.length, 1);
   });
 });
