@@ -3,7 +3,7 @@
 import { hostname } from 'node:os';
 import { FIELD_MANAGER } from '../api/keys.ts';
 import { ApiClient } from '../kubernetes/client/api-client.ts';
-import type { ApiCall } from '../kubernetes/client/api-types.ts';
+import type { ApiClientOptions } from '../kubernetes/client/api-types.ts';
 import { systemClock } from '../kubernetes/clock.ts';
 import type { Connection } from '../kubernetes/connection/connection.ts';
 import { loadConnection } from '../kubernetes/connection/load-connection.ts';
@@ -38,13 +38,16 @@ export async function connect(args: CommandArguments, io: CommandIo): Promise<Co
   return await loadConnection({ kubeconfig: args.string('kubeconfig'), context: args.string('context'), env: io.env });
 }
 
-export function createClient(connection: Connection, observe?: (call: ApiCall) => void): ApiClient {
+export function createClient(
+  connection: Connection,
+  options: Pick<ApiClientOptions, 'connections' | 'observe'> = {},
+): ApiClient {
   return new ApiClient(connection, {
     userAgent: `dcred/${VERSION}`,
     fieldManager: FIELD_MANAGER,
     clock: systemClock,
     random: Math.random,
-    ...(observe === undefined ? {} : { observe }),
+    ...options,
   });
 }
 

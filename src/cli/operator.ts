@@ -4,6 +4,7 @@ import { holderIdentity } from '../kubernetes/leader/holder-identity.ts';
 import { LeaderElector } from '../kubernetes/leader/leader-election.ts';
 import { OperatorMetrics } from '../operator/metrics.ts';
 import { LEASE_NAME, Operator } from '../operator/operator.ts';
+import { isDnsLabel } from '../text/dns-name.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { type Answer, type HttpServer, probe, serveHttp } from './http-server.ts';
@@ -11,6 +12,9 @@ import { connect, createClient, instanceName, KUBERNETES_OPTIONS, NAMESPACE_OPTI
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
 
 const MAX_WORKERS = 256;
+/** No worker waits for another's connection; the spare ones are for status, Events and reads of certificates. */
+const MIN_CONNECTIONS = 32;
+const SPARE_CONNECTIONS = 16;
 
 export const operatorCommand: Command = {
   name: 'operator',
@@ -48,14 +52,17 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
   const metrics = new OperatorMetrics(VERSION);
   metrics.engine.collectProcessMetrics();
   const connection = await connect(args, io);
-  const client = createClient(connection, (call) => metrics.engine.apiCall(call));
+  const client = createClient(connection, {
+    connections: Math.max(MIN_CONNECTIONS, workers + SPARE_CONNECTIONS),
+    observe: (call) => metrics.engine.apiCall(call),
+  });
   const instance = instanceName(io);
   const namespace = io.env['POD_NAMESPACE'] ?? connection.defaultNamespace;
   const identity = holderIdentity({ instance, podUid: io.env['POD_UID'], pid: process.pid, unique: randomUUID });
   const shared = { client, clock: systemClock, random: Math.random, log };
   const operator = new Operator({
     ...shared,
-    namespaces: args.strings('namespace'),
+    namespaces: readNamespaces(args.strings('namespace')),
     workers,
     notifyPods: args.boolean('notify-pods'),
     elector: args.boolean('leader-elect')
@@ -70,7 +77,7 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
     if (healthAddress !== undefined) servers.push(await serveHttp(healthAddress, probes(operator)));
     if (metricsAddress !== undefined) servers.push(await serveHttp(metricsAddress, scrapes(metrics)));
     log.info({ version: VERSION, server: connection.server, workers }, 'starting');
-    void operator.synced().then(() => log.info({ seconds: Number(process.uptime().toFixed(3)) }, 'caches synced'));
+    void operator.settled().then(() => log.info({ seconds: Number(process.uptime().toFixed(3)) }, 'caches synced'));
     const end = await operator.run(io.signal);
     if (end === 'released') return 0;
     log.error({}, 'leader election lost: another replica leads, exiting');
@@ -82,12 +89,19 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
 }
 
 function probes(operator: Operator): Readonly<Record<string, Answer>> {
-  const notReady = () => (operator.hasSynced ? undefined : 'the caches are not filled yet');
-  return { '/healthz': probe(() => undefined), '/readyz': probe(notReady) };
+  return { '/healthz': probe(() => undefined), '/readyz': probe(() => operator.notReady) };
 }
 
 function scrapes({ registry }: OperatorMetrics): Readonly<Record<string, Answer>> {
   return { '/metrics': async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() }) };
+}
+
+function readNamespaces(names: readonly string[]): readonly string[] {
+  const wrong = names.find((name) => !isDnsLabel(name));
+  if (wrong === undefined) return names;
+  throw new UsageError(
+    `--namespace takes the name of one namespace (lower-case letters, digits and "-"), and may be repeated; got ${JSON.stringify(wrong)}`,
+  );
 }
 
 function readWorkers(text: string): number {

@@ -101,7 +101,7 @@ async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitSt
   const metrics = new WebhookMetrics(VERSION);
   metrics.engine.collectProcessMetrics();
   const connection = await connect(args, io);
-  const client = createClient(connection, (call) => metrics.engine.apiCall(call));
+  const client = createClient(connection, { observe: (call) => metrics.engine.apiCall(call) });
   const namespace = args.string('namespace') ?? io.env['POD_NAMESPACE'] ?? connection.defaultNamespace;
   const webhook = new WebhookServer({
     client,

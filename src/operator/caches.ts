@@ -6,7 +6,7 @@ import { API_GROUP, MANAGED_BY, MANAGED_BY_LABEL } from '../api/keys.ts';
 import { readDelegatedCredential, type UnreadableResource } from '../api/read.ts';
 import { type IssuedSecret, podKeyOf, readIssuedSecret } from '../issued-secret/issued-secret.ts';
 import { formatObjectKey, type ObjectKey } from '../issued-secret/names.ts';
-import { NamespacedCache, namespacedKey } from '../kubernetes/cache/namespaced-cache.ts';
+import { NamespacedCache, namespacedKey, type ReflectorScope } from '../kubernetes/cache/namespaced-cache.ts';
 import { type Change, Reflector, type ReflectorOptions } from '../kubernetes/cache/reflector.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { PODS, type ResourceType, SECRETS } from '../kubernetes/resource-type.ts';
@@ -28,6 +28,8 @@ export interface CachesOptions {
   readonly onResource: (change: Change<Resource>) => void;
   readonly onPod: (change: Change<Pod>) => void;
   readonly onSecret: (change: Change<CachedSecret>) => void;
+  /** The API server begins to refuse what is needed. */
+  readonly onRefused: (refusal: Refusal) => void;
 }
 
 export type Resource = ObjectKey & { readonly value: DelegatedCredentialResource | UnreadableResource };
@@ -40,24 +42,27 @@ export class Caches {
   readonly pods: NamespacedCache<Pod>;
   readonly secrets: NamespacedCache<CachedSecret>;
 
-  constructor({ namespaces, engine, onResource, onPod, onSecret }: CachesOptions) {
+  constructor({ namespaces, engine, onRefused, onResource, onPod, onSecret }: CachesOptions) {
+    const refused = (resource: string) => (namespace: string, reason: string) =>
+      onRefused({ resource, namespace, reason });
     this.resources = new NamespacedCache(
       namespaces,
-      (namespace) =>
+      ({ namespace, observe }) =>
         new Reflector<Resource>({
-          ...engine('delegatedcredentials'),
+          ...observed(engine('delegatedcredentials'), observe),
           type: DELEGATED_CREDENTIALS,
           namespace,
           transform: readResource,
           keyOf: namespacedKey,
           onChange: onResource,
         }),
+      refused('delegatedcredentials'),
     );
     this.pods = new NamespacedCache(
       namespaces,
-      (namespace) =>
+      ({ namespace, observe }) =>
         new Reflector<Pod>({
-          ...engine('pods'),
+          ...observed(engine('pods'), observe),
           type: PODS,
           namespace,
           fieldSelector: 'status.phase!=Succeeded,status.phase!=Failed',
@@ -67,12 +72,13 @@ export class Caches {
           indexes: { namespace: (pod) => [pod.namespace] },
           onChange: onPod,
         }),
+      refused('pods'),
     );
     this.secrets = new NamespacedCache(
       namespaces,
-      (namespace) =>
+      ({ namespace, observe }) =>
         new Reflector<CachedSecret>({
-          ...engine('secrets'),
+          ...observed(engine('secrets'), observe),
           type: SECRETS,
           namespace,
           labelSelector: `${MANAGED_BY_LABEL}=${MANAGED_BY}`,
@@ -86,20 +92,53 @@ export class Caches {
           },
           onChange: onSecret,
         }),
+      refused('secrets'),
     );
   }
 
-  get hasSynced(): boolean {
-    return this.resources.hasSynced && this.pods.hasSynced && this.secrets.hasSynced;
+  /** Whether all that a decision in this namespace needs has been listed once. */
+  isComplete(namespace: string): boolean {
+    return [this.resources, this.pods, this.secrets].every((cache) => cache.hasSynced(namespace));
   }
 
-  async synced(): Promise<void> {
-    await Promise.all([this.resources.synced(), this.pods.synced(), this.secrets.synced()]);
+  /** Resolves when that is so. */
+  async complete(namespace: string): Promise<void> {
+    await Promise.all([this.resources, this.pods, this.secrets].map((cache) => cache.synced(namespace)));
+  }
+
+  /** What the API server refuses to show: a kind, in a namespace or ('') in all of them. */
+  get refusals(): readonly Refusal[] {
+    const kinds = { delegatedcredentials: this.resources, pods: this.pods, secrets: this.secrets };
+    return Object.entries(kinds).flatMap(([resource, cache]) =>
+      [...cache.refusals].map(([namespace, reason]) => ({ resource, namespace, reason })),
+    );
+  }
+
+  /** Resolves when every namespace has been listed, or refused, once. */
+  async settled(): Promise<void> {
+    await Promise.all([this.resources.settled(), this.pods.settled(), this.secrets.settled()]);
   }
 
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all([this.resources.run(signal), this.pods.run(signal), this.secrets.run(signal)]);
   }
+}
+
+export interface Refusal {
+  readonly resource: string;
+  readonly namespace: string;
+  readonly reason: string;
+}
+
+/** Two who want to know of the same events. */
+function observed(engine: Engine, observe: ReflectorScope['observe']): Engine {
+  return {
+    ...engine,
+    observe: (event) => {
+      observe(event);
+      engine.observe?.(event);
+    },
+  };
 }
 
 function readResource(raw: KubernetesObject): Resource {

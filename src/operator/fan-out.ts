@@ -31,6 +31,5 @@ export function fanOut({ caches, membership, podQueue, namespace, name }: FanOut
     const key = formatPodKey({ namespace, resourceName: name, pod });
     if (!expiries.has(key)) podQueue.add(key, 'urgent');
   }
-  const wave = [...expiries].sort(([, a], [, b]) => a - b);
-  for (const [key] of wave) podQueue.add(key, 'background');
+  for (const [key, expiresAt] of expiries) podQueue.add(key, 'background', expiresAt * 1000);
 }

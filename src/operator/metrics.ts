@@ -6,6 +6,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { ReconcileObservation } from '../kubernetes/queue/workers.ts';
 import { EngineMetrics } from '../metrics/engine-metrics.ts';
+import type { Refusal } from './caches.ts';
 import { POD_WARNING_REASONS, type PodWarningReason } from './core/missed-injection.ts';
 import { DELETE_REASONS, type DeleteReason, ISSUE_REASONS, type IssueReason } from './core/plan.ts';
 import type { PodTally } from './core/status.ts';
@@ -148,6 +149,30 @@ export class OperatorMetrics {
     const labels = { namespace, name };
     for (const gauge of [this.#ready, this.#expiry, this.#renewal, this.#notAfter]) gauge.remove(labels);
     for (const state of ['selected', 'issued', 'failed']) this.#pods.remove({ ...labels, state });
+  }
+
+  /** Read when scraped. */
+  watchRefusals(refusals: () => readonly Refusal[]): void {
+    const gauge: Gauge<'resource' | 'namespace'> = new Gauge({
+      name: 'dcred_namespace_unreadable',
+      help: '1 for every kind of object that the API server refuses to list or watch, by namespace; empty: all of them.',
+      labelNames: ['resource', 'namespace'],
+      registers: [this.registry],
+      collect: () => {
+        gauge.reset();
+        for (const { namespace, resource } of refusals()) gauge.set({ resource, namespace }, 1);
+      },
+    });
+  }
+
+  /** Read when scraped. */
+  watchClockSkew(skewMs: () => number | undefined): void {
+    const gauge: Gauge = new Gauge({
+      name: 'dcred_clock_skew_seconds',
+      help: 'How far the local clock is ahead of the API server; negative: behind.',
+      registers: [this.registry],
+      collect: () => gauge.set((skewMs() ?? 0) / 1000),
+    });
   }
 
   reconciled(queue: string, { outcome, seconds }: ReconcileObservation): void {

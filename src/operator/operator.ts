@@ -9,7 +9,7 @@ import { CONTROLLER_NAME } from '../api/keys.ts';
 import { selects } from '../api/pod-selector.ts';
 import { isReadable } from '../api/read.ts';
 import { generateCredentialKey } from '../credential/credential-key.ts';
-import { podKeyOf } from '../issued-secret/issued-secret.ts';
+import { type IssuedSecret, podKeyOf } from '../issued-secret/issued-secret.ts';
 import { formatObjectKey, formatPodKey } from '../issued-secret/names.ts';
 import type { Change, ReflectorEvent } from '../kubernetes/cache/reflector.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
@@ -22,6 +22,7 @@ import { runWorkers } from '../kubernetes/queue/workers.ts';
 import { Applier } from './apply.ts';
 import { type CachedSecret, Caches, type Resource } from './caches.ts';
 import { CertificateWatcher } from './certificate-watcher.ts';
+import { ClusterClock } from './cluster-clock.ts';
 import { Membership } from './core/membership.ts';
 import { metadataIgnored, type PodWarning, unservedResources } from './core/missed-injection.ts';
 import { type Pod, samePod } from './core/pod.ts';
@@ -32,6 +33,7 @@ import { PodController } from './pod-controller.ts';
 import { PodFailures } from './pod-failure.ts';
 import { Reporter } from './reporter.ts';
 import { ResourceController } from './resource-controller.ts';
+import { TakenNames } from './taken-names.ts';
 
 export interface OperatorOptions {
   readonly client: ApiClient;
@@ -74,10 +76,14 @@ export class Operator {
   /** Records a warning about a pod; only the leader does. */
   #warn: (pod: Pod, warning: PodWarning) => void = () => {};
   #pods: PodController | undefined;
+  #names: TakenNames | undefined;
+  readonly #clock: ClusterClock;
 
   constructor(options: OperatorOptions) {
     this.#options = options;
-    const { clock, metrics, namespaces, random } = options;
+    const { client, log, metrics, namespaces, random } = options;
+    const clock = new ClusterClock(options.clock, () => client.clockSkewMs);
+    this.#clock = clock;
     const queue = (name: string) =>
       new WorkQueue({ clock, random, observe: (event) => metrics.engine.queueEvent(name, event) });
     this.#podQueue = queue('pod');
@@ -91,16 +97,28 @@ export class Operator {
       onResource: (change) => this.#resourceChanged(change),
       onPod: (change) => this.#podChanged(change),
       onSecret: (change) => this.#secretChanged(change),
+      onRefused: (refusal) => log.error({ ...refusal }, 'namespace cannot be read: its pods are not served'),
     });
+    metrics.watchRefusals(() => this.#caches.refusals);
+    metrics.watchClockSkew(() => clock.skewMs);
   }
 
-  /** Whether every cache has been filled once. */
-  get hasSynced(): boolean {
-    return this.#caches.hasSynced;
+  /** Why this process does not serve all that it should; undefined when it does. */
+  get notReady(): string | undefined {
+    const [refusal] = this.#caches.refusals;
+    if (refusal !== undefined) {
+      const { namespace, reason, resource } = refusal;
+      const where = namespace === '' ? 'any namespace' : `namespace "${namespace}"`;
+      return `the API server refuses to list ${resource} in ${where} (${reason}): grant the permission, or leave the namespace out`;
+    }
+    const { namespaces } = this.#options;
+    const isComplete = (namespaces.length === 0 ? [''] : namespaces).every((one) => this.#caches.isComplete(one));
+    return isComplete ? undefined : 'the caches are not filled yet';
   }
 
-  async synced(): Promise<void> {
-    await this.#caches.synced();
+  /** Resolves when every namespace has been listed, or refused, once. */
+  async settled(): Promise<void> {
+    await this.#caches.settled();
   }
 
   /** Runs until the signal, then until work in progress is done. `lost`: the lease was lost, and the process must exit. */
@@ -119,8 +137,10 @@ export class Operator {
   }
 
   async #lead(signal: AbortSignal): Promise<void> {
-    const { client, clock, instance, log, metrics, namespace, workers } = this.#options;
-    await Promise.race([this.#caches.synced(), aborted(signal)]);
+    const { client, instance, log, metrics, namespace, workers } = this.#options;
+    const clock = this.#clock;
+    // Each namespace by itself: one that cannot be read keeps no other from being served.
+    await Promise.race([this.#caches.settled(), aborted(signal)]);
     if (signal.aborted) return;
     log.info({}, 'leading');
     metrics.engine.leading(LEASE_NAME, true);
@@ -146,7 +166,9 @@ export class Operator {
     this.#leading = true;
     this.#warn = (pod, warning) => reporter.podWarned(pod, '', warning);
     this.#pods = controllers.pods;
+    this.#names = controllers.names;
     this.#enqueueAll();
+    this.#enqueueLateNamespaces();
     await aborted(signal);
     log.info({}, 'draining');
     const drainTimer = clock.setTimeout(() => working.abort(), DRAIN_MS);
@@ -155,22 +177,30 @@ export class Operator {
     working.abort();
     this.#podQueue.shutDown();
     this.#resourceQueue.shutDown();
-    await controllers.certificates.ended();
+    await Promise.all([controllers.certificates.ended(), controllers.names.ended()]);
     await events.flush(AbortSignal.timeout(FLUSH_MS));
     metrics.engine.leading(LEASE_NAME, false);
   }
 
   #controllers(reporter: Reporter, signal: AbortSignal) {
-    const { client, clock, generateKey = generateCredentialKey, log, metrics, notifyPods } = this.#options;
+    const { client, generateKey = generateCredentialKey, log, metrics, namespaces, notifyPods } = this.#options;
+    const clock = this.#clock;
     const certificates = new CertificateWatcher({
       engine: this.#engine('certificates'),
-      namespaces: this.#options.namespaces,
+      namespaces,
       log,
       onChange: (key) => this.#resourceQueue.add(key),
       signal,
     });
+    const names = new TakenNames({
+      engine: this.#engine('secrets'),
+      namespaces,
+      log,
+      onFree: (key) => this.#podQueue.add(key),
+      signal,
+    });
     const failures = new PodFailures();
-    const shared = { caches: this.#caches, certificates, clock, failures, reporter };
+    const shared = { caches: this.#caches, certificates, clock, failures, names, reporter };
     const resources = new ResourceController({
       ...shared,
       client,
@@ -185,7 +215,7 @@ export class Operator {
       nudge: notifyPods ? new KubeletNudge({ client, clock, log, metrics }) : undefined,
       onOutcome: (namespace, name) => resources.requestStatusUpdate(formatObjectKey({ namespace, name })),
     });
-    return { certificates, pods, resources };
+    return { certificates, names, pods, resources };
   }
 
   #work(
@@ -225,7 +255,20 @@ export class Operator {
       this.#scheduleUnservedCheck(pod);
     }
     for (const { issued } of this.#caches.secrets.values()) {
-      if (issued !== undefined) this.#podQueue.add(podKeyOf(issued), 'background');
+      if (issued !== undefined) this.#enqueueWave(issued);
+    }
+  }
+
+  /** What expires first comes first, also after a restart. */
+  #enqueueWave(issued: IssuedSecret): void {
+    this.#podQueue.add(podKeyOf(issued), 'background', (issued.facts?.expiresAt ?? 0) * 1000);
+  }
+
+  /** Nothing is decided in a namespace before it is complete: then all of it is enqueued. */
+  #enqueueLateNamespaces(): void {
+    for (const namespace of this.#options.namespaces) {
+      if (this.#caches.isComplete(namespace)) continue;
+      void this.#caches.complete(namespace).then(() => this.#enqueueAll());
     }
   }
 
@@ -269,6 +312,7 @@ export class Operator {
     if (!this.#leading) return;
     const before = previous?.issued;
     if (before !== undefined && current?.issued?.uid !== before.uid) this.#pods?.secretGone(before);
+    if (current === undefined && previous !== undefined) this.#names?.freed(formatObjectKey(previous));
     for (const issued of [before, current?.issued]) {
       if (issued !== undefined) this.#podQueue.add(podKeyOf(issued));
     }

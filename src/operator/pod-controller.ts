@@ -9,7 +9,7 @@
  *                                           (restorations: not more often than the guard allows)
  */
 import { type IssuedSecret, podKeyOf } from '../issued-secret/issued-secret.ts';
-import { parsePodKey } from '../issued-secret/names.ts';
+import { formatObjectKey, parsePodKey } from '../issued-secret/names.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Outcome } from '../kubernetes/queue/workers.ts';
 import type { Applied, Applier } from './apply.ts';
@@ -25,6 +25,7 @@ import { combine } from './outcomes.ts';
 import { PodFailure, type PodFailures, StaleCacheError } from './pod-failure.ts';
 import type { Reporter } from './reporter.ts';
 import { describeFailure, type Situation, situationOf } from './situation.ts';
+import type { TakenNames } from './taken-names.ts';
 import { UnseenWrites } from './unseen-writes.ts';
 
 /** How long a write waits to show in the caches before its pod is reconciled again regardless. */
@@ -37,6 +38,7 @@ export interface PodControllerOptions {
   readonly certificates: Pick<CertificateWatcher, 'resolve'>;
   readonly applier: Pick<Applier, 'apply' | 'wholeSecrets'>;
   readonly failures: PodFailures;
+  readonly names: Pick<TakenNames, 'release' | 'wait'>;
   /** Undefined: kubelets find new Secrets by themselves. */
   readonly nudge: Pick<KubeletNudge, 'send'> | undefined;
   readonly reporter: Pick<
@@ -72,8 +74,10 @@ export class PodController {
 
   /** Never throws: every failure becomes a retry. */
   async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
-    const { clock, onOutcome } = this.#options;
+    const { caches, clock, onOutcome } = this.#options;
     const { namespace, resourceName } = parsePodKey(key);
+    // Half of a namespace is no ground for a decision; once it is complete, all of it is enqueued.
+    if (!caches.isComplete(namespace)) return { kind: 'stalled' };
     const unseen = this.#unseen.check(key, namespace);
     if (unseen === 'behind') return { kind: 'at', timeMs: clock.now() + CACHE_TIMEOUT_MS };
     const situation = situationOf(key, { ...this.#options, now: Math.floor(clock.now() / 1000) });
@@ -212,7 +216,7 @@ export class PodController {
   }
 
   #settle(key: string, situation: Situation, decided: Plan): Outcome {
-    const { failures } = this.#options;
+    const { failures, names } = this.#options;
     this.#transient.delete(key);
     if (decided.failure !== undefined) {
       const failure = describeFailure(decided.failure, situation);
@@ -222,6 +226,7 @@ export class PodController {
       return { kind: 'retry', error: failure, maxDelayMs: longestWaitMs(situation), reported: true };
     }
     failures.clear(key);
+    names.release(key);
     this.#warnPending(situation);
     if (decided.wakeAt === undefined) return { kind: 'done' };
     return { kind: 'at', timeMs: decided.wakeAt * 1000 };
@@ -243,8 +248,13 @@ export class PodController {
   }
 
   /** Reported once, and again when the reason changes: not with every retry. */
-  #fail(key: string, { pod, resource }: Situation, failure: PodFailure): void {
-    const isNews = this.#options.failures.set(key, failure);
+  #fail(key: string, { observed, pod, resource }: Situation, failure: PodFailure): void {
+    const { failures, names } = this.#options;
+    const isNews = failures.set(key, failure);
+    const { secretName } = observed;
+    if (failure.code === 'SecretNameTaken' && secretName !== undefined && pod !== undefined) {
+      names.wait(key, formatObjectKey({ namespace: pod.namespace, name: secretName }));
+    } else names.release(key);
     if (pod === undefined || resource === undefined) return;
     this.#options.reporter.podFailed(pod, resource, failure, isNews);
   }

@@ -102,6 +102,7 @@ export class ResourceController {
   async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
     const { caches, clock } = this.#options;
     const { namespace, name } = parseObjectKey(key);
+    if (!caches.isComplete(namespace)) return { kind: 'stalled' };
     const resource = caches.resources.get(namespace, name)?.value;
     if (resource === undefined) return this.#forget(key);
     const state = this.#stateOf(key, resource);

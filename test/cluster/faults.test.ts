@@ -114,6 +114,36 @@ test('an operator for a list of namespaces leaves the others alone', async () =>
   assert.equal(await operator.issued(), 1);
 });
 
+test('a namespace that cannot be read is reported, and the others are served', async () => {
+  const served = await servedNamespace({ authority, cluster });
+  const late = await servedNamespace({ authority, cluster });
+  const kubectl = (args: readonly string[]) => cluster.plane.kubectl(args);
+  const account = `system:serviceaccount:${served}:narrow`;
+  await kubectl(['create', 'serviceaccount', 'narrow', '-n', served]);
+  const allow = (namespace: string) =>
+    kubectl(['create', 'rolebinding', 'narrow', '-n', namespace, '--clusterrole=admin-of-all', `--user=${account}`]);
+  await kubectl(['create', 'clusterrole', 'admin-of-all', '--verb=*', '--resource=*.*', '--resource=secrets']);
+  await allow(served);
+  const kubeconfig = await cluster.plane.kubeconfigFor({ serviceAccount: { namespace: served, name: 'narrow' } });
+  const args = ['--leader-elect=false', '-n', late, '-n', served];
+  await using operator = await startOperator({ kubeconfig, args });
+  await cluster.createPods(served, 1);
+  await cluster.untilSecrets(served, 1);
+  await cluster.untilReason(served, 'web', 'Issued');
+  assert.equal(await operator.health('/readyz'), 503);
+  assert.equal(await operator.metric(`dcred_namespace_unreadable{resource="pods",namespace="${late}"}`), 1);
+  assert.ok(
+    operator.entries.some(
+      ({ msg, namespace }) => msg === 'namespace cannot be read: its pods are not served' && namespace === late,
+    ),
+  );
+
+  await cluster.createPods(late, 1);
+  await allow(late);
+  await cluster.untilSecrets(late, 1);
+  await eventually('it to be ready', async () => ((await operator.health('/readyz')) === 200 ? true : undefined));
+});
+
 test('SIGTERM makes the operator finish its work and exit with status 0', async () => {
   const namespace = await servedNamespace({ authority, cluster });
   const operator = await operatorWith();

@@ -135,7 +135,7 @@ describe('an operator that does not lead', () => {
     const stop = new AbortController();
     const running = operator.run(stop.signal);
     try {
-      await operator.synced();
+      await operator.settled();
 
       // What the leader does meanwhile: pods come, are served, and go.
       const orphaned = await createPod(client, 'orphaned');

@@ -47,6 +47,8 @@ class World {
   readonly steps: Step[] = [];
   readonly reports: string[] = [];
   readonly nudges: string[] = [];
+  /** Names of Secrets that are watched until they are free. */
+  readonly awaited = new Set<string>();
   /** For each step: whether the API server is to confirm the pod first. */
   readonly recreated: boolean[] = [];
   readonly outcomes: string[] = [];
@@ -56,11 +58,14 @@ class World {
   certificate: CertificateState = USABLE;
   /** The newest version that the caches show. */
   seen = 100;
+  /** Whether all caches of the namespace have been filled. */
+  complete = true;
   /** What the API server does with a step; by default it takes it, as version 100. */
   answer: (step: Step) => Applied = (step) => this.taken(step, '100');
 
   readonly controller = new PodController({
     caches: {
+      isComplete: () => this.complete,
       resources: { get: () => this.found && { value: this.found } },
       pods: { get: () => this.pod, isAtLeast: (_: string, version: string) => this.seen >= Number(version) },
       secrets: {
@@ -80,6 +85,10 @@ class World {
       wholeSecrets: async (secrets) => secrets,
     },
     failures: this.failures,
+    names: {
+      wait: (_, secretKey) => void this.awaited.add(secretKey),
+      release: () => this.awaited.clear(),
+    },
     nudge: { send: async ({ name }) => void this.nudges.push(name) },
     reporter: {
       issued: (_resource, pod, reason) => void this.reports.push(`issued ${reason} ${pod.name}`),
@@ -300,10 +309,12 @@ describe('a pod that cannot be served', () => {
     world.secrets = [issuedSecret({ podName: 'web-1' })];
     for (let n = 0; n < 3; n += 1) assert.equal((await world.reconcile()).kind, 'retry');
     assert.equal(world.failures.failureOf(KEY)?.code, 'SecretNameTaken');
+    assert.deepEqual([...world.awaited], ['edge/web-web-0']);
     assert.deepEqual(world.reports, ['failed SecretNameTaken web-0']);
     world.secrets = [];
     await world.reconcile();
     assert.equal(world.failures.failureOf(KEY), undefined);
+    assert.equal(world.awaited.size, 0);
     assert.deepEqual(world.did(), ['issue Missing']);
   });
 
@@ -590,5 +601,19 @@ describe('a Secret name', () => {
     world.pod = podOf({ secretNames: { web: 'web-x' } });
     await world.reconcile();
     assert.deepEqual(world.did(), ['issue Missing']);
+  });
+});
+
+describe('a namespace that has not been listed whole', () => {
+  test('has nothing decided in it: half of it looks as if the other half were gone', async () => {
+    const world = new World();
+    world.complete = false;
+    world.pod = undefined;
+    world.secrets = [issuedSecret()];
+    assert.deepEqual(await world.reconcile(), { kind: 'stalled' });
+    assert.deepEqual(world.did(), []);
+    world.complete = true;
+    await world.reconcile();
+    assert.deepEqual(world.did(), ['delete PodGone']);
   });
 });

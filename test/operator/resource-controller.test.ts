@@ -55,6 +55,7 @@ class World {
 
   constructor() {
     const caches = {
+      isComplete: () => true,
       resources: {
         get: () => this.found && { value: this.found },
         isAtLeast: (_: string, version: string) => this.seen >= Number(version),

@@ -1,5 +1,5 @@
 /** One kind of object in every namespace that is watched: one reflector for all of them, or one for each of a list. */
-import type { Reflector } from './reflector.ts';
+import type { Reflector, ReflectorEvent } from './reflector.ts';
 
 interface Named {
   readonly namespace: string;
@@ -11,13 +11,49 @@ export function namespacedKey({ namespace, name }: Named): string {
   return `${namespace}/${name}`;
 }
 
-export class NamespacedCache<T extends Named> {
-  readonly #reflectors: ReadonlyMap<string, Reflector<T>>;
+/** What only a person can change: until then the namespace cannot be read. */
+const REFUSALS: ReadonlySet<string> = new Set(['Forbidden', 'NotFound']);
 
-  /** `namespaces`: empty for all of them, in one watch. */
-  constructor(namespaces: readonly string[], make: (namespace: string | undefined) => Reflector<T>) {
-    const scopes = namespaces.length === 0 ? [undefined] : [...new Set(namespaces)];
-    this.#reflectors = new Map(scopes.map((namespace) => [namespace ?? '', make(namespace)]));
+export interface ReflectorScope {
+  /** Undefined: all namespaces. */
+  readonly namespace: string | undefined;
+  /** To be called with every event of the reflector. */
+  readonly observe: (event: ReflectorEvent) => void;
+}
+
+interface Scope<T> {
+  readonly reflector: Reflector<T>;
+  /** Resolves when the first list was taken over, or was refused. */
+  readonly settled: Promise<void>;
+}
+
+export class NamespacedCache<T extends Named> {
+  /** By namespace; '' for all of them. */
+  readonly #scopes = new Map<string, Scope<T>>();
+  readonly #refusals = new Map<string, string>();
+
+  /**
+   * @param namespaces empty for all of them, in one watch
+   * @param onRefused called once when the API server begins to refuse a namespace ('': all of them)
+   */
+  constructor(
+    namespaces: readonly string[],
+    make: (scope: ReflectorScope) => Reflector<T>,
+    onRefused: (namespace: string, reason: string) => void = () => {},
+  ) {
+    for (const namespace of namespaces.length === 0 ? [''] : new Set(namespaces)) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const observe = ({ kind, reason }: ReflectorEvent): void => {
+        if (kind === 'list') this.#refusals.delete(namespace);
+        if (kind !== 'failure' || reason === undefined || !REFUSALS.has(reason)) return;
+        if (!this.#refusals.has(namespace)) onRefused(namespace, reason);
+        this.#refusals.set(namespace, reason);
+        resolve();
+      };
+      const reflector = make({ namespace: namespace === '' ? undefined : namespace, observe });
+      const settled = Promise.race([reflector.synced, promise]);
+      this.#scopes.set(namespace, { reflector, settled });
+    }
   }
 
   get(namespace: string, name: string): T | undefined {
@@ -29,7 +65,7 @@ export class NamespacedCache<T extends Named> {
   }
 
   *values(): Iterable<T> {
-    for (const reflector of this.#reflectors.values()) yield* reflector.store.values();
+    for (const { reflector } of this.#scopes.values()) yield* reflector.store.values();
   }
 
   /** Whether everything up to that write has been seen. */
@@ -37,19 +73,31 @@ export class NamespacedCache<T extends Named> {
     return this.#scope(namespace)?.isAtLeast(resourceVersion) ?? true;
   }
 
-  get hasSynced(): boolean {
-    return [...this.#reflectors.values()].every((reflector) => reflector.hasSynced);
+  /** Whether the namespace has been listed once. */
+  hasSynced(namespace: string): boolean {
+    return this.#scope(namespace)?.hasSynced ?? false;
   }
 
-  async synced(): Promise<void> {
-    await Promise.all([...this.#reflectors.values()].map((reflector) => reflector.synced));
+  /** Namespaces that the API server refuses to list or watch, with its reason; '' for all of them. */
+  get refusals(): ReadonlyMap<string, string> {
+    return this.#refusals;
+  }
+
+  /** Resolves when the namespace has been listed once. */
+  async synced(namespace: string): Promise<void> {
+    await this.#scope(namespace)?.synced;
+  }
+
+  /** Resolves when every namespace has been listed, or refused, once. */
+  async settled(): Promise<void> {
+    await Promise.all([...this.#scopes.values()].map(({ settled }) => settled));
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([...this.#reflectors.values()].map((reflector) => reflector.run(signal)));
+    await Promise.all([...this.#scopes.values()].map(({ reflector }) => reflector.run(signal)));
   }
 
   #scope(namespace: string): Reflector<T> | undefined {
-    return this.#reflectors.get(namespace) ?? this.#reflectors.get('');
+    return (this.#scopes.get(namespace) ?? this.#scopes.get(''))?.reflector;
   }
 }

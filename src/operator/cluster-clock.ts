@@ -1,0 +1,60 @@
+/**
+ * The time that the operator issues and renews by. Where the local clock is behind the API server's, it is the API server's: a
+ * credential that was issued an hour ago by the clock would be expired on arrival, and one that is good would look as if it lived
+ * too long. A clock that is ahead is left as it is: renewals come early, which harms nobody, and RFC 9345's seven days have an hour
+ * of room for it.
+ *
+ * Between two answers of the API server the monotonic clock counts, so that a step of the wall clock shows at once: it has to be
+ * read every few seconds, which the work queues do.
+ */
+import { CLOCK_SKEW_SECONDS } from '../credential/lifetime.ts';
+import type { Clock, TimerHandle } from '../kubernetes/clock.ts';
+
+/** Less is not worth a correction: the `Date` header has whole seconds, and requests take their time. */
+const TOLERANCE_MS = 30_000;
+/** The reserve that lifetimes leave. A difference beyond it is not a clock to go by. */
+const MAX_CORRECTION_MS = CLOCK_SKEW_SECONDS * 1000;
+/** The correction itself does not waver with every answer. */
+const STEADY_MS = 5_000;
+
+export class ClusterClock implements Clock {
+  readonly #base: Clock;
+  readonly #skewMs: () => number | undefined;
+  /** The last measurement, and wall minus monotonic clock when it was first seen. */
+  #measured: { readonly skewMs: number; readonly offsetMs: number } | undefined;
+  #correctionMs = 0;
+
+  /** @param skewMs local minus server time, by the last answer of the API server; undefined before the first */
+  constructor(base: Clock, skewMs: () => number | undefined) {
+    this.#base = base;
+    this.#skewMs = skewMs;
+  }
+
+  now(): number {
+    const target = this.#target();
+    if (Math.abs(target - this.#correctionMs) > STEADY_MS) this.#correctionMs = target;
+    return this.#base.now() + this.#correctionMs;
+  }
+
+  monotonic(): number {
+    return this.#base.monotonic();
+  }
+
+  setTimeout(callback: () => void, ms: number): TimerHandle {
+    return this.#base.setTimeout(callback, ms);
+  }
+
+  /** Local minus server time now, as far as is known. */
+  get skewMs(): number | undefined {
+    const skewMs = this.#skewMs();
+    if (skewMs === undefined) return undefined;
+    const offsetMs = this.#base.now() - this.#base.monotonic();
+    if (this.#measured?.skewMs !== skewMs) this.#measured = { skewMs, offsetMs };
+    return skewMs + (offsetMs - this.#measured.offsetMs);
+  }
+
+  #target(): number {
+    const behindMs = -(this.skewMs ?? 0);
+    return behindMs < TOLERANCE_MS ? 0 : Math.min(behindMs, MAX_CORRECTION_MS);
+  }
+}

@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { clockSkewMs } from '../../src/kubernetes/client/clock-skew.ts';
+import { ClusterClock } from '../../src/operator/cluster-clock.ts';
+import { FakeClock } from '../../testing/support/fake-clock.ts';
+
+const HOUR = 3_600_000;
+const START = Date.UTC(2027, 0, 15, 8);
+
+/** A local clock that can be set, a server's that is right, and what the client measures. */
+function world() {
+  const local = new FakeClock(START);
+  let skew: number | undefined;
+  const server = () => START + local.monotonic();
+  const answer = () => {
+    const date = new Date(Math.floor(server() / 1000) * 1000).toUTCString();
+    skew = clockSkewMs(date, local.now(), local.now());
+    // The queues ask for the time every few seconds.
+    clock.now();
+  };
+  const clock = new ClusterClock(local, () => skew);
+  return { local, server, answer, clock };
+}
+
+describe('the time to issue by', () => {
+  test('is the local one before the API server answered, and while both agree', () => {
+    const { answer, clock, local } = world();
+    assert.equal(clock.now(), local.now());
+    answer();
+    local.advance(12_345);
+    answer();
+    assert.equal(clock.now(), local.now());
+  });
+
+  test('is the API server’s from the moment that the local clock is set back, before any answer', () => {
+    const { answer, clock, local, server } = world();
+    answer();
+    local.jump(-HOUR / 2);
+    assert.ok(Math.abs(clock.now() - server()) <= 1_000);
+    answer();
+    assert.ok(Math.abs(clock.now() - server()) <= 2_000);
+  });
+
+  test('is the local one again once that is set right', () => {
+    const { answer, clock, local, server } = world();
+    local.jump(-HOUR / 2);
+    answer();
+    assert.ok(Math.abs(clock.now() - server()) <= 2_000);
+    local.jump(HOUR / 2);
+    assert.equal(clock.now(), local.now());
+    answer();
+    assert.equal(clock.now(), local.now());
+  });
+
+  test('is the local one where that is ahead', () => {
+    const { answer, clock, local } = world();
+    local.jump(HOUR);
+    answer();
+    assert.equal(clock.now(), local.now());
+  });
+
+  test('is corrected by an hour at most', () => {
+    const { answer, clock, local } = world();
+    local.jump(-5 * HOUR);
+    answer();
+    assert.equal(clock.now() - local.now(), HOUR);
+  });
+
+  test('is never more than half a minute behind the API server’s, whatever happens to the local clock within an hour', () => {
+    const step = fc.record({
+      jump: fc.integer({ min: -HOUR / 4, max: HOUR / 4 }),
+      pause: fc.integer({ min: 0, max: 60_000 }),
+      answered: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 4 }), (steps) => {
+        const { answer, clock, local, server } = world();
+        answer();
+        for (const { answered, jump, pause } of steps) {
+          local.jump(jump);
+          local.advance(pause);
+          if (answered) answer();
+          assert.ok(clock.now() >= server() - 36_000);
+          assert.ok(clock.now() <= Math.max(local.now(), server() + 6_000));
+        }
+      }),
+    );
+  });
+});
