@@ -42,6 +42,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   agent: ['text', 'api', 'credential', ...ENGINE],
   probe: ['text', 'credential'],
   provision: ['text', 'credential'],
+  status: ['text', 'api', 'issued-secret', 'operator', 'operator/core', ...ENGINE],
   signer: ['text', 'credential', ...ENGINE],
   renew: ['text', 'api', 'issued-secret', 'operator', 'operator/core', ...ENGINE],
   cli: [
@@ -57,6 +58,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'provision',
     'renew',
     'signer',
+    'status',
     'version.ts',
     ...ENGINE,
   ],

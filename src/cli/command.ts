@@ -5,8 +5,8 @@ export type ExitStatus = 0 | 1 | 2;
 
 /** Everything a command may touch of the process that runs it. Tests pass their own. */
 export interface CommandIo {
-  readonly stdout: { write(text: string): unknown };
-  /** `isTTY`: a terminal, where a line may be drawn over. */
+  /** `isTTY`: a terminal, where colours show and a line may be drawn over. */
+  readonly stdout: { write(text: string): unknown; readonly isTTY?: boolean };
   readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean };
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborted on SIGTERM and SIGINT. */

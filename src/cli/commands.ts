@@ -11,6 +11,8 @@ import { operatorCommand } from './operator.ts';
 import { probeCommand } from './probe.ts';
 import { renewCommand } from './renew.ts';
 import { signerCommand } from './signer.ts';
+import { statusCommand } from './status.ts';
+import { resumeCommand, suspendCommand } from './suspend.ts';
 import { verifyCommand } from './verify.ts';
 import { versionCommand } from './version.ts';
 import { webhookCommand } from './webhook.ts';
@@ -20,7 +22,10 @@ export const COMMANDS: readonly Command[] = [
   webhookCommand,
   signerCommand,
   agentCommand,
+  statusCommand,
   renewCommand,
+  suspendCommand,
+  resumeCommand,
   issueCommand,
   verifyCommand,
   inspectCommand,

@@ -1,0 +1,93 @@
+import { isResourceName } from '../api/injection.ts';
+import { collect } from '../status/collect.ts';
+import { formatTable, formatTree } from '../status/format.ts';
+import { overviews, type ResourceOverview } from '../status/overview.ts';
+import { formatRfc3339 } from '../text/rfc3339.ts';
+import { type Command, type CommandArguments, CommandError, type CommandIo, UsageError } from './command.ts';
+import { connect, createClient, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
+
+export const statusCommand: Command = {
+  name: 'status',
+  summary: 'show DelegatedCredentials, their certificates and pods',
+  usage: 'status [NAME...] [-n NAMESPACE | -A] [-l SELECTOR]',
+  description:
+    'Without a NAME, prints a table of DelegatedCredentials, and why any of them is not Ready. With NAMEs, or --pods, prints each with ' +
+    'its certificate and its pods: the age of every credential, its renewal and its expiry, what needs attention first. Reads metadata ' +
+    'of pods and Secrets only. Exit status 1 when a DelegatedCredential is not Ready.',
+  example: 'dcred status web -n edge',
+  positionals: { min: 0, max: Number.POSITIVE_INFINITY },
+  options: {
+    ...KUBERNETES_OPTIONS,
+    namespace: { type: 'string', short: 'n', value: 'NAMESPACE', help: "namespace to read; the context's when absent" },
+    'all-namespaces': { type: 'boolean', short: 'A', help: 'read all namespaces' },
+    selector: { type: 'string', short: 'l', value: 'SELECTOR', help: 'only DelegatedCredentials with these labels' },
+    pods: { type: 'boolean', help: 'show the pods of each' },
+    output: {
+      type: 'string',
+      short: 'o',
+      value: 'FORMAT',
+      choices: ['text', 'json'],
+      default: 'text',
+      help: 'output format',
+    },
+  },
+
+  async run(args, io) {
+    const names = args.positionals.length > 0 ? args.positionals : undefined;
+    const wrong = names?.find((name) => !isResourceName(name));
+    if (wrong !== undefined) throw new UsageError(`"${wrong}" is not the name of a DelegatedCredential`);
+    const connection = await connect(args, io);
+    const client = createClient(connection);
+    try {
+      const namespace = readNamespace(args, connection.defaultNamespace);
+      const pods = names !== undefined || args.boolean('pods');
+      const options = { namespace, names, labelSelector: args.string('selector'), pods };
+      const now = Math.floor(io.now() / 1000);
+      const found = overviews({ ...(await collect(client, options, io.signal)), now });
+      assertFound(found, names, namespace);
+      io.stdout.write(args.string('output') === 'json' ? json(found) : text(found, pods, now, io));
+      return found.every(({ ready }) => ready === 'True') ? 0 : 1;
+    } finally {
+      await client.close();
+    }
+  },
+};
+
+function readNamespace(args: CommandArguments, defaultNamespace: string): string | undefined {
+  const given = args.string('namespace');
+  if (!args.boolean('all-namespaces')) return given ?? defaultNamespace;
+  if (given !== undefined) throw new UsageError('expected -n NAMESPACE or -A, not both');
+  return undefined;
+}
+
+function assertFound(
+  found: readonly ResourceOverview[],
+  names: readonly string[] | undefined,
+  namespace: string | undefined,
+): void {
+  const missing = names?.filter((name) => !found.some((resource) => resource.name === name)) ?? [];
+  const where = namespace === undefined ? 'in any namespace' : `in namespace "${namespace}"`;
+  if (missing.length > 0) throw new CommandError(`no DelegatedCredential ${missing.join(', ')} ${where}`);
+  if (found.length === 0) throw new CommandError(`no DelegatedCredential ${where}`);
+}
+
+function text(found: readonly ResourceOverview[], pods: boolean, now: number, io: CommandIo): string {
+  // https://no-color.org: any value but the empty one.
+  const colour = io.stdout.isTTY === true && (io.env['NO_COLOR'] ?? '') === '';
+  if (!pods) return formatTable(found, { now, colour });
+  return found.map((resource) => formatTree(resource, { now, colour })).join('\n');
+}
+
+function json(found: readonly ResourceOverview[]): string {
+  const time = (seconds: number | undefined) => (seconds === undefined ? undefined : formatRfc3339(seconds));
+  const shown = found.map(({ pods, ...resource }) => ({
+    ...resource,
+    pods: pods.map((pod) => ({
+      ...pod,
+      issuedAt: time(pod.issuedAt),
+      renewAt: time(pod.renewAt),
+      expiresAt: time(pod.expiresAt),
+    })),
+  }));
+  return `${JSON.stringify(shown, undefined, 2)}\n`;
+}

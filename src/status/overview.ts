@@ -1,0 +1,133 @@
+/** What a person wants to know of a DelegatedCredential and its pods, from the objects as they are. Pure. */
+import type { DelegatedCredentialResource, DelegatedCredentialStatus } from '../api/delegated-credential.ts';
+import { selects } from '../api/pod-selector.ts';
+import { isReadable, type UnreadableResource } from '../api/read.ts';
+import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
+import type { Pod } from '../operator/core/pod.ts';
+
+/**
+ * `current`: valid and of the certificate that the resource has now. `outdated`: valid, of another certificate. `expired`: no
+ * peer accepts it any more. `missing`: there is none. `unknown`: another client changed what dcred wrote on the Secret.
+ */
+export type CredentialState = 'current' | 'outdated' | 'expired' | 'missing' | 'unknown';
+
+/** Times in seconds since the epoch. */
+export interface PodOverview {
+  readonly name: string;
+  readonly state: CredentialState;
+  readonly secret: string | undefined;
+  readonly issuedAt: number | undefined;
+  readonly renewAt: number | undefined;
+  readonly expiresAt: number | undefined;
+  /** The pod waits, unscheduled, for its Secret. */
+  readonly gated: boolean;
+}
+
+export interface ResourceOverview {
+  readonly namespace: string;
+  readonly name: string;
+  readonly ready: 'True' | 'False' | 'Unknown';
+  readonly reason: string;
+  readonly message: string;
+  /** Conditions other than Ready that are not True. */
+  readonly warnings: readonly { readonly type: string; readonly reason: string; readonly message: string }[];
+  readonly suspended: boolean;
+  readonly certificateName: string | undefined;
+  readonly status: DelegatedCredentialStatus;
+  /** Sorted: what needs attention first, then by name. */
+  readonly pods: readonly PodOverview[];
+}
+
+export interface OverviewInput {
+  readonly resources: readonly (DelegatedCredentialResource | UnreadableResource)[];
+  readonly pods: readonly Pod[];
+  readonly secrets: readonly IssuedSecret[];
+  /** Seconds since the epoch. */
+  readonly now: number;
+}
+
+const URGENCY = { expired: 0, missing: 1, unknown: 2, outdated: 3, current: 4 } as const satisfies Record<
+  CredentialState,
+  number
+>;
+
+/** Costs one pass over the objects, and one over the pods of a namespace for each of its resources. */
+export function overviews({ now, pods, resources, secrets }: OverviewInput): readonly ResourceOverview[] {
+  const podsOf = groupBy(pods, ({ namespace }) => namespace);
+  const secretsOf = groupBy(secrets, ({ namespace, resourceName }) => `${namespace}/${resourceName}`);
+  return resources.map((resource) => {
+    const { name, namespace } = resource.metadata;
+    const selected = (podsOf.get(namespace) ?? []).filter((pod) => isSelected(resource, pod));
+    const issued = new Map((secretsOf.get(`${namespace}/${name}`) ?? []).map((secret) => [secret.podUid, secret]));
+    const sha256 = resource.status.certificate?.sha256;
+    const rows = selected.map((pod) =>
+      podOverview({ pod, resourceName: name, secret: issued.get(pod.uid), sha256, now }),
+    );
+    rows.sort((a, b) => URGENCY[a.state] - URGENCY[b.state] || a.name.localeCompare(b.name));
+    return { ...resourceFacts(resource), pods: rows };
+  });
+}
+
+function isSelected(resource: DelegatedCredentialResource | UnreadableResource, pod: Pod): boolean {
+  return isReadable(resource) && selects(resource.metadata.name, resource.spec.podSelector, pod);
+}
+
+function resourceFacts(resource: DelegatedCredentialResource | UnreadableResource): Omit<ResourceOverview, 'pods'> {
+  const { metadata, status } = resource;
+  const conditions = status.conditions ?? [];
+  const ready = conditions.find(({ type }) => type === 'Ready');
+  return {
+    namespace: metadata.namespace,
+    name: metadata.name,
+    ready: ready?.status ?? 'Unknown',
+    reason: ready?.reason ?? 'NotReported',
+    message:
+      ready?.message ??
+      'no operator has reported on this resource yet: is dcred running, and does it serve this namespace?',
+    warnings: conditions
+      .filter((condition) => condition.type !== 'Ready' && condition.status !== 'True')
+      .map(({ message, reason, type }) => ({ type, reason, message })),
+    suspended: isReadable(resource) && resource.spec.suspend,
+    certificateName: isReadable(resource) ? resource.spec.certificateRef.name : undefined,
+    status,
+  };
+}
+
+interface PodInput {
+  readonly pod: Pod;
+  readonly resourceName: string;
+  readonly secret: IssuedSecret | undefined;
+  readonly sha256: string | undefined;
+  readonly now: number;
+}
+
+function podOverview({ now, pod, resourceName, secret, sha256 }: PodInput): PodOverview {
+  const facts = secret?.facts;
+  return {
+    name: pod.name,
+    state: stateOf(secret, sha256, now),
+    secret: secret?.name,
+    issuedAt: facts?.issuedAt,
+    renewAt: facts?.renewAt,
+    expiresAt: facts?.expiresAt,
+    gated: pod.gated.includes(resourceName),
+  };
+}
+
+function stateOf(secret: IssuedSecret | undefined, sha256: string | undefined, now: number): CredentialState {
+  if (secret === undefined) return 'missing';
+  if (secret.facts === undefined) return 'unknown';
+  if (secret.facts.expiresAt <= now) return 'expired';
+  return sha256 === undefined || secret.facts.certificateSha256 === sha256 ? 'current' : 'outdated';
+}
+
+function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): ReadonlyMap<string, readonly T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const key = keyOf(item);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [item]);
+    else group.push(item);
+  }
+  return groups;
+}
