@@ -1,0 +1,258 @@
+/**
+ * Everything that reads what others wrote. Each codec must be total: for any input it gives a result or throws an error of its own
+ * class, and what it gives is bounded.
+ */
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { admit, ReviewError } from '../../src/admission/injection/review.ts';
+import { readDelegatedCredential } from '../../src/api/read.ts';
+import { parseReload, ReloadSpecError } from '../../src/api/reload-spec.ts';
+import { readRenewRequest } from '../../src/api/renew-request.ts';
+import { readCertificate, readCertificateChain } from '../../src/credential/certificate.ts';
+import { credentialKeyFromPem } from '../../src/credential/credential-key.ts';
+import { checkDelegation } from '../../src/credential/delegation-certificate.ts';
+import { CertificateError, CredentialKeyError, MalformedCredentialError } from '../../src/credential/errors.ts';
+import { readCredentialFile } from '../../src/credential/formats.ts';
+import { PemError, readPem, writePem } from '../../src/credential/pem.ts';
+import { signerFromPem } from '../../src/credential/signer.ts';
+import { verifyCredential } from '../../src/credential/verify.ts';
+import { decodeDelegatedCredential, encodeDelegatedCredential } from '../../src/credential/wire.ts';
+import { readIssuedSecret } from '../../src/issued-secret/issued-secret.ts';
+import { ApiError } from '../../src/kubernetes/api-error.ts';
+import { JsonLines } from '../../src/kubernetes/client/json-lines.ts';
+import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
+import { readPod } from '../../src/operator/core/pod.ts';
+import { HOSTILE_STRINGS, mutateBytes, mutateText, mutateValue } from './mutate.ts';
+import type { Random } from './random.ts';
+
+/** Runs one case; throws where the codec breaks its promise. */
+export type Codec = (random: Random) => void;
+
+const file = (name: string) => readFileSync(new URL(`../${name}`, import.meta.url));
+const text = (name: string) => file(name).toString('utf8');
+
+const credentials = ['p256', 'p384', 'client', 'long', 'exp'].map((name) => file(`vectors/${name}.dc`));
+const chains = ['vectors/leaf.crt', 'credential/cases/pem/good.crt', 'credential/cases/leaf-key/explicit.crt'].map(
+  text,
+);
+const certificates = chains.flatMap((chain) => readPem(chain).map(({ der }) => der));
+const keys = [
+  ...['leaf', 'p384'].map((name) => readPem(text(`vectors/${name}.key`))[0]?.der ?? new Uint8Array()),
+  ...[generateKeyPairSync('ed25519'), generateKeyPairSync('rsa', { modulusLength: 1_024 })].map(({ privateKey }) =>
+    Uint8Array.from(privateKey.export({ type: 'pkcs8', format: 'der' })),
+  ),
+  Uint8Array.from(
+    generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey.export({ type: 'sec1', format: 'der' }),
+  ),
+];
+const PEM_PIECES = [
+  '-----BEGIN ',
+  '-----END ',
+  '-----',
+  'CERTIFICATE',
+  'PRIVATE KEY',
+  '\n',
+  '\r',
+  '\t',
+  ' ',
+  '=',
+  ':',
+  '\0',
+  'A',
+];
+
+/** The result, or undefined where it throws one of these. */
+function only<T>(errors: readonly (abstract new (...args: never[]) => Error)[], work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (error) {
+    if (errors.some((one) => error instanceof one)) return undefined;
+    throw error;
+  }
+}
+
+const verified = { usage: 'Server', now: Date.parse('2026-11-22T22:00:00Z') / 1000 } as const;
+
+const resource = {
+  apiVersion: 'dcred.dev/v1alpha1',
+  kind: 'DelegatedCredential',
+  metadata: { name: 'web', namespace: 'shop', uid: 'u', generation: 1, resourceVersion: '1', annotations: { a: 'b' } },
+  spec: {
+    certificateRef: { name: 'web-tls' },
+    podSelector: { matchLabels: { app: 'web' }, matchExpressions: [{ key: 'a', operator: 'In', values: ['b'] }] },
+    usage: 'Server',
+    keyAlgorithm: 'ECDSAP256',
+    lifetimeSeconds: 172_800,
+    renewBeforeSeconds: 86_400,
+    secretTemplate: { labels: { team: 'a' }, annotations: { note: 'b' } },
+    suspend: false,
+  },
+  status: { observedGeneration: 1, conditions: [{ type: 'Ready', status: 'True', reason: 'Issued', message: 'm' }] },
+};
+
+const metadata = {
+  name: 'web-0',
+  namespace: 'shop',
+  uid: 'u',
+  labels: {
+    app: 'web',
+    'dcred.dev/inject': 'web',
+    'dcred.dev/delegated-credential': 'web',
+    'app.kubernetes.io/managed-by': 'dcred',
+  },
+  annotations: {
+    'dcred.dev/inject': 'web,api',
+    'dcred.dev/containers': 'nginx,proxy',
+    'dcred.dev/reload': 'signal:HUP:nginx',
+    'secret.dcred.dev/web': 'web-x',
+    'gate.dcred.dev/web': '',
+    'dcred.dev/pod-name': 'web-0',
+    'dcred.dev/pod-uid': 'u',
+    'dcred.dev/issued-at': '2026-11-22T22:00:00Z',
+    'dcred.dev/expires-at': '2026-11-24T22:00:00Z',
+    'dcred.dev/renew-at': '2026-11-23T22:00:00Z',
+    'dcred.dev/certificate-sha256': 'ab',
+    'dcred.dev/usage': 'Server',
+    'dcred.dev/key-algorithm': 'ECDSAP256',
+  },
+  ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', name: 'web-0', uid: 'u' }],
+};
+
+const review = {
+  apiVersion: 'admission.k8s.io/v1',
+  kind: 'AdmissionReview',
+  request: {
+    uid: 'r',
+    operation: 'CREATE',
+    resource: { group: '', version: 'v1', resource: 'pods' },
+    object: {
+      metadata,
+      spec: {
+        containers: [{ name: 'nginx', image: 'i', volumeMounts: [{ name: 'v', mountPath: '/v' }], resources: {} }],
+        initContainers: [{ name: 'init', restartPolicy: 'Always' }],
+        volumes: [{ name: 'v', emptyDir: {} }],
+        securityContext: { runAsUser: 1, fsGroup: 2 },
+      },
+    },
+  },
+};
+
+/** Annotations and labels are texts to the API server: that much is promised. */
+function mutateEntries(random: Random, entries: Readonly<Record<string, string>>): Record<string, string> {
+  const changed = Object.entries(entries).map(([key, value]) => {
+    if (!random.chance(3)) return [key, value] as const;
+    return [
+      random.chance(6) ? random.pick(HOSTILE_STRINGS) : key,
+      mutateText(random, [value], ANNOTATION_PIECES),
+    ] as const;
+  });
+  return Object.fromEntries(changed.filter(() => !random.chance(10)));
+}
+
+const ANNOTATION_PIECES = [
+  ...HOSTILE_STRINGS,
+  ',',
+  ':',
+  ';',
+  '=',
+  '2026-11-22T22:00:00Z',
+  'signal:HUP:',
+  'http:POST:http://',
+  'exec:/',
+];
+const MAX_KEPT_CHARACTERS = 16_384;
+/** Deterministic, as cases must be. */
+const noRandomness = (length: number) => Buffer.alloc(length, 7);
+
+export const CODECS: Readonly<Record<string, Codec>> = {
+  wire(random) {
+    const bytes = Uint8Array.from(mutateBytes(random, credentials));
+    const credential = only([MalformedCredentialError], () => decodeDelegatedCredential(bytes));
+    if (credential !== undefined) assert.deepEqual(encodeDelegatedCredential(credential), bytes);
+  },
+
+  'credential files'(random) {
+    const files = random.chance(2) ? credentials : certificates;
+    const data = random.chance(2)
+      ? mutateBytes(random, files)
+      : Buffer.from(mutateText(random, [writePem('DELEGATED CREDENTIAL', random.pick(credentials))], PEM_PIECES));
+    only([MalformedCredentialError], () => readCredentialFile(data));
+  },
+
+  pem(random) {
+    const pem = mutateText(random, chains, PEM_PIECES);
+    only([PemError], () => readPem(pem));
+    const chain = only([CertificateError], () => readCertificateChain(pem));
+    if (chain !== undefined) assert.ok(chain.length <= 32);
+  },
+
+  x509(random) {
+    const der = mutateBytes(random, certificates);
+    const names = { chainPem: '', leafPem: '', where: 'it' };
+    const certificate = only([CertificateError], () => readCertificate(Uint8Array.from(der), names));
+    if (certificate === undefined) return;
+    assert.ok(certificate.subject.length <= 256 && certificate.dnsNames.length <= 100);
+    checkDelegation(certificate);
+    verifyCredential({ bytes: random.pick(credentials), certificate, ...verified });
+  },
+
+  'pkcs8 and sec1'(random) {
+    const label = random.pick(['PRIVATE KEY', 'EC PRIVATE KEY', 'RSA PRIVATE KEY', 'ENCRYPTED PRIVATE KEY']);
+    const pem = writePem(label, mutateBytes(random, keys));
+    if (random.chance(2)) only([CertificateError], () => signerFromPem(pem));
+    else only([CredentialKeyError], () => credentialKeyFromPem(pem));
+  },
+
+  resources(random) {
+    // Without metadata it may throw: no API server sends such an object.
+    const spec = mutateValue(random, resource.spec);
+    const status = mutateValue(random, resource.status);
+    const annotations = mutateEntries(random, { 'dcred.dev/renew-requested-at': '2026-11-22T22:00:00Z' });
+    const raw = { ...resource, metadata: { ...resource.metadata, annotations }, spec, status };
+    const read = readDelegatedCredential(raw);
+    if ('problem' in read) assert.ok(read.problem !== '');
+  },
+
+  annotations(random) {
+    const labels = mutateEntries(random, metadata.labels);
+    const annotations = mutateEntries(random, metadata.annotations);
+    const object = { metadata: { ...metadata, labels, annotations } } as KubernetesObject;
+    assert.ok(JSON.stringify(readPod(object)).length <= MAX_KEPT_CHARACTERS, 'too much of a pod is kept');
+    readIssuedSecret(object);
+    readRenewRequest(annotations['dcred.dev/issued-at'] ?? '');
+    only([ReloadSpecError], () => parseReload(annotations['dcred.dev/reload'] ?? ''));
+  },
+
+  'admission bodies'(random) {
+    const body = random.chance(4)
+      ? mutateText(random, [JSON.stringify(review)], ['{', '}', '[', ']', '"', ',', ':', 'null', '\\u0000', '1e999'])
+      : JSON.stringify(mutateValue(random, review));
+    const admission = only([ReviewError], () => admit(body, noRandomness));
+    if (admission === undefined) return;
+    const answer = JSON.parse(admission.body) as { readonly response: { readonly allowed: boolean } };
+    assert.equal(answer.response.allowed, true);
+  },
+
+  'watch streams'(random) {
+    const event = JSON.stringify({ type: 'ADDED', object: { metadata } });
+    const stream = Buffer.from(mutateText(random, [`${event}\n${event}\n`], ['\n', '\r\n', '\0', '{', 'é', '\u2028']));
+    const lines = new JsonLines(4_096);
+    const read: string[] = [];
+    const isWhole = only([ApiError], () => {
+      for (let at = 0; at < stream.length; ) {
+        const size = 1 + random.below(random.chance(2) ? 8 : 2_048);
+        read.push(...lines.push(stream.subarray(at, at + size)));
+        at += size;
+      }
+      return true;
+    });
+    const expected = stream
+      .toString('utf8')
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => line.trim());
+    const found = expected.filter((line) => line !== '');
+    assert.deepEqual(read, isWhole === true ? found : found.slice(0, read.length));
+  },
+};
