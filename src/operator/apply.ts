@@ -186,9 +186,11 @@ export class Applier {
     } catch (error) {
       if (isApiError(error, 'Conflict') || isApiError(error, 'NotFound')) throw stale(replaces, error);
       if (!isImmutable(error)) throw refusal(error, 'SecretRefused', 'the Secret');
-      // Another client set `immutable: true` or changed the type: only a new Secret can take its place.
+      // Another client set `immutable: true`, or re-created it with another type: only a new Secret can take its place.
       if (replaces.finalizers !== undefined) throw heldByFinalizer(replaces, error);
-      await this.#deleteExactly(replaces, signal);
+      await this.#deleteExactly(replaces, signal).catch((refused: unknown) => {
+        throw refused instanceof PodFailure ? notReplaceable(replaces, refused) : refused;
+      });
       throw new StaleCacheError(`Secret "${replaces.name}" is immutable: deleted, to be created again`, undefined, {
         cause: error,
       });
@@ -287,6 +289,15 @@ function heldByFinalizer({ finalizers = [], name }: IssuedSecret, cause: unknown
     `Secret "${name}" is immutable and cannot be re-created while it has the finalizers ${finalizers.join(', ')}: remove them, ` +
       'and dcred replaces the Secret',
     { cause },
+  );
+}
+
+/** The chart's admission policy lets dcred delete Secrets of its own type only: one of another type is somebody else's. */
+function notReplaceable({ name }: IssuedSecret, { message }: PodFailure): PodFailure {
+  return new PodFailure(
+    'SecretNameTaken',
+    `Secret "${name}" is immutable or of another type than dcred's, and dcred may not delete it: delete it, and the credential is ` +
+      `issued under that name (${message})`,
   );
 }
 

@@ -23,6 +23,7 @@ export class ClusterClock implements Clock {
   /** The last measurement, and wall minus monotonic clock when it was first seen. */
   #measured: { readonly skewMs: number; readonly offsetMs: number } | undefined;
   #correctionMs = 0;
+  #isSkewed = false;
 
   /** @param skewMs local minus server time, by the last answer of the API server; undefined before the first */
   constructor(base: Clock, skewMs: () => number | undefined) {
@@ -42,6 +43,13 @@ export class ClusterClock implements Clock {
 
   setTimeout(callback: () => void, ms: number): TimerHandle {
     return this.#base.setTimeout(callback, ms);
+  }
+
+  /** Whether the two differ enough to tell people; with a margin, so that this does not waver. */
+  get isSkewed(): boolean {
+    const difference = Math.abs(this.skewMs ?? 0);
+    this.#isSkewed = difference > (this.#isSkewed ? TOLERANCE_MS - STEADY_MS : TOLERANCE_MS);
+    return this.#isSkewed;
   }
 
   /** Local minus server time now, as far as is known. */

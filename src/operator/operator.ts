@@ -13,7 +13,7 @@ import { type IssuedSecret, podKeyOf } from '../issued-secret/issued-secret.ts';
 import { formatObjectKey, formatPodKey } from '../issued-secret/names.ts';
 import type { Change, ReflectorEvent } from '../kubernetes/cache/reflector.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
-import type { Clock } from '../kubernetes/clock.ts';
+import type { Clock, TimerHandle } from '../kubernetes/clock.ts';
 import { EventRecorder } from '../kubernetes/events/event-recorder.ts';
 import type { LeaderElector } from '../kubernetes/leader/leader-election.ts';
 import type { Logger } from '../kubernetes/log.ts';
@@ -64,6 +64,7 @@ const UNSERVED_MS = 3_000;
 /** How long work in progress may take to finish at shutdown; a request to the API server takes milliseconds. */
 const DRAIN_MS = 5_000;
 const FLUSH_MS = 2_000;
+const CLOCK_CHECK_MS = 10_000;
 
 export class Operator {
   readonly #options: OperatorOptions;
@@ -169,11 +170,13 @@ export class Operator {
     this.#names = controllers.names;
     this.#enqueueAll();
     this.#enqueueLateNamespaces();
+    const clockTimer = this.#watchClock();
     await aborted(signal);
     log.info({}, 'draining');
     const drainTimer = clock.setTimeout(() => working.abort(), DRAIN_MS);
     await ended;
     drainTimer.cancel();
+    clockTimer.cancel();
     working.abort();
     this.#podQueue.shutDown();
     this.#resourceQueue.shutDown();
@@ -207,6 +210,7 @@ export class Operator {
       membership: this.#membership,
       podQueue: this.#podQueue,
       resourceQueue: this.#resourceQueue,
+      isClockSkewed: () => clock.isSkewed,
       metrics,
     });
     const pods = new PodController({
@@ -262,6 +266,23 @@ export class Operator {
   /** What expires first comes first, also after a restart. */
   #enqueueWave(issued: IssuedSecret): void {
     this.#podQueue.add(podKeyOf(issued), 'background', (issued.facts?.expiresAt ?? 0) * 1000);
+  }
+
+  /** Every resource says when the clocks begin to differ, and when they agree again. */
+  #watchClock(): TimerHandle {
+    let known = this.#clock.isSkewed;
+    const look = (): void => {
+      timer = this.#clock.setTimeout(look, CLOCK_CHECK_MS);
+      if (this.#clock.isSkewed === known) return;
+      known = !known;
+      this.#options.log.warn(
+        { skewMs: Math.round(this.#clock.skewMs ?? 0) },
+        known ? 'clock skew' : 'clocks agree again',
+      );
+      for (const resource of this.#caches.resources.values()) this.#resourceQueue.add(formatObjectKey(resource));
+    };
+    let timer = this.#clock.setTimeout(look, 0);
+    return { cancel: () => timer.cancel() };
   }
 
   /** Nothing is decided in a namespace before it is complete: then all of it is enqueued. */

@@ -58,6 +58,13 @@ export class PodFailures {
     return this.#cleanUps.get(podKey);
   }
 
+  /** Of all pods of a resource: how many, and why for the first. Costs a pass over the few that there are. */
+  cleanUpsOf(resourceKey: string): { readonly refused: number; readonly message: string } | undefined {
+    const found = [...this.#cleanUps].filter(([podKey]) => podKey.startsWith(`${resourceKey}/`));
+    const [first] = found;
+    return first === undefined ? undefined : { refused: found.length, message: first[1].message };
+  }
+
   /** Returns whether this is news. */
   setCleanUp(podKey: string, failure: PodFailure): boolean {
     const before = this.#cleanUps.get(podKey);

@@ -38,6 +38,7 @@ export interface ResourceControllerOptions {
   readonly reporter: Reporter;
   readonly metrics: OperatorMetrics;
   readonly clock: Clock;
+  readonly isClockSkewed: () => boolean;
 }
 
 interface FanOutInputs {
@@ -120,12 +121,15 @@ export class ResourceController {
     state.countedMs = clock.now();
     const { failures, membership } = this.#options;
     const tally = tallyPods({ caches, membership, failures, resource, certificate, now });
+    const cleanUp = failures.cleanUpsOf(key);
     const status = resourceStatus({
       spec: resource.spec,
       generation: resource.metadata.generation,
       previous: this.#status.previous(key, resource),
       certificate,
       pods: tally,
+      clockSkewed: this.#options.isClockSkewed(),
+      ...(cleanUp === undefined ? {} : { cleanUp }),
       now,
     });
     const certificateNotAfter = certificate.kind === 'usable' ? certificate.certificate.notAfter : undefined;

@@ -141,7 +141,7 @@ export class StatusWriter {
 }
 
 /** Conditions of any other type belong to others. */
-const OWN_CONDITIONS: ReadonlySet<string> = new Set(['Ready', 'Injected']);
+const OWN_CONDITIONS: ReadonlySet<string> = new Set(['Ready', 'Injected', 'ClockSynchronized', 'CleanedUp']);
 
 function ownPart(status: DelegatedCredentialStatus): DelegatedCredentialStatus {
   if (status.conditions === undefined) return status;

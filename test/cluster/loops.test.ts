@@ -109,3 +109,81 @@ test("a finalizer on a predecessor's Secret keeps no pod waiting", async () => {
     '{"metadata":{"finalizers":null}}',
   );
 });
+
+test('a webhook that cannot be called is a failure of the pod, in status and Events, until it passes', async () => {
+  const { cluster } = running();
+  const namespace = await servedNamespace(running());
+  const webhook = {
+    apiVersion: 'admissionregistration.k8s.io/v1',
+    kind: 'ValidatingWebhookConfiguration',
+    metadata: { name: `refuses-${namespace}` },
+    webhooks: [
+      {
+        name: 'refuses.example.com',
+        clientConfig: { url: 'https://127.0.0.1:1/' },
+        rules: [{ apiGroups: [''], apiVersions: ['v1'], operations: ['CREATE'], resources: ['secrets'] }],
+        namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } },
+        failurePolicy: 'Fail',
+        sideEffects: 'None',
+        admissionReviewVersions: ['v1'],
+      },
+    ],
+  };
+  const type = {
+    group: 'admissionregistration.k8s.io',
+    version: 'v1',
+    plural: 'validatingwebhookconfigurations',
+    kind: 'ValidatingWebhookConfiguration',
+    namespaced: false,
+  };
+  await cluster.client.create(type, webhook, { signal: cluster.signal });
+  try {
+    await cluster.createPod(namespace, 'web-a');
+    const ready = await cluster.untilReason(namespace, 'web', 'PodsFailed');
+    assert.match(ready.message, /web-a: the API server refuses the Secret: .*failed calling webhook/);
+    await eventually('an Event on the pod', async () =>
+      (await cluster.events(namespace)).find(
+        ({ reason, regarding }) => reason === 'SecretRefused' && regarding?.name === 'web-a',
+      ),
+    );
+  } finally {
+    await cluster.client.delete(type, { name: webhook.metadata.name }, { signal: cluster.signal });
+  }
+  await cluster.untilReason(namespace, 'web', 'Issued');
+});
+
+test('a delete that is forbidden is a condition and an Event, and pods are still served', async () => {
+  const { cluster } = running();
+  const namespace = await servedNamespace(running());
+  await cluster.createPod(namespace, 'leaves');
+  await cluster.untilSecrets(namespace, 1);
+  const role = 'clusterrole/dcred-system:dcred-operator';
+  const { stdout } = await kubectl('get', role, '-o', 'json');
+  const { rules } = JSON.parse(stdout) as { rules: readonly { resources: string[]; verbs: string[] }[] };
+  const without = rules.map((rule) =>
+    rule.resources.includes('secrets') ? { ...rule, verbs: rule.verbs.filter((verb) => verb !== 'delete') } : rule,
+  );
+  const setRules = (value: object) => kubectl('patch', role, '--type=merge', '-p', JSON.stringify({ rules: value }));
+  await setRules(without);
+  try {
+    await kubectl('label', 'pod', 'leaves', '-n', namespace, 'app=other', '--overwrite');
+    await eventually('an Event on the resource', async () =>
+      (await cluster.events(namespace)).find(({ reason }) => reason === 'CleanUpRefused'),
+    );
+    const condition = await eventually('the condition', async () =>
+      (await cluster.resource(namespace, 'web')).status?.conditions?.find(({ type }) => type === 'CleanedUp'),
+    );
+    assert.match(condition.message, /Secrets of 1 pod that are no longer needed remain: .*forbidden/);
+    await cluster.createPod(namespace, 'web-a');
+    await cluster.untilSecrets(namespace, 2);
+    await cluster.untilReason(namespace, 'web', 'Issued');
+  } finally {
+    await setRules(rules);
+  }
+  await cluster.untilSecrets(namespace, 1);
+  await eventually('the condition to go', async () =>
+    (await cluster.resource(namespace, 'web')).status?.conditions?.some(({ type }) => type === 'CleanedUp')
+      ? undefined
+      : true,
+  );
+});

@@ -12,7 +12,7 @@ import { type CertificateState, PENDING, refused } from '../../src/operator/core
 import { Membership } from '../../src/operator/core/membership.ts';
 import type { Pod } from '../../src/operator/core/pod.ts';
 import { OperatorMetrics } from '../../src/operator/metrics.ts';
-import { PodFailures } from '../../src/operator/pod-failure.ts';
+import { PodFailure, PodFailures } from '../../src/operator/pod-failure.ts';
 import { Reporter } from '../../src/operator/reporter.ts';
 import { ResourceController } from '../../src/operator/resource-controller.ts';
 import { type Delegation, delegation, issuedSecret, podOf, resource, specOf } from '../../testing/support/builders.ts';
@@ -42,6 +42,7 @@ class World {
   readonly metrics = new OperatorMetrics('test');
   readonly written: DelegatedCredentialStatus[] = [];
   readonly patches: object[] = [];
+  readonly failures = new PodFailures();
   readonly referred: (string | undefined)[] = [];
   found: DelegatedCredentialResource | UnreadableResource | undefined = resource();
   pods: Pod[] = [podOf()];
@@ -50,6 +51,7 @@ class World {
   refusal: string | undefined;
   /** Of the resource at the API server, and the newest that the cache shows. */
   version = 100;
+  skewed = false;
   seen = 100;
   readonly controller: ResourceController;
 
@@ -90,12 +92,13 @@ class World {
       caches,
       membership: this.membership,
       certificates,
-      failures: new PodFailures(),
+      failures: this.failures,
       podQueue: this.podQueue,
       resourceQueue: this.resourceQueue,
       reporter: new Reporter({ events: { record: () => {} }, metrics: this.metrics, log }),
       metrics: this.metrics,
       clock: this.clock,
+      isClockSkewed: () => this.skewed,
     });
   }
 
@@ -470,5 +473,33 @@ describe('a status that another client writes', () => {
     shown(world, { conditions: [theirs as never, ...(world.written.at(-1)?.conditions ?? [])] });
     await world.reconcile();
     assert.equal(world.written.length, 1);
+  });
+});
+
+describe('a problem that keeps no pod from being served', () => {
+  const types = (world: World) =>
+    world.written.at(-1)?.conditions?.map(({ reason, status, type }) => `${type} ${status} ${reason}`);
+
+  test('is a condition of its own: clocks that differ', async () => {
+    const world = new World();
+    world.pods = [];
+    world.skewed = true;
+    await world.reconcile();
+    assert.deepEqual(types(world), ['Ready True NoPods', 'ClockSynchronized False ClockSkew']);
+    world.skewed = false;
+    world.clock.advance(2_000);
+    await world.reconcile();
+    assert.deepEqual(types(world), ['Ready True NoPods']);
+  });
+
+  test('is a condition of its own: Secrets that cannot be deleted', async () => {
+    const world = new World();
+    world.pods = [];
+    world.failures.setCleanUp('edge/web/old', new PodFailure('SecretRefused', 'secrets "web-old" is forbidden'));
+    world.failures.setCleanUp('edge/website/old', new PodFailure('SecretRefused', 'another resource'));
+    await world.reconcile();
+    assert.deepEqual(types(world), ['Ready True NoPods', 'CleanedUp False CleanUpRefused']);
+    const message = world.written.at(-1)?.conditions?.find(({ type }) => type === 'CleanedUp')?.message ?? '';
+    assert.match(message, /^Secrets of 1 pod that are no longer needed remain: secrets "web-old" is forbidden$/);
   });
 });

@@ -41,6 +41,10 @@ export interface StatusInput {
   readonly previous: DelegatedCredentialStatus;
   readonly certificate: CertificateState;
   readonly pods: PodTally;
+  /** The local clock and the API server's differ by more than a request takes. */
+  readonly clockSkewed?: boolean;
+  /** Secrets that are no longer needed and cannot be removed: how many pods they were for, and why for the first. */
+  readonly cleanUp?: { readonly refused: number; readonly message: string };
   readonly now: number;
 }
 
@@ -57,7 +61,7 @@ export function resourceStatus(input: StatusInput): DelegatedCredentialStatus {
   const facts = certificate.kind === 'usable' ? certificateFacts(certificate.certificate) : previous.certificate;
   return {
     observedGeneration: generation,
-    conditions: withInjected(withReady(previous, readiness(input), generation, now), input),
+    conditions: withProblems(withInjected(withReady(previous, readiness(input), generation, now), input), input),
     ...(facts === undefined ? {} : { certificate: facts }),
     pods: { selected: pods.selected, issued: pods.issued, failed: pods.failed },
     ...(earliestExpiry === undefined ? {} : { earliestExpiryTime: formatRfc3339(earliestExpiry) }),
@@ -143,6 +147,34 @@ function withInjected(conditions: Condition[], { generation, now, pods, spec }: 
     `${notInjected} of ${selected} pods were not injected and mount no credential: the webhook was not reachable, or it skips this ` +
     "namespace (kube-system and dcred's own always); re-create them once the webhook runs (kubectl rollout restart)";
   return withCondition(conditions, { ...injected, status: 'False', reason: 'PodsNotInjected', message }, now);
+}
+
+/** Conditions that are there only while something is wrong. Not part of Ready: the pods are served. */
+function withProblems(conditions: Condition[], input: StatusInput): Condition[] {
+  const { cleanUp, clockSkewed = false, generation, now } = input;
+  const skew = clockSkewed
+    ? {
+        reason: 'ClockSkew',
+        message:
+          "the clocks of the operator and of the API server differ by more than 30 s (metric dcred_clock_skew_seconds): credentials' " +
+          'times are counted by the later one; set the clocks right (NTP)',
+      }
+    : undefined;
+  const refused =
+    cleanUp === undefined
+      ? undefined
+      : {
+          reason: 'CleanUpRefused',
+          message: `Secrets of ${count(cleanUp.refused, 'pod', 'pods')} that are no longer needed remain: ${cleanUp.message}`,
+        };
+  const problems = [
+    ['ClockSynchronized', skew],
+    ['CleanedUp', refused],
+  ] as const;
+  return problems.reduce((all, [type, problem]) => {
+    if (problem === undefined) return all.filter((condition) => condition.type !== type);
+    return withCondition(all, { type, status: 'False', observedGeneration: generation, ...problem }, now);
+  }, conditions);
 }
 
 function certificateFacts(certificate: DelegationCertificate): NonNullable<DelegatedCredentialStatus['certificate']> {
