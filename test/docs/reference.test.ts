@@ -1,0 +1,35 @@
+/** The reference lists what there is: every metric and every command. */
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { WebhookMetrics } from '../../src/admission/metrics.ts';
+import { COMMANDS } from '../../src/cli/commands.ts';
+import { OperatorMetrics } from '../../src/operator/metrics.ts';
+
+const text = await readFile(join(import.meta.dirname, '..', '..', 'docs', 'reference.md'), 'utf8');
+
+/** The lines from one heading to the next. */
+function section(heading: string): string {
+  const begin = text.indexOf(`\n## ${heading}\n`);
+  assert.ok(begin >= 0, heading);
+  const end = text.indexOf('\n## ', begin + 1);
+  return text.slice(begin, end < 0 ? undefined : end);
+}
+
+/** The words in code spans of a table's first column. */
+function firstColumn(part: string): readonly string[] {
+  const cells = [...part.matchAll(/^\| ([^|]*) \|/gm)].map(([, cell = '']) => cell);
+  return cells.flatMap((cell) => [...cell.matchAll(/`([\w-]+)[^`]*`/g)].map(([, word = '']) => word));
+}
+
+test('every metric of operator and webhook is listed, and nothing else', () => {
+  const registries = [new OperatorMetrics('0').registry, new WebhookMetrics('0').registry];
+  const there = registries.flatMap((registry) => registry.getMetricsAsArray());
+  const [table = ''] = section('Metrics').split('The agent has its own');
+  assert.deepEqual([...firstColumn(table)].sort(), [...new Set(there.map(({ name }) => name))].sort());
+});
+
+test('every command is listed, and nothing else', () => {
+  assert.deepEqual([...firstColumn(section('Commands'))].sort(), COMMANDS.map(({ name }) => name).sort());
+});
