@@ -188,14 +188,12 @@ async function story(plane: ControlPlane, folder: string, run: Run): Promise<voi
   );
   await untilEvent(plane, 'LifetimeExceeded');
   await run('kubectl', 'get', 'secrets', '-l', 'app.kubernetes.io/managed-by=dcred', '-o', EXPIRIES);
-  say(
-    'They are due a few seconds after they were issued, each pod at a moment of its own. Watching for the first renewal ...',
-  );
+  say('Renewal is due a few seconds after the issue, at another time for each pod. Waiting for the first one ...');
   await untilEvent(plane, 'RenewalDue');
   await run('kubectl', 'get', 'secrets', '-l', 'app.kubernetes.io/managed-by=dcred', '-o', EXPIRIES);
   await run('kubectl', 'get', 'events', '--field-selector=involvedObject.kind=DelegatedCredential', '-o', EVENTS);
 
-  title('The resource goes, and its Secrets with it');
+  title('The resource is deleted, and its Secrets with it');
   await run('kubectl', 'delete', 'dcred', 'web');
   await eventually('the Secrets to go', async () => {
     const { stdout } = await plane.kubectl([
