@@ -7,7 +7,9 @@ import { promisify } from 'node:util';
 const ROOT = join(import.meta.dirname, '..');
 
 /** The entry points that `exports` in package.json names. */
-const ENTRIES = ['src/credential/index.ts', 'src/credential/noble.ts'];
+const ENTRIES = ['src/credential/index.ts', 'src/credential/noble.ts', 'src/kubernetes/index.ts'];
+/** Declarations that are imported by no name. */
+const AMBIENT = ['src/kubernetes/client/undici-modules.d.ts'];
 
 /** Writes the entries, and what they import of src/, into `outDir` as in src/. Rejects with tsc's output. 1 s. */
 export async function buildLibraries(outDir: string): Promise<void> {
@@ -15,6 +17,11 @@ export async function buildLibraries(outDir: string): Promise<void> {
   const tsc = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
   const options = ['--noEmit', 'false', '--declaration', '--rewriteRelativeImportExtensions', '--ignoreConfig'];
   const settings = ['--target', 'es2024', '--module', 'nodenext', '--types', 'node', '--strict', '--skipLibCheck'];
+  const libraries = ['--lib', 'es2024,esnext.disposable'];
   const places = ['--rootDir', join(ROOT, 'src'), '--outDir', outDir];
-  await promisify(execFile)(process.execPath, [tsc, ...options, ...settings, ...places, ...ENTRIES], { cwd: ROOT });
+  await promisify(execFile)(
+    process.execPath,
+    [tsc, ...options, ...settings, ...libraries, ...places, ...ENTRIES, ...AMBIENT],
+    { cwd: ROOT },
+  );
 }

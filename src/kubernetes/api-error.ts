@@ -1,4 +1,4 @@
-/** The one error that a failed call of the API server ends in. */
+/** The error of every failed call of the API server. */
 
 interface ApiErrorCause {
   readonly reason?: string;
@@ -6,7 +6,7 @@ interface ApiErrorCause {
   readonly field?: string;
 }
 
-/** `Status.details`: what the refusal was about. */
+/** `Status.details`: what was refused. */
 export interface ApiErrorDetails {
   readonly name?: string;
   readonly group?: string;
@@ -56,7 +56,7 @@ const MAX_RETRY_AFTER_SECONDS = 300;
 /** Causes are followed this deep. */
 const MAX_CAUSES = 8;
 
-/** What the server asked for in the ApiError that this error is, or was caused by; undefined when it asked for nothing. */
+/** The Retry-After of the ApiError that this error is or was caused by, in milliseconds; undefined without one. */
 export function retryAfterMs(error: unknown): number | undefined {
   let current = error;
   for (let depth = 0; depth < MAX_CAUSES && current instanceof Error; depth += 1) {

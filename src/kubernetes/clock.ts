@@ -5,7 +5,7 @@ export interface TimerHandle {
 }
 
 export interface Clock {
-  /** Milliseconds since the epoch: what the world calls the time. It may jump, in both directions. */
+  /** Milliseconds since the epoch: the wall clock. It may jump, in both directions. */
   now(): number;
   /** Milliseconds since some fixed moment: never goes back, says nothing about the date. */
   monotonic(): number;
@@ -25,7 +25,7 @@ export const systemClock: Clock = Object.freeze({
   },
 });
 
-/** Resolves after `ms`, or as soon as the signal aborts: never rejects, look at the signal afterwards. */
+/** Resolves after `ms`, or as soon as the signal aborts: never rejects, so check the signal afterwards. */
 export function delay(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {

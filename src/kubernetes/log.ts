@@ -1,4 +1,4 @@
-/** What the engine logs to: the part of pino that it uses. Messages are constant, what varies is in the fields. */
+/** The logger that the engine needs, a subset of pino's. Messages are constant; what varies is in the fields, errors in `err`. */
 export interface Logger {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;

@@ -1,4 +1,4 @@
-/** The shapes that every Kubernetes object shares, as its JSON has them. Only what this engine's users need is named. */
+/** What all Kubernetes objects share, as in their JSON: only the fields that users of this engine need. */
 
 interface OwnerReference {
   readonly apiVersion: string;
@@ -43,7 +43,7 @@ export type KubernetesObject<Fields extends object = object> = {
   readonly metadata: ObjectMeta;
 } & Fields;
 
-/** What the API server answers when only the metadata was asked for. */
+/** The API server's answer to a metadata-only request. */
 export type PartialObjectMetadata = KubernetesObject;
 
 interface ListMeta {

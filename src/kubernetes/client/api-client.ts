@@ -53,7 +53,7 @@ export class ApiClient {
 
   /**
    * How far the local clock is ahead of the API server's (behind: negative), to within a second, by its last answer; undefined before
-   * the first. 0: no difference that could be told.
+   * the first. 0: no measurable difference.
    */
   get clockSkewMs(): number | undefined {
     return this.#clockSkewMs;

@@ -34,7 +34,7 @@ function causeCode(error: ApiError): string | undefined {
 }
 
 function mayRetry(error: ApiError, repeatability: Repeatability): boolean {
-  // Priority and fairness turns requests away before it looks at them.
+  // Priority and Fairness rejects requests before they are processed.
   if (error.status === 429) return true;
   // An API server that is starting or stopping says so, with Retry-After, and does nothing. A 503 without it may be a proxy's,
   // about a request that it had passed on.

@@ -109,7 +109,7 @@ function statusCodeOf(code: unknown): number {
 }
 
 /**
- * @param what what was asked for, as in `get secrets default/web`
+ * @param what the request, as in `get secrets default/web`
  * @param status a `v1.Status`, or whatever came in its place
  */
 export function errorOfStatus(what: string, status: unknown, httpStatus: number, retryAfterSeconds?: number): ApiError {
@@ -143,7 +143,7 @@ export function timeoutError(what: string, ms: number): ApiError {
   return new ApiError(`${what}: no answer within ${ms} ms`, { status: 0, reason: 'Timeout' });
 }
 
-/** The answer is not what was asked for. The parser's message quotes the text, which may be a Secret's: it stays here. */
+/** The answer is not an answer to the request. The parser's message quotes the text, which may be a Secret's: it stays here. */
 export function invalidResponseError(what: string, found: string, status = 0): ApiError {
   return new ApiError(`${what}: response is not a JSON object: found ${found}`, { status, reason: 'InvalidResponse' });
 }

@@ -12,7 +12,7 @@ export interface WatchStreamOptions {
   readonly clock: Clock;
   /** For the answer's head. */
   readonly timeoutMs: number;
-  /** The longest silence that is believed, in milliseconds: after it the connection is dropped (Timeout). */
+  /** The longest silence of a healthy watch, in milliseconds: after it the connection is dropped (Timeout). */
   readonly quietMs: number;
   readonly observe: (status: number) => void;
 }

@@ -9,7 +9,7 @@ import type { ApiClient } from '../client/api-client.ts';
 import { type Clock, delay, type TimerHandle } from '../clock.ts';
 import type { Logger } from '../log.ts';
 import { EVENTS } from '../resource-type.ts';
-import { type EventInput, type EventSource, eventKey, newEvent } from './event.ts';
+import { boundedInput, type EventInput, type EventSource, eventKey, newEvent } from './event.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 export type { EventInput, EventSubject } from './event.ts';
@@ -62,7 +62,7 @@ export class EventRecorder {
   readonly #options: EventRecorderOptions;
   readonly #source: EventSource;
   readonly #bucket: TokenBucket;
-  /** In the order in which they were seen last. */
+  /** In the order in which they were last recorded. */
   readonly #series = new Map<string, Series>();
   readonly #waiting = new Set<Series>();
   readonly #stop = new AbortController();
@@ -78,9 +78,10 @@ export class EventRecorder {
   }
 
   /** Enqueues the Event and returns: never throws, never waits. */
-  record(input: EventInput): void {
+  record(given: EventInput): void {
     if (this.#stop.signal.aborted) return;
     const { clock } = this.#options;
+    const input = boundedInput(given);
     const key = eventKey(input);
     const known = this.#series.get(key);
     this.#series.delete(key);

@@ -1,5 +1,6 @@
 /** Events as events.k8s.io/v1 has them, within the lengths that its validation allows. Pure. */
 
+import { printable } from '../../text/printable.ts';
 import { formatRfc3339Micro } from '../../text/rfc3339.ts';
 import type { KubernetesObject } from '../objects.ts';
 
@@ -16,11 +17,11 @@ export interface EventInput {
   readonly regarding: EventSubject;
   readonly related?: EventSubject | undefined;
   readonly type: 'Normal' | 'Warning';
-  /** CamelCase, one word for machines: why. */
+  /** CamelCase, one word for machines: why. At most 128 bytes are kept. */
   readonly reason: string;
   /** CamelCase, one word: what was done, or tried. */
   readonly action: string;
-  /** A sentence for people. */
+  /** A sentence for people. At most 1024 bytes are kept, unprintable characters escaped. */
   readonly note: string;
 }
 
@@ -50,9 +51,9 @@ export type EventObject = KubernetesObject<{
 }>;
 
 const MAX_NOTE_BYTES = 1024;
-const MAX_WORD = 128;
+const MAX_WORD_BYTES = 128;
 
-/** Cut to so many bytes of UTF-8, never in the middle of a character. */
+/** Cut to at most `max` bytes of UTF-8, never in the middle of a character. */
 export function cutToBytes(text: string, max: number): string {
   if (Buffer.byteLength(text) <= max) return text;
   const ellipsis = '...';
@@ -60,15 +61,34 @@ export function cutToBytes(text: string, max: number): string {
   return text.slice(0, read) + ellipsis;
 }
 
-/** What makes two events the same one, seen again. */
+/**
+ * The same within the API's limits (validation counts bytes), and printable: a note may quote foreign text, and kubectl prints it to a
+ * terminal as it is. Done before anything is remembered, so that no text takes more memory than this.
+ */
+export function boundedInput(input: EventInput): EventInput {
+  return {
+    ...input,
+    reason: cutToBytes(input.reason, MAX_WORD_BYTES),
+    action: cutToBytes(input.action, MAX_WORD_BYTES),
+    note: cutToBytes(printable(input.note, MAX_NOTE_BYTES), MAX_NOTE_BYTES),
+  };
+}
+
+/** What two Events have in common when the second repeats the first. */
 export function eventKey({ regarding, related, type, reason, action, note }: EventInput): string {
   const subject = (one: EventSubject | undefined) =>
     one === undefined ? [] : [one.apiVersion, one.kind, one.namespace ?? '', one.name, one.uid ?? ''];
   return JSON.stringify([subject(regarding), subject(related), type, reason, action, note]);
 }
 
+function withoutSeparatorsAtEnd(name: string): string {
+  let end = name.length;
+  while (end > 0 && (name[end - 1] === '.' || name[end - 1] === '-')) end -= 1;
+  return name.slice(0, end);
+}
+
 /**
- * The first of its kind.
+ * The first of its kind, from a bounded input.
  * @param suffix unique among the events about this object
  * @param now milliseconds since the epoch
  */
@@ -77,17 +97,17 @@ export function newEvent(input: EventInput, source: EventSource, suffix: string,
   return {
     metadata: {
       // As client-go names them; a name has 253 characters at most.
-      name: `${regarding.name.slice(0, 252 - suffix.length).replace(/[.-]+$/, '')}.${suffix}`,
+      name: `${withoutSeparatorsAtEnd(regarding.name.slice(0, 252 - suffix.length))}.${suffix}`,
       namespace: regarding.namespace ?? source.namespace,
     },
     eventTime: formatRfc3339Micro(now),
     regarding,
     ...(related !== undefined && { related }),
     type,
-    reason: reason.slice(0, MAX_WORD),
-    action: action.slice(0, MAX_WORD),
-    note: cutToBytes(note, MAX_NOTE_BYTES),
+    reason,
+    action,
+    note,
     reportingController: source.controller,
-    reportingInstance: source.instance.slice(0, MAX_WORD),
+    reportingInstance: cutToBytes(source.instance, MAX_WORD_BYTES),
   };
 }

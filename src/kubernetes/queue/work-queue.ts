@@ -1,6 +1,6 @@
 /**
  * A queue of keys with the semantics of client-go's: a key is in it once however often it is added; it is with one worker at a
- * time; added while a worker has it, it comes again after `done`. What a key means is looked up when it is worked on, so that a
+ * time; added while a worker has it, it comes again after `done`. What a key means is looked up when it is processed, so that a
  * thousand changes cost one reconcile. Unlike client-go's, taking a key drops the later time that it waited for: a reconcile looks
  * at everything, and says when the next is due. So nothing is left of a key that is gone, and no time that is out of date.
  *

@@ -225,6 +225,19 @@ describe('with a fake API server', () => {
     );
   });
 
+  test('a note of any size and content is bounded and printable before it is remembered', async () => {
+    await using fake = await FakeApiServer.start(json(201, { metadata: { name: 'x' } }));
+    const { recorder } = recorderFor(fake.client());
+    recorder.record(input('a', { note: `\u001b[31m\u202e${'x'.repeat(10_000_000)}` }));
+    recorder.record(input('a', { note: `\u001b[31m\u202e${'x'.repeat(10_000_001)}` }));
+    await recorder.flush(signal);
+    const created = fake.requests.filter(({ method }) => method === 'POST');
+    assert.equal(created.length, 1, 'the same within its bounds');
+    const { note } = JSON.parse(fake.requests[0]?.body ?? '') as { note: string };
+    assert.ok(Buffer.byteLength(note) <= 1024);
+    assert.doesNotMatch(note, /[\p{Cc}\p{Cf}]/u);
+  });
+
   test('no input makes record throw', async () => {
     await using fake = await FakeApiServer.start(refusal(422, 'Invalid'));
     const { recorder } = recorderFor(fake.client(), { burst: 1_000 });
