@@ -25,6 +25,7 @@ const ENGINE = [
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   credential: ['text'],
   kubernetes: ['text'],
+  'kubernetes/index.ts': ENGINE,
   'kubernetes/connection': ['text', 'kubernetes'],
   'kubernetes/client': ['text', 'kubernetes', 'kubernetes/connection'],
   'kubernetes/cache': ['text', 'kubernetes', 'kubernetes/client'],
