@@ -24,6 +24,12 @@ export interface InjectRequest {
 
 const NOTHING: InjectRequest = Object.freeze({ names: Object.freeze([]), problems: Object.freeze([]) });
 
+/** What other injectors are switched off by; here the label itself is the switch. */
+const OPTED_OUT: InjectRequest = Object.freeze({
+  names: NOTHING.names,
+  problems: Object.freeze([`label ${INJECT_KEY} is "false", which asks for nothing: remove the label`]),
+});
+
 /** Whether a DelegatedCredential may have this name. The CRD's own rules say the same. */
 export function isResourceName(name: string): boolean {
   return name.length <= MAX_NAME_LENGTH && RESOURCE_NAME.test(name);
@@ -36,6 +42,7 @@ export function isResourceName(name: string): boolean {
 export function readInjectRequest(labels: Entries, annotations: Entries): InjectRequest {
   const label = labels[INJECT_KEY];
   if (label === undefined) return NOTHING;
+  if (label === 'false') return OPTED_OUT;
   const text = annotations[INJECT_KEY] ?? '';
   const asked = [label, ...text.slice(0, MAX_TEXT_LENGTH).split(',')].map((name) => name.trim());
   // A name that the limit cuts in two is not a name.

@@ -64,13 +64,29 @@ export function metadataIgnored(ignored: string): PodWarning {
   return { reason: 'MetadataIgnored', note: ignored };
 }
 
-export function notInjected(pod: Pick<Pod, 'name'>, resourceName: string): PodWarning {
+/** Namespaces that the webhook never serves, whatever its configuration; dcred's own is another one. */
+const NEVER_INJECTED: readonly string[] = ['kube-system'];
+
+export function notInjected(
+  pod: Pick<Pod, 'name' | 'namespace'>,
+  resourceName: string,
+  neverInjected: readonly string[] = NEVER_INJECTED,
+): PodWarning {
+  const secretName = defaultSecretName(resourceName, pod.name);
+  if (neverInjected.includes(pod.namespace)) {
+    return {
+      reason: 'NotInjected',
+      note:
+        `this pod asks for DelegatedCredential "${resourceName}" by ${INJECT_KEY}, but pods in namespace "${pod.namespace}" are never ` +
+        `injected: run it in another namespace, or mount Secret "${secretName}" yourself`,
+    };
+  }
   return {
     reason: 'NotInjected',
     note:
       `this pod asks for DelegatedCredential "${resourceName}" by ${INJECT_KEY}, but the webhook did not inject it: it was not ` +
       `reachable, or it skips this namespace (kube-system and dcred's own always). The pod has no annotation ` +
-      `${secretNameAnnotation(resourceName)} and no volume; its credential is in Secret "${defaultSecretName(resourceName, pod.name)}". Re-create the pod once the webhook runs`,
+      `${secretNameAnnotation(resourceName)} and no volume; its credential is in Secret "${secretName}". Re-create the pod once the webhook runs`,
   };
 }
 

@@ -200,3 +200,13 @@ describe('the condition Injected', () => {
     assert.deepEqual(ready(2), ready(0));
   });
 });
+
+test('a pod in a namespace that is never injected is not told to be re-created', () => {
+  for (const [namespace, never] of [
+    ['kube-system', undefined],
+    ['dcred-system', ['kube-system', 'dcred-system']],
+  ] as const) {
+    const { note } = notInjected(podOf({ namespace, name: 'web-0' }), 'web', never);
+    assert.match(note, /are never injected: run it in another namespace, or mount Secret "web-web-0" yourself$/);
+  }
+});

@@ -80,6 +80,15 @@ describe('a pod is told', () => {
     assert.equal(ignoredOf(many(30, (index) => `app.kubernetes.io/label-${index}`)), undefined);
   });
 
+  test('of "false", which opts out', () => {
+    assert.match(ignoredOf({ 'dcred.dev/inject': 'false' }) ?? '', /asks for nothing: remove the label$/);
+    const labels = { 'dcred.dev/inject': 'false' };
+    assert.deepEqual(
+      readPod({ metadata: { ...IDENTITY, labels, annotations: { 'dcred.dev/inject': 'web' } } }).injected,
+      [],
+    );
+  });
+
   test('of a name that no resource can have', () => {
     const ignored = ignoredOf({ 'dcred.dev/inject': 'Web' }) ?? '';
     assert.match(
