@@ -16,10 +16,11 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
   'a ServiceMonitor': {
     metrics: { port: 9090, serviceMonitor: { enabled: true, labels: { team: 'a' }, interval: '1m' } },
   },
-  'a NetworkPolicy': { networkPolicy: { enabled: true } },
+  'no NetworkPolicy': { networkPolicy: { enabled: false } },
   'a narrow NetworkPolicy': {
     networkPolicy: {
       enabled: true,
+      restrictEgress: true,
       apiServerPorts: [6443],
       apiServerCidrs: ['10.0.0.1/32', 'fd00::1/128'],
       metricsFrom: [{ namespaceSelector: { matchLabels: { name: 'monitoring' } } }],
