@@ -1,6 +1,8 @@
 /** The connection that a kubeconfig describes: tokens, token files, client certificates, credential plug-ins, OIDC. */
 
+import { readFile } from 'node:fs/promises';
 import type { RequestOptions } from 'node:https';
+import { dirname, resolve } from 'node:path';
 import type { KubeConfig, User } from '@kubernetes/client-node';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Connection, ConnectionCredentials, ConnectionTls } from './connection.ts';
@@ -33,11 +35,17 @@ export async function kubeconfigConnection(
         'give a kubeconfig whose server is reachable directly',
     );
   }
+  const tokenFiles = await readTokenFiles(files);
   let printed: ExecCredential | undefined;
   const cache = new CredentialCache(async ({ rejected, signal }) => {
     // A new KubeConfig forgets what its authenticators cached, and sees a file that was rewritten in place.
     if (rejected) config = load();
     const user = config.getCurrentUser();
+    const tokenFile = user === null ? undefined : tokenFiles.get(user.name);
+    if (user !== null && tokenFile !== undefined) {
+      const token = await readToken(tokenFile);
+      return credentialsOf(withExecCredential(config, new KubeConfig(), user, { token, expiresAt: undefined }));
+    }
     if (user === null || !user.exec) return credentialsOf(config);
     const isCurrent = printed !== undefined && (printed.expiresAt ?? Number.POSITIVE_INFINITY) > clock.now();
     if (rejected || !isCurrent || printed === undefined) printed = await runExecPlugin(user.exec as ExecPlugin, signal);
@@ -67,6 +75,35 @@ function merge(Config: new () => KubeConfig, files: readonly string[]): KubeConf
   return merged;
 }
 
+interface RawUsers {
+  readonly users?: readonly { readonly name?: unknown; readonly user?: { readonly tokenFile?: unknown } | null }[];
+}
+
+/** By user; client-node reads no `tokenFile`, and would send such a user's requests without a token. */
+async function readTokenFiles(files: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  const found = new Map<string, string>();
+  for (const file of files) {
+    const text = await readFile(file, 'utf8');
+    if (!text.includes('tokenFile')) continue;
+    const { load } = await import('js-yaml');
+    const { users } = (load(text) ?? {}) as RawUsers;
+    for (const { name, user } of Array.isArray(users) ? users : []) {
+      const tokenFile = user?.tokenFile;
+      if (typeof name !== 'string' || typeof tokenFile !== 'string' || tokenFile === '' || found.has(name)) continue;
+      found.set(name, resolve(dirname(file), tokenFile));
+    }
+  }
+  return found;
+}
+
+async function readToken(file: string): Promise<string> {
+  try {
+    return (await readFile(file, 'utf8')).trim();
+  } catch (cause) {
+    throw new ConnectionError(`expected a token in ${file}, the tokenFile of the kubeconfig's user`, { cause });
+  }
+}
+
 /** The YAML parser quotes the text around what it does not like, which may be a key: its message goes no further. */
 function unreadable(file: string, error: unknown): ConnectionError {
   const errno = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
@@ -89,7 +126,7 @@ function select(config: KubeConfig, context: string | undefined, files: readonly
   return config;
 }
 
-/** The same kubeconfig with what the plug-in printed in the place of the plug-in. */
+/** The same kubeconfig with a credential that was printed by its plug-in, or read from its file, in the place of that. */
 function withExecCredential(config: KubeConfig, copy: KubeConfig, user: User, printed: ExecCredential): KubeConfig {
   const { exec: _, ...rest } = user;
   const { token, clientCertificateData, clientKeyData } = printed;

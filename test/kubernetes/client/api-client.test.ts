@@ -325,6 +325,18 @@ describe('ways to connect', () => {
     assert.equal(await whoIs(await loadConnection({ env: { KUBECONFIG }, context: stdout.trim() })), 'admin');
   });
 
+  test('a token file, read again when the server refuses what was in it', async () => {
+    const tokenFile = join(folder, 'token-file');
+    await writeFile(tokenFile, 'not-a-token');
+    const connection = await loadConnection({ kubeconfig: await kubeconfigFile('in-file', { tokenFile }), env: {} });
+    await assert.rejects(whoIs(connection), { status: 401 });
+    await writeFile(tokenFile, `${await tokenOf('second')}\n`);
+    assert.equal(await whoIs(connection), 'system:serviceaccount:default:second');
+    await rm(tokenFile);
+    const broken = await loadConnection({ kubeconfig: join(folder, 'in-file'), env: {} });
+    await assert.rejects(whoIs(broken), { code: 'ConnectionError', message: /expected a token in .*token-file/ });
+  });
+
   test('an exec plugin, asked again when the server refuses what it gave', async () => {
     const plugin = join(folder, 'plugin.sh');
     const answer = join(folder, 'answer.json');
