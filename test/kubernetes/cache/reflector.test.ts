@@ -222,6 +222,27 @@ describe('with a real API server', () => {
     await remove('stays');
   });
 
+  test('follows an etcd that was restored to a snapshot, whose versions go back', async () => {
+    const own = await startControlPlane();
+    const ownClient = await clientFor(own.kubeconfig);
+    const make = (name: string) => ownClient.create(SECRETS, { metadata: { namespace: 'default', name } }, { signal });
+    await make('kept');
+    const snapshot = await own.saveSnapshot();
+    await using it = reflecting(ownClient);
+    await it.reflector.synced;
+    for (let count = 0; count < 30; count++) await make(`lost-${count}`);
+    await it.until(() => it.reflector.store.size === 31);
+    await own.restoreSnapshot(snapshot);
+    await eventually('what was lost is gone', async () => it.reflector.store.size === 1 || undefined, {
+      timeoutMs: 30_000,
+    });
+    await make('after');
+    await it.until(() => it.reflector.store.size === 2);
+    assert.deepEqual([...it.reflector.store.keys()].toSorted(), ['after', 'kept']);
+    await ownClient.close();
+    await own.stop();
+  });
+
   test('waits for a permission that it does not have yet', async () => {
     const outsider = await clientFor(await plane.kubeconfigFor({ user: 'outsider' }));
     await using it = reflecting(outsider);
