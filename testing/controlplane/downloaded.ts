@@ -1,10 +1,10 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { chmod, mkdir, rename, rm } from 'node:fs/promises';
+import { chmod, mkdir, rename, rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { download } from '../support/download.ts';
 import { extractFile } from '../support/untar.ts';
 import { type BuildProgress, progressReporter } from './build-progress.ts';
-import { cacheRoot, isExecutable } from './go-module.ts';
+import { cacheRoot, isExecutable, removeUnused } from './go-module.ts';
 import { withLock } from './lock.ts';
 import { type Download, downloadsFor, platformOf, type Releases, readReleases } from './releases.ts';
 
@@ -45,8 +45,11 @@ export async function downloadedBinaries(
     await withLock(join(cache, 'lock'), { onWait: (elapsedMs) => onProgress({ state: 'waiting', elapsedMs }) }, () =>
       fetchAll(downloads, cache, { ...options, env, onProgress }),
     );
+    await removeUnused(cacheRoot(env), 'downloads');
   }
   const absent = new Set(await missing(cache, names));
+  const now = new Date();
+  if (absent.size < names.length) await utimes(cache, now, now);
   return new Map(names.filter((name) => !absent.has(name)).map((name) => [name, join(cache, name)]));
 }
 

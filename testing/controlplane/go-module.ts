@@ -177,7 +177,7 @@ export async function isExecutable(path: string): Promise<boolean> {
 }
 
 /** Removes the binaries of versions that were not used for 30 days; each set is half a gigabyte. */
-async function removeUnused(root: string, name: string): Promise<void> {
+export async function removeUnused(root: string, name: string): Promise<void> {
   const sets = new RegExp(`^${name}-[0-9a-f]{16}$`);
   for (const folder of await readdir(root)) {
     if (!sets.test(folder)) continue;

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { access, constants, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { access, constants, mkdir, mkdtemp, readdir, readFile, rm, utimes } from 'node:fs/promises';
 import type { RequestListener, ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import type { BuildProgress } from '../../../testing/controlplane/build-progress.ts';
 import { type DownloadedOptions, downloadedBinaries } from '../../../testing/controlplane/downloaded.ts';
@@ -216,6 +216,21 @@ describe('downloaded binaries', () => {
       await assertRefused(['etcd'], { releases, ca: server.ca, maxBytes: 100_001 }, reason);
     });
   }
+
+  test('of other pins are removed when nobody used them for a month', async () => {
+    const root = join(cache, 'dcred');
+    const daysOld = async (name: string, days: number) => {
+      await mkdir(join(root, name), { recursive: true });
+      const then = new Date(Date.now() - days * 24 * 3_600_000);
+      await utimes(join(root, name), then, then);
+    };
+    await daysOld('downloads-00000000000000aa', 31);
+    await daysOld('downloads-00000000000000bb', 29);
+    await using server = await startStandIn(serve);
+    const { found } = await fetchNow(['kubectl'], { releases: pins(server.url, { kubectl: KUBECTL }), ca: server.ca });
+    const kept = ['downloads-00000000000000bb', basename(dirname(found.get('kubectl') ?? ''))];
+    assert.deepEqual((await readdir(root)).sort(), kept.sort());
+  });
 
   test('are not looked for where DCRED_DOWNLOADS is off, nor what is not pinned', async () => {
     await using server = await startStandIn(serve);
