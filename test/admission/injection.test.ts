@@ -313,7 +313,7 @@ describe('without the webhook', () => {
     );
     assert.equal(event.type, 'Warning');
     assert.deepEqual([event.regarding?.kind, event.regarding?.name], ['Pod', 'web-0']);
-    assert.match(event.note ?? '', /re-create the pod/);
+    assert.match(event.note ?? '', /Re-create the pod/);
     await cluster.untilReason(namespace, 'web', 'Issued');
     const injected = await eventually('the condition', async () =>
       (await cluster.resource(namespace, 'web')).status?.conditions?.find(({ type }) => type === 'Injected'),

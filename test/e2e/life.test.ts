@@ -237,7 +237,7 @@ describe('the life of a Deployment on a real node', { skip: await whyNoNode() },
     const note = await eventually('an Event on the pod', async () => {
       return (await text('get', 'events', fields, '--output', 'jsonpath={.items[*].message}')) || undefined;
     });
-    assert.match(note, /once the webhook runs, re-create the pod/);
+    assert.match(note, /Re-create the pod once the webhook runs/);
 
     await text('delete', 'pod', 'missed');
     await text('scale', ...webhook, '--replicas=2');

@@ -35,6 +35,9 @@ export const MAX_KEPT = {
   ignoredCharacters: 512,
 } as const;
 
+/** The API server accepts no more. */
+const MAX_LABEL_VALUE_LENGTH = 63;
+
 const NONE: Entries = Object.freeze({});
 const NO_NAMES: readonly string[] = Object.freeze([]);
 const PREFIX = secretNameAnnotation('');
@@ -71,7 +74,7 @@ function keptLabels(labels: Entries): KeptLabels {
   const kept: Record<string, string> = {};
   let [count, characters] = [0, 0];
   const own = labels[INJECT_KEY];
-  if (own !== undefined) kept[INJECT_KEY] = own;
+  if (own !== undefined) kept[INJECT_KEY] = own.length <= MAX_LABEL_VALUE_LENGTH ? own : '';
   for (const key of Object.keys(labels)) {
     const value = labels[key] ?? '';
     count += 1;

@@ -45,10 +45,8 @@ describe('of a pod, whatever its labels and annotations', () => {
         assert.ok(pod.injected.every(isResourceName));
         assert.ok(pod.gated.length <= MAX_INJECTED_RESOURCES);
         assert.ok(Object.keys(pod.secretNames).length <= MAX_INJECTED_RESOURCES);
-        // The label that dcred reads itself is kept even where no other is; the API server limits it to 63 characters.
-        const own = labels['dcred.dev/inject']?.length ?? 0;
         assert.ok(size({ ...pod, labels: {} }) <= BOUND, `${size(pod)} characters`);
-        assert.ok(Object.entries(pod.labels).flat().join('').length <= MAX_KEPT.labelCharacters + 100 + own);
+        assert.ok(Object.entries(pod.labels).flat().join('').length <= MAX_KEPT.labelCharacters + 100);
         assert.ok(samePod(pod, readPod({ metadata })));
       }),
       { numRuns: 300 },
