@@ -36,6 +36,7 @@ export function parseAddress(text: string): { readonly host: string | undefined;
 export async function serveHttp(
   address: { readonly host: string | undefined; readonly port: number },
   routes: Readonly<Record<string, Answer>>,
+  authorize?: (authorization: string | undefined) => Promise<number>,
 ): Promise<HttpServer> {
   const server = createServer((request, response) => {
     // Not by URL, which throws for what any client may send: `GET //`.
@@ -49,8 +50,15 @@ export async function serveHttp(
       response.writeHead(405, { 'content-type': TEXT, allow: 'GET, HEAD' }).end();
       return;
     }
-    answer().then(
-      ({ body, status, type }) => response.writeHead(status, { 'content-type': type }).end(body),
+    const answered = async () => {
+      const status = (await authorize?.(request.headers.authorization)) ?? 200;
+      return status === 200 ? await answer() : { status, type: TEXT, body: '' };
+    };
+    answered().then(
+      ({ body, status, type }) => {
+        if (status === 401) response.setHeader('www-authenticate', 'Bearer realm="dcred"');
+        response.writeHead(status, { 'content-type': type }).end(body);
+      },
       () => response.writeHead(500, { 'content-type': TEXT }).end('failed\n'),
     );
   });

@@ -9,6 +9,7 @@ import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { type Answer, type HttpServer, probe, serveHttp } from './http-server.ts';
 import { connect, createClient, instanceName, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
+import { METRICS_AUTH_OPTION, MetricsGuard } from './metrics-guard.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
 
 const MAX_WORKERS = 256;
@@ -33,6 +34,7 @@ export const operatorCommand: Command = {
     },
     'leader-elect': { type: 'boolean', default: true, help: 'enable leader election among replicas, by a Lease' },
     ...ADDRESS_OPTIONS,
+    ...METRICS_AUTH_OPTION,
     workers: { type: 'string', value: 'N', default: '16', help: 'how many pods are reconciled at a time' },
     'notify-pods': {
       type: 'boolean',
@@ -72,10 +74,12 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
     instance,
     namespace,
   });
+  const guard = args.boolean('metrics-auth') ? new MetricsGuard(client, systemClock) : undefined;
+  const authorize = guard && ((header: string | undefined) => guard.check(header, io.signal));
   const servers: HttpServer[] = [];
   try {
     if (healthAddress !== undefined) servers.push(await serveHttp(healthAddress, probes(operator)));
-    if (metricsAddress !== undefined) servers.push(await serveHttp(metricsAddress, scrapes(metrics)));
+    if (metricsAddress !== undefined) servers.push(await serveHttp(metricsAddress, scrapes(metrics), authorize));
     log.info({ version: VERSION, server: connection.server, workers }, 'starting');
     void operator.settled().then(() => log.info({ seconds: Number(process.uptime().toFixed(3)) }, 'caches synced'));
     const end = await operator.run(io.signal);

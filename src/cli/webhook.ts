@@ -9,6 +9,7 @@ import { type Command, type CommandArguments, type CommandIo, type ExitStatus, U
 import { parseDuration } from './duration.ts';
 import { type HttpServer, probe, serveHttp } from './http-server.ts';
 import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
+import { METRICS_AUTH_OPTION, MetricsGuard } from './metrics-guard.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
 
 export const webhookCommand: Command = {
@@ -33,6 +34,7 @@ export const webhookCommand: Command = {
       help: 'address of the HTTPS server that admits pods',
     },
     ...ADDRESS_OPTIONS,
+    ...METRICS_AUTH_OPTION,
     'service-name': {
       type: 'string',
       value: 'NAME',
@@ -117,12 +119,15 @@ async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitSt
     log,
     shutdownDelayMs,
   });
+  const guard = args.boolean('metrics-auth') ? new MetricsGuard(client, systemClock) : undefined;
+  const authorize = guard && ((header: string | undefined) => guard.check(header, io.signal));
   const servers: HttpServer[] = [];
   try {
     const ready = probe(() => webhook.problem);
     const probes = { '/healthz': probe(() => undefined), '/readyz': ready };
     if (healthAddress !== undefined) servers.push(await serveHttp(healthAddress, probes));
-    if (metricsAddress !== undefined) servers.push(await serveHttp(metricsAddress, scrapes(metrics.registry)));
+    if (metricsAddress !== undefined)
+      servers.push(await serveHttp(metricsAddress, scrapes(metrics.registry), authorize));
     // Last: where an address above is taken, this server must not be listening yet.
     await webhook.listen();
     log.info({ version: VERSION, server: connection.server, port: webhook.port }, 'starting');

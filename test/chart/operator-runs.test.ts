@@ -42,6 +42,7 @@ describe('the operator, with the arguments and the permissions of the chart,', (
   for (const [name, values] of Object.entries<Values>({
     'for every namespace': {},
     'for two namespaces': { namespaces: ['edge', 'shop'] },
+    'for every namespace, with metrics for authorized scrapers': { metrics: { auth: true } },
     'for one, without leader election': { namespaces: ['edge'], leaderElection: { enabled: false }, replicas: 1 },
   })) {
     test(`${name} becomes ready, and helm test passes`, async () => {
@@ -71,7 +72,10 @@ describe('the operator, with the arguments and the permissions of the chart,', (
           const response = await fetch(`http://127.0.0.1:${health}/readyz`).catch(() => undefined);
           return response?.status === 200 ? true : undefined;
         });
-        const result = await runHelmTest({ METRICS_URL: `http://127.0.0.1:${metrics}/metrics` }, values);
+        const result = await runHelmTest(
+          { METRICS_URL: `http://127.0.0.1:${metrics}/metrics`, EXPECT_AUTH: `${values['metrics'] !== undefined}` },
+          values,
+        );
         assert.equal(result.stderr, '');
         assert.match(result.stdout, /^dcred \S+ is ready/);
         assert.equal(result.status, 0);

@@ -13,6 +13,7 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
   },
   'a single replica without leader election': { replicas: 1, leaderElection: { enabled: false } },
   'no metrics': { metrics: { port: 0 } },
+  'metrics for authorized scrapers': { metrics: { auth: true } },
   'a ServiceMonitor': {
     metrics: { port: 9090, serviceMonitor: { enabled: true, labels: { team: 'a' }, interval: '1m' } },
   },

@@ -1,9 +1,14 @@
 // Run by `helm test`: requests the operator's metrics through the Service until it answers or the time is up.
-const { METRICS_URL, EXPECTED_VERSION, WAIT_SECONDS } = process.env;
+const { METRICS_URL, EXPECT_AUTH, EXPECTED_VERSION, WAIT_SECONDS } = process.env;
 const deadline = Date.now() + Number(WAIT_SECONDS) * 1000;
 
 async function requestVersion() {
   const response = await fetch(METRICS_URL, { signal: AbortSignal.timeout(5000) });
+  // Without a token there is no version to read: the refusal itself says who answers.
+  if (EXPECT_AUTH === 'true') {
+    if (response.status === 401 && response.headers.get('www-authenticate') === 'Bearer realm="dcred"') return '(metrics.auth)';
+    throw new Error(`expected status 401 of dcred, got ${response.status}`);
+  }
   if (!response.ok) throw new Error(`expected status 200, got ${response.status}`);
   const text = await response.text();
   const version = /^dcred_build_info\{version="([^"]*)"\} 1$/m.exec(text)?.[1];
