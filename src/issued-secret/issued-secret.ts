@@ -48,6 +48,8 @@ export interface IssuedSecret {
   readonly template: ExtraMetadata;
   /** What other clients set; kept through every re-issue. */
   readonly foreign: ExtraMetadata;
+  /** When a client that calls itself dcred last changed it, by the API server's clock; seconds since the epoch. */
+  readonly writtenAt?: number;
   /** Of other clients, kept likewise; absent where there are none. */
   readonly finalizers?: readonly string[];
   /**
@@ -110,6 +112,7 @@ export function readWholeIssuedSecret({ metadata }: KubernetesObject): IssuedSec
     annotations: REQUIRED_ANNOTATIONS,
     ownerUid: owner.uid,
   });
+  const writtenAt = lastWrite(metadata.managedFields);
   return {
     ...identity(metadata),
     resourceName: resource,
@@ -117,10 +120,16 @@ export function readWholeIssuedSecret({ metadata }: KubernetesObject): IssuedSec
     podUid: owner.uid,
     facts,
     intact: facts !== undefined && ownership.intact && annotations[SECRET_ANNOTATIONS.podUid] === owner.uid,
+    ...(writtenAt === undefined ? {} : { writtenAt }),
     template: extras(labels, annotations, (kind, key) => owns(ownership, kind, key)),
     foreign: extras(labels, annotations, (kind, key) => !owns(ownership, kind, key)),
     ...(finalizers.length === 0 ? {} : { finalizers }),
   };
+}
+
+function lastWrite(entries: ObjectMeta['managedFields'] = []): number | undefined {
+  const times = entries.flatMap(({ manager, time }) => (manager === FIELD_MANAGER ? (readTime(time) ?? []) : []));
+  return times.length === 0 ? undefined : Math.max(...times);
 }
 
 function identity({ namespace = '', name = '', uid = '', resourceVersion = '' }: ObjectMeta) {

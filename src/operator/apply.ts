@@ -2,6 +2,7 @@
  * Carries out one step of a plan: the only writes of Secrets, and the lifting of scheduling gates. A step is one write, after
  * reads where the caches could be behind (see `Confirmation`); a crash between any two writes leaves nothing half-written.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import { SECRET_ANNOTATIONS } from '../api/keys.ts';
 import { CertificateError } from '../credential/errors.ts';
@@ -42,6 +43,7 @@ export type Applied =
       readonly seconds: number;
       readonly resourceVersion: string | undefined;
     }
+  | { readonly kind: 'verified'; readonly secret: IssuedSecret }
   | { readonly kind: 'rechained'; readonly resourceVersion: string | undefined }
   | { readonly kind: 'deleted'; readonly reason: DeleteReason; readonly secret: IssuedSecret }
   | { readonly kind: 'annotated'; readonly resourceVersion: string | undefined }
@@ -78,6 +80,8 @@ export class Applier {
     switch (step.kind) {
       case 'issue':
         return await this.#issue(step, subject, signal);
+      case 'verify':
+        return await this.#verify(step, subject, signal);
       case 'rechain':
         return await this.#rechain(step, subject, signal);
       case 'delete':
@@ -117,22 +121,42 @@ export class Applier {
    * Key and credential come from the Secret itself: nothing else holds the key. What does not verify is re-issued instead.
    */
   async #rechain({ secret }: StepOf<'rechain'>, subject: Subject, signal: AbortSignal): Promise<Applied> {
-    const { name, namespace, resourceVersion } = secret;
+    const { name } = secret;
     const request = { ...this.#request(name, subject), replaces: secret };
-    const published = await this.#options.client
+    const manifest = rebuildSecret(request, (await this.#read(secret, signal)).data ?? {});
+    if (manifest === undefined) {
+      return await this.#issue({ kind: 'issue', reason: 'Modified', name, replaces: secret }, subject, signal);
+    }
+    const written = await this.#replace(manifest, secret, signal);
+    return { kind: 'rechained', resourceVersion: written.metadata.resourceVersion };
+  }
+
+  /** Everything that is published, but for the chain, which has a step of its own, is compared with what should be. */
+  async #verify({ secret }: StepOf<'verify'>, subject: Subject, signal: AbortSignal): Promise<Applied> {
+    const { name } = secret;
+    const request = { ...this.#request(name, subject), replaces: secret };
+    const { data = {}, type } = await this.#read(secret, signal);
+    const manifest = rebuildSecret(request, data);
+    const isRight =
+      manifest !== undefined &&
+      type === manifest.type &&
+      (isDeepStrictEqual(data, manifest.data) || secret.facts?.chainSha256 !== request.certificate.chainSha256);
+    if (isRight) return { kind: 'verified', secret };
+    return await this.#issue({ kind: 'issue', reason: 'Modified', name, replaces: secret }, subject, signal);
+  }
+
+  /** The Secret whole, in the version that was planned on. */
+  async #read(secret: IssuedSecret, signal: AbortSignal): Promise<Partial<SecretManifest>> {
+    const { name, namespace, resourceVersion } = secret;
+    const found = await this.#options.client
       .get<SecretManifest>(SECRETS, { namespace, name }, { signal })
       .catch((error: unknown) => {
         throw isApiError(error, 'NotFound')
           ? stale(secret, error)
           : refusal(error, 'ReadRefused', 'to show the Secret');
       });
-    if (published.metadata.resourceVersion !== resourceVersion) throw stale(secret, undefined);
-    const manifest = rebuildSecret(request, published.data ?? {});
-    if (manifest === undefined) {
-      return await this.#issue({ kind: 'issue', reason: 'Modified', name, replaces: secret }, subject, signal);
-    }
-    const written = await this.#replace(manifest, secret, signal);
-    return { kind: 'rechained', resourceVersion: written.metadata.resourceVersion };
+    if (found.metadata.resourceVersion !== resourceVersion) throw stale(secret, undefined);
+    return found;
   }
 
   #request(name: string, { certificate, key, pod, resource }: Subject) {

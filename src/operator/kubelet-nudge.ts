@@ -32,7 +32,8 @@ const NUDGE_TIMEOUT_MS = 5_000;
  * would say, but pods that mount their Secret by its default name have none.
  */
 export function needsNudge(step: Step, pod: Pick<Pod, 'terminating'> | undefined): boolean {
-  const isChange = step.kind === 'rechain' || (step.kind === 'issue' && step.replaces !== undefined);
+  const isChange =
+    step.kind === 'rechain' || step.kind === 'verify' || (step.kind === 'issue' && step.replaces !== undefined);
   return isChange && pod?.terminating === false;
 }
 

@@ -259,7 +259,9 @@ export class Operator {
       this.#scheduleUnservedCheck(pod);
     }
     for (const { issued } of this.#caches.secrets.values()) {
-      if (issued !== undefined) this.#enqueueWave(issued);
+      if (issued === undefined) continue;
+      this.#pods?.secretSeen(issued, undefined);
+      this.#enqueueWave(issued);
     }
   }
 
@@ -332,6 +334,7 @@ export class Operator {
   #secretChanged({ current, previous }: Change<CachedSecret>): void {
     if (!this.#leading) return;
     const before = previous?.issued;
+    if (current?.issued !== undefined) this.#pods?.secretSeen(current.issued, before);
     if (before !== undefined && current?.issued?.uid !== before.uid) this.#pods?.secretGone(before);
     if (current === undefined && previous !== undefined) this.#names?.freed(formatObjectKey(previous));
     for (const issued of [before, current?.issued]) {

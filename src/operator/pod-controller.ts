@@ -25,6 +25,7 @@ import { combine } from './outcomes.ts';
 import { PodFailure, type PodFailures, StaleCacheError } from './pod-failure.ts';
 import type { Reporter } from './reporter.ts';
 import { describeFailure, type Situation, situationOf } from './situation.ts';
+import { SuspectWrites } from './suspect-writes.ts';
 import type { TakenNames } from './taken-names.ts';
 import { UnseenWrites } from './unseen-writes.ts';
 
@@ -57,6 +58,7 @@ export class PodController {
   /** Labels and annotations of the template that another client keeps reverting. */
   readonly #annotations = new RestorationGuard();
   readonly #deletions = new DeletionDelay();
+  readonly #suspects = new SuspectWrites();
   /** How often in a row a pod met a refusal that may pass. */
   readonly #transient = new Map<string, number>();
 
@@ -65,9 +67,15 @@ export class PodController {
     this.#unseen = new UnseenWrites(options.caches, options.clock);
   }
 
+  /** The cache shows a Secret, new or changed. */
+  secretSeen(current: IssuedSecret, previous: IssuedSecret | undefined): void {
+    this.#suspects.seen(current, previous, this.#unseen.versionOf(podKeyOf(current)));
+  }
+
   /** The cache shows that a Secret is gone. Its pod, if it still needs one, is confirmed before it gets another. */
   secretGone(secret: IssuedSecret): void {
     const { caches, clock } = this.#options;
+    this.#suspects.gone(secret.uid);
     const pod = caches.pods.get(secret.namespace, secret.podName);
     if (pod?.uid === secret.podUid) this.#restorations.lost(podKeyOf(secret), secret.podUid, clock.now());
   }
@@ -99,7 +107,8 @@ export class PodController {
     const { observed } = situation;
     let decided: Plan;
     try {
-      decided = plan({ ...observed, secrets: await applier.wholeSecrets(observed.secrets, signal) });
+      const suspect = observed.secrets.find((secret) => this.#suspects.has(secret))?.uid;
+      decided = plan({ ...observed, suspect, secrets: await applier.wholeSecrets(observed.secrets, signal) });
       if (decided.steps.some((step) => this.#isRestoration(step, key, situation))) {
         const uid = situation.pod?.uid ?? '';
         const allowedAt = this.#restorations.allowedAt(key, uid, clock.now(), longestWaitMs(situation));
@@ -118,14 +127,17 @@ export class PodController {
     const { pod } = situation;
     const restores = this.#isRestoration(step, key, situation);
     const recreates = restores && step.kind === 'issue' && step.replaces === undefined;
-    this.#report(key, situation, await applier.apply(step, { ...situation, recreates }, signal));
-    if (pod === undefined) return;
+    const applied = await applier.apply(step, { ...situation, recreates }, signal);
+    this.#report(key, situation, applied);
+    this.#clear(step, applied);
+    if (pod === undefined || applied.kind === 'verified') return;
     if (restores) this.#restorations.restored(key, pod.uid, clock.now());
     if (recreates || needsNudge(step, pod)) await nudge?.send(pod, signal);
   }
 
   /** A write that repeats one of ours, because another client undid it. */
   #isRestoration(step: Step, key: string, { pod }: Situation): boolean {
+    if (step.kind === 'verify') return true;
     if (step.kind !== 'issue' || pod === undefined) return false;
     return step.reason === 'Modified' || (step.reason === 'Missing' && this.#restorations.knows(key, pod.uid));
   }
@@ -144,7 +156,9 @@ export class PodController {
         continue;
       }
       try {
-        this.#report(key, situation, await applier.apply(step, situation, signal));
+        const applied = await applier.apply(step, situation, signal);
+        this.#report(key, situation, applied);
+        this.#clear(step, applied);
         if (step.kind === 'annotate') this.#annotations.restored(key, step.secret.uid, clock.now());
       } catch (error) {
         if (error instanceof PodFailure) refused = error;
@@ -154,6 +168,14 @@ export class PodController {
     if (refused === undefined) failures.clearCleanUp(key);
     else this.#cleanUpFailed(key, situation, refused);
     return outcome;
+  }
+
+  /** What we have written or verified is not suspect, whichever came first: the answer or the event. */
+  #clear(step: Step, applied: Applied): void {
+    const secret = step.kind === 'issue' ? step.replaces : 'secret' in step ? step.secret : undefined;
+    if (secret === undefined) return;
+    if (step.kind === 'verify' || step.kind === 'rechain') this.#suspects.cleared(secret.uid, secret.resourceVersion);
+    if ('resourceVersion' in applied) this.#suspects.cleared(secret.uid, applied.resourceVersion);
   }
 
   #cleanUpFailed(key: string, { key: podKey, resource }: Situation, failure: PodFailure): void {
@@ -179,6 +201,8 @@ export class PodController {
         // Said once, with the pod's first credential.
         if (applied.reason !== 'Missing' || !missedInjection(pod, resourceName)) return;
         reporter.podWarned(pod, resourceName, notInjected(pod, resourceName));
+        return;
+      case 'verified':
         return;
       case 'rechained':
         this.#unseen.wrote(key, { secret: applied.resourceVersion });

@@ -31,6 +31,11 @@ export class UnseenWrites {
     if (written.secret !== undefined || written.pod !== undefined) this.#written.set(podKey, written);
   }
 
+  /** Of our last write of the pod's Secret, where the caches have not shown it when they were last asked. */
+  versionOf(podKey: string): string | undefined {
+    return this.#written.get(podKey)?.secret;
+  }
+
   /** `seen`: the caches have just caught up with a write of the pod's Secret; `none`: there was nothing to wait for. */
   check(podKey: string, namespace: string): 'behind' | 'seen' | 'none' {
     const written = this.#written.get(podKey);

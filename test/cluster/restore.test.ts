@@ -52,6 +52,16 @@ for (const [what, patch] of EDITS) {
   });
 }
 
+for (const [what, patch] of EDITS.slice(0, 3)) {
+  test(`a Secret edited under the name of dcred itself is restored: ${what}`, async () => {
+    const { namespace, secret } = await onePod();
+    const args = ['--type=merge', '--field-manager=dcred', '-p', JSON.stringify(patch)];
+    await kubectl('patch', 'secret', 'web-web-a', '-n', namespace, ...args);
+    const restored = await reissued(namespace, secret);
+    assert.equal(restored.data?.['extra.txt'], undefined);
+  });
+}
+
 test('a Secret that was made immutable is still re-issued', async () => {
   const { namespace, secret } = await onePod();
   await kubectl('patch', 'secret', 'web-web-a', '-n', namespace, '-p', '{"immutable":true}');

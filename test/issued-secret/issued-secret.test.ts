@@ -54,6 +54,7 @@ describe('a Secret is ours', () => {
         expiresAt: Date.UTC(2027, 0, 17, 8) / 1000,
         renewAt: Date.UTC(2027, 0, 16, 8) / 1000,
         certificateSha256: 'ab'.repeat(32),
+        chainSha256: undefined,
         usage: 'Client',
         keyAlgorithm: 'Ed25519',
       },

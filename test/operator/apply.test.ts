@@ -2,13 +2,15 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
 import type { Signer } from '../../src/credential/signer.ts';
+import { readIssuedSecret } from '../../src/issued-secret/issued-secret.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { Applier, type Subject } from '../../src/operator/apply.ts';
 import type { Step } from '../../src/operator/core/plan.ts';
+import { makeSecret } from '../../src/operator/issuer.ts';
 import { PodFailure, StaleCacheError } from '../../src/operator/pod-failure.ts';
-import { type Delegation, delegation, issuedSecret, podOf, resource } from '../../testing/support/builders.ts';
+import { type Delegation, delegation, issuedSecret, podOf, resource, specOf } from '../../testing/support/builders.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
 
 const SIGNAL = new AbortController().signal;
@@ -251,4 +253,47 @@ describe('nothing is deleted because a cache does not show something', () => {
     const changed = fakeClient({ get: refusal('NotFound', 404), delete: refusal('Conflict', 409) });
     await assert.rejects(applier(changed.client).apply(gone, subject(), SIGNAL), StaleCacheError);
   });
+});
+
+describe('a Secret that may have been written under our own name', () => {
+  const spec = specOf();
+  const request = {
+    namespace: 'edge',
+    name: 'web-web-0',
+    resourceName: 'web',
+    pod: podOf(),
+    spec,
+    certificate: good.certificate,
+    signer: good.signer,
+    replaces: undefined,
+    now: Math.floor(Date.now() / 1000),
+  };
+
+  async function verify(change: Readonly<Record<string, string>>) {
+    const manifest = await makeSecret(request, generateCredentialKey, SIGNAL);
+    const object = { ...manifest, metadata: { ...manifest.metadata, uid: 'u', resourceVersion: '7' } };
+    const current = readIssuedSecret(object);
+    assert.ok(current !== undefined);
+    const { client, calls } = fakeClient({ get: () => ({ ...object, data: { ...manifest.data, ...change } }) });
+    const applied = await applier(client).apply({ kind: 'verify', secret: current }, subject(), SIGNAL);
+    return { applied, verbs: calls.map(({ verb }) => verb) };
+  }
+
+  test('and holds what it should costs one read', async () => {
+    const { applied, verbs } = await verify({});
+    assert.deepEqual([applied.kind, verbs], ['verified', ['get']]);
+  });
+
+  for (const [what, change] of Object.entries({
+    'another key': { 'dc.key': Buffer.from(good.keyPem).toString('base64') },
+    'no key at all': { 'dc.key': 'AAAA' },
+    'another credential in one of the formats': { 'dc.hex': 'AAAA' },
+    'a file more': { 'extra.txt': 'AAAA' },
+  })) {
+    test(`and holds ${what} is issued again`, async () => {
+      const { applied, verbs } = await verify(change);
+      assert.ok(applied.kind === 'issued' && applied.reason === 'Modified');
+      assert.deepEqual(verbs, ['get', 'replace']);
+    });
+  }
 });

@@ -109,6 +109,8 @@ class World {
     switch (step.kind) {
       case 'issue':
         return { kind: 'issued', reason: step.reason, seconds: 0.01, resourceVersion: version };
+      case 'verify':
+        return { kind: 'verified', secret: step.secret };
       case 'rechain':
         return { kind: 'rechained', resourceVersion: version };
       case 'delete':

@@ -49,6 +49,8 @@ export interface Observed {
   readonly pod: ObservedPod | undefined;
   /** The name of the pod's Secret; undefined where its annotation is no valid name. */
   readonly secretName: string | undefined;
+  /** The uid of a Secret that somebody else may have written under dcred's name: see `SuspectWrites`. */
+  readonly suspect?: string | undefined;
   /** Every Secret issued for this (resource, pod), by any name. */
   readonly secrets: readonly IssuedSecret[];
   /** A Secret of that name which was issued for another (resource, pod). */
@@ -61,6 +63,8 @@ export interface Observed {
 
 export type Step =
   | { readonly kind: 'issue'; readonly reason: IssueReason; readonly name: string; readonly replaces?: IssuedSecret }
+  /** Whether the Secret holds what its annotations say: if not, it is issued again. */
+  | { readonly kind: 'verify'; readonly secret: IssuedSecret }
   /** A new chain under the same leaf: `tls.crt` and what is made from it; key and credential stay. */
   | { readonly kind: 'rechain'; readonly secret: IssuedSecret }
   /** The Secret exists: let the pod be scheduled. */
@@ -131,9 +135,11 @@ export function plan(observed: Observed): Plan {
   if (current.facts?.chainSha256 !== certificate.chainSha256) {
     return { steps: [...lifted, { kind: 'rechain', secret: current }], cleanUp: leftovers, ...wake };
   }
-  if (!metadataDiffers(current, spec, renewAt)) return { steps: lifted, cleanUp: leftovers, ...wake };
+  const verify: readonly Step[] = observed.suspect === current.uid ? [{ kind: 'verify', secret: current }] : NO_STEPS;
+  const steps = [...verify, ...lifted];
+  if (!metadataDiffers(current, spec, renewAt)) return { steps, cleanUp: leftovers, ...wake };
   const annotate: Step = { kind: 'annotate', secret: current, renewAt: renewAt ?? current.facts?.renewAt ?? 0 };
-  return { steps: lifted, cleanUp: [annotate, ...leftovers], ...wake };
+  return { steps, cleanUp: [annotate, ...leftovers], ...wake };
 }
 
 /** Nothing is issued or deleted; but a pod whose Secret is good need not wait for a person. */

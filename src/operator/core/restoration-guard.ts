@@ -3,6 +3,8 @@
  * later ones wait twice as long each. After ten quiet minutes the count starts again. Every call costs the same however many keys
  * there are.
  */
+import { backoffMs } from '../../kubernetes/backoff.ts';
+
 const FREE = 3;
 const BASE_MS = 1_000;
 const QUIET_MS = 600_000;
@@ -40,7 +42,8 @@ export class RestorationGuard {
     const entry = this.#entries.get(key);
     const count = this.#count(key, uid, nowMs);
     if (entry === undefined || count < FREE) return nowMs;
-    return entry.lastMs + Math.min(longestMs, BASE_MS * 2 ** (count - FREE));
+    // Without jitter: what one client reverts does not come back together with what another does.
+    return entry.lastMs + backoffMs(count - FREE + 1, { baseMs: BASE_MS, maxMs: longestMs, random: () => 0 });
   }
 
   get size(): number {

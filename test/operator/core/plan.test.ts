@@ -50,6 +50,8 @@ function word(step: Step): string {
       return `delete ${step.reason} ${step.secret.name}`;
     case 'annotate':
       return `annotate ${step.secret.name}`;
+    case 'verify':
+      return `verify ${step.secret.name}`;
     case 'rechain':
       return `rechain ${step.secret.name}`;
     case 'ungate':
@@ -293,6 +295,17 @@ const TABLE: readonly Row[] = [
     'a new chain with a new leaf is a new credential',
     { certificate: { ...CERTIFICATE, sha256: 'b2'.repeat(32), chainSha256: 'd5'.repeat(32) } },
     ['issue CertificateChanged web-web-0 again'],
+  ],
+
+  [
+    "a Secret that was written under dcred's own name by somebody else, perhaps, is verified",
+    { suspect: issuedSecret().uid, pod: GATED },
+    ['verify web-web-0', 'ungate'],
+  ],
+  [
+    'a suspect that is due is simply re-issued',
+    { suspect: issuedSecret().uid, now: NOW + 120_000 },
+    ['issue RenewalDue web-web-0 again'],
   ],
 
   ['no valid Secret name', { secretName: undefined, secrets: [] }, ['fail SecretNameInvalid']],
@@ -539,7 +552,9 @@ describe('any plan', () => {
     fc.assert(
       fc.property(anything(), (given) => {
         const { cleanUp, steps } = plan(given);
-        assert.ok(steps.every(({ kind }) => kind === 'issue' || kind === 'rechain' || kind === 'ungate'));
+        assert.ok(
+          steps.every(({ kind }) => kind === 'issue' || kind === 'rechain' || kind === 'verify' || kind === 'ungate'),
+        );
         assert.ok(cleanUp.every(({ kind }) => kind === 'delete' || kind === 'annotate'));
       }),
     );
