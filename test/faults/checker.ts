@@ -29,7 +29,9 @@ export type Rule =
   | 'untrue-annotation'
   | 'orphan'
   | 'foreign-changed'
-  | 'status';
+  | 'status'
+  /** There was nothing to look at. */
+  | 'unreachable';
 
 export interface Violation {
   readonly rule: Rule;

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ApiClient } from '../../src/kubernetes/client/api-client.ts';
+import type { Connection } from '../../src/kubernetes/connection/connection.ts';
 import { loadConnection } from '../../src/kubernetes/connection/load-connection.ts';
 import { OperatorMetrics } from '../../src/operator/metrics.ts';
 import { Operator } from '../../src/operator/operator.ts';
@@ -25,7 +26,7 @@ const OPERATOR_WORKERS = 4;
 
 export class Ground implements AsyncDisposable {
   readonly cluster: Cluster;
-  readonly admin: Admin;
+  admin: Admin;
   readonly authority: TestAuthority;
   readonly tls: ProxyTls;
   readonly witness: Witness;
@@ -48,6 +49,12 @@ export class Ground implements AsyncDisposable {
     return new Ground(cluster, authority, tls);
   }
 
+  /** After the API server has another CA. */
+  reconnect(): void {
+    this.admin[Symbol.dispose]();
+    this.admin = new Admin(readAccess(this.cluster.plane.kubeconfig));
+  }
+
   async site(clock = new SteppedClock()): Promise<Site> {
     const namespace = `run-${randomUUID().slice(0, 8)}`;
     await this.admin.create('/api/v1/namespaces', { metadata: { name: namespace } });
@@ -64,6 +71,8 @@ export class Ground implements AsyncDisposable {
 export interface OperatorFaults extends Omit<ProxyOptions, 'plane' | 'tls'> {
   /** How long a call may take. Default: the client's own. */
   readonly timeoutMs?: number;
+  /** Straight to the API server, as a pod of the cluster: past the proxy, so it can be stopped and not killed. */
+  readonly mountedAccount?: string;
 }
 
 export interface RunningOperator {
@@ -116,7 +125,7 @@ export class Site {
       ...options,
     });
     const log = recordingLogger();
-    const client = await this.#client(proxy, options.timeoutMs);
+    const client = await this.#client(proxy, options);
     const operator = new Operator({
       client,
       namespaces: [this.namespace],
@@ -159,14 +168,8 @@ export class Site {
     return running;
   }
 
-  async #client(proxy: FaultProxy, timeoutMs: number | undefined): Promise<ApiClient> {
-    const { cluster, tls } = this.ground;
-    const path = join(cluster.plane.directory, `${randomUUID()}.kubeconfig`);
-    const config = JSON.parse(readFileSync(cluster.operatorKubeconfig, 'utf8'));
-    const certificateAuthority = Buffer.from(tls.authority.certificate).toString('base64');
-    config.clusters[0].cluster = { server: proxy.url, 'certificate-authority-data': certificateAuthority };
-    await writeFile(path, JSON.stringify(config));
-    const connection = await loadConnection({ kubeconfig: path, env: {} });
+  async #client(proxy: FaultProxy, { mountedAccount, timeoutMs }: OperatorFaults): Promise<ApiClient> {
+    const connection = mountedAccount === undefined ? await this.#proxied(proxy) : await this.#mounted(mountedAccount);
     const { clock } = this;
     return new ApiClient(connection, {
       userAgent: 'faults',
@@ -177,11 +180,37 @@ export class Site {
     });
   }
 
+  async #proxied({ url }: FaultProxy): Promise<Connection> {
+    const { cluster, tls } = this.ground;
+    const path = join(cluster.plane.directory, `${randomUUID()}.kubeconfig`);
+    const config = JSON.parse(readFileSync(cluster.operatorKubeconfig, 'utf8'));
+    const certificateAuthority = Buffer.from(tls.authority.certificate).toString('base64');
+    config.clusters[0].cluster = { server: url, 'certificate-authority-data': certificateAuthority };
+    await writeFile(path, JSON.stringify(config));
+    return await loadConnection({ kubeconfig: path, env: {} });
+  }
+
+  async #mounted(serviceAccountFolder: string): Promise<Connection> {
+    const { hostname, port } = new URL(this.ground.cluster.plane.url);
+    const env = { KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: port };
+    return await loadConnection({ env, serviceAccountFolder });
+  }
+
   /** A Secret that is nobody's business: from now on any change of it is a violation. */
   async plantForeign(name: string, labels: Readonly<Record<string, string>> = {}): Promise<void> {
     const data = { 'tls.crt': Buffer.from('not a certificate').toString('base64') };
     const secret = await this.admin.create(paths.secrets(this.namespace), { metadata: { name, labels }, data });
     this.#foreign.set(name, fingerprint(secret));
+  }
+
+  /** An administrator has put everything back to where it was: that is no doing of the operator's. */
+  async forgiveForeign(): Promise<void> {
+    const secrets = await this.secrets();
+    for (const name of this.#foreign.keys()) {
+      const now = secrets.find(({ metadata }) => metadata.name === name);
+      if (now === undefined) this.#foreign.delete(name);
+      else this.#foreign.set(name, fingerprint(now));
+    }
   }
 
   /** Creates the certificate's Secret, or changes it. */

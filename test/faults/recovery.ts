@@ -34,16 +34,26 @@ export async function untilRight(site: Site, what: string, options: RecoveryOpti
   const { witness } = site.ground;
   const started = performance.now();
   for (;;) {
-    const found = await site.violations();
+    const found = await site.violations().catch(unreachable);
     const fatal = [...found.filter(mustAlwaysHold).map((one) => describe([one])), ...witness.problems(site.namespace)];
     if (fatal.length > 0) throw new ViolationError(`${what}:\n${fatal.join('\n')}`);
-    const wrong = found.filter(({ rule }) => !except.includes(rule));
+    const wrong = found.filter(({ rule }) => rule === 'unreachable' || !except.includes(rule));
     const ms = performance.now() - started;
     if (wrong.length === 0 || giveUp?.() === true) return ms;
     if (ms > timeoutMs)
       throw new NotRecoveredError(`${what}: still wrong after ${timeoutMs} ms:\n${describe(wrong as Violation[])}`);
     await delay(INTERVAL_MS);
   }
+}
+
+/** While the API server is down nobody can say what is right. */
+function unreachable(error: unknown): readonly Violation[] {
+  return [{ rule: 'unreachable', subject: 'the API server', detail: String(error) }];
+}
+
+/** Between two acts of a test, or two looks at a state. */
+export async function pause(ms = INTERVAL_MS): Promise<void> {
+  await delay(ms);
 }
 
 /** Until the operator has asked the API server for nothing for a while: only decides when a test goes on. */

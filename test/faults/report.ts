@@ -1,5 +1,6 @@
 /** The rows of the table in docs/reliability.md: written where `make faults` asks for them, and printed in any case. */
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { TestContext } from 'node:test';
 
 export interface ReportRow {
@@ -17,5 +18,7 @@ export function report(t: TestContext, row: ReportRow): void {
   const recovery = worstRecoveryMs === undefined ? '' : `, worst recovery ${(worstRecoveryMs / 1000).toFixed(1)} s`;
   t.diagnostic(`${fault}: ${runs} runs, ${violations} violations${recovery}`);
   const file = process.env['DCRED_FAULTS_RESULTS'];
-  if (file !== undefined) appendFileSync(file, `${JSON.stringify(row)}\n`);
+  if (file === undefined) return;
+  mkdirSync(dirname(file), { recursive: true });
+  appendFileSync(file, `${JSON.stringify(row)}\n`);
 }

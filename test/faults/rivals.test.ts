@@ -4,11 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { paths } from './admin.ts';
 import { isIssued } from './checker.ts';
 import { Ground, type RunningOperator, type Site } from './ground.ts';
-import { untilRight } from './recovery.ts';
+import { pause, untilRight } from './recovery.ts';
 import { report } from './report.ts';
 import { prepare } from './workload.ts';
 
@@ -36,8 +35,6 @@ after(() => ground?.[Symbol.asyncDispose]());
 
 interface Rival {
   readonly name: string;
-  /** Why it is known to fail now. */
-  readonly todo?: string;
   /** Once, before it begins. */
   readonly begin?: (site: Site, operator: RunningOperator) => Promise<void>;
   /** Again and again. */
@@ -60,12 +57,10 @@ const tryPatch = (site: Site, name: string, patch: object) =>
 const RIVALS: readonly Rival[] = [
   {
     name: 'a rival that deletes every Secret on sight',
-    todo: 'a vanished Secret is made again without back-off',
     act: (site) => eachIssued(site, (name) => site.admin.delete(secretPath(site, name))),
   },
   {
     name: 'a rival that changes the template annotation back',
-    todo: 'the template is written again without back-off',
     act: (site) => eachIssued(site, (name) => tryPatch(site, name, { metadata: { annotations: { team: 'rival' } } })),
   },
   {
@@ -76,7 +71,6 @@ const RIVALS: readonly Rival[] = [
     },
   },
   {
-    todo: 'the pod is not looked up before its Secret is made again',
     name: 'a garbage collector, and a half-open watch of pods that hides who is gone',
     begin: async (site, { proxy }) => {
       for (const watch of proxy.watches) if (watch.exchange.resource === 'pods') watch.freeze();
@@ -99,8 +93,8 @@ const RIVALS: readonly Rival[] = [
   },
 ];
 
-for (const { act, begin, end, name, todo } of RIVALS) {
-  test(name, todo === undefined ? {} : { todo }, async (t) => {
+for (const { act, begin, end, name } of RIVALS) {
+  test(name, async (t) => {
     const site = await ground.site();
     try {
       await prepare(site);
@@ -115,7 +109,7 @@ for (const { act, begin, end, name, todo } of RIVALS) {
       while (performance.now() < until) {
         await act(site);
         acts += 1;
-        await delay(RIVAL_MS);
+        await pause(RIVAL_MS);
       }
       const calls = operator.proxy.journal.filter(({ resource, verb }) => resource === 'secrets' && verb !== 'watch');
       const writes = calls.filter(({ verb }) => verb !== 'get' && verb !== 'list').length;

@@ -17,7 +17,7 @@ const SPEC = {
   lifetimeSeconds: 7200,
 };
 
-interface Leaves {
+export interface Leaves {
   readonly first: LeafFiles;
   readonly second: LeafFiles;
   /** The second leaf, and a chain that is one certificate longer. */
@@ -27,7 +27,7 @@ interface Leaves {
 const made = new WeakMap<Ground, Promise<Leaves>>();
 
 /** Once for all runs of a ground: making certificates takes longer than a step does. */
-async function leavesOf(ground: Ground): Promise<Leaves> {
+export async function leavesOf(ground: Ground): Promise<Leaves> {
   const known = made.get(ground);
   if (known !== undefined) return await known;
   const making = (async () => {
@@ -69,6 +69,7 @@ export const STEPS: readonly Step[] = [
     },
   },
   { name: 'new leaf', change: async (site) => site.putCertificate((await leavesOf(site.ground)).second) },
+  { name: 'new chain', change: async (site) => site.putCertificate((await leavesOf(site.ground)).longer) },
   {
     name: 'scale up',
     change: async (site) => {

@@ -1,0 +1,182 @@
+/** What happens to control planes: the API server and etcd die, come back, fill up, are put back to yesterday; clocks are set. */
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, type TestContext, test } from 'node:test';
+import { eventually } from '../../testing/support/processes.ts';
+import { Admin, paths, readAccess } from './admin.ts';
+import { Ground, type Site } from './ground.ts';
+import { untilRight } from './recovery.ts';
+import { report } from './report.ts';
+import { prepare, STEPS, type Step } from './workload.ts';
+
+const MB = 1024 * 1024;
+const HOUR_MS = 3_600_000;
+/** Watches wait up to half a minute between two tries, and the machine may be busy. */
+const PATIENCE = { timeoutMs: 180_000 };
+const ACCOUNT = { namespace: 'dcred-system', name: 'dcred' };
+
+let ground: Ground;
+
+before(async () => {
+  ground = await Ground.start({ etcdQuotaBytes: 64 * MB });
+});
+after(() => ground?.[Symbol.asyncDispose]());
+
+const plane = () => ground.cluster.plane;
+
+/** Runs the steps and, after each change, what happens to the control plane; all must come right. */
+async function through(site: Site, steps: readonly Step[], name: string, fault: () => Promise<void>): Promise<number> {
+  let worst = 0;
+  for (const step of steps) {
+    await step.change(site);
+    await fault();
+    const except = step.settled === true ? [] : ['status' as const];
+    worst = Math.max(worst, await untilRight(site, `${name} in "${step.name}"`, { ...PATIENCE, except }));
+  }
+  return worst;
+}
+
+async function faulted(t: TestContext, fault: string, act: (site: Site) => Promise<number>): Promise<void> {
+  const site = await ground.site();
+  let violations = 1;
+  let worstRecoveryMs = 0;
+  try {
+    await prepare(site);
+    worstRecoveryMs = await act(site);
+    violations = 0;
+  } finally {
+    report(t, { table: 'faults', fault, runs: 1, violations, worstRecoveryMs });
+    await site.end();
+  }
+}
+
+describe('the API server', () => {
+  test('is killed and started again after every change', (t) =>
+    faulted(t, 'API server killed after every change', async (site) => {
+      await site.startOperator();
+      return await through(site, STEPS, 'API server killed', async () => {
+        await plane().stopApiServer({ signal: 'SIGKILL' });
+        await plane().startApiServer();
+      });
+    }));
+
+  test('loses etcd after every change', (t) =>
+    faulted(t, 'etcd killed after every change', async (site) => {
+      await site.startOperator();
+      return await through(site, STEPS, 'etcd killed', async () => {
+        await plane().stopEtcd({ signal: 'SIGKILL' });
+        await plane().startEtcd();
+        await plane().untilReady();
+      });
+    }));
+});
+
+describe('etcd', () => {
+  for (const bumpRevision of [undefined, 1_000_000]) {
+    const todo = bumpRevision === undefined ? { todo: 'a watch from beyond the restored version is kept' } : {};
+    const how = bumpRevision === undefined ? 'versions going back' : 'versions going on';
+    test(`is put back to a snapshot, ${how}`, todo, (t) =>
+      faulted(t, `etcd snapshot restored, ${how}`, async (site) => {
+        await site.startOperator();
+        const [issue, ...rest] = STEPS;
+        await issue?.change(site);
+        await untilRight(site, 'before the snapshot', PATIENCE);
+        const snapshot = await plane().saveSnapshot();
+        await through(site, rest.slice(0, 4), 'before the restoration', async () => {});
+        await plane().restoreSnapshot(snapshot, bumpRevision === undefined ? {} : { bumpRevision });
+        await site.forgiveForeign();
+        const restored = await untilRight(site, `${how}, just restored`, PATIENCE);
+        const later = await through(site, rest, `${how}, after the restoration`, async () => {});
+        return Math.max(restored, later);
+      }),
+    );
+  }
+
+  test('is full while every credential is due, and is given room again', (t) =>
+    faulted(t, 'etcd full while renewals are due', async (site) => {
+      await site.startOperator();
+      await STEPS[0]?.change(site);
+      await untilRight(site, 'before etcd is full', PATIENCE);
+      await plane().fillEtcd();
+      // Past the latest renewal (six tenths of the life), before the end.
+      site.clock.pass(0.65 * 2 * HOUR_MS);
+      const refused = async () => (site.journal.some(({ status = 0 }) => status >= 500) ? true : undefined);
+      await eventually('a write that etcd refuses', refused, PATIENCE);
+      await plane().freeEtcd();
+      return await untilRight(site, 'once etcd has room', PATIENCE);
+    }));
+});
+
+describe('the clock', () => {
+  test('is set ahead by an hour, back by an hour, and back by half of one', (t) =>
+    faulted(t, 'clock stepped by an hour and back', async (site) => {
+      await site.startOperator();
+      await STEPS[0]?.change(site);
+      let worst = await untilRight(site, 'before the clock is set', PATIENCE);
+      for (const hours of [1, -1, -0.5]) {
+        site.clock.step(hours * HOUR_MS);
+        worst = Math.max(worst, await untilRight(site, `clock set by ${hours} h`, PATIENCE));
+      }
+      return worst;
+    }));
+
+  test('passes six tenths of a life: every credential is renewed', (t) =>
+    faulted(t, 'renewal by time', async (site) => {
+      await site.startOperator();
+      await STEPS[0]?.change(site);
+      await untilRight(site, 'before the renewal', PATIENCE);
+      const before = ground.witness.versions(site.namespace);
+      site.clock.pass(0.65 * 2 * HOUR_MS);
+      const ms = await untilRight(site, 'after the renewal', PATIENCE);
+      assert.equal(ground.witness.versions(site.namespace), before + 3);
+      return ms;
+    }));
+});
+
+/** A pod's service account, as the kubelet mounts it. */
+class MountedAccount {
+  readonly folder = join(plane().directory, randomUUID());
+
+  /** What the kubelet does when it has another token or trust. */
+  async write(lifetimeSeconds?: number): Promise<void> {
+    await mkdir(this.folder, { recursive: true });
+    const token = await plane().tokenFor(ACCOUNT, lifetimeSeconds === undefined ? {} : { lifetimeSeconds });
+    const files = { token, 'ca.crt': await readFile(plane().trustFile, 'utf8'), namespace: ACCOUNT.namespace };
+    await Promise.all(Object.entries(files).map(([name, text]) => writeFile(join(this.folder, name), text)));
+  }
+}
+
+describe('what the operator connects with', () => {
+  test('a token that expires, and is replaced', (t) =>
+    faulted(t, 'token expired and replaced', async (site) => {
+      const account = new MountedAccount();
+      await account.write(20);
+      await site.startOperator({ mountedAccount: account.folder });
+      await STEPS[0]?.change(site);
+      await untilRight(site, 'with the first token', PATIENCE);
+      const first = await readFile(join(account.folder, 'token'), 'utf8');
+      using holder = new Admin({ ...readAccess(ground.cluster.operatorKubeconfig), token: first });
+      const refused = async () =>
+        (await holder.call('GET', paths.pods(site.namespace))).status === 401 ? true : undefined;
+      await eventually('the token to expire', refused, PATIENCE);
+      await site.createPod('web-7');
+      await account.write();
+      return await untilRight(site, 'with the new token', PATIENCE);
+    }));
+
+  test('the CA of the API server', (t) =>
+    faulted(t, 'API server CA rotated', async (site) => {
+      const account = new MountedAccount();
+      await account.write();
+      await site.startOperator({ mountedAccount: account.folder });
+      await STEPS[0]?.change(site);
+      await untilRight(site, 'under the first CA', PATIENCE);
+      await plane().rotateAuthority();
+      ground.reconnect();
+      await account.write();
+      await site.createPod('web-8');
+      return await untilRight(site, 'under the new CA', PATIENCE);
+    }));
+});
