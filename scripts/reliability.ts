@@ -6,7 +6,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ReportRow } from '../test/faults/report.ts';
+import type { ReportRow } from '../testing/support/fault-report.ts';
 
 const PAGE = join(import.meta.dirname, '..', 'docs', 'reliability.md');
 

@@ -29,7 +29,6 @@ const EXCEPTIONS: Readonly<Record<Rule, Readonly<Record<string, string>>>> = {
     'e2e/load.ts': 'paces load',
     'faults/proxy.test.ts': 'a hanging answer is still open after a while: a slow machine cannot make it end',
     'faults/proxy.ts': 'a delay is one of the faults',
-    'faults/rivals.test.ts': 'paces a rival controller',
     'faults/recovery.ts': 'polls a state until it holds',
     'faults/watch-pipe.ts': 'a delay is one of the faults',
     'faults/witness.ts': 'tries again while the API server restarts',

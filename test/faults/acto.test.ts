@@ -4,12 +4,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { load } from 'js-yaml';
+import { report } from '../../testing/support/fault-report.ts';
 import { type Declared, declare, EMPTY, SPEC_VALUES, START, type WalkStep, walk } from './acto.ts';
 import { Ground, type Site } from './ground.ts';
 import { normalised } from './normalised.ts';
 import { inParallel } from './pool.ts';
 import { pause, untilRight } from './recovery.ts';
-import { report } from './report.ts';
 import { chooseSeed, RUN_ALL, seeded } from './seeded.ts';
 import { leavesOf } from './workload.ts';
 

@@ -5,12 +5,12 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type OperatorProcess, startOperator } from '../../testing/cluster/operator-process.ts';
+import { report } from '../../testing/support/fault-report.ts';
 import { leaf } from '../../testing/support/openssl.ts';
 import { paths } from './admin.ts';
 import { Ground, type Site } from './ground.ts';
 import { inParallel } from './pool.ts';
 import { untilRight } from './recovery.ts';
-import { report } from './report.ts';
 import { prepare } from './workload.ts';
 
 /** What the chart gives the operator by default: see the deployment's NODE_OPTIONS. */

@@ -4,11 +4,11 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
+import { report } from '../../testing/support/fault-report.ts';
 import { eventually } from '../../testing/support/processes.ts';
 import { Admin, paths, readAccess } from './admin.ts';
 import { Ground, type Site } from './ground.ts';
 import { untilRight } from './recovery.ts';
-import { report } from './report.ts';
 import { prepare, STEPS, type Step } from './workload.ts';
 
 const MB = 1024 * 1024;

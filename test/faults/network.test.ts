@@ -1,12 +1,12 @@
 /** The reference workload over a network and an API server that misbehave all the way through. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { report } from '../../testing/support/fault-report.ts';
 import type { Exchange } from './exchange.ts';
 import { Ground, type OperatorFaults, type Site } from './ground.ts';
 import { inParallel } from './pool.ts';
 import type { Fault, Rule } from './proxy.ts';
 import { untilRight } from './recovery.ts';
-import { report } from './report.ts';
 import { chooseSeed, RUN_ALL, seeded } from './seeded.ts';
 import { prepare, STEPS } from './workload.ts';
 

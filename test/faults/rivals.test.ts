@@ -4,11 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { report } from '../../testing/support/fault-report.ts';
 import { paths } from './admin.ts';
 import { isIssued } from './checker.ts';
 import { Ground, type RunningOperator, type Site } from './ground.ts';
 import { pause, untilRight } from './recovery.ts';
-import { report } from './report.ts';
 import { prepare } from './workload.ts';
 
 const PODS = ['web-0', 'web-1', 'web-2'];

@@ -4,9 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { report } from '../../testing/support/fault-report.ts';
 import { Ground } from './ground.ts';
 import { inParallel } from './pool.ts';
-import { report } from './report.ts';
 import { chooseSeed, RUN_ALL, sample, seeded } from './seeded.ts';
 import { PERTURBATIONS, reference, run, type SieveCase, type SieveRun } from './sieve.ts';
 
