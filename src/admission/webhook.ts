@@ -7,10 +7,11 @@ import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import type { InjectionOptions } from './injection/inject.ts';
-import { admit, ReviewError } from './injection/review.ts';
 import type { RandomBytes } from './injection/secret-name.ts';
 import type { WebhookMetrics } from './metrics.ts';
-import { type Address, AdmissionServer, type ReviewResult } from './serving/server.ts';
+import { PodReviewer } from './pod-reviewer.ts';
+import { LimitRanges } from './serving/limit-ranges.ts';
+import { type Address, AdmissionServer } from './serving/server.ts';
 import {
   ServingCertificateRotator,
   type ServingCertificateRotatorOptions,
@@ -39,10 +40,10 @@ export class Webhook {
 
   constructor(options: WebhookOptions) {
     this.#options = options;
-    const { metrics } = options;
+    const { client, clock, injection = {}, log, metrics, randomBytes } = options;
     this.#server = new AdmissionServer({
       ...options,
-      review: reviewer(options),
+      reviewer: new PodReviewer(randomBytes, injection, new LimitRanges(client, clock, log)),
       observe: (observation) => metrics.admission(observation),
     });
     this.#rotator = new ServingCertificateRotator({
@@ -75,16 +76,4 @@ export class Webhook {
     log.info({}, 'draining');
     await this.#server.drain(shutdownDelayMs);
   }
-}
-
-/** What the server answers: injection, with the errors of its input as values. */
-function reviewer({ injection, randomBytes }: WebhookOptions): (body: string) => ReviewResult {
-  return (body) => {
-    try {
-      return admit(body, randomBytes, injection);
-    } catch (error) {
-      if (error instanceof ReviewError) return { outcome: 'malformed', message: error.message };
-      throw error;
-    }
-  };
 }

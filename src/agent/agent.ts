@@ -8,7 +8,7 @@
  * files at once, so it is not reloaded while any directory holds something invalid.
  */
 import { createHash } from 'node:crypto';
-import { formatReload, type ReloadSpec } from '../api/reload-spec.ts';
+import { describeReload, type ReloadSpec } from '../api/reload-spec.ts';
 import type { Usage } from '../credential/scheme.ts';
 import { Backoff } from '../kubernetes/backoff.ts';
 import { delay } from '../kubernetes/clock.ts';
@@ -32,6 +32,8 @@ export interface AgentOptions extends ReloadOptions {
   readonly random: () => number;
   readonly log: Logger;
   readonly metrics: AgentMetrics;
+  /** Called after every pass, and so at least once a poll. */
+  readonly onStatus?: (problem: string | undefined) => Promise<void>;
 }
 
 interface Mounted {
@@ -111,6 +113,7 @@ export class Agent {
       while (!signal.aborted) {
         this.#dirty = false;
         const retryMs = await this.#step(signal);
+        await this.#options.onStatus?.(this.problem());
         await this.#sleep(retryMs, signal);
       }
     } catch (error) {
@@ -138,7 +141,10 @@ export class Agent {
     for (const target of this.#targets.filter(({ loaded }) => loaded !== content)) {
       // Swapped since the check: a reload now would load files that were not checked.
       if (!(await this.#isCurrent())) return 0;
-      if (await this.#reload(target, signal)) target.loaded = content;
+      const isReloaded = await this.#reload(target, signal);
+      // Swapped during the reload: what the server has read is not known, so it is reloaded once the new files are checked.
+      if (!(await this.#isCurrent())) return 0;
+      if (isReloaded) target.loaded = content;
     }
     if (this.#targets.some(({ loaded }) => loaded !== content)) {
       const pause = this.#backoff.next();
@@ -216,7 +222,7 @@ export class Agent {
 
   async #reload({ spec }: Target, signal: AbortSignal): Promise<boolean> {
     const { log, metrics } = this.#options;
-    const target = formatReload(spec);
+    const target = describeReload(spec);
     try {
       await reload(spec, this.#options, signal);
     } catch (error) {

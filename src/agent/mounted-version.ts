@@ -9,9 +9,10 @@
  * Opening several files by their links may mix two versions. So the link is read first, then the files of its target, then the link
  * again.
  */
-import { lstat, open, readlink } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { lstat, readlink } from 'node:fs/promises';
+import { join } from 'node:path';
 import { CREDENTIAL_FILE_NAMES, type CredentialFileName } from '../credential/files.ts';
+import { FileRefusedError, readBounded } from './read-bounded.ts';
 
 export type MountedVersionErrorCode = 'NotFound' | 'NotAMount' | 'Incomplete' | 'Unreadable' | 'TooLarge' | 'Unstable';
 
@@ -40,6 +41,8 @@ const OPTIONAL: ReadonlySet<CredentialFileName> = new Set<CredentialFileName>(['
 /** The size limit of a whole Secret. */
 const MAX_BYTES = 1_048_576;
 const ATTEMPTS = 10;
+/** As kubelets name them (`pkg/volume/util/atomic_writer.go`): beside the link, never elsewhere. */
+const VERSION_NAME = /^\.\.[^/]{1,253}$/;
 
 /** The name of the current version; undefined while there is none. One system call. */
 export async function mountedVersionName(directory: string): Promise<string | undefined> {
@@ -50,18 +53,27 @@ export async function mountedVersionName(directory: string): Promise<string | un
   }
 }
 
+export type ReadFile = (path: string) => Promise<Buffer>;
+
+/** A file of a version is a file: not a link to somewhere else, not a pipe. */
+const readSmallFile: ReadFile = (path) => readBounded(path, MAX_BYTES, false);
+
 /**
  * Reads every file of the current version, and of no other.
  * @throws {MountedVersionError}
  */
-export async function readMountedVersion(directory: string, signal: AbortSignal): Promise<MountedVersion> {
+export async function readMountedVersion(
+  directory: string,
+  signal: AbortSignal,
+  readFile: ReadFile = readSmallFile,
+): Promise<MountedVersion> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     signal.throwIfAborted();
     const name = await currentName(directory);
     const placedAtMs = await lstat(join(directory, '..data'))
       .then(({ ctimeMs }) => ctimeMs)
       .catch(() => Date.now());
-    const outcome = await readFiles(resolve(directory, name), directory).catch((error: unknown) => error);
+    const outcome = await readFiles(join(directory, name), directory, readFile).catch((error: unknown) => error);
     // Swapped meanwhile: what was read may be partly removed, and is out of date.
     if ((await mountedVersionName(directory)) !== name) continue;
     if (outcome instanceof Map) return { name, placedAtMs, files: outcome };
@@ -72,8 +84,14 @@ export async function readMountedVersion(directory: string, signal: AbortSignal)
 
 async function currentName(directory: string): Promise<string> {
   try {
-    return await readlink(join(directory, '..data'));
+    const name = await readlink(join(directory, '..data'));
+    if (VERSION_NAME.test(name)) return name;
+    throw new MountedVersionError(
+      'NotAMount',
+      `${directory}/..data does not lead to a directory beside it: expected a mounted Secret`,
+    );
   } catch (cause) {
+    if (cause instanceof MountedVersionError) throw cause;
     const exists = await lstat(directory)
       .then(() => true)
       .catch(() => false);
@@ -90,23 +108,28 @@ async function currentName(directory: string): Promise<string> {
   }
 }
 
-async function readFiles(folder: string, directory: string): Promise<Files> {
+async function readFiles(folder: string, directory: string, readFile: ReadFile): Promise<Files> {
   const files = new Map<CredentialFileName, Buffer>();
   for (const name of CREDENTIAL_FILE_NAMES) {
-    const content = await readSmall(join(folder, name), `${directory}/${name}`, OPTIONAL.has(name));
+    const content = await readSmall(join(folder, name), `${directory}/${name}`, OPTIONAL.has(name), readFile);
     if (content !== undefined) files.set(name, content);
   }
   return files;
 }
 
-async function readSmall(path: string, shown: string, optional: boolean): Promise<Buffer | undefined> {
+async function readSmall(
+  path: string,
+  shown: string,
+  optional: boolean,
+  readFile: ReadFile,
+): Promise<Buffer | undefined> {
   try {
-    await using file = await open(path, 'r');
-    const { size } = await file.stat();
-    if (size > MAX_BYTES) throw new MountedVersionError('TooLarge', `${shown} is larger than 1 MiB`);
-    return await file.readFile();
+    return await readFile(path);
   } catch (error) {
-    if (error instanceof MountedVersionError) throw error;
+    if (error instanceof FileRefusedError) {
+      if (error.code === 'FILE_TOO_LARGE') throw new MountedVersionError('TooLarge', `${shown} is larger than 1 MiB`);
+      throw new MountedVersionError('NotAMount', `${shown} is not a regular file: expected a Secret mounted there`);
+    }
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' && optional) return undefined;
     if (code === 'ENOENT') {

@@ -1,10 +1,11 @@
 /** Processes from /proc. With `shareProcessNamespace: true`, those of the pod's other containers too. */
 import { readFileSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { basename, join } from 'node:path';
 import type { ReloadSignal } from '../api/reload-spec.ts';
 import type { Clock } from '../kubernetes/clock.ts';
+import { readBeginning } from './read-bounded.ts';
 
 export interface FoundProcess {
   readonly pid: number;
@@ -18,6 +19,8 @@ export interface FoundProcess {
 
 /** USER_HZ: 100 on every architecture. */
 const TICKS_PER_SECOND = 100;
+/** `stat` and `status` are shorter; of a command line, which may have megabytes, only the first word counts. */
+const MAX_TEXT_BYTES = 4_096;
 /** /proc/PID/comm is truncated to this. */
 const COMM_LENGTH = 15;
 
@@ -39,8 +42,7 @@ export async function findByName(name: string, proc = '/proc'): Promise<readonly
 /** Undefined for one that has exited, zombies included. */
 export async function readProcess(pid: number, proc = '/proc'): Promise<FoundProcess | undefined> {
   const [stat, status] = await Promise.all([readText(pid, 'stat', proc), readText(pid, 'status', proc)]);
-  // The name is in parentheses and may contain some itself: the fields begin after the last one.
-  const [state, parent, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const [state, parent, ...fields] = statFields(stat);
   if (state === undefined || state === '' || state === 'Z' || state === 'X') return undefined;
   return {
     pid,
@@ -55,6 +57,30 @@ export async function readProcess(pid: number, proc = '/proc'): Promise<FoundPro
 /** Whether it has a handler. Without one these signals terminate a process, or do nothing. */
 export function catches({ caught }: Pick<FoundProcess, 'caught'>, signal: ReloadSignal): boolean {
   return (caught & (1n << BigInt(constants.signals[`SIG${signal}`] - 1))) !== 0n;
+}
+
+/**
+ * Sends a signal to that very process: its pid may have been given to another one since it was found. Nothing else of this process
+ * runs between the check and the signal.
+ * @returns false when it has exited
+ */
+export function signalProcess({ pid, startTicks }: FoundProcess, name: NodeJS.Signals): boolean {
+  if (startTicksOf(pid) !== startTicks) return false;
+  process.kill(pid, name);
+  return true;
+}
+
+function startTicksOf(pid: number): number | undefined {
+  try {
+    return Number(statFields(readFileSync(`/proc/${pid}/stat`, 'utf8'))[19]);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The fields of `stat` from the third on. The name is in parentheses and may contain some itself: they begin after the last. */
+function statFields(stat: string): readonly string[] {
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
 /** Whether the same process still runs, and not another with its pid. */
@@ -89,5 +115,5 @@ async function isNamed(pid: number, name: string, proc: string): Promise<boolean
 
 /** Empty when the process has exited meanwhile. */
 async function readText(pid: number, file: string, proc: string): Promise<string> {
-  return await readFile(join(proc, String(pid), file), 'utf8').catch(() => '');
+  return await readBeginning(join(proc, String(pid), file), MAX_TEXT_BYTES).catch(() => '');
 }

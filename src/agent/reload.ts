@@ -1,8 +1,14 @@
 /** Makes a server reload its files, and checks that it did as far as that can be observed. */
-import { readFile } from 'node:fs/promises';
-import { formatReload, type ProcessReference, type ReloadSpec } from '../api/reload-spec.ts';
+import {
+  describeReload,
+  describeUrl,
+  type ProcessReference,
+  type ReloadSignal,
+  type ReloadSpec,
+} from '../api/reload-spec.ts';
 import { type Clock, delay } from '../kubernetes/clock.ts';
-import { catches, type FoundProcess, findByName, isAlive, readProcess } from './processes.ts';
+import { catches, type FoundProcess, findByName, isAlive, readProcess, signalProcess } from './processes.ts';
+import { readBeginning } from './read-bounded.ts';
 
 export type ReloadErrorCode =
   | 'ProcessNotFound'
@@ -24,6 +30,9 @@ class ReloadError extends Error {
     this.code = code;
   }
 }
+
+/** A pid, and white space. */
+const MAX_PID_FILE_BYTES = 64;
 
 export interface ReloadOptions {
   readonly clock: Clock;
@@ -50,7 +59,7 @@ export async function reload(spec: ReloadSpec, options: ReloadOptions, signal: A
     if (options.confirm !== undefined) await request('GET', options.confirm, 'NotConfirmed', within);
   } catch (error) {
     if (error instanceof ReloadError || signal.aborted || !timeout.signal.aborted) throw error;
-    throw new ReloadError('TimedOut', `${formatReload(spec)} took more than ${timeoutMs / 1000} s`, {
+    throw new ReloadError('TimedOut', `${describeReload(spec)} took more than ${timeoutMs / 1000} s`, {
       cause: error,
     });
   } finally {
@@ -95,18 +104,20 @@ async function signalAll(
 /** The processes that a signal goes to. */
 export async function find(reference: ProcessReference): Promise<readonly FoundProcess[]> {
   if (reference.kind === 'name') return await findByName(reference.name);
-  const text = await readFile(reference.path, 'utf8').catch(() => '');
+  const text = await readBeginning(reference.path, MAX_PID_FILE_BYTES).catch(() => '');
   const pid = /^\s*([1-9]\d{0,9})\s*$/.exec(text)?.[1];
   const found = pid === undefined ? undefined : await readProcess(Number(pid));
   return found === undefined ? [] : [found];
 }
 
-function send({ pid, uid }: FoundProcess, name: string, reference: ProcessReference): void {
+function send(found: FoundProcess, name: ReloadSignal, reference: ProcessReference): void {
+  const { pid, uid } = found;
+  const exited = new ReloadError('ProcessExited', `process ${pid} (${describe(reference)}) has exited`);
   try {
-    process.kill(pid, `SIG${name}`);
+    if (!signalProcess(found, `SIG${name}`)) throw exited;
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'ESRCH') throw new ReloadError('ProcessExited', `process ${pid} (${describe(reference)}) has exited`);
+    if (cause === exited || code === 'ESRCH') throw exited;
     throw new ReloadError(
       'NotPermitted',
       `process ${pid} (${describe(reference)}) runs as uid ${uid}, which uid ${process.getuid?.()} may not signal: run both as ` +
@@ -153,18 +164,19 @@ async function execute([file, ...words]: readonly [string, ...string[]], signal:
 /** With node:http: `fetch` would cost a sidecar several megabytes. Redirects are not followed. */
 async function request(method: string, url: string, code: ReloadErrorCode, signal: AbortSignal): Promise<void> {
   const { request: send } = url.startsWith('https:') ? await import('node:https') : await import('node:http');
+  const shown = describeUrl(url);
   await new Promise<void>((resolve, reject) => {
     // Without an agent: a kept connection would lead to the server's old process.
     const sent = send(url, { method, agent: false, signal, headers: { 'content-length': '0' } }, (response) => {
       response.resume();
       const { statusCode = 0 } = response;
       if (statusCode >= 200 && statusCode < 300) return resolve();
-      reject(new ReloadError(code, `${method} ${url} was answered with ${statusCode}, not 2xx`));
+      reject(new ReloadError(code, `${method} ${shown} was answered with ${statusCode}, not 2xx`));
     });
     sent.once('error', (cause) => {
       if (signal.aborted) return reject(cause);
       reject(
-        new ReloadError(code, `${method} ${url} failed (${(cause as NodeJS.ErrnoException).code ?? cause.message})`, {
+        new ReloadError(code, `${method} ${shown} failed (${(cause as NodeJS.ErrnoException).code ?? cause.message})`, {
           cause,
         }),
       );

@@ -20,6 +20,12 @@ export const CONTAINERS_ANNOTATION = `${API_GROUP}/containers`;
 /** On a pod: how its server reloads a new credential; several, one a line. See `reload-spec.ts`. */
 export const RELOAD_ANNOTATION = `${API_GROUP}/reload`;
 
+/** On a pod: requests and limits of its reload agent, such as `requests.cpu=5m,limits.memory=128Mi`. */
+export const AGENT_RESOURCES_ANNOTATION = `${API_GROUP}/agent-resources`;
+
+/** On a pod that the webhook has seen and not injected: why, and what to do. Written by the webhook. */
+export const NOT_INJECTED_ANNOTATION = `${API_GROUP}/not-injected`;
+
 /** On a pod: when one of its Secrets was last re-issued. dcred itself ignores it: see `kubelet-nudge.ts`. */
 export const RENEWED_AT_ANNOTATION = `${API_GROUP}/renewed-at`;
 

@@ -1,25 +1,13 @@
 /** Which pods a DelegatedCredential selects. Semantics of meta/v1 LabelSelector. */
 
 import type { PodSelector } from './delegated-credential.ts';
-import { INJECT_KEY } from './keys.ts';
 
 type Labels = Readonly<Record<string, string>>;
 
 export interface SelectablePod {
   readonly labels: Labels;
-  /** Names of the resources that the pod asks for: see `injectedResources`. */
+  /** Names of the resources that the pod asks for: see `readInjectRequest`. */
   readonly injected: readonly string[];
-}
-
-/**
- * The resources that a pod asks for by `dcred.dev/inject`. The label is the switch and names one; the annotation of the same
- * name, where the label is present, may name several, comma-separated.
- */
-export function injectedResources(labels: Labels, annotations: Labels): readonly string[] {
-  const label = labels[INJECT_KEY];
-  if (label === undefined) return [];
-  const named = [label, ...(annotations[INJECT_KEY] ?? '').split(',')].map((name) => name.trim());
-  return [...new Set(named.filter((name) => name !== ''))];
 }
 
 /** An omitted selector selects by injection; an empty one selects every pod. */

@@ -2,7 +2,7 @@
  * How a server reloads a new credential: the format of `--reload` and of the annotation `dcred.dev/reload`.
  *
  *     signal:HUP:nginx                           a process by its name, or by signal:HUP:pid:/run/nginx.pid
- *     exec:/usr/bin/reload --now                 a command, without a shell; exec:["/bin/a","b c"] where words have spaces
+ *     exec:/usr/bin/reload --now                 a command, without a shell; exec:["/bin/a","b c"] where arguments have spaces
  *     http:POST:http://127.0.0.1:8080/reload     a request that must be answered with 2xx
  *
  * Pure: the admission webhook reads it too.
@@ -30,9 +30,11 @@ export class ReloadSpecError extends Error {
 }
 
 const MAX_LENGTH = 1024;
+/** Lines of an annotation; each is an argument of the agent, and a label of its metrics. */
+const MAX_RELOADS = 16;
 const PROCESS_NAME = /^[A-Za-z0-9_][A-Za-z0-9._+-]{0,63}$/;
 
-/** Throws ReloadSpecError, whose message says what to write instead. */
+/** @throws {ReloadSpecError} whose message says what to write instead */
 export function parseReload(text: string): ReloadSpec {
   if (text.length > MAX_LENGTH)
     throw new ReloadSpecError(`expected at most ${MAX_LENGTH} characters, got ${text.length}`);
@@ -49,6 +51,34 @@ export function parseReload(text: string): ReloadSpec {
         `expected signal:HUP:nginx, exec:/bin/command or http:POST:http://127.0.0.1:8080/reload; got ${quote(text)}`,
       );
   }
+}
+
+/**
+ * Reads an annotation: one reload a line, empty lines skipped.
+ * @throws {ReloadSpecError}
+ */
+export function parseReloads(text: string): readonly ReloadSpec[] {
+  if (text.length > MAX_RELOADS * (MAX_LENGTH + 1))
+    throw new ReloadSpecError(
+      `expected at most ${MAX_RELOADS} lines of ${MAX_LENGTH} characters, got ${text.length} characters`,
+    );
+  const lines = text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+  if (lines.length > MAX_RELOADS)
+    throw new ReloadSpecError(`expected at most ${MAX_RELOADS} lines, got ${lines.length}`);
+  return lines.map(parseReload);
+}
+
+/** For logs and metric labels: as `formatReload` writes it, without the query of a URL, which may hold a token. */
+export function describeReload(spec: ReloadSpec): string {
+  return spec.kind === 'http' ? `http:${spec.method}:${describeUrl(spec.url)}` : formatReload(spec);
+}
+
+/** A URL without query and fragment. */
+export function describeUrl(url: string): string {
+  return url.split(/[?#]/, 1)[0] ?? '';
 }
 
 /** The inverse of `parseReload`. */

@@ -3,6 +3,7 @@ import { mountPath } from '../api/keys.ts';
 import { parseReload, parseUrl, ReloadSpecError } from '../api/reload-spec.ts';
 import { USAGES, type Usage } from '../credential/scheme.ts';
 import { systemClock } from '../kubernetes/clock.ts';
+import type { Logger } from '../kubernetes/log.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { formatDuration, parseDuration } from './duration.ts';
@@ -54,6 +55,12 @@ export const agentCommand: Command = {
       default: ':9345',
       help: 'address that serves /metrics, /healthz and /readyz; 0 disables it',
     },
+    'status-file': {
+      type: 'string',
+      value: 'FILE',
+      help: 'where the agent writes whether it is ready, for --check',
+    },
+    check: { type: 'boolean', help: 'exit with 0 if the agent that writes --status-file is ready, and with 1 if not' },
     ...LOG_OPTIONS,
   },
   run: runAgent,
@@ -63,6 +70,8 @@ export const agentCommand: Command = {
 const SETTLE_MS = 500;
 
 async function runAgent(args: CommandArguments, io: CommandIo): Promise<ExitStatus> {
+  const statusFile = args.string('status-file');
+  if (args.boolean('check')) return await checkStatus(statusFile, io);
   const directories = readDirectories(args);
   const targets = args.strings('reload').map((text) => readOption('--reload', () => parseReload(text)));
   const confirm = args.string('confirm');
@@ -72,9 +81,9 @@ async function runAgent(args: CommandArguments, io: CommandIo): Promise<ExitStat
   // Loaded here: no other command pays for it.
   const { Agent } = await import('../agent/agent.ts');
   const { AgentMetrics } = await import('../agent/metrics.ts');
-  const { formatReload } = await import('../api/reload-spec.ts');
+  const { describeReload } = await import('../api/reload-spec.ts');
   const log = createLogger(args.required('log-level'), io);
-  const metrics = new AgentMetrics(VERSION, targets.map(formatReload));
+  const metrics = new AgentMetrics(VERSION, targets.map(describeReload));
   const agent = new Agent({
     directories,
     targets: once ? [] : targets,
@@ -88,9 +97,10 @@ async function runAgent(args: CommandArguments, io: CommandIo): Promise<ExitStat
     random: Math.random,
     log,
     metrics,
+    ...(statusFile === undefined ? {} : { onStatus: statusWriter(statusFile, readMilliseconds(args, 'poll'), log) }),
   });
   if (once) return await waitOnce(agent, timeoutMs, io);
-  log.info({ version: VERSION, directories, targets: targets.map(formatReload) }, 'starting');
+  log.info({ version: VERSION, directories, targets: targets.map(describeReload) }, 'starting');
   const server = address === undefined ? undefined : await serve(address, agent, metrics);
   try {
     await agent.run(io.signal);
@@ -98,6 +108,28 @@ async function runAgent(args: CommandArguments, io: CommandIo): Promise<ExitStat
   } finally {
     await server?.close();
   }
+}
+
+/** Polls that may be missed, on a busy node, before a status counts as that of an agent that hangs. */
+const STATUS_POLLS = 6;
+
+function statusWriter(path: string, pollMs: number, log: Logger) {
+  return async (problem: string | undefined): Promise<void> => {
+    const { writeStatus } = await import('../agent/status-file.ts');
+    await writeStatus(path, problem, systemClock.now() + STATUS_POLLS * pollMs).catch((error: unknown) =>
+      log.error({ path, err: error }, 'failed to write the status file'),
+    );
+  };
+}
+
+async function checkStatus(path: string | undefined, io: CommandIo): Promise<ExitStatus> {
+  if (path === undefined)
+    throw new UsageError('dcred agent: --check needs --status-file, the one of the running agent');
+  const { readStatus } = await import('../agent/status-file.ts');
+  const problem = await readStatus(path, io.now());
+  if (problem === undefined) return 0;
+  io.stderr.write(`dcred agent: not ready: ${problem}\n`);
+  return 1;
 }
 
 type Agent = import('../agent/agent.ts').Agent;

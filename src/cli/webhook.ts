@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { isIP } from 'node:net';
-import type { AgentImage } from '../admission/injection/inject-agent.ts';
-import { INJECT_KEY, RELOAD_ANNOTATION } from '../api/keys.ts';
+import type { AgentTemplate } from '../admission/injection/agent-container.ts';
+import { AGENT_RESOURCES_ANNOTATION, INJECT_KEY, RELOAD_ANNOTATION } from '../api/keys.ts';
 import { systemClock } from '../kubernetes/clock.ts';
 import { isDnsSubdomain } from '../text/dns-name.ts';
 import { VERSION } from '../version.ts';
@@ -71,6 +71,26 @@ export const webhookCommand: Command = {
       default: 'IfNotPresent',
       help: 'imagePullPolicy of the agent',
     },
+    'agent-image-pull-secret': {
+      type: 'string',
+      multiple: true,
+      value: 'NAME',
+      help: 'Secret with registry credentials, added to pods that get an agent; may be repeated',
+    },
+    'agent-resources': {
+      type: 'string',
+      value: 'RESOURCES',
+      help:
+        'requests and limits of the agent, such as requests.cpu=5m,limits.memory=128Mi; empty: none. ' +
+        `Annotation ${AGENT_RESOURCES_ANNOTATION} of a pod wins`,
+    },
+    'agent-probes': {
+      type: 'string',
+      value: 'KIND',
+      choices: ['http', 'exec'],
+      default: 'http',
+      help: 'how the kubelet probes the agent; exec where a service mesh intercepts HTTP probes',
+    },
     'gate-pods': {
       type: 'boolean',
       default: true,
@@ -94,6 +114,7 @@ async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitSt
   const healthAddress = readAddress(args, 'health-probe-bind-address');
   const shutdownDelayMs = parseDuration(args.required('shutdown-delay'), '--shutdown-delay') * 1000;
   const hosts = readHosts(args);
+  const agent = await readAgent(args);
   const log = createLogger(args.required('log-level'), io);
   // Loaded here: no other command needs the libraries that make certificates.
   const [{ WebhookMetrics }, { Webhook: WebhookServer }] = await Promise.all([
@@ -115,7 +136,7 @@ async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitSt
     clock: systemClock,
     random: Math.random,
     randomBytes,
-    injection: { agentImage: readAgentImage(args), gatePods: args.boolean('gate-pods') },
+    injection: { agent, gatePods: args.boolean('gate-pods') },
     log,
     shutdownDelayMs,
   });
@@ -155,9 +176,30 @@ function serviceNames(service: string, namespace: string): readonly string[] {
   return [`${service}.${namespace}.svc`, `${service}.${namespace}.svc.cluster.local`];
 }
 
-function readAgentImage(args: CommandArguments): AgentImage | undefined {
-  const image = args.string('agent-image');
-  return image === undefined ? undefined : { image, pullPolicy: args.required('agent-image-pull-policy') };
+/** Undefined without an image: then no pod gets an agent. */
+async function readAgent(args: CommandArguments): Promise<AgentTemplate | undefined> {
+  const { AgentResourcesError, DEFAULT_RESOURCES, parseAgentResources } = await import(
+    '../admission/injection/agent-resources.ts'
+  );
+  const [image, resources] = [args.string('agent-image'), args.string('agent-resources')];
+  const pullSecrets = args.strings('agent-image-pull-secret');
+  const wrong = pullSecrets.find((name) => !isDnsSubdomain(name));
+  if (wrong !== undefined)
+    throw new UsageError(`--agent-image-pull-secret: expected the name of a Secret; got "${wrong}"`);
+  try {
+    const parsed = resources === undefined ? DEFAULT_RESOURCES : parseAgentResources(resources);
+    if (image === undefined) return undefined;
+    return {
+      image,
+      pullPolicy: args.required('agent-image-pull-policy'),
+      pullSecrets,
+      resources: parsed,
+      probes: args.required('agent-probes') === 'exec' ? 'exec' : 'http',
+    };
+  } catch (error) {
+    if (!(error instanceof AgentResourcesError)) throw error;
+    throw new UsageError(`--agent-resources: ${error.message}`, { cause: error });
+  }
 }
 
 function readHosts(args: CommandArguments): readonly string[] {

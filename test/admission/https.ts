@@ -11,10 +11,12 @@ export interface HttpsTarget {
   readonly port: number;
   readonly ca: string;
   readonly agent?: Agent;
+  /** In its certificate. Default: localhost. */
+  readonly servername?: string;
 }
 
 export function send(
-  { agent, ca, port }: HttpsTarget,
+  { agent, ca, port, servername = 'localhost' }: HttpsTarget,
   options: Pick<RequestOptions, 'method' | 'path'> & {
     readonly headers?: Readonly<Record<string, string>>;
     readonly body?: string | Buffer;
@@ -24,7 +26,7 @@ export function send(
   return new Promise((resolve, reject) => {
     const sent = request({
       host: '127.0.0.1',
-      servername: 'localhost',
+      servername,
       port,
       ca,
       method,

@@ -34,8 +34,9 @@ export const sameBytes: RandomBytes = (size) => new Uint8Array(size);
 
 export function review(object: unknown, request: object = {}): object {
   return {
-    apiVersion: 'admission.k8s.io/v1',
+    // In the order in which the API server writes them.
     kind: 'AdmissionReview',
+    apiVersion: 'admission.k8s.io/v1',
     request: {
       uid: 'u-1',
       operation: 'CREATE',

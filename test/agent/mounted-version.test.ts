@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdir, open, rm, symlink, writeFile } from 'node:fs/promises';
+import { open, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { type MountedVersionError, mountedVersionName, readMountedVersion } from '../../src/agent/mounted-version.ts';
@@ -72,20 +72,18 @@ describe('a mounted version', () => {
 
   test('that is swapped in the middle of reading is not the one that is returned', async (t) => {
     const mount = await emptyMount(t);
-    // A pipe holds the reader up at the second file until somebody writes into it.
-    const slow = '..slow';
-    await mkdir(join(mount.directory, slow));
-    for (const name of NAMES) if (name !== 'dc.key') await writeFile(join(mount.directory, slow, name), 'old');
-    const pipe = join(mount.directory, slow, 'dc.key');
-    execFileSync('/usr/bin/mkfifo', [pipe]);
-    await symlink(slow, join(mount.directory, '..data'));
-
-    const reading = readMountedVersion(mount.directory, signal);
-    await using writer = await open(pipe, 'w');
-    await mount.put(labelled('new'));
-    await writer.write('old');
-    await writer.close();
-    assert.deepEqual(labelsOf((await reading).files), new Set(['new']));
+    await mount.put(labelled('old'));
+    let swapped = false;
+    const swapping = async (path: string): Promise<Buffer> => {
+      const content = await readFile(path);
+      if (!swapped && path.endsWith('dc.key')) {
+        swapped = true;
+        await mount.put(labelled('new'));
+      }
+      return content;
+    };
+    const { files } = await readMountedVersion(mount.directory, signal, swapping);
+    assert.deepEqual(labelsOf(files), new Set(['new']));
   });
 
   test('may lack the files of other servers', async (t) => {
@@ -127,6 +125,41 @@ describe('no mounted version', () => {
   test('with a file that no Secret can hold', async (t) => {
     const mount = await emptyMount(t);
     await mount.put(new Map([...labelled('first'), ['tls.crt', Buffer.alloc(1_048_577)]]));
+    assert.equal((await refusal(mount.directory)).code, 'TooLarge');
+  });
+
+  test('where a file is a pipe, which nobody writes into', async (t) => {
+    const mount = await emptyMount(t);
+    const name = await mount.put(labelled('first'));
+    const path = join(mount.directory, name, 'dc.key');
+    await rm(path);
+    execFileSync('/usr/bin/mkfifo', [path]);
+    assert.match((await refusal(mount.directory)).message, /dc\.key is not a regular file/);
+  });
+
+  for (const elsewhere of ['/etc', '../outside', '..', 'plain']) {
+    test(`where ..data leads to ${elsewhere}`, async (t) => {
+      const { directory } = await emptyMount(t);
+      await symlink(elsewhere, join(directory, '..data'));
+      assert.match((await refusal(directory)).message, /does not lead to a directory beside it/);
+    });
+  }
+
+  test('where a file is a link to another', async (t) => {
+    const mount = await emptyMount(t);
+    const name = await mount.put(labelled('first'));
+    const path = join(mount.directory, name, 'dc.key');
+    await rm(path);
+    await symlink('/etc/hostname', path);
+    assert.equal((await refusal(mount.directory)).code, 'Unreadable');
+  });
+
+  test('with a file of a terabyte, of which no more is read than counts', async (t) => {
+    const mount = await emptyMount(t);
+    const name = await mount.put(labelled('first'));
+    const path = join(mount.directory, name, 'dc.bin');
+    await (await open(path, 'w')).close();
+    await truncate(path, 2 ** 40);
     assert.equal((await refusal(mount.directory)).code, 'TooLarge');
   });
 

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { PodSelector } from '../../src/api/delegated-credential.ts';
+import { readInjectRequest } from '../../src/api/injection.ts';
 import { INJECT_KEY } from '../../src/api/keys.ts';
-import { injectedResources, selects } from '../../src/api/pod-selector.ts';
+import { selects } from '../../src/api/pod-selector.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { PODS } from '../../src/kubernetes/resource-type.ts';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
@@ -14,7 +15,7 @@ type Requirement = NonNullable<PodSelector['matchExpressions']>[number];
 
 const pod = (labels: Labels, annotations: Labels = {}) => ({
   labels,
-  injected: injectedResources(labels, annotations),
+  injected: readInjectRequest(labels, annotations).names,
 });
 
 describe('without a selector, a resource selects the pods that ask for it', () => {
@@ -31,7 +32,7 @@ describe('without a selector, a resource selects the pods that ask for it', () =
   }
 
   test('each resource once', () => {
-    assert.deepEqual(injectedResources({ [INJECT_KEY]: 'web' }, { [INJECT_KEY]: 'web,web,api' }), ['web', 'api']);
+    assert.deepEqual(readInjectRequest({ [INJECT_KEY]: 'web' }, { [INJECT_KEY]: 'web,web,api' }).names, ['web', 'api']);
   });
 });
 

@@ -60,6 +60,7 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
       timeoutSeconds: 10,
       port: 9443,
       resources: { limits: { memory: '256Mi' } },
+      agent: { resources: 'limits.memory=64Mi', probes: 'exec', imagePullSecrets: [{ name: 'registry' }] },
       extraArgs: ['--shutdown-delay=10s'],
     },
     commonLabels: { 'example.test/owner': 'platform' },

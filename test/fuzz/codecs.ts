@@ -5,9 +5,11 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { admit, ReviewError } from '../../src/admission/injection/review.ts';
+import { AgentResourcesError, parseAgentResources } from '../../src/admission/injection/agent-resources.ts';
+import { answerReview, readReview } from '../../src/admission/injection/review.ts';
+import { ReviewError } from '../../src/admission/injection/review-error.ts';
 import { readDelegatedCredential } from '../../src/api/read.ts';
-import { parseReload, ReloadSpecError } from '../../src/api/reload-spec.ts';
+import { parseReloads, ReloadSpecError } from '../../src/api/reload-spec.ts';
 import { readRenewRequest } from '../../src/api/renew-request.ts';
 import { readCertificate, readCertificateChain } from '../../src/credential/certificate.ts';
 import { credentialKeyFromPem } from '../../src/credential/credential-key.ts';
@@ -105,6 +107,7 @@ const metadata = {
     'dcred.dev/inject': 'web,api',
     'dcred.dev/containers': 'nginx,proxy',
     'dcred.dev/reload': 'signal:HUP:nginx',
+    'dcred.dev/agent-resources': 'requests.cpu=5m,limits.memory=128Mi',
     'secret.dcred.dev/web': 'web-x',
     'gate.dcred.dev/web': '',
     'dcred.dev/pod-name': 'web-0',
@@ -163,6 +166,7 @@ const ANNOTATION_PIECES = [
 ];
 const MAX_KEPT_CHARACTERS = 16_384;
 /** Deterministic, as cases must be. */
+const injection = { agent: { image: 'localhost/dcred', pullPolicy: 'Never' }, gatePods: true };
 const noRandomness = (length: number) => Buffer.alloc(length, 7);
 
 export const CODECS: Readonly<Record<string, Codec>> = {
@@ -221,14 +225,15 @@ export const CODECS: Readonly<Record<string, Codec>> = {
     assert.ok(JSON.stringify(readPod(object)).length <= MAX_KEPT_CHARACTERS, 'too much of a pod is kept');
     readIssuedSecret(object);
     readRenewRequest(annotations['dcred.dev/issued-at'] ?? '');
-    only([ReloadSpecError], () => parseReload(annotations['dcred.dev/reload'] ?? ''));
+    only([ReloadSpecError], () => parseReloads(annotations['dcred.dev/reload'] ?? ''));
+    only([AgentResourcesError], () => parseAgentResources(annotations['dcred.dev/agent-resources'] ?? ''));
   },
 
   'admission bodies'(random) {
     const body = random.chance(4)
       ? mutateText(random, [JSON.stringify(review)], ['{', '}', '[', ']', '"', ',', ':', 'null', '\\u0000', '1e999'])
       : JSON.stringify(mutateValue(random, review));
-    const admission = only([ReviewError], () => admit(body, noRandomness));
+    const admission = only([ReviewError], () => answerReview(readReview(body), noRandomness, injection));
     if (admission === undefined) return;
     const answer = JSON.parse(admission.body) as { readonly response: { readonly allowed: boolean } };
     assert.equal(answer.response.allowed, true);

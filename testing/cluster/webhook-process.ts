@@ -37,6 +37,10 @@ export class WebhookProcess {
     return this.#child.exitCode;
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   /** Status and text of `/readyz`; status 0 when nobody answers. */
   async readiness(): Promise<{ readonly status: number; readonly text: string }> {
     try {
@@ -69,14 +73,20 @@ export class WebhookProcess {
   }
 }
 
-export async function startWebhook(cluster: Cluster, args: readonly string[] = []): Promise<WebhookProcess> {
+/** @param nodeOptions as in the chart's NODE_OPTIONS */
+export async function startWebhook(
+  cluster: Cluster,
+  args: readonly string[] = [],
+  { main = MAIN, nodeOptions = [] }: { readonly main?: string; readonly nodeOptions?: readonly string[] } = {},
+): Promise<WebhookProcess> {
   const serviceAccount = { namespace: SYSTEM, name: 'dcred-webhook' };
   const kubeconfig = await cluster.plane.kubeconfigFor({ serviceAccount });
   const [port, health, metrics] = [await freePort(), await freePort(), await freePort()];
   const child = spawn(
     process.execPath,
     [
-      MAIN,
+      ...nodeOptions,
+      main,
       'webhook',
       `--kubeconfig=${kubeconfig}`,
       `--namespace=${SYSTEM}`,

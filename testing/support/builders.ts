@@ -5,7 +5,7 @@ import {
   type DelegatedCredentialSpec,
   specSchema,
 } from '../../src/api/delegated-credential.ts';
-import { injectedResources } from '../../src/api/pod-selector.ts';
+import { readInjectRequest } from '../../src/api/injection.ts';
 import { type DelegationCertificate, readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { type Signer, signerFromPem } from '../../src/credential/signer.ts';
 import type { CredentialFacts, IssuedSecret } from '../../src/issued-secret/issued-secret.ts';
@@ -43,7 +43,7 @@ export function podOf(overrides: Partial<Pod> = {}): Pod {
     name,
     uid: `uid-of-${name}`,
     labels,
-    injected: injectedResources(labels, {}),
+    injected: readInjectRequest(labels, {}).names,
     terminating: false,
     secretNames: {},
     gated: [],

@@ -1,131 +1,213 @@
 /**
  * The reload agent: the annotation `dcred.dev/reload` says how the server reloads, and the pod gets a native sidecar (an init
  * container with restartPolicy Always) from dcred's image that triggers it after each re-issue. Pure.
+ *
+ * The API server may call twice, with other admission plugins in between: they give the agent resources, another image, an
+ * environment. So an agent that is there keeps every field; only arguments, mounts and a missing user are brought up to date.
  */
-import { mountPath, RELOAD_ANNOTATION, volumeName } from '../../api/keys.ts';
-import { formatReload, parseReload, type ReloadSpec, ReloadSpecError } from '../../api/reload-spec.ts';
-import { type JsonPatch, replaceItems } from './json-patch.ts';
-import type { AdmittedPod, Container } from './pod.ts';
-
-const AGENT_NAME = 'dcred-agent';
-const AGENT_PORT = 9345;
-
-/** The sidecar's image. */
-export interface AgentImage {
-  readonly image: string;
-  readonly pullPolicy: string;
-}
+import { AGENT_RESOURCES_ANNOTATION, CONTAINERS_ANNOTATION, mountPath, RELOAD_ANNOTATION } from '../../api/keys.ts';
+import { formatReload, parseReloads, type ReloadSpec, ReloadSpecError } from '../../api/reload-spec.ts';
+import {
+  AGENT_NAME,
+  type AgentParts,
+  type AgentTemplate,
+  agentContainer,
+  isAgent,
+  type Probes,
+  probesFor,
+  STATUS_VOLUME,
+  userWithoutSignals,
+  withoutAgent,
+} from './agent-container.ts';
+import { AgentResourcesError, agentResources, DEFAULT_RESOURCES, parseAgentResources } from './agent-resources.ts';
+import { serverUser } from './agent-user.ts';
+import { type JsonPatch, pointer } from './json-patch.ts';
+import type { LimitRangeItem } from './limit-range.ts';
+import { mountsPatch } from './mounts.ts';
+import { type AdmittedPod, type Container, containersOf, type PodSpec } from './pod.ts';
 
 export interface AgentInjection {
   readonly patch: JsonPatch;
   readonly warnings: readonly string[];
 }
 
-const NOTHING: AgentInjection = Object.freeze({ patch: [], warnings: [] });
+export interface AgentContext {
+  /** Names of the injected resources, each with its volume. */
+  readonly resourceNames: readonly string[];
+  /** Undefined: pods that request an agent get a warning. */
+  readonly template: AgentTemplate | undefined;
+  /** Names in `dcred.dev/containers`; undefined: all. */
+  readonly narrowed: ReadonlySet<string> | undefined;
+  /** Of the LimitRanges of the pod's namespace. */
+  readonly limitRanges: readonly LimitRangeItem[];
+}
 
-/** Measured: an idle agent uses 77 MB with these, most of it Node's own code, which pods of a node share. */
-const NODE_OPTIONS = '--max-old-space-size=32 --max-semi-space-size=1';
-const RESOURCES = { requests: { cpu: '5m', memory: '64Mi' }, limits: { memory: '128Mi' } } as const;
+/** Whether the pod requests an agent, so that its namespace's LimitRanges matter. */
+export function requestsAgent({ metadata }: Pick<AdmittedPod, 'metadata'>): boolean {
+  return metadata.annotations?.[RELOAD_ANNOTATION] !== undefined;
+}
 
-/** @param resources names of the injected resources, each with its volume */
-export function injectAgent(
-  pod: AdmittedPod,
-  resources: readonly string[],
-  image: AgentImage | undefined,
-): AgentInjection {
-  const text = pod.metadata.annotations?.[RELOAD_ANNOTATION];
-  if (text === undefined) return NOTHING;
-  const warn = (problem: string): AgentInjection => ({
-    patch: [],
-    warnings: [`dcred.dev: ${RELOAD_ANNOTATION}: ${problem}`],
-  });
-  if (image === undefined)
-    return warn('no agent is added, because the webhook runs without --agent-image: set it, and re-create the pod');
+export function injectAgent(admitted: AdmittedPod, context: AgentContext): AgentInjection {
+  const text = admitted.metadata.annotations?.[RELOAD_ANNOTATION];
+  if (text === undefined) return { patch: [], warnings: [] };
+  const { limitRanges, narrowed, resourceNames, template } = context;
+  const pod = withoutAgent(admitted);
   const reloads = readReloads(text);
-  if (reloads instanceof ReloadSpecError) return warn(reloads.message);
-  if (reloads.length === 0) return warn('it is empty: write how the server reloads, such as signal:HUP:nginx');
+  const problem = reasonAgainst(pod, reloads, template);
+  if (problem !== undefined || typeof reloads === 'string' || template === undefined) return none(problem ?? '');
+  const { problem: badResources, resources: configured } = configuredResources(pod, template);
+  const resources = agentResources(pod, configured, limitRanges);
+  const present = (admitted.spec.initContainers ?? []).findIndex(isAgent);
+  if (typeof resources === 'string' && present === -1)
+    return none(`no agent is added, because ${resources}: change the resources, or let the server watch its files`);
   const signals = reloads.some(({ kind }) => kind === 'signal');
-  const user = signals ? userOf(pod) : undefined;
-  const agent = agentContainer(resources, reloads, image, user);
-  const list = pod.spec.initContainers;
+  const server = signals ? serverUser(pod, reloads, narrowed) : undefined;
+  const user = signals ? server?.user : userWithoutSignals(pod.spec);
+  const args = argumentsFor(resourceNames, reloads);
+  const probes = probesFor(pod.spec, template);
+  const patch =
+    present === -1
+      ? addAgent(admitted.spec, agentContainer({ args, probes, resourceNames, resources, template, user }), probes)
+      : updateAgent(admitted.spec.initContainers ?? [], present, { args, resourceNames, user });
   return {
-    patch: [
-      ...replaceItems<Container>('/spec/initContainers', list, ({ name }) => name === AGENT_NAME, [agent]),
-      ...(signals ? sharedProcesses(pod) : []),
-    ],
-    warnings:
-      signals && user === undefined
-        ? [
-            `dcred.dev: ${RELOAD_ANNOTATION}: the server's user is not known, and an agent can signal only processes of its own user: ` +
-              'set securityContext.runAsUser of the container or the pod',
-          ]
-        : [],
+    patch: [...patch, ...pullSecrets(admitted.spec, template), ...(signals ? sharedProcesses(pod.spec) : [])],
+    warnings: [
+      ...(badResources === undefined ? [] : [badResources]),
+      ...(signals ? signalWarnings(pod, server, narrowed) : []),
+    ].map((warning) => `dcred.dev: ${warning}`),
   };
 }
 
-function readReloads(text: string): readonly ReloadSpec[] | ReloadSpecError {
+function none(problem: string): AgentInjection {
+  return { patch: [], warnings: [`dcred.dev: ${RELOAD_ANNOTATION}: ${problem}`] };
+}
+
+/** Why the pod gets no agent, and what to do; undefined: it gets one. */
+function reasonAgainst(
+  { spec }: AdmittedPod,
+  reloads: readonly ReloadSpec[] | string,
+  template: AgentTemplate | undefined,
+): string | undefined {
+  if (template === undefined)
+    return 'no agent is added, because the webhook runs without --agent-image: set it, and re-create the pod';
+  if (typeof reloads === 'string') return reloads;
+  if (reloads.length === 0) return 'it is empty: write how the server reloads, such as signal:HUP:nginx';
+  if (isWindows(spec)) return 'no agent is added, because it runs on Linux only: let the server watch its files';
+  if (containersOf(spec).some(({ name }) => name === AGENT_NAME))
+    return `no agent is added, because a container is named "${AGENT_NAME}": rename it`;
+  const status = (spec.volumes ?? []).find(({ name }) => name === STATUS_VOLUME);
+  if (status !== undefined && status['emptyDir'] === undefined)
+    return `no agent is added, because a volume is named "${STATUS_VOLUME}": rename it`;
+  const signals = reloads.some(({ kind }) => kind === 'signal');
+  if (signals && spec.shareProcessNamespace === false && spec.hostPID !== true)
+    return 'no agent is added, because signals need shared processes and the pod sets shareProcessNamespace: false: remove that, or reload by http';
+  return undefined;
+}
+
+function isWindows({ nodeSelector, os }: PodSpec): boolean {
+  return os?.name === 'windows' || nodeSelector?.['kubernetes.io/os'] === 'windows';
+}
+
+function readReloads(text: string): readonly ReloadSpec[] | string {
   try {
-    return text
-      .split('\n')
-      .map((line) => line.trim())
-      .filter((line) => line !== '')
-      .map(parseReload);
+    return parseReloads(text);
   } catch (error) {
-    if (error instanceof ReloadSpecError) return error;
+    if (error instanceof ReloadSpecError) return error.message;
     throw error;
   }
 }
 
-function agentContainer(
-  resources: readonly string[],
-  reloads: readonly ReloadSpec[],
-  { image, pullPolicy }: AgentImage,
-  user: number | undefined,
-): Container {
-  const dirs = resources.map((resource) => `--dir=${mountPath(resource)}`);
-  const port = { port: AGENT_PORT };
-  const agent = {
-    name: AGENT_NAME,
-    image,
-    imagePullPolicy: pullPolicy,
-    // Native sidecar: it starts before the server, and runs as long as the pod.
-    restartPolicy: 'Always',
-    args: ['agent', ...dirs, ...reloads.map((reload) => `--reload=${formatReload(reload)}`)],
-    env: [{ name: 'NODE_OPTIONS', value: NODE_OPTIONS }],
-    ports: [{ name: AGENT_NAME, containerPort: AGENT_PORT }],
-    volumeMounts: resources.map((resource) => ({
-      name: volumeName(resource),
-      mountPath: mountPath(resource),
-      readOnly: true,
-    })),
-    readinessProbe: { httpGet: { path: '/readyz', ...port }, periodSeconds: 10 },
-    livenessProbe: { httpGet: { path: '/healthz', ...port }, periodSeconds: 30, failureThreshold: 4 },
-    resources: RESOURCES,
-    securityContext: securityContext(user),
-  };
-  return agent;
+function configuredResources({ metadata }: AdmittedPod, { resources = DEFAULT_RESOURCES }: AgentTemplate) {
+  const text = metadata.annotations?.[AGENT_RESOURCES_ANNOTATION];
+  if (text === undefined) return { resources };
+  try {
+    return { resources: parseAgentResources(text) };
+  } catch (error) {
+    if (!(error instanceof AgentResourcesError)) throw error;
+    return { resources, problem: `${AGENT_RESOURCES_ANNOTATION}: ${error.message}` };
+  }
 }
 
-/** Meets PodSecurity `restricted`, unless the server itself runs as root: only root may signal root. */
-function securityContext(user: number | undefined): object {
-  return {
-    ...(user === undefined ? {} : { runAsUser: user }),
-    runAsNonRoot: user !== 0,
-    allowPrivilegeEscalation: false,
-    readOnlyRootFilesystem: true,
-    capabilities: { drop: ['ALL'] },
-    seccompProfile: { type: 'RuntimeDefault' },
-  };
+function argumentsFor(resourceNames: readonly string[], reloads: readonly ReloadSpec[]): readonly string[] {
+  const directories = resourceNames.map((name) => `--dir=${mountPath(name)}`);
+  return [...directories, ...reloads.map((reload) => `--reload=${formatReload(reload)}`)];
 }
 
-/** A process may signal those of its own user. The first container that says who it runs as, else the pod. */
-function userOf({ spec }: AdmittedPod): number | undefined {
-  const users = (spec.containers ?? []).map(({ securityContext: own }) => own?.runAsUser);
-  return users.find((user) => typeof user === 'number') ?? spec.securityContext?.runAsUser ?? undefined;
+function addAgent(spec: PodSpec, agent: Container, { exec }: Probes): JsonPatch {
+  const volume = { name: STATUS_VOLUME, emptyDir: { sizeLimit: '1Mi' } };
+  const isThere = (spec.volumes ?? []).some(({ name }) => name === STATUS_VOLUME);
+  return [
+    // The list exists: the volumes of the Secrets are in it by now.
+    ...(exec && !isThere ? [{ op: 'add', path: '/spec/volumes/-', value: volume } as const] : []),
+    spec.initContainers
+      ? { op: 'add', path: '/spec/initContainers/-', value: agent }
+      : { op: 'add', path: '/spec/initContainers', value: [agent] },
+  ];
+}
+
+function updateAgent(
+  list: readonly Container[],
+  index: number,
+  { args, resourceNames, user }: Pick<AgentParts, 'args' | 'resourceNames' | 'user'>,
+): JsonPatch {
+  const agent = list[index];
+  if (agent === undefined) return [];
+  const path = pointer('spec', 'initContainers', index);
+  const present = agent.args ?? [];
+  const ours = present.filter((arg) => arg.startsWith('--dir=') || arg.startsWith('--reload='));
+  const others = present.slice(1).filter((arg) => !ours.includes(arg));
+  const isCurrent = ours.length === args.length && ours.every((arg, position) => arg === args[position]);
+  const lacksUser = user !== undefined && agent.securityContext && (agent.securityContext.runAsUser ?? null) === null;
+  return [
+    ...(isCurrent ? [] : [{ op: 'add', path: `${path}/args`, value: ['agent', ...args, ...others] } as const]),
+    ...(lacksUser
+      ? [
+          { op: 'add', path: `${path}/securityContext/runAsUser`, value: user } as const,
+          { op: 'add', path: `${path}/securityContext/runAsNonRoot`, value: user !== 0 } as const,
+        ]
+      : []),
+    ...mountsPatch(`${path}/volumeMounts`, agent, resourceNames, true).patch,
+  ];
+}
+
+function pullSecrets({ imagePullSecrets }: PodSpec, { pullSecrets: wanted = [] }: AgentTemplate): JsonPatch {
+  const missing = wanted.filter((name) => !(imagePullSecrets ?? []).some((one) => one.name === name));
+  if (missing.length === 0) return [];
+  const path = '/spec/imagePullSecrets';
+  if (!imagePullSecrets) return [{ op: 'add', path, value: missing.map((name) => ({ name })) }];
+  return missing.map((name) => ({ op: 'add', path: `${path}/-`, value: { name } }));
 }
 
 /** Lets the containers of the pod see each other's processes. With hostPID they do already, and the API server refuses both. */
-function sharedProcesses({ spec }: AdmittedPod): JsonPatch {
-  if (spec.hostPID === true || spec.shareProcessNamespace === true) return [];
+function sharedProcesses({ hostPID, shareProcessNamespace }: PodSpec): JsonPatch {
+  if (hostPID === true || shareProcessNamespace === true) return [];
   return [{ op: 'add', path: '/spec/shareProcessNamespace', value: true }];
+}
+
+function signalWarnings(
+  { spec }: AdmittedPod,
+  server: ReturnType<typeof serverUser> | undefined,
+  narrowed: ReadonlySet<string> | undefined,
+): readonly string[] {
+  const isNarrowed = narrowed !== undefined && containersOf(spec).some(({ name }) => !narrowed.has(name));
+  return [
+    ...(server?.conflict === undefined
+      ? []
+      : [
+          `${RELOAD_ANNOTATION}: containers run as different users (${server.conflict}), and an agent can signal one of them only: ` +
+            `name the server's container in ${CONTAINERS_ANNOTATION}`,
+        ]),
+    ...(server !== undefined && server.user === undefined
+      ? [
+          `${RELOAD_ANNOTATION}: the server's user is not known, and an agent can signal only processes of its own user: ` +
+            'set securityContext.runAsUser of the container or the pod',
+        ]
+      : []),
+    ...(isNarrowed
+      ? [
+          `${CONTAINERS_ANNOTATION} does not keep the key from the other containers: signals need shared processes, and through ` +
+            '/proc those of the same user read it: reload by http instead',
+        ]
+      : []),
+  ];
 }

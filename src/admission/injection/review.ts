@@ -1,49 +1,20 @@
 /** AdmissionReview, admission.k8s.io/v1: reads the request, writes the response. */
-import { z } from 'zod';
-import { type InjectionOptions, inject } from './inject.ts';
+import { INJECT_KEY } from '../../api/keys.ts';
+import { printable } from '../../text/printable.ts';
+import { type Injection, type InjectionOptions, inject } from './inject.ts';
+import { requestsAgent } from './inject-agent.ts';
+import type { LimitRangeItem } from './limit-range.ts';
 import type { AdmittedPod } from './pod.ts';
+import { readPod } from './read-pod.ts';
+import { TOO_LARGE } from './refusal.ts';
+import { ReviewError } from './review-error.ts';
 import type { RandomBytes } from './secret-name.ts';
 import { fitWarnings } from './warning.ts';
 
 const API_VERSION = 'admission.k8s.io/v1';
 const KIND = 'AdmissionReview';
-
-/** The review cannot be answered: no correct configuration makes the API server send it. */
-export class ReviewError extends Error {
-  readonly code = 'BAD_REVIEW';
-  override readonly name = 'ReviewError';
-}
-
-const envelopeSchema = z.object({ apiVersion: z.string(), kind: z.string() });
-
-const requestSchema = z.object({
-  uid: z.string().min(1),
-  operation: z.enum(['CREATE', 'UPDATE', 'DELETE', 'CONNECT']),
-  resource: z.object({ group: z.string().default(''), version: z.string(), resource: z.string() }),
-  subResource: z.string().optional(),
-});
-
-const entries = z.record(z.string(), z.string()).nullish();
-const container = z.looseObject({
-  name: z.string(),
-  volumeMounts: z.array(z.looseObject({ name: z.string(), mountPath: z.string() })).nullish(),
-  volumeDevices: z.array(z.looseObject({ devicePath: z.string() })).nullish(),
-  securityContext: z.looseObject({ runAsUser: z.number().nullish() }).nullish(),
-});
-/** Loose: fields that are not named here are kept. */
-const podSchema = z.looseObject({
-  metadata: z.looseObject({ labels: entries, annotations: entries }),
-  spec: z.looseObject({
-    volumes: z.array(z.looseObject({ name: z.string() })).nullish(),
-    containers: z.array(container).nullish(),
-    initContainers: z.array(container).nullish(),
-    securityContext: z.looseObject({ fsGroup: z.number().nullish(), runAsUser: z.number().nullish() }).nullish(),
-    schedulingGates: z.array(z.looseObject({ name: z.string() })).nullish(),
-    nodeName: z.string().nullish(),
-    hostPID: z.boolean().nullish(),
-    shareProcessNamespace: z.boolean().nullish(),
-  }),
-});
+const OPERATIONS: ReadonlySet<string> = new Set(['CREATE', 'UPDATE', 'DELETE', 'CONNECT']);
+const MAX_UID_LENGTH = 128;
 
 export interface Admission {
   readonly outcome: 'injected' | 'unchanged';
@@ -52,64 +23,103 @@ export interface Admission {
   readonly warnings: readonly string[];
 }
 
+/** A review that was read, ready to be answered. */
+export interface Review {
+  readonly uid: string;
+  /** Undefined: not a pod that is being created. */
+  readonly pod: AdmittedPod | undefined;
+  readonly namespace: string | undefined;
+  /** The answer depends on the LimitRanges of its namespace. */
+  readonly needsLimitRanges: boolean;
+  /** Of the request's body. */
+  readonly bytes: number;
+}
+
 /**
- * Answers one review: every pod is allowed, and one that is being created may get a patch. There are no side effects, so a dry run
- * needs no special case (sideEffects None).
  * @param text the AdmissionReview as JSON
  * @throws {ReviewError} when the text is not a review of this version
  */
-export function admit(text: string, random: RandomBytes, options: InjectionOptions = {}): Admission {
-  const { request, object } = readReview(text);
-  const { uid, operation, resource, subResource = '' } = request;
-  const isNewPod =
-    operation === 'CREATE' && resource.group === '' && resource.resource === 'pods' && subResource === '';
-  if (!isNewPod) return answer(uid, [], []);
-  const { patch, warnings } = inject(readPod(object), random, options);
-  return answer(uid, patch, fitWarnings(warnings));
+export function readReview(text: string): Review {
+  const { apiVersion, kind, request } = record(parseJson(text), 'review');
+  if (apiVersion !== API_VERSION || kind !== KIND) {
+    throw new ReviewError(
+      `expected ${KIND} of ${API_VERSION}, found ${shown(kind)} of ${shown(apiVersion)}: set admissionReviewVersions to [v1]`,
+    );
+  }
+  const { namespace, object, operation, resource, subResource, uid } = record(request, 'request');
+  if (typeof uid !== 'string' || uid === '' || uid.length > MAX_UID_LENGTH)
+    throw new ReviewError(`request.uid: expected 1 to ${MAX_UID_LENGTH} characters`);
+  if (typeof operation !== 'string' || !OPERATIONS.has(operation))
+    throw new ReviewError(`request.operation: expected one of ${[...OPERATIONS].join(', ')}`);
+  const { group = '', resource: plural } = record(resource, 'request.resource');
+  const isNewPod = operation === 'CREATE' && group === '' && plural === 'pods' && (subResource ?? '') === '';
+  const pod = isNewPod ? readPod(object) : undefined;
+  return {
+    uid,
+    pod,
+    namespace: typeof namespace === 'string' ? namespace : undefined,
+    needsLimitRanges: pod !== undefined && requestsAgent(pod),
+    bytes: text.length,
+  };
 }
 
-function answer(uid: string, patch: readonly object[], warnings: readonly string[]): Admission {
+/**
+ * Answers one review: every pod is allowed, and one that is being created may get a patch. There are no side effects, so a dry run
+ * needs no special case (sideEffects None).
+ */
+export function answerReview(
+  { bytes, pod, uid }: Review,
+  random: RandomBytes,
+  options: InjectionOptions = {},
+  limitRanges: readonly LimitRangeItem[] = [],
+): Admission {
+  if (pod === undefined) return answer(uid, { patch: [], warnings: [], injected: [] });
+  return answer(uid, inject(pod, random, options, { limitRanges, bytes }));
+}
+
+/**
+ * Answers a review whose body is too large to be read: the pod is allowed as it is, with a warning.
+ * @param beginning of the body; the API server writes the uid before the object
+ * @throws {ReviewError} when the uid is not in there
+ */
+export function answerUnread(beginning: string): Admission {
+  const uid =
+    /^\{"kind":"AdmissionReview","apiVersion":"admission\.k8s\.io\/v1","request":\{"uid":"([-0-9a-zA-Z]{1,128})"/.exec(
+      beginning,
+    )?.[1];
+  if (uid === undefined)
+    throw new ReviewError(`the body is too large, and does not begin as an ${KIND} of ${API_VERSION}`);
+  return answer(uid, { patch: [], warnings: [`dcred.dev: ${INJECT_KEY}: not injected: ${TOO_LARGE}`], injected: [] });
+}
+
+function answer(uid: string, { injected, patch, warnings }: Injection): Admission {
+  const fitting = fitWarnings(warnings);
   const response = {
     uid,
     allowed: true,
     ...(patch.length === 0
       ? {}
       : { patchType: 'JSONPatch', patch: Buffer.from(JSON.stringify(patch)).toString('base64') }),
-    ...(warnings.length === 0 ? {} : { warnings }),
+    ...(fitting.length === 0 ? {} : { warnings: fitting }),
   };
   const body = JSON.stringify({ apiVersion: API_VERSION, kind: KIND, response });
-  return { outcome: patch.length === 0 ? 'unchanged' : 'injected', body, warnings };
+  return { outcome: injected.length === 0 ? 'unchanged' : 'injected', body, warnings: fitting };
 }
 
-function readReview(text: string) {
-  let raw: unknown;
+function parseJson(text: string): unknown {
   try {
-    raw = JSON.parse(text);
-  } catch (cause) {
-    throw new ReviewError(`expected an ${KIND} as JSON, and the body is not JSON (${text.length} characters)`, {
-      cause,
-    });
+    return JSON.parse(text);
+  } catch {
+    // Without the cause: its message quotes the body.
+    throw new ReviewError(`expected an ${KIND} as JSON, and the body is not JSON (${text.length} characters)`);
   }
-  const { apiVersion, kind } = parse(envelopeSchema, raw, 'review');
-  if (apiVersion !== API_VERSION || kind !== KIND) {
-    throw new ReviewError(
-      `expected ${KIND} of ${API_VERSION}, found ${kind.slice(0, 80)} of ${apiVersion.slice(0, 80)}: set admissionReviewVersions to [v1]`,
-    );
-  }
-  const { request: rawRequest } = raw as { readonly request?: unknown };
-  const request = parse(requestSchema, rawRequest, 'request');
-  return { request, object: (rawRequest as { readonly object?: unknown }).object };
 }
 
-function readPod(object: unknown): AdmittedPod {
-  // A loose object keeps every field, so the type is narrower than the value.
-  return parse(podSchema, object, 'request.object') as AdmittedPod;
+function record(value: unknown, path: string): Readonly<Record<string, unknown>> {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new ReviewError(`${path}: expected an object`);
 }
 
-function parse<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  const path = [what, ...(issue?.path ?? [])].join('.').slice(0, 120);
-  throw new ReviewError(`${path}: ${issue?.message ?? 'is invalid'}`, { cause: result.error });
+function shown(value: unknown): string {
+  return typeof value === 'string' ? printable(value, 80) : typeof value;
 }

@@ -2,12 +2,19 @@
  * The HTTPS server that the API server calls. What it answers is passed in: it knows requests, not pods.
  *
  *   listening -> (certificate replaced, any number of times) -> draining: answers, and closes connections -> closed
+ *
+ * Anything in the pod network can connect, and nobody has to authenticate. So everything is limited: connections, bytes in flight,
+ * the size and complexity of a body, and the time for a handshake, for headers and for a whole request.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { type Clock, delay } from '../../kubernetes/clock.ts';
 import type { Logger } from '../../kubernetes/log.ts';
+import { type BodyLimits, BodyReader, BodyTooLargeError, BodyTooSlowError } from './body.ts';
+import { ByteBudget, type Share } from './byte-budget.ts';
+import { Connections } from './connections.ts';
+import { isCheapJson } from './json-bounds.ts';
 
 export interface Address {
   /** Undefined: every address of the host. */
@@ -26,6 +33,13 @@ export type ReviewResult =
   | { readonly outcome: 'injected' | 'unchanged'; readonly body: string; readonly warnings: readonly string[] }
   | { readonly outcome: 'malformed'; readonly message: string };
 
+/** Answers AdmissionReviews, given and returned as JSON. */
+export interface Reviewer {
+  review(body: string, signal: AbortSignal): Promise<ReviewResult>;
+  /** Answers one that is too large or too complex to be parsed, by the first bytes of its body. */
+  reviewUnread(beginning: string): ReviewResult;
+}
+
 export interface AdmissionObservation {
   /** `refused`: answered with an HTTP error. */
   readonly outcome: 'injected' | 'unchanged' | 'refused';
@@ -35,8 +49,7 @@ export interface AdmissionObservation {
 
 export interface AdmissionServerOptions {
   readonly address: Address;
-  /** Answers an AdmissionReview, given and returned as JSON. */
-  readonly review: (body: string) => ReviewResult;
+  readonly reviewer: Reviewer;
   readonly clock: Clock;
   readonly log: Logger;
   readonly observe?: (observation: AdmissionObservation) => void;
@@ -45,15 +58,26 @@ export interface AdmissionServerOptions {
 /** The path of the webhook configuration. */
 export const ADMISSION_PATH = '/inject';
 
-/**
- * An object has 1.5 MB at most where etcd's default holds; as JSON and with the frame around it, a pod stays well below this
- * (controller-runtime allows 7 MiB for two of them).
- */
-const MAX_BODY_BYTES = 8 * 1024 * 1024;
+/** The API server takes objects of 3 MiB; defaults make one larger. Such a pod is allowed without being read. */
+const BODY_LIMITS: BodyLimits = {
+  maxSmallBytes: 64 * 1024,
+  maxBytes: 3 * 1024 * 1024,
+  maxReceivedBytes: 24 * 1024 * 1024,
+  maxLargeBodies: 2,
+};
+/** Of small bodies and of responses. */
+const MAX_BYTES_IN_FLIGHT = 8 * 1024 * 1024;
+/** Each costs some 60 kB with TLS. The API server's instances use a few dozen. */
+const MAX_CONNECTIONS = 256;
+const MAX_HEADER_BYTES = 8 * 1024;
+const HANDSHAKE_MS = 5_000;
+const HEADERS_MS = 5_000;
+/** From the headers until the response has been sent. The API server gives up after `timeoutSeconds`, 5 in the chart. */
+const REQUEST_MS = 10_000;
+/** How often Node enforces its own timeouts: every 30 s by default. */
+const TIMEOUT_CHECK_MS = 1_000;
 /** Longer than Go's clients keep an idle connection (90 s): if this side closed first, a request in transit would be lost. */
 const KEEP_ALIVE_MS = 120_000;
-/** The API server waits 30 s at most. */
-const REQUEST_MS = 30_000;
 const TEXT = 'text/plain; charset=utf-8';
 
 /** Answered with this HTTP status and message. */
@@ -74,14 +98,28 @@ class HttpRefusal extends Error {
 export class AdmissionServer {
   readonly #options: AdmissionServerOptions;
   readonly #server: Server;
+  readonly #budget = new ByteBudget(MAX_BYTES_IN_FLIGHT);
+  readonly #bodies = new BodyReader(BODY_LIMITS);
+  readonly #connections = new Connections(MAX_CONNECTIONS);
   #draining = false;
 
   constructor(options: AdmissionServerOptions) {
     this.#options = options;
     this.#server = createServer(
-      { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS, noDelay: true },
+      {
+        connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+        handshakeTimeout: HANDSHAKE_MS,
+        headersTimeout: HEADERS_MS,
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        maxHeaderSize: MAX_HEADER_BYTES,
+        noDelay: true,
+        requestTimeout: REQUEST_MS,
+      },
       (request, response) => void this.#answer(request, response),
     );
+    // Behind the limit of `Connections`, which decides which one is closed.
+    this.#server.maxConnections = 2 * MAX_CONNECTIONS;
+    this.#server.on('connection', (socket) => this.#connections.add(socket));
   }
 
   /** The port in use; port 0 asks for a free one. */
@@ -120,39 +158,78 @@ export class AdmissionServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { clock, observe, review } = this.#options;
+    const { clock, observe } = this.#options;
+    const { socket } = request;
+    // No client of Kubernetes sends a request before it has the answer to the one before.
+    if (!this.#connections.begin(socket)) return void socket.destroy();
     const started = clock.monotonic();
     if (this.#draining) response.setHeader('connection', 'close');
-    let observed: Pick<AdmissionObservation, 'outcome' | 'warnings'>;
+    const gone = new AbortController();
+    const share = this.#budget.open(() => socket.destroy());
+    const timer = clock.setTimeout(() => socket.destroy(), REQUEST_MS);
+    response.once('close', () => {
+      timer.cancel();
+      share.release();
+      gone.abort();
+      this.#connections.end(socket);
+    });
+    const observed = await this.#respond(request, response, share, gone.signal);
+    observe?.({ ...observed, seconds: (clock.monotonic() - started) / 1000 });
+  }
+
+  async #respond(
+    request: IncomingMessage,
+    response: ServerResponse,
+    share: Share,
+    signal: AbortSignal,
+  ): Promise<Pick<AdmissionObservation, 'outcome' | 'warnings'>> {
     try {
       assertAnswerable(request);
-      const result = review(await readBody(request));
+      const result = await this.#review(request, share, signal);
       if (result.outcome === 'malformed') throw new HttpRefusal(400, result.message);
       const { body, outcome, warnings } = result;
-      response
-        .writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) })
-        .end(body);
-      observed = { outcome, warnings: warnings.length };
+      const length = Buffer.byteLength(body);
+      share.hold(length);
+      response.writeHead(200, { 'content-type': 'application/json', 'content-length': length }).end(body);
+      return { outcome, warnings: warnings.length };
     } catch (error) {
       this.#refuse(error, response);
-      observed = { outcome: 'refused', warnings: 0 };
+      return { outcome: 'refused', warnings: 0 };
     }
-    observe?.({ ...observed, seconds: (clock.monotonic() - started) / 1000 });
+  }
+
+  async #review(request: IncomingMessage, share: Share, signal: AbortSignal): Promise<ReviewResult> {
+    const { reviewer } = this.#options;
+    const read = await this.#bodies.read(request as AsyncIterable<Buffer>, share, (body) => {
+      if (body.kind === 'unread') return body;
+      if (isCheapJson(body.bytes)) return { kind: 'text', text: body.bytes.toString() } as const;
+      return { kind: 'unread', beginning: body.bytes.toString('latin1', 0, 1024) } as const;
+    });
+    if (read.kind === 'unread') return reviewer.reviewUnread(read.beginning);
+    return await reviewer.review(read.text, signal);
   }
 
   #refuse(error: unknown, response: ServerResponse): void {
     const { log } = this.#options;
-    if (!(error instanceof HttpRefusal)) {
-      log.error({ err: error }, 'failed to answer an admission request');
-      if (!response.destroyed) response.writeHead(500, { 'content-type': TEXT }).end('internal error\n');
+    // The client is gone, or was cut off.
+    if (response.destroyed) return;
+    const refusal = refusalOf(error);
+    if (!(refusal instanceof HttpRefusal)) {
+      log.error({ err: refusal }, 'failed to answer an admission request');
+      response.writeHead(500, { 'content-type': TEXT }).end('internal error\n');
       return;
     }
-    const { final, message, status } = error;
+    const { final, message, status } = refusal;
     log.debug({ status, detail: message }, 'refused a request');
-    if (response.destroyed) return;
     if (final) response.setHeader('connection', 'close');
     response.writeHead(status, { 'content-type': TEXT }).end(`${message}\n`);
   }
+}
+
+function refusalOf(error: unknown): unknown {
+  if (error instanceof BodyTooLargeError) return new HttpRefusal(413, error.message, true);
+  if (error instanceof BodyTooSlowError) return new HttpRefusal(503, error.message, true);
+  return error;
 }
 
 /** Checks everything but the body. */
@@ -163,20 +240,6 @@ function assertAnswerable({ headers, method, url = '/' }: IncomingMessage): void
   if (method !== 'POST') throw new HttpRefusal(405, `expected POST, found ${method}`, true);
   const type = (headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase();
   if (type !== 'application/json') throw new HttpRefusal(415, 'expected content of type application/json', true);
-  if (Number(headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw tooLarge();
-}
-
-async function readBody(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_BODY_BYTES) throw tooLarge();
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, size).toString();
-}
-
-function tooLarge(): HttpRefusal {
-  return new HttpRefusal(413, `expected at most ${MAX_BODY_BYTES} bytes`, true);
+  if (Number(headers['content-length'] ?? 0) > BODY_LIMITS.maxReceivedBytes)
+    throw new HttpRefusal(413, `expected at most ${BODY_LIMITS.maxReceivedBytes} bytes`, true);
 }

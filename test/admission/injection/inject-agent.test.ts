@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { AgentTemplate } from '../../../src/admission/injection/agent-container.ts';
 import { inject } from '../../../src/admission/injection/inject.ts';
-import type { AgentImage } from '../../../src/admission/injection/inject-agent.ts';
 import type { AdmittedPod } from '../../../src/admission/injection/pod.ts';
 import { RELOAD_ANNOTATION } from '../../../src/api/keys.ts';
 import { applyPatch } from '../apply-patch.ts';
 import { container, countingBytes, podWith } from '../pods.ts';
 
-const IMAGE: AgentImage = { image: 'registry.example/dcred:1', pullPolicy: 'IfNotPresent' };
+const IMAGE: AgentTemplate = { image: 'registry.example/dcred:1', pullPolicy: 'IfNotPresent' };
 
 interface AgentContainer {
   readonly name: string;
@@ -24,8 +24,8 @@ interface Injected {
   readonly warnings: readonly string[];
 }
 
-function injected(pod: AdmittedPod, image: AgentImage | undefined = IMAGE): Injected {
-  const { patch, warnings } = inject(pod, countingBytes(), { agentImage: image });
+function injected(pod: AdmittedPod, image: AgentTemplate | undefined = IMAGE): Injected {
+  const { patch, warnings } = inject(pod, countingBytes(), { agent: image });
   const result = applyPatch(pod, patch);
   const agents = (result.spec.initContainers ?? []).filter(({ name }) => name === 'dcred-agent');
   return { pod: result, agents: agents as unknown as readonly AgentContainer[], warnings };
@@ -114,6 +114,139 @@ describe('a pod with dcred.dev/reload', () => {
   });
 });
 
+describe("the agent's user", () => {
+  const as = (name: string, user?: number) =>
+    container(name, user === undefined ? {} : { securityContext: { runAsUser: user } });
+  const userOf = (spec: Partial<AdmittedPod['spec']>, annotations: Record<string, string> = {}) => {
+    const pod = reloading('signal:HUP:nginx', spec);
+    const { agents, warnings } = injected({
+      ...pod,
+      metadata: { ...pod.metadata, annotations: { ...pod.metadata.annotations, ...annotations } },
+    });
+    return { user: agents[0]?.securityContext.runAsUser, warnings: warnings.join() };
+  };
+
+  test('is that of the container named as the process, not of a proxy beside it', () => {
+    const { user, warnings } = userOf({ containers: [as('mesh-proxy', 1337), as('nginx', 101)] });
+    assert.deepEqual([user, warnings], [101, '']);
+  });
+
+  test("is the pod's where that container sets none", () => {
+    const { user, warnings } = userOf({
+      securityContext: { runAsUser: 101 },
+      containers: [as('nginx'), as('mesh-proxy', 1337)],
+    });
+    assert.deepEqual([user, warnings], [101, '']);
+  });
+
+  test('is that of the containers in dcred.dev/containers where none is named as the process', () => {
+    const spec = { containers: [as('mesh-proxy', 1337), as('web', 101)] };
+    assert.equal(userOf(spec, { 'dcred.dev/containers': 'web' }).user, 101);
+  });
+
+  test('is doubtful where containers disagree: a warning says to name one', () => {
+    const { warnings } = userOf({ containers: [as('mesh-proxy', 1337), as('web', 101)] });
+    assert.match(
+      warnings,
+      /different users \("mesh-proxy" as 1337, "web" as 101\).*container in dcred\.dev\/containers/,
+    );
+  });
+
+  test("is the image's own where the pod runs as root and no process is signalled", () => {
+    const pod = reloading('http:POST:http://127.0.0.1/', { securityContext: { runAsUser: 0 } });
+    const [agent] = injected(pod).agents;
+    assert.deepEqual([agent?.securityContext.runAsUser, agent?.securityContext.runAsNonRoot], [65_532, true]);
+  });
+});
+
+describe('an agent that is there', () => {
+  const once = injected(reloading('signal:HUP:nginx', AS_101)).pod;
+  const changed = (change: object): AdmittedPod => {
+    const initContainers = (once.spec.initContainers ?? []).map((one) => ({ ...one, ...change }));
+    return { ...once, spec: { ...once.spec, initContainers } };
+  };
+
+  for (const change of [
+    { image: 'mirror.example/dcred:1' },
+    { resources: { limits: { cpu: '500m', memory: '1Gi' } } },
+    { env: [{ name: 'HTTP_PROXY', value: 'http://proxy.example' }] },
+    { terminationMessagePath: '/dev/termination-log' },
+    { securityContext: { runAsUser: 7 } },
+    { readinessProbe: null },
+  ]) {
+    test(`keeps its ${Object.keys(change).join()}`, () => {
+      const { pod } = injected(changed(change));
+      assert.deepEqual(pod.spec.initContainers, changed(change).spec.initContainers);
+    });
+  }
+
+  test('gets the mounts of a resource that was added, and other arguments stay', () => {
+    const more = changed({ args: ['agent', '--dir=/old', '--log-level=debug'] });
+    const annotations = { ...more.metadata.annotations, 'dcred.dev/inject': 'web,api' };
+    const [agent] = injected({ ...more, metadata: { ...more.metadata, annotations } }).agents;
+    assert.deepEqual(agent?.args, [
+      'agent',
+      '--dir=/var/run/secrets/dcred.dev/web',
+      '--dir=/var/run/secrets/dcred.dev/api',
+      '--reload=signal:HUP:nginx',
+      '--log-level=debug',
+    ]);
+    assert.deepEqual(
+      agent.volumeMounts.map(({ name }) => name),
+      ['dcred-web', 'dcred-api'],
+    );
+  });
+});
+
+describe('probes and ports', () => {
+  const probesOf = (spec: Partial<AdmittedPod['spec']>, template: Partial<AgentTemplate> = {}) => {
+    const { agents, pod } = injected(reloading('http:POST:http://127.0.0.1/', spec), { ...IMAGE, ...template });
+    const agent = agents[0] as unknown as Readonly<Record<string, unknown>>;
+    const volumes = pod.spec.volumes?.map(({ name }) => name);
+    return { ports: agent['ports'], readiness: JSON.stringify(agent['readinessProbe']), args: agent['args'], volumes };
+  };
+
+  test('are HTTP on a fixed port', () => {
+    const { ports, readiness } = probesOf({});
+    assert.deepEqual(ports, [{ name: 'dcred-agent', containerPort: 9345 }]);
+    assert.match(readiness, /httpGet.*readyz/);
+  });
+
+  for (const [what, spec] of Object.entries<Partial<AdmittedPod['spec']>>({
+    'in the network of the node, which two such pods share': { hostNetwork: true },
+    'where another container has the port': { containers: [container('main', { ports: [{ containerPort: 9345 }] })] },
+  })) {
+    test(`are commands, and no port is used, ${what}`, () => {
+      const { args, ports, readiness, volumes } = probesOf(spec);
+      assert.equal(ports, undefined);
+      assert.match(readiness, /"exec".*--check/);
+      assert.ok((args as string[]).includes('--bind-address=0'));
+      assert.deepEqual(volumes, ['dcred-web', 'status-of-dcred-agent']);
+    });
+  }
+
+  test('are commands where the webhook says so; metrics keep their port', () => {
+    const { ports, readiness } = probesOf({}, { probes: 'exec' });
+    assert.deepEqual(ports, [{ name: 'dcred-agent', containerPort: 9345 }]);
+    assert.match(readiness, /"exec"/);
+  });
+
+  test('pull secrets are added beside those of the pod', () => {
+    const { pod } = injected(reloading('http:POST:http://127.0.0.1/', { imagePullSecrets: [{ name: 'own' }] }), {
+      ...IMAGE,
+      pullSecrets: ['registry', 'own'],
+    });
+    assert.deepEqual(pod.spec.imagePullSecrets, [{ name: 'own' }, { name: 'registry' }]);
+  });
+});
+
+test('narrowing that shared processes defeat is a warning', () => {
+  const pod = reloading('signal:HUP:nginx', { containers: [container('nginx'), container('other')] });
+  const annotations = { ...pod.metadata.annotations, 'dcred.dev/containers': 'nginx' };
+  const { warnings } = injected({ ...pod, metadata: { ...pod.metadata, annotations } });
+  assert.match(warnings.join(), /dcred\.dev\/containers does not keep the key from the other containers/);
+});
+
 describe('no agent, and a warning that says why, for', () => {
   const wrong: Readonly<Record<string, readonly [string, RegExp]>> = {
     'a signal that terminates processes': ['signal:KILL:nginx', /expected one of the signals HUP/],
@@ -127,6 +260,20 @@ describe('no agent, and a warning that says why, for', () => {
       assert.equal(agents.length, 0);
       assert.match(warnings.join(), message);
       assert.equal(pod.spec.volumes?.length, 1, 'the credential is still mounted');
+    });
+  }
+
+  for (const [what, spec, message] of [
+    ['a Windows pod, by os.name', { os: { name: 'windows' } }, /runs on Linux only/],
+    ['a Windows pod, by node selector', { nodeSelector: { 'kubernetes.io/os': 'windows' } }, /runs on Linux only/],
+    ['a pod that forbids shared processes', { shareProcessNamespace: false }, /sets shareProcessNamespace: false/],
+    ['a container of the same name', { containers: [container('dcred-agent')] }, /a container is named "dcred-agent"/],
+  ] as const) {
+    test(what, () => {
+      const { agents, pod, warnings } = injected(reloading('signal:HUP:nginx', { ...AS_101, ...spec }));
+      assert.equal(agents.filter(({ restartPolicy }) => restartPolicy === 'Always').length, 0);
+      assert.equal(pod.spec.shareProcessNamespace, 'shareProcessNamespace' in spec ? false : undefined);
+      assert.match(warnings.join(), message);
     });
   }
 

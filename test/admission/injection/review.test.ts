@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { admit, ReviewError } from '../../../src/admission/injection/review.ts';
+import { type Admission, answerReview, answerUnread, readReview } from '../../../src/admission/injection/review.ts';
+import { ReviewError } from '../../../src/admission/injection/review-error.ts';
+import type { RandomBytes } from '../../../src/admission/injection/secret-name.ts';
 import { fitWarnings, quoted } from '../../../src/admission/injection/warning.ts';
 import { podWith, review, sameBytes } from '../pods.ts';
+
+const admit = (text: string, random: RandomBytes): Admission => answerReview(readReview(text), random);
 
 function answer(request: unknown): Record<string, unknown> {
   const { body } = admit(JSON.stringify(request), sameBytes);
@@ -88,11 +92,22 @@ describe('refused', () => {
   });
 });
 
+describe('a review that is too large to be read', () => {
+  test('is allowed with a warning, by the uid at its beginning', () => {
+    const other = JSON.stringify({ request: {}, ...review(podWith()) });
+    const asSent = `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"${'a1-'.repeat(12)}","kind"`;
+    const { response } = JSON.parse(answerUnread(asSent).body);
+    assert.deepEqual([response.uid, response.allowed, response.patch], ['a1-'.repeat(12), true, undefined]);
+    assert.match(response.warnings[0], /too large to be injected: make it smaller/);
+    assert.throws(() => answerUnread(other), ReviewError);
+  });
+});
+
 test('warnings fit into headers: few, short, without control characters', () => {
   const long = fitWarnings(Array.from({ length: 99 }, (_, index) => `${index} ${'x'.repeat(400)}`));
   assert.equal(long.length, 16);
   assert.ok(long.every((text) => text.length <= 256));
-  assert.equal(quoted('a\r\nb'), '"a\\r\\nb"');
+  assert.equal(quoted('a\r\n"b'), '"a\\x0d\\x0a\\"b"');
   assert.ok(quoted('x'.repeat(500)).length < 60);
   assert.deepEqual(fitWarnings(['same', 'same']), ['same']);
 });

@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import {
   type AdmissionObservation,
   AdmissionServer,
+  type Reviewer,
   type ReviewResult,
 } from '../../../src/admission/serving/server.ts';
 import { type CertificateFiles, makeCertificate } from '../../../src/admission/serving/serving-certificate.ts';
@@ -18,6 +19,13 @@ import { send } from '../https.ts';
 const REVIEW = JSON.stringify({ pod: 'web' });
 
 /** A fake of injection: this server knows requests, not pods. */
+const reviewer: Reviewer = { review: async (body) => answer(body), reviewUnread: answerUnread };
+
+function answerUnread(beginning: string): ReviewResult {
+  if (!beginning.startsWith('{"kind"')) return { outcome: 'malformed', message: 'no review' };
+  return { outcome: 'unchanged', body: '{"unread":true}', warnings: ['too large'] };
+}
+
 function answer(body: string): ReviewResult {
   if (body !== REVIEW) return { outcome: 'malformed', message: `expected a review; got ${body.length} characters` };
   return { outcome: 'injected', body: '{"answered":true}', warnings: ['one'] };
@@ -31,7 +39,7 @@ async function start(files: CertificateFiles, clock: Clock = systemClock) {
   const observed: AdmissionObservation[] = [];
   const server = new AdmissionServer({
     address: { host: '127.0.0.1', port: 0 },
-    review: answer,
+    reviewer,
     clock,
     log: recordingLogger(),
     observe: (observation) => observed.push(observation),
@@ -75,9 +83,9 @@ describe('the admission server', () => {
     ['a body that is no review', { body: 'hello' }, 400, /got 5 characters/],
     [
       'a body that says it is too large',
-      { body: 'x', headers: { 'content-length': String(9 * 1024 * 1024) } },
+      { body: 'x', headers: { 'content-length': String(25 * 1024 * 1024) } },
       413,
-      /at most 8388608 bytes/,
+      /at most 25165824 bytes/,
     ],
   ] as const) {
     test(`refuses ${what} with ${status} and what was expected`, async () => {
@@ -90,7 +98,7 @@ describe('the admission server', () => {
 
   test('stops reading a body that grows too large, and keeps serving others', async () => {
     const headers = { 'transfer-encoding': 'chunked' };
-    const outcome = await ask({ body: Buffer.alloc(9 * 1024 * 1024, ' '), headers }).then(
+    const outcome = await ask({ body: Buffer.alloc(25 * 1024 * 1024, ' '), headers }).then(
       ({ status }) => status,
       // The server closed while we were still sending.
       (error: NodeJS.ErrnoException) => error.code,
@@ -159,7 +167,7 @@ test('listening on an address in use is an error', async () => {
   const { server, port } = await start(await certificate());
   const other = new AdmissionServer({
     address: { host: '127.0.0.1', port },
-    review: answer,
+    reviewer,
     clock: systemClock,
     log: recordingLogger(),
   });

@@ -1,0 +1,170 @@
+/**
+ * The reload agent's resources: configured ones, adapted so that the pod stays as acceptable as it was without the agent. Pure.
+ *
+ * - A pod with resources of its own (`spec.resources`) shares them, and what the agent has to request fits into them.
+ * - A Guaranteed pod stays Guaranteed: limits equal requests.
+ * - A quota may require what every container of the pod sets: then the agent sets it too.
+ * - A LimitRange's min, max and ratio hold for the agent as for every container. Its defaults are for servers: the agent sets
+ *   whatever they would.
+ */
+import type { LimitRangeItem } from './limit-range.ts';
+import { type AdmittedPod, type Container, containersOf, type Entries, type Resources } from './pod.ts';
+import { formatQuantity, parseQuantity } from './quantity.ts';
+
+export class AgentResourcesError extends Error {
+  readonly code = 'BAD_RESOURCES';
+  override readonly name = 'AgentResourcesError';
+}
+
+const NAMES = ['cpu', 'memory', 'ephemeral-storage'] as const;
+const KINDS = ['requests', 'limits'] as const;
+type Amounts = Map<string, bigint>;
+
+/** Measured: an idle agent uses 77 MB, most of it Node's own code, which the pods of a node share. */
+export const DEFAULT_RESOURCES = {
+  requests: { cpu: '5m', memory: '64Mi' },
+  limits: { memory: '128Mi' },
+} as const satisfies Resources;
+
+/** Where the pod or its namespace requires more than is configured. With less CPU than this, Node takes seconds to start. */
+const REQUIRED = {
+  requests: { cpu: '10m', memory: '64Mi', 'ephemeral-storage': '16Mi' },
+  limits: { cpu: '100m', memory: '128Mi', 'ephemeral-storage': '64Mi' },
+} as const satisfies Resources;
+
+/**
+ * Reads `requests.cpu=5m,limits.memory=128Mi`; empty: no requests and no limits.
+ * @throws {AgentResourcesError} whose message says what to write instead
+ */
+export function parseAgentResources(text: string): Resources {
+  const [requests, limits] = [new Map<string, string>(), new Map<string, string>()];
+  for (const part of text
+    .slice(0, 512)
+    .split(',')
+    .filter((one) => one.trim() !== '')) {
+    const [, kind, name = '', quantity = ''] = /^\s*(requests|limits)\.([a-z-]+)=([^\s=]+)\s*$/.exec(part) ?? [];
+    if (kind === undefined || !NAMES.some((one) => one === name) || parseQuantity(quantity) === undefined) {
+      throw new AgentResourcesError(
+        `expected resources such as requests.cpu=5m,limits.memory=128Mi (cpu, memory, ephemeral-storage); got ${JSON.stringify(part.slice(0, 60))}`,
+      );
+    }
+    (kind === 'limits' ? limits : requests).set(name, quantity);
+  }
+  return { requests: Object.fromEntries(requests), limits: Object.fromEntries(limits) };
+}
+
+/**
+ * @param items of the LimitRanges of the pod's namespace
+ * @returns what to set, or the sentence that says why no agent fits
+ */
+export function agentResources(
+  { spec }: AdmittedPod,
+  configured: Resources,
+  items: readonly LimitRangeItem[],
+): Resources | string {
+  const peers = containersOf(spec);
+  const own = hasAny(spec.resources) ? {} : configured;
+  const [requests, limits] = [amounts(own.requests), amounts(own.limits)];
+  const guaranteed = peers.length > 0 && peers.every(isGuaranteed);
+  if (guaranteed) for (const name of ['cpu', 'memory']) fill(limits, name, REQUIRED.limits);
+  for (const name of NAMES) {
+    if (peers.length > 0 && peers.every(({ resources }) => resources?.requests?.[name] !== undefined))
+      fill(requests, name, REQUIRED.requests);
+    if (peers.length > 0 && peers.every(({ resources }) => resources?.limits?.[name] !== undefined))
+      fill(limits, name, REQUIRED.limits);
+  }
+  fit(requests, limits, items);
+  if (guaranteed) for (const [name, limit] of limits) if (name !== 'ephemeral-storage') requests.set(name, limit);
+  const running = peers.filter((peer) => peer.restartPolicy === 'Always' || (spec.containers ?? []).includes(peer));
+  const excess = items.flatMap((item) => exceeded(item, running, limits))[0];
+  if (excess !== undefined) return `with the agent the pod exceeds the namespace's LimitRange (${excess})`;
+  const short = exceededByRequests(spec.resources, running, requests, limits)[0];
+  if (short !== undefined) return `the pod's own resources leave no room for the agent (${short})`;
+  return { requests: texts(requests), limits: texts(limits) };
+}
+
+/** Adapts the agent's amounts to LimitRanges: first what has to be there, then at least the minimum, at most the maximum. */
+function fit(requests: Amounts, limits: Amounts, items: readonly LimitRangeItem[]): void {
+  const ofContainers = items.filter(({ type }) => type === 'Container');
+  const ratios = items.flatMap(({ maxLimitRequestRatio }) => [...amounts(maxLimitRequestRatio)]);
+  const minima = ofContainers.flatMap(({ min }) => [...amounts(min)]);
+  const maxima = ofContainers.flatMap(({ max }) => [...amounts(max)]);
+  const defaults = ofContainers.flatMap(({ default: limit }) => [...amounts(limit)]);
+  const defaultRequests = ofContainers.flatMap(({ defaultRequest }) => [...amounts(defaultRequest)]);
+  for (const [name] of [...ratios, ...minima, ...defaults, ...defaultRequests]) fill(requests, name, REQUIRED.requests);
+  for (const [name] of [...ratios, ...maxima, ...defaults]) fill(limits, name, REQUIRED.limits);
+  for (const [name, least] of minima) for (const side of [requests, limits]) change(side, name, least, larger);
+  for (const [name, most] of maxima) for (const side of [requests, limits]) change(side, name, most, smaller);
+  for (const [name, request] of requests) change(limits, name, request, larger);
+  for (const [name, ratio] of ratios) {
+    const limit = limits.get(name) ?? 0n;
+    // All in thousandths, the ratio too.
+    if (ratio > 0n) change(requests, name, (limit * 1_000n + ratio - 1n) / ratio, larger);
+  }
+}
+
+function change(side: Amounts, name: string, to: bigint, choose: (a: bigint, b: bigint) => bigint): void {
+  const amount = side.get(name);
+  if (amount !== undefined) side.set(name, choose(amount, to));
+}
+
+/** Resources of which the containers and the agent together exceed a LimitRange's maximum for a pod. */
+function exceeded({ max, type }: LimitRangeItem, peers: readonly Container[], limits: Amounts): readonly string[] {
+  if (type !== 'Pod') return [];
+  return [...amounts(max)].flatMap(([name, most]) => {
+    const sum = peers.reduce((total, { resources }) => total + (amounts(resources?.limits).get(name) ?? 0n), 0n);
+    return sum + (limits.get(name) ?? 0n) > most ? [`${name}: at most ${formatQuantity(most)} for all containers`] : [];
+  });
+}
+
+/** Resources of which the containers and the agent together exceed what the pod as a whole has. */
+function exceededByRequests(
+  pod: Resources | null | undefined,
+  peers: readonly Container[],
+  requests: Amounts,
+  limits: Amounts,
+): readonly string[] {
+  const sums = [...amounts(pod?.requests)].flatMap(([name, most]) => {
+    const sum = peers.reduce((total, { resources }) => total + (amounts(resources?.requests).get(name) ?? 0n), 0n);
+    return sum + (requests.get(name) ?? 0n) > most ? [`requests.${name} is ${formatQuantity(most)}`] : [];
+  });
+  const single = [...amounts(pod?.limits)].flatMap(([name, most]) =>
+    (limits.get(name) ?? 0n) > most ? [`limits.${name} is ${formatQuantity(most)}`] : [],
+  );
+  return [...sums, ...single];
+}
+
+function isGuaranteed({ resources }: Container): boolean {
+  const [requests, limits] = [amounts(resources?.requests), amounts(resources?.limits)];
+  return ['cpu', 'memory'].every((name) => limits.get(name) !== undefined && limits.get(name) === requests.get(name));
+}
+
+function hasAny(resources: Resources | null | undefined): boolean {
+  return KINDS.some((kind) => Object.keys(resources?.[kind] ?? {}).length > 0);
+}
+
+function amounts(entries: Entries | null | undefined): Amounts {
+  const found: Amounts = new Map();
+  for (const name of NAMES) {
+    const amount = parseQuantity(entries?.[name] ?? '');
+    if (amount !== undefined) found.set(name, amount);
+  }
+  return found;
+}
+
+function fill(present: Amounts, name: string, from: Readonly<Record<string, string>>): void {
+  const amount = parseQuantity(from[name] ?? '');
+  if (!present.has(name) && amount !== undefined) present.set(name, amount);
+}
+
+function texts(from: Amounts): Entries {
+  return Object.fromEntries([...from].map(([name, amount]) => [name, formatQuantity(amount)]));
+}
+
+function larger(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
+}
+
+function smaller(a: bigint, b: bigint): bigint {
+  return a < b ? a : b;
+}

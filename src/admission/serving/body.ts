@@ -1,0 +1,119 @@
+/**
+ * Reads the bodies of requests, within limits. Every chunk is copied: kept as they come, a body sent byte by byte would cost hundreds
+ * of times its size. Large bodies share a few buffers that are never given back, because Node frees buffers late: a wave of bodies
+ * would cost its sum.
+ */
+import type { Share } from './byte-budget.ts';
+
+/** `unread`: too large; the rest was received and dropped, and only the beginning is known. */
+export type Body =
+  | { readonly kind: 'whole'; readonly bytes: Buffer }
+  | { readonly kind: 'unread'; readonly beginning: string };
+
+export interface BodyLimits {
+  /** Larger bodies take one of the shared buffers. */
+  readonly maxSmallBytes: number;
+  /** Larger bodies are not kept. */
+  readonly maxBytes: number;
+  /** Larger bodies are not even received. */
+  readonly maxReceivedBytes: number;
+  /** How many large bodies are read at a time. */
+  readonly maxLargeBodies: number;
+}
+
+export class BodyTooLargeError extends Error {
+  readonly code = 'BODY_TOO_LARGE';
+  override readonly name = 'BodyTooLargeError';
+}
+
+/** The rest of the body did not come before others needed its buffer. */
+export class BodyTooSlowError extends Error {
+  readonly code = 'BODY_TOO_SLOW';
+  override readonly name = 'BodyTooSlowError';
+}
+
+const FIRST_BYTES = 4 * 1024;
+const BEGINNING_BYTES = 1024;
+
+interface Lease {
+  readonly buffer: Buffer;
+  lost: boolean;
+}
+
+export class BodyReader {
+  readonly #limits: BodyLimits;
+  readonly #free: Buffer[] = [];
+  /** In the order in which they were taken. */
+  readonly #leases = new Set<Lease>();
+
+  constructor(limits: BodyLimits) {
+    this.#limits = limits;
+  }
+
+  /**
+   * @param use is called with the body, whose bytes are valid until it returns
+   * @throws {BodyTooLargeError}
+   * @throws {BodyTooSlowError}
+   */
+  async read<T>(chunks: AsyncIterable<Buffer>, share: Share, use: (body: Body) => T): Promise<T> {
+    const { maxBytes, maxReceivedBytes, maxSmallBytes } = this.#limits;
+    let small: Buffer = Buffer.alloc(0);
+    let lease: Lease | undefined;
+    let [size, beginning] = [0, undefined as string | undefined];
+    try {
+      for await (const chunk of chunks) {
+        const needed = size + chunk.length;
+        if (needed > maxReceivedBytes) throw new BodyTooLargeError(`expected at most ${maxReceivedBytes} bytes`);
+        if (lease?.lost) throw new BodyTooSlowError('the body did not come in time');
+        if (beginning === undefined && needed > maxBytes) {
+          const held = (lease?.buffer ?? small).subarray(0, Math.min(size, BEGINNING_BYTES));
+          beginning = Buffer.concat([held, chunk]).toString('latin1', 0, BEGINNING_BYTES);
+          this.#release(lease);
+          lease = undefined;
+          small = Buffer.alloc(0);
+          share.hold(0);
+        } else if (beginning === undefined && needed > maxSmallBytes) {
+          if (lease === undefined) {
+            lease = this.#take();
+            small.copy(lease.buffer, 0, 0, size);
+            small = Buffer.alloc(0);
+            share.hold(0);
+          }
+          chunk.copy(lease.buffer, size);
+        } else if (beginning === undefined) {
+          small = grown(small, size, Math.min(maxSmallBytes, Math.max(needed, small.length * 2, FIRST_BYTES)), needed);
+          share.hold(small.length);
+          chunk.copy(small, size);
+        }
+        size = needed;
+      }
+      if (lease?.lost) throw new BodyTooSlowError('the body did not come in time');
+      if (beginning !== undefined) return use({ kind: 'unread', beginning });
+      return use({ kind: 'whole', bytes: (lease?.buffer ?? small).subarray(0, size) });
+    } finally {
+      this.#release(lease);
+    }
+  }
+
+  /** A free buffer, else that of the body that has been coming for longest. */
+  #take(): Lease {
+    const [oldest] = this.#leases;
+    if (this.#leases.size >= this.#limits.maxLargeBodies && oldest !== undefined) this.#release(oldest);
+    const lease = { buffer: this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#limits.maxBytes), lost: false };
+    this.#leases.add(lease);
+    return lease;
+  }
+
+  #release(lease: Lease | undefined): void {
+    if (lease === undefined || !this.#leases.delete(lease)) return;
+    lease.lost = true;
+    this.#free.push(lease.buffer);
+  }
+}
+
+function grown(buffer: Buffer, size: number, capacity: number, needed: number): Buffer {
+  if (needed <= buffer.length) return buffer;
+  const larger = Buffer.allocUnsafeSlow(capacity);
+  buffer.copy(larger, 0, 0, size);
+  return larger;
+}

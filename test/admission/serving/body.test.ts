@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { type Body, BodyReader, BodyTooLargeError, BodyTooSlowError } from '../../../src/admission/serving/body.ts';
+import { ByteBudget } from '../../../src/admission/serving/byte-budget.ts';
+import { isCheapJson } from '../../../src/admission/serving/json-bounds.ts';
+import { settle } from '../../../testing/support/fake-clock.ts';
+
+const LIMITS = { maxSmallBytes: 300, maxBytes: 1_000, maxReceivedBytes: 5_000, maxLargeBodies: 2 };
+type Copy = { readonly kind: 'whole'; readonly text: string } | { readonly kind: 'unread'; readonly beginning: string };
+const copy = (body: Body): Copy => (body.kind === 'whole' ? { kind: 'whole', text: body.bytes.toString() } : body);
+const share = () => new ByteBudget(1e9).open(() => assert.fail('cut off'));
+
+async function* inPieces(text: string, cuts: readonly number[]): AsyncIterable<Buffer> {
+  const ends = [...cuts.map((cut) => cut % (text.length + 1)), text.length].sort((a, b) => a - b);
+  let start = 0;
+  for (const end of ends) {
+    yield Buffer.from(text.slice(start, end));
+    start = end;
+  }
+}
+
+describe('a body', () => {
+  const reader = new BodyReader(LIMITS);
+  const anyText = fc.nat(6_000).map((length) => 'x'.repeat(length));
+
+  test('however it is cut, is whole, or known by its beginning, or refused', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyText, fc.array(fc.nat(), { maxLength: 20 }), async (text, cuts) => {
+        const reading = reader.read(inPieces(text, cuts), share(), copy);
+        if (text.length > LIMITS.maxReceivedBytes) return await assert.rejects(reading, BodyTooLargeError);
+        const body = await reading;
+        if (text.length <= LIMITS.maxBytes) assert.equal(body.kind === 'whole' && body.text, text);
+        else assert.ok(body.kind === 'unread' && body.beginning.length > 0 && text.startsWith(body.beginning));
+      }),
+    );
+  });
+
+  test('sent byte by byte is held in little more than its size', async () => {
+    const budget = new ByteBudget(300);
+    const cuts = Array.from({ length: 299 }, (_, index) => index);
+    const held = budget.open(() => assert.fail('cut off'));
+    await reader.read(inPieces('x'.repeat(300), cuts), held, copy);
+    assert.equal(budget.total, 300);
+  });
+});
+
+test('of more large bodies than buffers, the one that has been coming for longest is given up, and none is mixed', async () => {
+  const reader = new BodyReader(LIMITS);
+  const gates = Array.from({ length: 3 }, () => Promise.withResolvers<void>());
+  async function* inTwo(letter: string, gate: Promise<void>): AsyncIterable<Buffer> {
+    yield Buffer.from(letter.repeat(400));
+    await gate;
+    yield Buffer.from(letter.repeat(400));
+  }
+  const reading = ['a', 'b', 'c'].map((letter, index) =>
+    reader
+      .read(inTwo(letter, gates[index]?.promise ?? Promise.resolve()), share(), copy)
+      .catch((error: unknown) => error),
+  );
+  await settle();
+  for (const gate of gates) gate.resolve();
+  const [first, ...others] = await Promise.all(reading);
+  assert.ok(first instanceof BodyTooSlowError);
+  assert.deepEqual(
+    others,
+    ['b', 'c'].map((letter) => ({ kind: 'whole', text: letter.repeat(800) })),
+  );
+});
+
+describe('a JSON text', () => {
+  const cheap = (text: string) => isCheapJson(Buffer.from(text));
+
+  test('is cheap as pods are', () => {
+    const container = {
+      name: 'c',
+      image: 'i',
+      volumeMounts: Array.from({ length: 16 }, () => ({ name: 'v', mountPath: '/' })),
+    };
+    assert.ok(cheap(JSON.stringify({ spec: { containers: Array.from({ length: 256 }, () => container) } })));
+  });
+
+  for (const [what, text] of Object.entries({
+    'nested deeply': '['.repeat(65),
+    'with very many values': `[${'{},'.repeat(50_001)}{}]`,
+    'with very many entries': `{${'"a":1,'.repeat(50_001)}"a":1}`,
+  })) {
+    test(`is not, ${what}`, () => assert.ok(!cheap(text)));
+  }
+
+  test('may hold any sign inside a string', () => {
+    assert.ok(cheap(JSON.stringify(['[{'.repeat(200_000), '\\"[', '"'])));
+  });
+
+  test('that is cheap, is parsed without running out of anything', () => {
+    fc.assert(
+      fc.property(fc.json({ maxDepth: 60 }), (text) => {
+        if (cheap(text)) assert.doesNotThrow(() => JSON.parse(text));
+      }),
+    );
+  });
+});
