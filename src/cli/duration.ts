@@ -12,7 +12,7 @@ const UNIT_NANOSECONDS = {
 type Unit = keyof typeof UNIT_NANOSECONDS;
 
 const DURATION = /^([0-9]+(\.[0-9]+)?(h|ms|m|s|us|\u00b5s|ns))+$/;
-const PART = /([0-9]+(?:\.[0-9]+)?)(h|ms|m|s|us|\u00b5s|ns)/g;
+const PART = /([0-9]+(?:\.[0-9]+)?)(h|ms|m|s|us|\u00b5s|ns)/gy;
 
 /**
  * A duration as Go writes it (`48h`, `90s`, `1h30m`), in whole seconds: what kubectl and every Kubernetes flag take.

@@ -4,6 +4,8 @@
  * everything that they could read in another way is an error that says how to fix the file.
  */
 
+import { trimEndWhile } from '../text/trim.ts';
+
 /** One PEM block: `-----BEGIN label-----`, base64, `-----END label-----`. */
 export interface PemBlock {
   readonly label: string;
@@ -98,21 +100,16 @@ interface OpenBlock {
   readonly base64: string[];
 }
 
+const isBlank = (character: string) => ' \t\r'.includes(character);
+
 function* linesOf(text: string): Generator<Line> {
   let start = 0;
   for (let number = 1; start < text.length; number += 1) {
     const newline = text.indexOf('\n', start);
     const end = newline === -1 ? text.length : newline;
-    yield { number, start, text: trimEnd(text.slice(start, end)), length: end - start };
+    yield { number, start, text: trimEndWhile(text.slice(start, end), isBlank), length: end - start };
     start = end + 1;
   }
-}
-
-/** By hand: `\s+$` costs the square of a long run of spaces that something follows. */
-function trimEnd(line: string): string {
-  let end = line.length;
-  while (end > 0 && ' \t\r'.includes(line[end - 1] ?? '')) end -= 1;
-  return line.slice(0, end);
 }
 
 /** A line outside of blocks: the beginning of one, or text that everybody skips. */

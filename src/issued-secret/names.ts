@@ -1,6 +1,7 @@
 /** The name of an issued Secret, and the keys that queues and caches use. Labels and annotations: `api/keys.ts`. */
 import { createHash } from 'node:crypto';
 import { isDnsSubdomain, MAX_DNS_SUBDOMAIN_LENGTH } from '../text/dns-name.ts';
+import { trimEndWhile } from '../text/trim.ts';
 
 export const MAX_SECRET_NAME_LENGTH = MAX_DNS_SUBDOMAIN_LENGTH;
 
@@ -15,7 +16,10 @@ export function defaultSecretName(resourceName: string, pod: string): string {
   const name = `${resourceName}-${pod}`;
   if (name.length <= MAX_SECRET_NAME_LENGTH) return name;
   const hash = createHash('sha256').update(name).digest('hex').slice(0, HASH_LENGTH);
-  const kept = name.slice(0, MAX_SECRET_NAME_LENGTH - HASH_LENGTH - 1).replace(/[^a-z0-9]+$/, '');
+  const kept = trimEndWhile(
+    name.slice(0, MAX_SECRET_NAME_LENGTH - HASH_LENGTH - 1),
+    (character) => !/[a-z0-9]/.test(character),
+  );
   return `${kept}-${hash}`;
 }
 

@@ -3,6 +3,7 @@
 import { createSecureContext } from 'node:tls';
 import type { Pool } from 'undici';
 import UndiciPool from 'undici/lib/dispatcher/pool.js';
+import { trimEndWhile } from '../../text/trim.ts';
 import type { Connection, ConnectionCredentials, ConnectionTls } from '../connection/connection.ts';
 
 /** etcd stores no object above 1.5 MB, and lists are paged: a page that is too large is listed again in smaller ones. */
@@ -35,7 +36,7 @@ export class Transport {
     this.#connections = connections;
     const url = new URL(connection.server);
     this.#origin = url.origin;
-    this.basePath = url.pathname.replace(/\/+$/, '');
+    this.basePath = trimEndWhile(url.pathname, (character) => character === '/');
   }
 
   credentials(rejected?: ConnectionCredentials): Promise<ConnectionCredentials> {

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import type { RequestOptions } from 'node:https';
 import { dirname, resolve } from 'node:path';
 import type { KubeConfig, User } from '@kubernetes/client-node';
+import { trimEndWhile } from '../../text/trim.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Connection, ConnectionCredentials, ConnectionTls } from './connection.ts';
 import { ConnectionError } from './connection-error.ts';
@@ -52,7 +53,7 @@ export async function kubeconfigConnection(
     return credentialsOf(withExecCredential(config, new KubeConfig(), user, printed));
   }, clock);
   return {
-    server: cluster.server.replace(/\/+$/, ''),
+    server: trimEndWhile(cluster.server, (character) => character === '/'),
     defaultNamespace: config.getContextObject(config.getCurrentContext())?.namespace ?? 'default',
     credentials: (rejected) => cache.get(rejected),
   };
