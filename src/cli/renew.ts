@@ -1,6 +1,6 @@
 import { RENEW_REQUESTED_AT } from '../api/keys.ts';
 import { systemClock } from '../kubernetes/clock.ts';
-import { describePending, type Progress, progressBar, progressLine, summary } from '../renew/progress.ts';
+import { type Counts, describePending, type Progress, progressBar, progressLine, summary } from '../renew/progress.ts';
 import { findTargets, type Request, requestRenewal, type Selection, type Target } from '../renew/request.ts';
 import { waitForRenewal } from '../renew/wait.ts';
 import { printableJson } from '../text/printable.ts';
@@ -160,14 +160,14 @@ class Display {
   readonly #io: CommandIo;
   readonly #started = systemClock.monotonic();
   #shownAt = Number.NEGATIVE_INFINITY;
-  #last: Progress | undefined;
+  #last: Counts | undefined;
   #drawn = false;
 
   constructor(io: CommandIo) {
     this.#io = io;
   }
 
-  show(progress: Progress): void {
+  show(progress: Counts): void {
     this.#last = progress;
     const pause = this.#onTerminal ? REDRAW_MS : LINE_MS;
     if (systemClock.monotonic() - this.#shownAt < pause) return;
@@ -183,7 +183,7 @@ class Display {
     return this.#io.stderr.isTTY === true;
   }
 
-  #draw(progress: Progress): void {
+  #draw(progress: Counts): void {
     this.#shownAt = systemClock.monotonic();
     this.#drawn = true;
     const seconds = (this.#shownAt - this.#started) / 1000;

@@ -2,6 +2,7 @@
 import { pino } from 'pino';
 import type { Logger } from '../kubernetes/log.ts';
 import { printableJson } from '../text/printable.ts';
+import { formatRfc3339Milli } from '../text/rfc3339.ts';
 import { type CommandArguments, type CommandIo, type OptionSpec, UsageError } from './command.ts';
 import { parseAddress } from './http-server.ts';
 
@@ -46,7 +47,7 @@ export function createLogger(level: string, io: CommandIo): Logger {
   const options = {
     level,
     base: null,
-    timestamp: () => `,"time":"${new Date(io.now()).toISOString()}"`,
+    timestamp: () => `,"time":"${formatRfc3339Milli(io.now())}"`,
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { err: describeError, error: describeError },
   };

@@ -1,34 +1,71 @@
 /** The progress of a renewal, and its texts. Pure. */
 import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
 
-export interface Progress {
+export interface Counts {
   readonly total: number;
   readonly reissued: number;
+}
+
+export interface Progress extends Counts {
   /** Those that were not re-issued yet. */
   readonly pending: readonly IssuedSecret[];
 }
 
+/**
+ * Keeps count of a renewal while Secrets change: a change costs O(1), whatever the number of Secrets.
+ */
+export class RenewalCount {
+  readonly #moment: number;
+  #total = 0;
+  #reissued = 0;
+
+  /** @param moment seconds since the epoch: what was issued from then on is new */
+  constructor(moment: number) {
+    this.#moment = moment;
+  }
+
+  get counts(): Counts {
+    return { total: this.#total, reissued: this.#reissued };
+  }
+
+  /** A Secret as it was and as it is; undefined where there is none. */
+  change(previous: IssuedSecret | undefined, current: IssuedSecret | undefined): void {
+    this.#add(previous, -1);
+    this.#add(current, 1);
+  }
+
+  #add(secret: IssuedSecret | undefined, count: 1 | -1): void {
+    if (secret === undefined) return;
+    this.#total += count;
+    if (isReissued(secret, this.#moment)) this.#reissued += count;
+  }
+}
+
+function isReissued({ facts }: IssuedSecret, moment: number): boolean {
+  return facts !== undefined && facts.issuedAt >= moment;
+}
+
 /** @param moment seconds since the epoch: what was issued from then on is new */
 export function progressOf(secrets: readonly IssuedSecret[], moment: number): Progress {
-  const pending = secrets.filter(({ facts }) => facts === undefined || facts.issuedAt < moment);
+  const pending = secrets.filter((secret) => !isReissued(secret, moment));
   return { total: secrets.length, reissued: secrets.length - pending.length, pending };
 }
 
 const BAR_WIDTH = 30;
 
 /** `[###############---------------]  10/20  7.7/s` */
-export function progressBar({ reissued, total }: Progress, seconds: number): string {
+export function progressBar({ reissued, total }: Counts, seconds: number): string {
   const filled = total === 0 ? BAR_WIDTH : Math.floor((BAR_WIDTH * reissued) / total);
   const bar = '#'.repeat(filled) + '-'.repeat(BAR_WIDTH - filled);
   return `[${bar}]  ${reissued}/${total}  ${rate(reissued, seconds)}`;
 }
 
-export function progressLine({ reissued, total }: Progress): string {
+export function progressLine({ reissued, total }: Counts): string {
   return `${reissued} of ${total} credentials re-issued`;
 }
 
 /** The figure at the end. */
-export function summary({ reissued, total }: Progress, seconds: number): string {
+export function summary({ reissued, total }: Counts, seconds: number): string {
   if (total === 0) return 'no pod holds a credential: there is nothing to re-issue';
   return `re-issued ${reissued} of ${total} credentials in ${seconds.toFixed(1)} s (${rate(reissued, seconds)})`;
 }

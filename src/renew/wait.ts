@@ -8,7 +8,7 @@ import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
-import { type Progress, progressOf } from './progress.ts';
+import { type Counts, type Progress, progressOf, RenewalCount } from './progress.ts';
 import type { Target } from './request.ts';
 
 export interface WaitOptions {
@@ -20,7 +20,7 @@ export interface WaitOptions {
   readonly moment: number;
   readonly timeoutMs: number;
   /** Called for every change. */
-  readonly onProgress: (progress: Progress) => void;
+  readonly onProgress: (counts: Counts) => void;
 }
 
 /** No permission to watch the Secrets, which is how the renewal is observed. */
@@ -44,6 +44,13 @@ export async function waitForRenewal(options: WaitOptions, signal: AbortSignal):
   let refused: string | undefined;
   const timer = clock.setTimeout(() => ended.abort(), timeoutMs);
 
+  const count = new RenewalCount(moment);
+  const selected = (entry: Entry | undefined): IssuedSecret | undefined => {
+    const issued = entry?.issued;
+    if (issued === undefined) return undefined;
+    return meant.has(formatObjectKey({ namespace: issued.namespace, name: issued.resourceName })) ? issued : undefined;
+  };
+
   const reflectors = [...new Set(targets.map(({ namespace }) => namespace))].map(
     (namespace) =>
       new Reflector<Entry>({
@@ -61,7 +68,10 @@ export async function waitForRenewal(options: WaitOptions, signal: AbortSignal):
           issued: readIssuedSecret(raw),
         }),
         keyOf: formatObjectKey,
-        onChange: () => look(),
+        onChange: ({ current, previous }) => {
+          count.change(selected(previous), selected(current));
+          look();
+        },
         observe: ({ kind, reason }) => {
           if (kind !== 'failure' || (reason !== 'Forbidden' && reason !== 'Unauthorized')) return;
           refused = namespace;
@@ -70,18 +80,18 @@ export async function waitForRenewal(options: WaitOptions, signal: AbortSignal):
       }),
   );
   const present = (): Progress => {
-    const secrets = reflectors.flatMap(({ store }) => [...store.values()]).flatMap(({ issued }) => issued ?? []);
-    const ours = secrets.filter(({ namespace, resourceName: resource }) =>
-      meant.has(formatObjectKey({ namespace, name: resource })),
+    const entries = reflectors.flatMap(({ store }) => [...store.values()]);
+    return progressOf(
+      entries.flatMap((entry) => selected(entry) ?? []),
+      moment,
     );
-    return progressOf(ours, moment);
   };
   const look = (): void => {
-    // Until all lists are there, what is missing from them looks as if it were done.
+    // Before all lists are complete, what is missing from them would count as re-issued.
     if (!reflectors.every(({ hasSynced }) => hasSynced)) return;
-    const progress = present();
-    onProgress(progress);
-    if (progress.pending.length === 0) ended.abort();
+    const { counts } = count;
+    onProgress(counts);
+    if (counts.reissued === counts.total) ended.abort();
   };
   const running = reflectors.map((reflector) => reflector.run(until));
   // A list that is empty reports no change.

@@ -219,7 +219,10 @@ export const CODECS: Readonly<Record<string, Codec>> = {
   },
 
   annotations(random) {
-    const labels = mutateEntries(random, metadata.labels);
+    // An API server takes label values of at most 63 characters.
+    const labels = Object.fromEntries(
+      Object.entries(mutateEntries(random, metadata.labels)).map(([key, value]) => [key, value.slice(0, 63)] as const),
+    );
     const annotations = mutateEntries(random, metadata.annotations);
     const object = { metadata: { ...metadata, labels, annotations } } as KubernetesObject;
     assert.ok(JSON.stringify(readPod(object)).length <= MAX_KEPT_CHARACTERS, 'too much of a pod is kept');
