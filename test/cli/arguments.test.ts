@@ -54,12 +54,12 @@ describe('an option', () => {
     assert.deepEqual(parse('-n', 'a', '--namespace=b', '-nc').strings('namespace'), ['a', 'b', 'c']);
   });
 
-  test('that is needed and missing is named', () => {
+  test('that is required and missing is named', () => {
     assert.equal(parse('--cert', 'x').required('cert'), 'x');
     assert.throws(() => parse().required('cert'), { name: 'UsageError', message: 'dcred probe: --cert is required' });
   });
 
-  test('that nobody knows is refused', () => {
+  test('that is unknown is refused', () => {
     refused(['--certificate', 'x'], /'--certificate'/);
     refused(['-x'], /'-x'/);
     refused(['--no-cert'], /'--no-cert'/);
@@ -78,7 +78,7 @@ describe('an option', () => {
 });
 
 describe('a switch', () => {
-  test('is given in each way that Kubernetes binaries and others know', () => {
+  test('is given in each way that Kubernetes binaries and others accept', () => {
     assert.equal(parse('--quiet').boolean('quiet'), true);
     assert.equal(parse('-q').boolean('quiet'), true);
     assert.equal(parse('--quiet=true').boolean('quiet'), true);

@@ -19,7 +19,7 @@ test('durations are read as Go writes them', () => {
   for (const [text, seconds] of Object.entries(cases)) assert.equal(parseDuration(text, '--lifetime'), seconds, text);
 });
 
-test('what is no duration in whole seconds is wrong usage, with an example', () => {
+test('anything but a duration in whole seconds is wrong usage, with an example', () => {
   for (const text of ['', '48', 'h', '48 h', '-1h', '2d', '1h30', '1.h', '1500ms', '1e3s', `${'9'.repeat(400)}h`]) {
     assert.throws(
       () => parseDuration(text, '--lifetime'),

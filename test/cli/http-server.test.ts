@@ -67,7 +67,7 @@ describe('an address', () => {
     '127.0.0.1',
     ' :80',
   ]) {
-    test(`"${text}" is refused with what would do`, () => {
+    test(`"${text}" is refused with what is expected`, () => {
       assert.throws(
         () => parseAddress(text),
         (error) => {
@@ -95,7 +95,7 @@ describe('the HTTP server', () => {
     });
   });
 
-  test('knows no other path', async () => {
+  test('answers 404 for any other path', async () => {
     await serving({ '/metrics': hello }, async (server) => {
       for (const path of ['/', '/metric', '/metrics/', '/Metrics', '/constructor', '/__proto__', '/%6detrics']) {
         assert.equal((await ask(server, path)).status, 404, path);
@@ -103,7 +103,7 @@ describe('the HTTP server', () => {
     });
   });
 
-  test('takes no other method, and says which it takes', async () => {
+  test('answers 405 for any other method, and says which it allows', async () => {
     await serving({ '/metrics': hello }, async (server) => {
       for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
         const answer = await ask(server, '/metrics', { method });
@@ -113,7 +113,7 @@ describe('the HTTP server', () => {
     });
   });
 
-  test('outlives every request line that a stranger may send', async () => {
+  test('survives every request line that a client may send', async () => {
     await serving({ '/metrics': hello }, async (server) => {
       for (const target of ['//', '///', '//[', 'http://[', 'http://', '*', '/\\', '/?', '?', '/%', 'x']) {
         assert.match(await answerTo(server, target), /^HTTP\/1\.1 (404|400) /, target);
@@ -134,7 +134,7 @@ describe('the HTTP server', () => {
     });
   });
 
-  test('says when its address is taken', async () => {
+  test('reports an address that is in use', async () => {
     await serving({}, async ({ port }) => {
       await assert.rejects(serveHttp({ host: '127.0.0.1', port }, {}), { code: 'EADDRINUSE' });
     });
@@ -153,7 +153,7 @@ describe('the HTTP server', () => {
 });
 
 describe('a probe', () => {
-  test('is well as long as there is no problem', async () => {
+  test('is healthy as long as there is no problem', async () => {
     let problem: string | undefined = 'the caches are not filled yet';
     await serving({ '/readyz': probe(() => problem) }, async (server) => {
       const bad = await ask(server, '/readyz');

@@ -61,7 +61,7 @@ test('issue writes the files of a Secret, and verify accepts them', async (t) =>
   }
 });
 
-test('files with a private key may be read by their owner alone', async (t) => {
+test('files with a private key are readable by their owner alone', async (t) => {
   const { argv, out } = workplace(t);
   await runCommand(issueCommand, argv);
   const modes = Object.fromEntries(FILES.map((name) => [name, (statSync(join(out, name)).mode & 0o777).toString(8)]));
@@ -170,7 +170,7 @@ test('other files of the directory stay', async (t) => {
   assert.equal(read(out, 'nginx.conf').toString(), 'mine');
 });
 
-test('a lifetime beyond the certificate is cut, and said so', async (t) => {
+test('a lifetime beyond the certificate is shortened, and reported', async (t) => {
   const { argv } = workplace(t, { days: 1 });
   const { stdout } = await runCommand(issueCommand, argv);
   assert.match(stdout, /shorter than 48h, because the certificate expires then/);
@@ -235,7 +235,7 @@ test('files that are missing, directories, empty or far too large are told apart
   );
 });
 
-test('a directory that cannot be made is told', async (t) => {
+test('a directory that cannot be created is reported', async (t) => {
   const { argv, cert } = workplace(t);
   await assert.rejects(
     runCommand(issueCommand, [...argv.slice(0, 4), '--out', join(cert, 'web')]),

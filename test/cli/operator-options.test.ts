@@ -60,7 +60,7 @@ describe('dcred operator refuses', () => {
     });
   }
 
-  test('a kubeconfig that is not there, with what it looked for', async () => {
+  test('a kubeconfig that does not exist, with its path', async () => {
     await assert.rejects(runCommand(operatorCommand, ['--kubeconfig', '/nowhere/kubeconfig']), {
       name: 'ConnectionError',
       message: /\/nowhere\/kubeconfig/,
@@ -69,7 +69,7 @@ describe('dcred operator refuses', () => {
 });
 
 describe('dcred operator whose address is taken', () => {
-  test('ends, and leaves no other address taken', { timeout: 20_000 }, async (t) => {
+  test('exits, and leaves no other address in use', { timeout: 20_000 }, async (t) => {
     const [healthPort, metricsPort] = [await freePort(), await freePort()];
     const holder = await listen(metricsPort);
     t.after(() => close(holder));
@@ -84,7 +84,7 @@ describe('dcred operator whose address is taken', () => {
   });
 });
 
-test('dcred operator ends when it is told to, although nobody answers', { timeout: 20_000 }, async (t) => {
+test('dcred operator exits on its signal, although the API server does not answer', { timeout: 20_000 }, async (t) => {
   const stop = new AbortController();
   const argv = ['--kubeconfig', await kubeconfigToNowhere(t), '--metrics-bind-address=0', '--leader-elect=false'];
   const port = await freePort();

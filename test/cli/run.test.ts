@@ -9,11 +9,11 @@ import { command, runLine } from './frame.ts';
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 
 describe('the exit status is', () => {
-  test('0 where it is done', async () => {
+  test('0 on success', async () => {
     assert.deepEqual(await runLine([command()], ['probe']), { status: 0, stdout: '', stderr: '' });
   });
 
-  test('1 where the answer is no, without a word more', async () => {
+  test('1 where the answer is no, without another message', async () => {
     const no = command({ run: async () => 1 });
     assert.deepEqual(await runLine([no], ['probe']), { status: 1, stdout: '', stderr: '' });
   });
@@ -27,7 +27,7 @@ describe('the exit status is', () => {
     });
   });
 
-  test('1 with one line where a class of ours says what is wrong', async () => {
+  test('1 with one line where an error with a code says what is wrong', async () => {
     const error = Object.assign(new Error('refused'), { code: 'CONNECTION' });
     assert.equal(
       (await runLine([command({ run: () => Promise.reject(error) })], ['probe'])).stderr,
@@ -35,14 +35,14 @@ describe('the exit status is', () => {
     );
   });
 
-  test('1 with a stack where nobody thought of that', async () => {
+  test('1 with a stack for an unexpected error', async () => {
     const broken = command({ run: () => Promise.reject(new TypeError('x is not a function')) });
     const { status, stderr } = await runLine([broken], ['probe']);
     assert.equal(status, 1);
     assert.match(stderr, /^dcred probe: TypeError: x is not a function\n +at /);
   });
 
-  test('1 also where something else than an error is thrown', async () => {
+  test('1 also where something other than an error is thrown', async () => {
     const odd = command({ run: () => Promise.reject('odd' as unknown as Error) });
     assert.deepEqual(await runLine([odd], ['probe']), { status: 1, stdout: '', stderr: 'dcred probe: odd\n' });
   });
@@ -90,7 +90,7 @@ describe('help is printed', () => {
     }
   });
 
-  test('of no command that there is not', async () => {
+  test('of no unknown command', async () => {
     assert.equal((await runLine([command()], ['help', 'nothing'])).status, 2);
   });
 });
@@ -121,7 +121,7 @@ test('--version is the command version', async () => {
 describe('the executable', () => {
   const dcred = (...argv: readonly string[]) => tryRun(process.execPath, [MAIN, ...argv], { env: {} });
 
-  test('ends with the status of its command', async () => {
+  test('exits with the status of its command', async () => {
     const [help, unknown, wrong, no] = await Promise.all([
       dcred(),
       dcred('nothing'),

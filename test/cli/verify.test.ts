@@ -48,7 +48,7 @@ test('each bad vector is refused with its reason', async () => {
   }
 });
 
-test('a reason that both implementations give is told once', async () => {
+test('a reason that both implementations give is printed once', async () => {
   const { stdout } = await verify('--dc', vector('client.dc'));
   assert.equal(stdout.match(/BadSignature/g)?.length, 1);
 });
@@ -58,7 +58,7 @@ test('--usage decides which context must be signed', async () => {
   assert.equal((await verify('--dc', vector('p256.dc'), '--usage', 'Client')).status, 1);
 });
 
-test('--at judges at another time', async () => {
+test('--at verifies at another time', async () => {
   assert.equal((await verify('--dc', vector('exp.dc'), '--at', '2026-11-22T21:40:45Z')).status, 0);
   assert.equal((await verify('--dc', vector('p256.dc'), '--at', '2027-06-01T00:00:00Z')).status, 1);
   await assert.rejects(verify('--dc', vector('p256.dc'), '--at', 'yesterday'), UsageError);
@@ -79,7 +79,7 @@ test('--ca must have issued the certificate, and be valid then', async (t) => {
   assert.match(stdout, /Untrusted: no valid path/);
 });
 
-test('a certificate that cannot delegate is told as a check, not as an error', async (t) => {
+test('a certificate that cannot delegate is shown as a check, not as an error', async (t) => {
   const plain = join(temporaryDirectory(t), 'plain.crt');
   writeFileSync(plain, leaf({ delegationUsage: null, key: 'RSA' }).certificatePem);
   const { status, stdout } = await runCommand(verifyCommand, ['--cert', plain, '--dc', vector('p256.dc')]);

@@ -117,7 +117,7 @@ test('a CA is refused as a delegation certificate', () => {
   assert.throws(() => readDelegationCertificate(certificatePem), refused('CertificateCannotDelegate', /is a CA/));
 });
 
-test('a chain in which the CA stands first is refused, saying to put the leaf first', () => {
+test('a chain that begins with the CA is refused, saying to put the leaf first', () => {
   assert.throws(() => readDelegationCertificate(caPem + leafPem), refused('CertificateInvalid', /put the leaf first/));
 });
 
@@ -162,13 +162,13 @@ test('texts that hold no certificate are refused with what was expected', () => 
   }
 });
 
-test('bytes after the certificate in its block are refused, for they would be signed and seen by nobody', () => {
+test('bytes after the certificate in its block are refused: they would be signed, and no peer sees them', () => {
   const der = Buffer.concat([vectorLeaf().der, Uint8Array.of(5, 0)]);
   const pem = `-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----\n`;
   assert.throws(() => readDelegationCertificate(pem), refused('CertificateInvalid', /not an X\.509/));
 });
 
-test('any byte of a certificate may change, and the answer is a certificate or our error', () => {
+test('whichever byte of a certificate changes, the result is a certificate or a CertificateError', () => {
   const { der } = vectorLeaf();
   fc.assert(
     fc.property(fc.nat(der.length - 1), fc.integer({ min: 1, max: 255 }), fc.nat(3), (at, change, cut) => {
@@ -187,7 +187,7 @@ test('any byte of a certificate may change, and the answer is a certificate or o
   );
 });
 
-test('any text is a chain or our error', () => {
+test('any text gives a chain or a CertificateError', () => {
   const piece = fc.constantFrom(
     '-----BEGIN ',
     'CERTIFICATE',

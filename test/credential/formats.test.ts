@@ -98,7 +98,7 @@ test('hex with an odd number of digits is refused', () => {
   assert.throws(() => readCredentialFile(Buffer.from('abc\n')), /odd number/);
 });
 
-test('any bytes are a credential file or our error', () => {
+test('any bytes give a credential file or a MalformedCredentialError', () => {
   const text = fc.array(
     fc.constantFrom(
       '-----BEGIN ',

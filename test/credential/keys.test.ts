@@ -62,7 +62,7 @@ describe('a signer from PEM', () => {
     refuses(convert(keyPem, 'ec', '-aes128', '-passout', 'pass:secret'), 'CertificateInvalid', message);
   });
 
-  test('refuses what is no key at all', () => {
+  test('refuses what is not a key', () => {
     const { certificatePem, keyPem } = leaf();
     refuses('', 'CertificateInvalid', /is empty/);
     refuses('hello', 'CertificateInvalid', /cannot be read/);
@@ -101,7 +101,7 @@ describe('a signer beside a certificate', () => {
     }
   });
 
-  test('is judged by a signature alone, so that a key in a vault can be too', async () => {
+  test('is matched by a signature alone, so that a key in a vault can be too', async () => {
     const local = signerFromPem(vectorKeyPem('leaf'));
     const calls: number[] = [];
     const remote: Signer = {
@@ -117,7 +117,7 @@ describe('a signer beside a certificate', () => {
     await assert.rejects(assertSignerMatches(lying, vectorLeaf()), CertificateError);
   });
 
-  test('is never asked to sign what could pass for a credential or a handshake', async () => {
+  test('never signs what could pass for a credential or a handshake', async () => {
     const seen: Uint8Array[] = [];
     const { scheme } = signerFromPem(vectorKeyPem('leaf'));
     const spy: Signer = {

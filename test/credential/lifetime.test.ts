@@ -20,11 +20,11 @@ test('the longest lifetime is seven days less an hour of clock skew', () => {
   assert.equal(MAX_LIFETIME_SECONDS, 601_200);
 });
 
-test('a credential ends when its lifetime does, where the certificate lasts', () => {
+test('a credential expires after its lifetime, where the certificate lasts longer', () => {
   assert.equal(expiryFor({ certificate, lifetimeSeconds: 172_800, now: notBefore }), notBefore + 172_800);
 });
 
-test('a credential ends a second before its certificate, where that is earlier', () => {
+test('a credential expires a second before its certificate, where that is earlier', () => {
   const at = (remaining: number) => expiryFor({ certificate, lifetimeSeconds: 3600, now: notAfter - remaining });
   assert.equal(at(3602), notAfter - 2, 'the lifetime fits');
   assert.equal(at(3601), notAfter - 1, 'it fits exactly');
@@ -75,7 +75,7 @@ test('lifetimes outside the contract’s range are a programming error', () => {
   }
 });
 
-test('whatever the certificate and the time, a credential lasts a minute, ends first, and never outlasts its lifetime', () => {
+test('whatever the certificate and the time, a credential lasts a minute, expires first, and never outlives its lifetime', () => {
   fc.assert(
     fc.property(
       fc.integer({ min: -10, max: 90 * 86_400 + 10 }),

@@ -158,20 +158,20 @@ describe('what a credential may be refused for', () => {
     refusedAs(judge(await credential({ validTime: 37 * DAY + 1 })), 'ValidTooLong');
   });
 
-  test('it must end before its certificate, by a second', async () => {
+  test('it must expire before its certificate, by a second', async () => {
     const life = certificate.notAfter - certificate.notBefore;
     const late = certificate.notAfter - 3 * DAY;
     assert.equal(judge(await credential({ validTime: life - 1 }), late).ok, true);
     refusedAs(judge(await credential({ validTime: life }), late), 'OutlivesCertificate');
   });
 
-  test('a certificate that is not valid yet, or no more', async () => {
+  test('a certificate that is not valid yet, or has expired', async () => {
     const dc = await credential({ validTime: 5 });
     refusedAs(judge(dc, certificate.notBefore - 1), 'CertificateInvalid', /not valid before/);
     refusedAs(judge(dc, certificate.notAfter + 1), 'CertificateInvalid', /expired/);
   });
 
-  test('a dc_cert_verify_algorithm that RFC 9345 forbids or nobody knows', async () => {
+  test('a dc_cert_verify_algorithm that RFC 9345 forbids or does not define', async () => {
     for (const code of [0x0804, 0x0805, 0x0806]) {
       refusedAs(
         judge(await credential({ dcCertVerifyAlgorithm: code })),
@@ -260,7 +260,7 @@ describe('what a credential may be refused for', () => {
     }
   });
 
-  test('several things at once: all are told, the first is the reason', async () => {
+  test('several things at once: all are reported, the first is the reason', async () => {
     const dc = await credential({ validTime: 1, dcCertVerifyAlgorithm: 0x0804, signature: Uint8Array.of(1) });
     const result = judge(dc);
     refusedAs(result, 'VerifyAlgorithmUnsupported');
