@@ -133,7 +133,7 @@ class Parser {
 class BudgetError extends Error {}
 
 /** Steps to search all of `text`; at most `budget`. */
-export function countSteps(expression: RegExp, text: string, budget: number): number {
+function countSteps(expression: RegExp, text: string, budget: number): number {
   const root = new Parser(expression).alternatives();
   const isAnchored = !expression.flags.includes('m') && expression.source.startsWith('^') && root.kind === 'seq';
   const groups = new Map<number, string>();
@@ -211,8 +211,12 @@ function sample(node: Node, choice: number): string {
       return sample(node.part, choice).repeat(node.min);
     case 'group':
       return sample(node.part, choice);
-    default:
+    case 'assert':
+    case 'look':
+    case 'same':
       return '';
+    default:
+      return node satisfies never;
   }
 }
 
@@ -239,8 +243,12 @@ function attacksOn(node: Node, prefix: string, choice: number): readonly Attack[
         { prefix: '', pump: prefix + sample(node.part, choice) },
         ...attacksOn(node.part, prefix, choice),
       ];
-    default:
+    case 'assert':
+    case 'char':
+    case 'same':
       return [];
+    default:
+      return node satisfies never;
   }
 }
 
