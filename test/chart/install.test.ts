@@ -3,6 +3,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { crdYaml } from '../../src/api/crd-yaml.ts';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { CHART, NAMESPACE } from './chart.ts';
 import { createRestrictedNamespaces, deploy } from './cluster.ts';
@@ -82,6 +83,14 @@ describe('a release', () => {
     await deploy(plane, 'install');
     await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE]);
     await deploy(plane, 'install');
+    assert.equal(await shortNames(), 'dcred');
+  });
+
+  test('adopts a CRD that was applied by hand, with --take-ownership', async () => {
+    await plane.kubectl(['apply', '--server-side', '-f', '-'], { input: crdYaml() });
+    await assert.rejects(deploy(plane, 'install'), { message: /invalid ownership metadata/ });
+    await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE, '--ignore-not-found']);
+    await plane.helm(['install', 'dcred', CHART, '--namespace', NAMESPACE, '--take-ownership']);
     assert.equal(await shortNames(), 'dcred');
   });
 
