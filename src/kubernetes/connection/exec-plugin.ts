@@ -4,6 +4,7 @@
  */
 
 import { execFile } from 'node:child_process';
+import { printable } from '../../text/printable.ts';
 import { ConnectionError } from './connection-error.ts';
 
 /** `user.exec` of a kubeconfig. */
@@ -23,6 +24,8 @@ export interface ExecCredential {
   readonly expiresAt: number | undefined;
 }
 
+/** Characters of what it says on stderr that a message quotes. */
+const MAX_STDERR = 300;
 /** A token and a certificate chain are a few kilobytes. */
 const MAX_OUTPUT_BYTES = 1024 * 1024;
 
@@ -67,7 +70,7 @@ function failed(
   error: Error & { readonly code?: string | number | null | undefined },
   stderr: string,
 ): ConnectionError {
-  const said = stderr.trim().slice(0, 300);
+  const said = printable(stderr.trim(), MAX_STDERR);
   const why = said === '' ? `it failed with ${String(error.code ?? 'no exit status')}` : said;
   return new ConnectionError(`credential plug-in ${command}: expected an ExecCredential on stdout; ${why}`);
 }
