@@ -27,7 +27,7 @@ const WRONG: readonly WrongCertificate[] = [
     what: 'no Secret at all',
     files: async () => undefined,
     reason: 'CertificateNotFound',
-    message: /Secret "web-tls" does not exist.*kubectl create secret tls web-tls/,
+    message: /Secret "web-tls" with tls\.crt .* does not exist.*kubectl create secret tls web-tls/,
   },
   {
     what: 'no key in the Secret',
@@ -90,7 +90,7 @@ const WRONG: readonly WrongCertificate[] = [
     what: 'about to expire',
     files: () => running().authority.issue(soon(-DAY, 45 * SECOND)),
     reason: 'CertificateInvalid',
-    message: /expires at .*too soon.*renew it/,
+    message: /expires at .*too soon.*renew the certificate/,
   },
 ];
 
