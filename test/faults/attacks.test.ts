@@ -79,7 +79,7 @@ const ATTACKS: readonly Attack[] = [
     reason: 'CertificateInvalid',
   },
   {
-    name: '40 pods that each name 60,000 resources in dcred.dev/inject',
+    name: '40 pods with 255 kB of names each in dcred.dev/inject',
     act: async (site) => {
       const annotations = {
         'dcred.dev/inject': many(40_000, 'n')
