@@ -79,7 +79,9 @@ async function wholeLife(release: Release): Promise<void> {
   // Create, ungate, re-issue and nudge, relabel.
   await cluster.createResource(NAMESPACE, 'web', { certificateRef: { name: 'web-tls' } });
   await cluster.createPod(NAMESPACE, 'web-a', LABELLED);
-  await cluster.createPod(NAMESPACE, 'web-b', LABELLED);
+  // With an agent, for which the webhook reads the namespace's LimitRanges.
+  const annotations = { 'dcred.dev/reload': 'signal:HUP:nginx' };
+  await cluster.createPod(NAMESPACE, 'web-b', { ...LABELLED, annotations });
   await cluster.untilSecrets(NAMESPACE, 2);
   await cluster.untilReason(NAMESPACE, 'web', 'Issued');
   await cluster.patchResource(NAMESPACE, 'web', { keyAlgorithm: 'ECDSAP384' });
