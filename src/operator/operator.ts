@@ -216,6 +216,7 @@ export class Operator {
     const pods = new PodController({
       ...shared,
       applier: new Applier({ client, generateKey, clock }),
+      ownNamespace: this.#options.namespace,
       nudge: notifyPods ? new KubeletNudge({ client, clock, log, metrics }) : undefined,
       onOutcome: (namespace, name) => resources.requestStatusUpdate(formatObjectKey({ namespace, name })),
     });

@@ -47,6 +47,8 @@ export interface PodControllerOptions {
     'cleanUpFailed' | 'deleted' | 'issued' | 'podFailed' | 'podWarned' | 'chainPublished'
   >;
   readonly clock: Clock;
+  /** The namespace of the release, where the webhook injects nothing. */
+  readonly ownNamespace: string;
   /** What the resource's status shows of its pods may have changed. */
   readonly onOutcome: (namespace: string, resourceName: string) => void;
 }
@@ -200,7 +202,7 @@ export class PodController {
         reporter.issued(resource, pod, applied.reason, applied.seconds);
         // Said once, with the pod's first credential.
         if (applied.reason !== 'Missing' || !missedInjection(pod, resourceName)) return;
-        reporter.podWarned(pod, resourceName, notInjected(pod, resourceName));
+        reporter.podWarned(pod, resourceName, notInjected(pod, resourceName, this.#options.ownNamespace));
         return;
       case 'verified':
         return;

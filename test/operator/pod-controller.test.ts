@@ -75,6 +75,7 @@ class World {
         isAtLeast: (_: string, version: string) => this.seen >= Number(version),
       },
     } as unknown as Caches,
+    ownNamespace: 'dcred-system',
     certificates: { resolve: () => this.certificate },
     applier: {
       apply: async (step, { recreates = false }) => {

@@ -67,27 +67,33 @@ export function metadataIgnored(ignored: string): PodWarning {
 /** Namespaces that the webhook never serves, whatever its configuration; dcred's own is another one. */
 const NEVER_INJECTED: readonly string[] = ['kube-system'];
 
+/** @param ownNamespace the namespace of the release */
 export function notInjected(
-  pod: Pick<Pod, 'name' | 'namespace'>,
+  pod: Pick<Pod, 'name' | 'namespace' | 'notInjected'>,
   resourceName: string,
-  neverInjected: readonly string[] = NEVER_INJECTED,
+  ownNamespace: string,
 ): PodWarning {
-  const secretName = defaultSecretName(resourceName, pod.name);
-  if (neverInjected.includes(pod.namespace)) {
-    return {
-      reason: 'NotInjected',
-      note:
-        `this pod asks for DelegatedCredential "${resourceName}" by ${INJECT_KEY}, but pods in namespace "${pod.namespace}" are never ` +
-        `injected: run it in another namespace, or mount Secret "${secretName}" yourself`,
-    };
+  const asks = `this pod asks for DelegatedCredential "${resourceName}" by ${INJECT_KEY}, but`;
+  const secret = `Secret "${defaultSecretName(resourceName, pod.name)}"`;
+  return { reason: 'NotInjected', note: `${asks} ${whyNotInjected(pod, secret, resourceName, ownNamespace)}` };
+}
+
+function whyNotInjected(
+  pod: Pick<Pod, 'namespace' | 'notInjected'>,
+  secret: string,
+  resourceName: string,
+  ownNamespace: string,
+): string {
+  if (pod.notInjected !== undefined) {
+    return `the webhook did not inject it: ${pod.notInjected}. Its credential is in ${secret}`;
   }
-  return {
-    reason: 'NotInjected',
-    note:
-      `this pod asks for DelegatedCredential "${resourceName}" by ${INJECT_KEY}, but the webhook did not inject it: it was not ` +
-      `reachable, or it skips this namespace (kube-system and dcred's own always). The pod has no annotation ` +
-      `${secretNameAnnotation(resourceName)} and no volume; its credential is in Secret "${secretName}". Re-create the pod once the webhook runs`,
-  };
+  if ([...NEVER_INJECTED, ownNamespace].includes(pod.namespace)) {
+    return `pods in namespace "${pod.namespace}" are never injected: run it in another namespace, or mount ${secret} yourself`;
+  }
+  return (
+    'the webhook did not inject it: it was not reachable when the pod was created. The pod has no annotation ' +
+    `${secretNameAnnotation(resourceName)} and no volume; its credential is in ${secret}. Re-create the pod once the webhook runs`
+  );
 }
 
 function notSelected(resourceName: string): PodWarning {

@@ -5,7 +5,7 @@
  * kept is bounded for each pod (`MAX_KEPT`), and what exceeds the bound is reported on the pod, never silently ignored.
  */
 import { isResourceName, MAX_INJECTED_RESOURCES, readInjectRequest } from '../../api/injection.ts';
-import { gatedResource, INJECT_KEY, secretNameAnnotation } from '../../api/keys.ts';
+import { gatedResource, INJECT_KEY, NOT_INJECTED_ANNOTATION, secretNameAnnotation } from '../../api/keys.ts';
 import type { SelectablePod } from '../../api/pod-selector.ts';
 import { MAX_SECRET_NAME_LENGTH } from '../../issued-secret/names.ts';
 import type { KubernetesObject } from '../../kubernetes/objects.ts';
@@ -23,6 +23,8 @@ export interface Pod extends SelectablePod {
   readonly gated: readonly string[];
   /** What of its metadata is ignored because it is invalid or too much: a sentence for its owner. */
   readonly ignored?: string;
+  /** Why the webhook admitted it as it was: the webhook's own sentence. */
+  readonly notInjected?: string;
 }
 
 type Entries = Readonly<Record<string, string>>;
@@ -33,6 +35,7 @@ export const MAX_KEPT = {
   labelCharacters: 2048,
   secretNameCharacters: 2048,
   ignoredCharacters: 512,
+  notInjectedCharacters: 256,
 } as const;
 
 /** The API server accepts no more. */
@@ -60,8 +63,15 @@ export function readPod({ metadata }: KubernetesObject): Pod {
     terminating: metadata.deletionTimestamp !== undefined,
     secretNames: secrets.names,
     gated: gates.names,
+    ...keptReason(annotations[NOT_INJECTED_ANNOTATION]),
     ...(problems.length > 0 && { ignored: ownedCopy(printable(problems.join('; '), MAX_KEPT.ignoredCharacters)) }),
   };
+}
+
+/** Whoever creates the pod may write the annotation too: it is only ever shown. */
+function keptReason(reason: string | undefined): Pick<Pod, 'notInjected'> {
+  if (reason === undefined || reason === '') return {};
+  return { notInjected: ownedCopy(printable(reason, MAX_KEPT.notInjectedCharacters)) };
 }
 
 interface KeptLabels {
@@ -150,7 +160,8 @@ export function samePod(a: Pod, b: Pod): boolean {
     sameEntries(a.secretNames, b.secretNames) &&
     a.injected.join() === b.injected.join() &&
     a.gated.join() === b.gated.join() &&
-    a.ignored === b.ignored
+    a.ignored === b.ignored &&
+    a.notInjected === b.notInjected
   );
 }
 

@@ -12,6 +12,7 @@ import {
   unservedResources,
   type Waiting,
 } from '../../../src/operator/core/missed-injection.ts';
+import { readPod } from '../../../src/operator/core/pod.ts';
 import { resourceStatus } from '../../../src/operator/core/status.ts';
 import { OperatorMetrics } from '../../../src/operator/metrics.ts';
 import { PodFailures } from '../../../src/operator/pod-failure.ts';
@@ -104,7 +105,7 @@ test('each warning is an Event on the pod, a metric and a log line with the same
   const metrics = new OperatorMetrics('1.2.3');
   const log = recordingLogger();
   const reporter = new Reporter({ events: { record: (event) => void events.push(event) }, metrics, log });
-  reporter.podWarned(podOf(), 'web', notInjected(podOf(), 'web'));
+  reporter.podWarned(podOf(), 'web', notInjected(podOf(), 'web', 'dcred-system'));
   const absent = { name: 'web', pod: podOf(), resource: undefined, secrets: [], refusal: undefined };
   reporter.podWarned(podOf(), 'web', pendingWarning(absent) ?? assert.fail('no notice'));
   assert.deepEqual(
@@ -202,11 +203,18 @@ describe('the condition Injected', () => {
 });
 
 test('a pod in a namespace that is never injected is not told to be re-created', () => {
-  for (const [namespace, never] of [
-    ['kube-system', undefined],
-    ['dcred-system', ['kube-system', 'dcred-system']],
-  ] as const) {
-    const { note } = notInjected(podOf({ namespace, name: 'web-0' }), 'web', never);
+  for (const namespace of ['kube-system', 'dcred-system']) {
+    const { note } = notInjected(podOf({ namespace, name: 'web-0' }), 'web', 'dcred-system');
     assert.match(note, /are never injected: run it in another namespace, or mount Secret "web-web-0" yourself$/);
   }
+});
+
+test("a pod that the webhook admitted as it was has the webhook's reason, whatever it is", () => {
+  const { note } = notInjected(podOf({ notInjected: 'the pod has 300 containers' }), 'web', 'dcred-system');
+  assert.match(note, /did not inject it: the pod has 300 containers\. Its credential is in Secret "web-web-0"$/);
+  const hostile = readPod({
+    metadata: { name: 'a', annotations: { 'dcred.dev/not-injected': `\u202e${'x'.repeat(9_000)}` } },
+  });
+  assert.ok(notInjected(hostile, 'web', 'dcred-system').note.length < 1_024);
+  assert.match(hostile.notInjected ?? '', /^\\u202ex+\.\.\.$/);
 });

@@ -13,6 +13,7 @@ const BOUND =
   MAX_KEPT.labels * 6 +
   MAX_KEPT.secretNameCharacters +
   MAX_KEPT.ignoredCharacters * 2 +
+  MAX_KEPT.notInjectedCharacters * 2 +
   500;
 
 const size = (value: unknown) => JSON.stringify(value).length;
@@ -24,7 +25,13 @@ const hostileText = fc.oneof(
   fc.array(resourceName, { maxLength: 300 }).map((names) => names.join(',')),
 );
 const key = fc.oneof(
-  fc.constantFrom('dcred.dev/inject', 'dcred.dev/containers', 'secret.dcred.dev/web', 'gate.dcred.dev/web'),
+  fc.constantFrom(
+    'dcred.dev/inject',
+    'dcred.dev/not-injected',
+    'dcred.dev/containers',
+    'secret.dcred.dev/web',
+    'gate.dcred.dev/web',
+  ),
   resourceName.map((name) => `secret.dcred.dev/${name}`),
   resourceName.map((name) => `gate.dcred.dev/${name}`),
   fc.string({ maxLength: 317, minLength: 1 }),
