@@ -162,6 +162,15 @@ describe('an agent beside a server', () => {
     });
   }
 
+  test('is left out where the requests that a maximum gives the server fill the pod', async () => {
+    const namespace = await prepared([limitRange({ type: 'Container', max: { cpu: '2', memory: '4Gi' } })]);
+    const pod = nginx();
+    const whole = { ...pod, spec: { ...pod.spec, resources: { limits: { cpu: '4', memory: '4Gi' } } } };
+    assert.equal(agentOf(await create(namespace, whole, LABELS)), undefined);
+    const larger = { ...pod, spec: { ...pod.spec, resources: { limits: { cpu: '4', memory: '5Gi' } } } };
+    assert.ok(agentOf(await create(namespace, larger, LABELS)) !== undefined);
+  });
+
   test('keeps the quality of service of a Guaranteed pod', async () => {
     const amounts = { cpu: '1', memory: '1Gi' };
     const pod = await create(await prepared([]), nginx({ resources: { limits: amounts, requests: amounts } }), LABELS);

@@ -78,7 +78,9 @@ export function agentResources(
   const running = peers.filter((peer) => peer.restartPolicy === 'Always' || (spec.containers ?? []).includes(peer));
   const excess = items.flatMap((item) => exceeded(item, running, limits))[0];
   if (excess !== undefined) return `with the agent the pod exceeds the namespace's LimitRange (${excess})`;
-  const short = exceededByRequests(spec.resources, running, requests, limits)[0];
+  // A plain init container runs beside the agent alone, and the servers after it: whichever asks for more counts.
+  const together = [running, ...peers.filter((peer) => !running.includes(peer)).map((peer) => [peer])];
+  const short = together.flatMap((peersAtOnce) => exceededByRequests(spec.resources, peersAtOnce, requests, limits))[0];
   if (short !== undefined) return `the pod's own resources leave no room for the agent (${short})`;
   return { requests: texts(requests), limits: texts(limits) };
 }
@@ -117,21 +119,34 @@ function exceeded({ max, type }: LimitRangeItem, peers: readonly Container[], li
   });
 }
 
-/** Resources of which the containers and the agent together exceed what the pod as a whole has. */
+/**
+ * Resources of which the containers and the agent together exceed what the pod as a whole has. A pod with limits alone gets the
+ * sum of its containers' requests as its own, and a container with a limit alone requests that: both have to fit in.
+ */
 function exceededByRequests(
   pod: Resources | null | undefined,
   peers: readonly Container[],
   requests: Amounts,
   limits: Amounts,
 ): readonly string[] {
-  const sums = [...amounts(pod?.requests)].flatMap(([name, most]) => {
-    const sum = peers.reduce((total, { resources }) => total + (amounts(resources?.requests).get(name) ?? 0n), 0n);
-    return sum + (requests.get(name) ?? 0n) > most ? [`requests.${name} is ${formatQuantity(most)}`] : [];
+  const [whole, most] = [amounts(pod?.requests), amounts(pod?.limits)];
+  const sums = NAMES.flatMap((name) => {
+    const room = whole.get(name) ?? most.get(name);
+    if (room === undefined) return [];
+    const sum = peers.reduce((total, { resources }) => total + requested(name, resources), 0n);
+    const kind = whole.has(name) ? 'requests' : 'limits';
+    return sum + (requests.get(name) ?? limits.get(name) ?? 0n) > room
+      ? [`${kind}.${name} is ${formatQuantity(room)}`]
+      : [];
   });
-  const single = [...amounts(pod?.limits)].flatMap(([name, most]) =>
-    (limits.get(name) ?? 0n) > most ? [`limits.${name} is ${formatQuantity(most)}`] : [],
+  const single = [...most].flatMap(([name, limit]) =>
+    (limits.get(name) ?? 0n) > limit ? [`limits.${name} is ${formatQuantity(limit)}`] : [],
   );
   return [...sums, ...single];
+}
+
+function requested(name: string, resources: Resources | null | undefined): bigint {
+  return amounts(resources?.requests).get(name) ?? amounts(resources?.limits).get(name) ?? 0n;
 }
 
 function isGuaranteed({ resources }: Container): boolean {

@@ -7,6 +7,7 @@ import { Backoff } from '../../kubernetes/backoff.ts';
 import { Reflector, type ReflectorEvent } from '../../kubernetes/cache/reflector.ts';
 import type { ApiClient } from '../../kubernetes/client/api-client.ts';
 import { type Clock, delay } from '../../kubernetes/clock.ts';
+import { TokenBucket } from '../../kubernetes/events/token-bucket.ts';
 import type { Logger } from '../../kubernetes/log.ts';
 import { SECRETS } from '../../kubernetes/resource-type.ts';
 import { certificateSecret, readSecret, type ServingCertificateSecret } from './certificate-secret.ts';
@@ -47,6 +48,9 @@ export interface ServingCertificateRotatorOptions {
 const DAY_MS = 86_400_000;
 const DEFAULT_LIFETIME_MS = 30 * DAY_MS;
 const DEFAULT_TRUST_DELAY_MS = 30_000;
+/** A rotation writes the bundle once or twice; whoever makes us write it more often is another client that reverts it. */
+const TRUST_BURST = 10;
+const TRUSTS_PER_SECOND = 0.1;
 /** The wall clock may be set: the longest sleep before it is read again. */
 const MAX_SLEEP_MS = 600_000;
 /** Time for a watch to deliver our own write. */
@@ -57,6 +61,8 @@ export class ServingCertificateRotator {
   readonly #secret: Reflector<ServingCertificateSecret>;
   readonly #configuration: Reflector<WebhookConfiguration>;
   readonly #backoff: Backoff;
+  readonly #trusts: TokenBucket;
+  #reverted = false;
   /** When each CA was first seen in the bundle, on the monotonic clock. */
   readonly #trustedSince = new Map<string, number>();
   #serving: ServingCertificate | undefined;
@@ -86,6 +92,7 @@ export class ServingCertificateRotator {
       observe: observe('mutatingwebhookconfigurations'),
     });
     this.#backoff = new Backoff({ baseMs: 500, maxMs: 60_000, random });
+    this.#trusts = new TokenBucket({ clock, burst: TRUST_BURST, perSecond: TRUSTS_PER_SECOND });
   }
 
   /** Why this replica is not ready; undefined when it is. */
@@ -120,7 +127,12 @@ export class ServingCertificateRotator {
     try {
       const isDelivered = clock.monotonic() - this.#issuedMs >= WATCH_TIMEOUT_MS;
       if (decision.issue !== undefined && isDelivered) await this.#issue(decision.issue, signal);
-      if (decision.trust !== undefined) await this.#trust(decision.trust, signal);
+      if (decision.trust !== undefined) {
+        const waitMs = this.#trusts.take();
+        if (waitMs > 0) return this.#backOff(waitMs);
+        await this.#trust(decision.trust, signal);
+        this.#reverted = false;
+      }
       this.#backoff.reset();
     } catch (error) {
       if (signal.aborted) return 0;
@@ -135,6 +147,14 @@ export class ServingCertificateRotator {
     if (decision.issue !== undefined || decision.trust !== undefined) return WATCH_TIMEOUT_MS;
     const untilMs = decision.wakeAt === undefined ? MAX_SLEEP_MS : decision.wakeAt - clock.now();
     return Math.min(MAX_SLEEP_MS, Math.max(1, untilMs));
+  }
+
+  /** Backs off when another client keeps reverting our writes. Logged once, not with each of its changes. */
+  #backOff(waitMs: number): number {
+    const { configuration: name, log } = this.#options;
+    if (!this.#reverted) log.warn({ name }, 'another client keeps changing the caBundle, backing off');
+    this.#reverted = true;
+    return waitMs;
   }
 
   #decide(): Decision {

@@ -135,3 +135,20 @@ test('certificates are replaced several times, and every pod is admitted and inj
       [],
     );
 });
+
+test('the webhook backs off from a client that keeps removing the CA, and restores it once the client stops', async () => {
+  const [replica] = replicas;
+  assert.ok(replica);
+  const backedOff = () => replica.log.lines.some(({ message }) => /keeps changing the caBundle/.test(message));
+  const removal = JSON.stringify([{ op: 'remove', path: '/webhooks/0/clientConfig/caBundle' }]);
+  await eventually('the webhook to back off', async () => {
+    // Fails where there is nothing to remove: the webhook has not written again yet.
+    await cluster.plane
+      .kubectl(['patch', 'mutatingwebhookconfiguration', CONFIGURATION, '--type=json', '-p', removal])
+      .catch(() => {});
+    return backedOff() || undefined;
+  });
+  await eventually('the CA to be trusted again', async () =>
+    replica.webhook.problem === undefined ? true : undefined,
+  );
+});
