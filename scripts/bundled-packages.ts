@@ -15,7 +15,7 @@ export interface BundledPackage {
 
 /** A package that cannot be described: nobody may ship what has no licence. */
 export class UnlicensedPackageError extends Error {
-  readonly code = 'UNLICENSED_PACKAGE';
+  readonly code = 'UnlicensedPackage';
   override readonly name = 'UnlicensedPackageError';
 }
 

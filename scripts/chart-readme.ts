@@ -18,7 +18,7 @@ interface DocumentedValue {
 
 /** A value without a description is an error. */
 export class UndocumentedValueError extends Error {
-  readonly code = 'UNDOCUMENTED_VALUE';
+  readonly code = 'UndocumentedValue';
   override readonly name = 'UndocumentedValueError';
 }
 

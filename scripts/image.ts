@@ -15,7 +15,7 @@ const USER_ID = 65_532;
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 
 export class ImageError extends Error {
-  readonly code = 'IMAGE';
+  readonly code = 'Image';
   override readonly name = 'ImageError';
 }
 

@@ -25,7 +25,7 @@ export type ProcessReference =
   | { readonly kind: 'pidfile'; readonly path: string };
 
 export class ReloadSpecError extends Error {
-  readonly code = 'BAD_RELOAD';
+  readonly code = 'BadReload';
   override readonly name = 'ReloadSpecError';
 }
 

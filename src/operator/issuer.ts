@@ -14,7 +14,7 @@ import { renewalTime } from './core/schedule.ts';
 
 /** A credential that dcred made does not verify. It is never published. */
 export class UnverifiedCredentialError extends Error {
-  readonly code = 'UNVERIFIED_CREDENTIAL';
+  readonly code = 'UnverifiedCredential';
   override readonly name = 'UnverifiedCredentialError';
 }
 

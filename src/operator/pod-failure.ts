@@ -23,7 +23,7 @@ export class PodFailure extends Error {
 
 /** The caches are behind the API server: plan again once they show `resourceVersion`, or in a moment where there is none. */
 export class StaleCacheError extends Error {
-  readonly code = 'STALE_CACHE';
+  readonly code = 'StaleCache';
   override readonly name = 'StaleCacheError';
   readonly resourceVersion: string | undefined;
 

@@ -20,7 +20,7 @@ export interface ConnectOptions {
 /** The server cannot be reached, or does not get as far as TLS. */
 class ConnectError extends Error {
   override readonly name = 'ConnectError';
-  readonly code = 'PROBE_CONNECT';
+  readonly code = 'ProbeConnect';
 }
 
 type Offer = Pick<HandshakeOptions, 'delegatedCredentials' | 'firstGroup'>;

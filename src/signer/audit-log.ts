@@ -198,7 +198,7 @@ export class AuditLog {
 /** The file's last entry cannot be continued. */
 class AuditLogError extends Error {
   override readonly name = 'AuditLogError';
-  readonly code = 'AUDIT_LOG';
+  readonly code = 'AuditLog';
 }
 
 /** Reads the last two lines only: a log of a year is not read at every start. */

@@ -37,7 +37,7 @@ interface IssuerConfig {
 
 export class SignerConfigError extends Error {
   override readonly name = 'SignerConfigError';
-  readonly code = 'SIGNER_CONFIG';
+  readonly code = 'SignerConfig';
 }
 
 const name = z.string().check(z.regex(/^[a-z0-9][a-z0-9./-]{0,252}$/));

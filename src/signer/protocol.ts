@@ -84,7 +84,7 @@ export interface CertificateAnswer {
 /** The call is not one: answered with 400. */
 export class ProtocolError extends Error {
   override readonly name = 'ProtocolError';
-  readonly code = 'SIGNER_PROTOCOL';
+  readonly code = 'SignerProtocol';
 }
 
 /** Reads the body of a call, which is at most MAX_BODY_BYTES long. Throws ProtocolError, which quotes nothing of it. */

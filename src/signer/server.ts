@@ -40,7 +40,7 @@ const MAX_BYTES_IN_FLIGHT = 32 * 1024 * 1024;
 /** Answered with this HTTP status and message. */
 class HttpRefusal extends Error {
   override readonly name = 'HttpRefusal';
-  readonly code = 'HTTP_REFUSAL';
+  readonly code = 'HttpRefusal';
   readonly status: number;
   readonly retryAfterSeconds: number | undefined;
 

@@ -12,7 +12,7 @@ export interface SigningQueueOptions {
 /** Too many wait already: answered with 429. */
 export class OverloadedError extends Error {
   override readonly name = 'OverloadedError';
-  readonly code = 'SIGNER_OVERLOADED';
+  readonly code = 'SignerOverloaded';
 }
 
 interface Waiting {

@@ -46,7 +46,7 @@ test('status shows resource, certificate and pods as they are; suspend and resum
     /no DelegatedCredential nosuch/,
   );
   await assert.rejects(runCommand(suspendCommand, ['nosuch', '-n', namespace, ...kubeconfig]), {
-    code: 'UNKNOWN_RESOURCES',
+    code: 'UnknownResources',
   });
-  await assert.rejects(runCommand(statusCommand, ['-A', '-n', namespace, ...kubeconfig]), { code: 'USAGE' });
+  await assert.rejects(runCommand(statusCommand, ['-A', '-n', namespace, ...kubeconfig]), { code: 'Usage' });
 });

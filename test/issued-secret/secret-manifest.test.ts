@@ -153,7 +153,7 @@ describe('nothing is published', () => {
   test('that a signer signed wrongly', async () => {
     const other = delegation();
     await assert.rejects(manifest({ signer: other.signer }), {
-      code: 'UNVERIFIED_CREDENTIAL',
+      code: 'UnverifiedCredential',
       message: /^the credential made for pod "web-0" does not verify: /,
     });
   });

@@ -81,7 +81,7 @@ describe('dcred csr', () => {
   test('names that are none are refused', async (t) => {
     const out = temporaryDirectory(t);
     for (const name of ['', 'Web.Example', 'a b', 'a\nb', '*.*.example', 'x,DNS:evil.example']) {
-      await assert.rejects(runCommand(csrCommand, ['--dns', name, '--out', out]), { code: 'USAGE' });
+      await assert.rejects(runCommand(csrCommand, ['--dns', name, '--out', out]), { code: 'Usage' });
     }
     await assert.rejects(runCommand(csrCommand, ['--out', out]), /--dns is required/);
   });
@@ -119,7 +119,7 @@ describe('dcred dev-ca', () => {
       ['--dns', 'web.example', '--out', out, '--lifetime', '1m'],
       ['--dns', 'web.example', '--out', out, '--lifetime', '99999h'],
     ]) {
-      await assert.rejects(runCommand(devCaCommand, argv), { code: 'USAGE' });
+      await assert.rejects(runCommand(devCaCommand, argv), { code: 'Usage' });
     }
   });
 });

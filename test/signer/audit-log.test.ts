@@ -113,10 +113,10 @@ describe('the file', () => {
   test('that does not end in an entry is refused, and not touched', async (t) => {
     const path = join(temporaryDirectory(t), 'other.txt');
     await writeFile(path, 'somebody else wrote this\n');
-    await assert.rejects(AuditLog.open(path, TIME), { code: 'AUDIT_LOG' });
+    await assert.rejects(AuditLog.open(path, TIME), { code: 'AuditLog' });
     assert.equal(await readFile(path, 'utf8'), 'somebody else wrote this\n');
     await truncate(path);
     await appendFile(path, chain(1).join('').replace('pod-0', 'pod-9'));
-    await assert.rejects(AuditLog.open(path, TIME), { code: 'AUDIT_LOG' });
+    await assert.rejects(AuditLog.open(path, TIME), { code: 'AuditLog' });
   });
 });

@@ -54,7 +54,7 @@ test('who gives up while waiting leaves, and is never started', async () => {
   const third = queue.run(2, never, async () => 'third');
   await assert.rejects(
     queue.run(3, never, async () => 'no'),
-    { code: 'SIGNER_OVERLOADED' },
+    { code: 'SignerOverloaded' },
   );
   abort.abort(new Error('gave up'));
   await assert.rejects(second, /gave up/);

@@ -33,7 +33,7 @@ export interface EnsureOptions {
 
 /** The binaries cannot be built; the message says what to install, or how to do without. */
 export class BinariesError extends Error {
-  readonly code = 'CONTROL_PLANE_BINARIES';
+  readonly code = 'ControlPlaneBinaries';
   override readonly name = 'BinariesError';
 }
 

@@ -55,6 +55,6 @@ export interface KubeconfigOptions {
 
 /** A component did not start; the end of its log is in the message. */
 export class ControlPlaneError extends Error {
-  readonly code = 'CONTROL_PLANE';
+  readonly code = 'ControlPlane';
   override readonly name = 'ControlPlaneError';
 }

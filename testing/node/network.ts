@@ -22,7 +22,7 @@ export interface Network {
 }
 
 class NetworkError extends Error {
-  readonly code = 'NODE_NETWORK';
+  readonly code = 'NodeNetwork';
   override readonly name = 'NetworkError';
 }
 

@@ -16,7 +16,7 @@ export type NodeOptions = Omit<ControlPlaneOptions, 'bindAddress' | 'controllerM
 
 /** A component of the node did not start; the end of its log is in the message. */
 class NodeError extends Error {
-  readonly code = 'NODE';
+  readonly code = 'Node';
   override readonly name = 'NodeError';
 }
 

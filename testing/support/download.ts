@@ -22,7 +22,7 @@ export interface DownloadOptions {
 
 /** The file could not be downloaded whole and unchanged. Nothing of it remains. */
 class DownloadError extends Error {
-  readonly code = 'DOWNLOAD';
+  readonly code = 'Download';
   override readonly name = 'DownloadError';
 }
 

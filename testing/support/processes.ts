@@ -24,7 +24,7 @@ export interface Result extends Output {
 
 /** A command ended with a status other than 0, or by a signal. What it printed is in the message and in the fields. */
 export class CommandFailedError extends Error {
-  readonly code = 'COMMAND_FAILED';
+  readonly code = 'CommandFailed';
   override readonly name = 'CommandFailedError';
   readonly stdout: string;
   readonly stderr: string;

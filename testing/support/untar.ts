@@ -5,7 +5,7 @@ import { createGunzip } from 'node:zlib';
 
 /** The archive does not hold the file, or not a whole one. */
 class ArchiveError extends Error {
-  readonly code = 'ARCHIVE';
+  readonly code = 'Archive';
   override readonly name = 'ArchiveError';
 }
 

@@ -12,7 +12,7 @@ import { type AdmittedPod, type Container, containersOf, type Entries, type Reso
 import { formatQuantity, parseQuantity } from './quantity.ts';
 
 export class AgentResourcesError extends Error {
-  readonly code = 'BAD_RESOURCES';
+  readonly code = 'BadResources';
   override readonly name = 'AgentResourcesError';
 }
 

@@ -1,5 +1,5 @@
 /** The review cannot be answered: no correct configuration makes the API server send it. */
 export class ReviewError extends Error {
-  readonly code = 'BAD_REVIEW';
+  readonly code = 'BadReview';
   override readonly name = 'ReviewError';
 }

@@ -12,7 +12,7 @@ const CHARACTERS = 26;
  * controller has none yet. With 130 random bits no two pods share a name and nobody can claim one in advance: a pod that carried
  * the name in an annotation first would have its key mounted by the real pod.
  */
-export function freshSecretName(resource: string, random: RandomBytes): string {
+export function freshSecretName(resourceName: string, random: RandomBytes): string {
   const characters = Array.from(random(CHARACTERS), (byte) => ALPHABET[byte & 31]);
-  return `${resource}-${characters.join('')}`;
+  return `${resourceName}-${characters.join('')}`;
 }

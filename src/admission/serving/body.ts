@@ -22,13 +22,13 @@ export interface BodyLimits {
 }
 
 export class BodyTooLargeError extends Error {
-  readonly code = 'BODY_TOO_LARGE';
+  readonly code = 'BodyTooLarge';
   override readonly name = 'BodyTooLargeError';
 }
 
 /** The rest of the body did not come before others needed its buffer. */
 export class BodyTooSlowError extends Error {
-  readonly code = 'BODY_TOO_SLOW';
+  readonly code = 'BodyTooSlow';
   override readonly name = 'BodyTooSlowError';
 }
 

@@ -83,7 +83,7 @@ const TEXT = 'text/plain; charset=utf-8';
 /** Answered with this HTTP status and message. */
 class HttpRefusal extends Error {
   override readonly name = 'HttpRefusal';
-  readonly code = 'HTTP_REFUSAL';
+  readonly code = 'HttpRefusal';
   readonly status: number;
   /** Closes the connection: the rest of the request is not read. */
   readonly final: boolean;

@@ -89,7 +89,7 @@ describe('ensureBinaries', () => {
   test('says what to install when there is no Go, and how to do without', async () => {
     const empty = { ...env, PATH: join(folder, 'nothing') };
     await assert.rejects(ensureBinaries(['etcd'], { env: empty, onProgress() {} }), {
-      code: 'CONTROL_PLANE_BINARIES',
+      code: 'ControlPlaneBinaries',
       message: /Go 1\.\d+ or newer is needed.*no "go" is on the PATH.*go\.dev\/dl.*setup-envtest.*KUBEBUILDER_ASSETS/,
     });
   });
