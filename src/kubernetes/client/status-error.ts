@@ -31,14 +31,18 @@ export function boundedMessage(message: string): string {
   return short.length <= MAX_MESSAGE ? short : `${short.slice(0, MAX_MESSAGE)} (cut)`;
 }
 
-/** Whatever is long between two quotes, or after the last one, gives way to its length. A backslash escapes the next character. */
+/**
+ * What is long between an opening and a closing quote, or after a quote that nothing closes, gives way to its length; so does a
+ * long word outside. A backslash escapes the next character, as in the server's own quoting.
+ */
 function withoutLongQuotations(message: string): string {
   const kept: string[] = [];
   let start = 0;
   let inQuotes = false;
   const close = (end: number): void => {
-    const length = end - start;
-    kept.push(inQuotes && length > MAX_QUOTATION ? `(${length} characters)` : message.slice(start, end));
+    const text = message.slice(start, end);
+    const isLong = inQuotes && text.length > MAX_QUOTATION;
+    kept.push(isLong ? `(${text.length} characters)` : inQuotes ? text : withoutLongWords(text));
   };
   for (let index = 0; index < message.length; index += 1) {
     const character = message[index];
@@ -47,10 +51,15 @@ function withoutLongQuotations(message: string): string {
     close(index);
     kept.push(QUOTE);
     start = index + 1;
-    inQuotes = true;
+    inQuotes = !inQuotes;
   }
   close(message.length);
   return kept.join('');
+}
+
+function withoutLongWords(text: string): string {
+  const words = text.split(' ');
+  return words.map((word) => (word.length > MAX_QUOTATION ? `(${word.length} characters)` : word)).join(' ');
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

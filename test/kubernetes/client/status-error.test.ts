@@ -22,6 +22,12 @@ describe('boundedMessage', () => {
     assert.equal(boundedMessage(`an "escaped \\" ${'k'.repeat(100)}" one`), 'an "(111 characters)" one');
   });
 
+  test('leaves what the server says outside of quotes, however long', () => {
+    const said = 'Secret "web" is invalid: data: Forbidden: field is immutable when `immutable` is set; '.repeat(4);
+    assert.equal(boundedMessage(said), said);
+    assert.equal(boundedMessage(`"a" is ${'k'.repeat(100)} now`), '"a" is (100 characters) now');
+  });
+
   test('costs its length, whatever is in it', () => {
     for (const unit of ['"', '\\"', '\\', '"\\', 'a"', `"${'a'.repeat(99)}`]) {
       assert.ok(boundedMessage(unit.repeat(400_000 / unit.length)).length < 1100);
