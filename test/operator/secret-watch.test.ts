@@ -79,6 +79,7 @@ function tapped(client: ApiClient) {
       counts.get += 1;
       return client.get(...args);
     },
+    list: (...args: Parameters<ApiClient['list']>) => client.list(...args),
     watch: (...[type, selection, options]: Parameters<ApiClient['watch']>) => {
       counts.watch += 1;
       const cut = new AbortController();
@@ -88,7 +89,7 @@ function tapped(client: ApiClient) {
     },
   };
   return {
-    client: tap as unknown as Pick<ApiClient, 'get' | 'watch'>,
+    client: tap as unknown as Pick<ApiClient, 'get' | 'list' | 'watch'>,
     counts,
     cut: () => {
       for (const one of cuts) one.abort();
@@ -250,6 +251,10 @@ describe('with a fake API server, a certificate', () => {
         if (!state.readable) throw failure;
         return found;
       },
+      list: async () => {
+        if (state.broken) throw failure;
+        return { metadata: { resourceVersion: '7' }, items: [found] };
+      },
       async *watch(_type: unknown, _selection: unknown, options: { readonly signal: AbortSignal }) {
         if (state.broken) throw failure;
         const annotations = { 'k8s.io/initial-events-end': 'true' };
@@ -260,7 +265,7 @@ describe('with a fake API server, a certificate', () => {
         if (state.broken) throw failure;
       },
     };
-    return { state, client: client as unknown as Pick<ApiClient, 'get' | 'watch'> };
+    return { state, client: client as unknown as Pick<ApiClient, 'get' | 'list' | 'watch'> };
   }
 
   test('that cannot be watched for two minutes is not used, until it can', async () => {
