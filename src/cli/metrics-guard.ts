@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import { reviewToken } from '../kubernetes/client/token-review.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { ResourceType } from '../kubernetes/resource-type.ts';
 import type { OptionSpec } from './command.ts';
@@ -19,14 +20,6 @@ export const METRICS_AUTH_OPTION = {
 
 export const METRICS_AUDIENCE = 'dcred-metrics';
 
-const TOKEN_REVIEWS = {
-  group: 'authentication.k8s.io',
-  version: 'v1',
-  plural: 'tokenreviews',
-  kind: 'TokenReview',
-  namespaced: false,
-} as const satisfies ResourceType;
-
 const SUBJECT_ACCESS_REVIEWS = {
   group: 'authorization.k8s.io',
   version: 'v1',
@@ -37,14 +30,6 @@ const SUBJECT_ACCESS_REVIEWS = {
 
 /** An HTTP status: 200, or why not. */
 export type Verdict = 200 | 401 | 403 | 503;
-
-interface TokenReview {
-  readonly status?: {
-    readonly authenticated?: boolean;
-    readonly audiences?: readonly string[];
-    readonly user?: { readonly username?: string; readonly uid?: string; readonly groups?: readonly string[] };
-  };
-}
 
 interface SubjectAccessReview {
   readonly status?: { readonly allowed?: boolean };
@@ -91,11 +76,9 @@ export class MetricsGuard {
   }
 
   async #review(token: string, signal: AbortSignal): Promise<Verdict> {
-    const review = { metadata: {}, spec: { token, audiences: [METRICS_AUDIENCE] } };
-    const { status } = await this.#client.create<TokenReview>(TOKEN_REVIEWS, review, { signal });
-    // An authenticator that knows no audiences returns none: its tokens are for the API server.
-    if (status?.authenticated !== true || status.audiences?.includes(METRICS_AUDIENCE) !== true) return 401;
-    const { groups = [], uid, username } = status.user ?? {};
+    const user = await reviewToken(this.#client, token, METRICS_AUDIENCE, signal);
+    if (user === undefined) return 401;
+    const { groups = [], uid, username } = user;
     const access = {
       metadata: {},
       spec: { user: username, uid, groups, nonResourceAttributes: { verb: 'get', path: '/metrics' } },

@@ -1,4 +1,5 @@
 import type { JSONWebKeySet } from 'jose';
+import { reviewToken } from '../kubernetes/client/token-review.ts';
 import { type Clock, delay, systemClock } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import type { SignerConfig } from '../signer/config.ts';
@@ -70,10 +71,9 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
   const config = await readConfig(args.required('config'), signal);
   const log = createLogger(args.required('log-level'), io);
   const clientCa = args.string('client-ca');
-  const [{ SignerMetrics }, { SignerProcess: Process }, { tokenReviewer }] = await Promise.all([
+  const [{ SignerMetrics }, { SignerProcess: Process }] = await Promise.all([
     import('../signer/metrics.ts'),
     import('../signer/signer.ts'),
-    import('../signer/token-review.ts'),
   ]);
   const metrics = new SignerMetrics(VERSION);
   metrics.collectProcessMetrics();
@@ -87,7 +87,10 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
     },
     config,
     keySets: await readKeySets(config, signal),
-    reviewToken: client === undefined ? undefined : tokenReviewer(client),
+    reviewToken:
+      client === undefined
+        ? undefined
+        : async (token, audience, stop) => (await reviewToken(client, token, audience, stop))?.username,
     auditLog,
     metrics,
     clock: systemClock,

@@ -78,7 +78,7 @@ async function start(t: TestContext, change: object = {}): Promise<Started> {
     tls: { certificatePem: serving.certificate, keyPem: serving.key, clientCaPem: operator.authority },
     config: parseSignerConfig({ ...CONFIG, certificates: [{ name: 'vault/web-tls', directory }], ...change }),
     keySets: new Map([[ISSUER, { keys: [{ ...(await exportJWK(tokens.publicKey)), alg: 'ES256' }] }]]),
-    // A fake of the API server's answer; the real one is asked in token-review.test.ts.
+    // A fake of the API server's answer; the real one is asked in signer-process.test.ts.
     reviewToken: async (token) => (token === 'good' ? 'system:serviceaccount:dcred-system:dcred' : undefined),
     auditLog,
     metrics,
