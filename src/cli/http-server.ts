@@ -93,3 +93,14 @@ export function probe(problem: () => string | undefined): Answer {
     return { status: found === undefined ? 200 : 503, type: TEXT, body: `${found ?? 'ok'}\n` };
   };
 }
+
+/** What prom-client's Registry is to a scrape. */
+interface MetricsSource {
+  readonly contentType: string;
+  metrics(): Promise<string>;
+}
+
+/** `/metrics`, in Prometheus' text format. */
+export function scrapes(registry: MetricsSource): Readonly<Record<string, Answer>> {
+  return { '/metrics': async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() }) };
+}

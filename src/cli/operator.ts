@@ -7,7 +7,7 @@ import { LEASE_NAME, Operator } from '../operator/operator.ts';
 import { isDnsLabel } from '../text/dns-name.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
-import { type Answer, type HttpServer, probe, serveHttp } from './http-server.ts';
+import { type Answer, type HttpServer, probe, scrapes, serveHttp } from './http-server.ts';
 import { connect, createClient, instanceName, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
 import { METRICS_AUTH_OPTION, MetricsGuard } from './metrics-guard.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
@@ -79,7 +79,8 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
   const servers: HttpServer[] = [];
   try {
     if (healthAddress !== undefined) servers.push(await serveHttp(healthAddress, probes(operator)));
-    if (metricsAddress !== undefined) servers.push(await serveHttp(metricsAddress, scrapes(metrics), authorize));
+    if (metricsAddress !== undefined)
+      servers.push(await serveHttp(metricsAddress, scrapes(metrics.registry), authorize));
     log.info({ version: VERSION, server: connection.server, workers }, 'starting');
     void operator.settled().then(() => log.info({ seconds: Number(process.uptime().toFixed(3)) }, 'caches synced'));
     const end = await operator.run(io.signal);
@@ -94,10 +95,6 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
 
 function probes(operator: Operator): Readonly<Record<string, Answer>> {
   return { '/healthz': probe(() => undefined), '/readyz': probe(() => operator.notReady) };
-}
-
-function scrapes({ registry }: OperatorMetrics): Readonly<Record<string, Answer>> {
-  return { '/metrics': async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() }) };
 }
 
 function readNamespaces(names: readonly string[]): readonly string[] {

@@ -14,7 +14,7 @@ import {
   type ExitStatus,
   UsageError,
 } from './command.ts';
-import { type HttpServer, probe, serveHttp } from './http-server.ts';
+import { type HttpServer, probe, scrapes, serveHttp } from './http-server.ts';
 import { readInputText } from './input.ts';
 import { connect, createClient, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
@@ -113,17 +113,6 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
     await Promise.all(servers.map((server) => server.close()));
     await client?.close();
   }
-}
-
-interface MetricsSource {
-  readonly contentType: string;
-  metrics(): Promise<string>;
-}
-
-function scrapes(registry: MetricsSource) {
-  return {
-    '/metrics': async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() }),
-  };
 }
 
 async function readConfig(path: string, signal: AbortSignal): Promise<SignerConfig> {

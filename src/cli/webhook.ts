@@ -7,7 +7,7 @@ import { isDnsSubdomain } from '../text/dns-name.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { parseDuration } from './duration.ts';
-import { type HttpServer, probe, serveHttp } from './http-server.ts';
+import { type HttpServer, probe, scrapes, serveHttp } from './http-server.ts';
 import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
 import { METRICS_AUTH_OPTION, MetricsGuard } from './metrics-guard.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
@@ -158,17 +158,6 @@ async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitSt
     await Promise.all(servers.map((server) => server.close()));
     await client.close();
   }
-}
-
-interface MetricsSource {
-  readonly contentType: string;
-  metrics(): Promise<string>;
-}
-
-function scrapes(registry: MetricsSource) {
-  return {
-    '/metrics': async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() }),
-  };
 }
 
 /** The API server connects to the first of these (apiserver: ServerName `<service>.<namespace>.svc`). */

@@ -137,7 +137,7 @@ export class PodController {
     if (recreates || needsNudge(step, pod)) await nudge?.send(pod, signal);
   }
 
-  /** A write that repeats one of ours, because another client undid it. */
+  /** A write that repeats an earlier one of our own, because another client undid it. */
   #isRestoration(step: Step, key: string, { pod }: Situation): boolean {
     if (step.kind === 'verify') return true;
     if (step.kind !== 'issue' || pod === undefined) return false;

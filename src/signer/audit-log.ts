@@ -61,7 +61,7 @@ export type LogCheck =
   | { readonly ok: false; readonly line: number; readonly message: string };
 
 const HASH_FIELD = /^(.*),"hash":"([0-9a-f]{64})"\}$/s;
-/** Longer than any line of ours. */
+/** Longer than any entry can be. */
 export const MAX_LINE_BYTES = 16 * 1024;
 
 /** Checks a log line by line; `push` for each, without its end, then `end`. */

@@ -346,7 +346,7 @@ describe('whatever the pod', () => {
     );
   });
 
-  test('no path gets a second mount, no mount of ours has a subPath, and foreign volumes stay', () => {
+  test('no path gets a second mount, no mount that dcred adds has a subPath, and foreign volumes stay', () => {
     fc.assert(
       fc.property(anyPod, (before) => {
         const { pod } = injected(before);
