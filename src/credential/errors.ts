@@ -55,3 +55,9 @@ export class CredentialKeyError extends Error {
     this.code = code;
   }
 }
+
+/** A signer answered with a credential that is not the requested one. It is never published. */
+export class UnexpectedCredentialError extends Error {
+  override readonly name = 'UnexpectedCredentialError';
+  readonly code = 'UnexpectedCredential';
+}

@@ -12,6 +12,12 @@ export {
 } from './certificate.ts';
 export { type CredentialKey, credentialKeyFromPem, generateCredentialKey } from './credential-key.ts';
 export {
+  type CredentialHolder,
+  type CredentialRequest,
+  type CredentialSigner,
+  composingSigner,
+} from './credential-signer.ts';
+export {
   checkCertificateUsage,
   checkCertificateValidity,
   checkDelegation,
@@ -25,6 +31,7 @@ export {
   type CredentialKeyErrorCode,
   type MalformedCredentialCode,
   MalformedCredentialError,
+  UnexpectedCredentialError,
 } from './errors.ts';
 export { DELEGATION_USAGE_OID } from './extensions.ts';
 export {

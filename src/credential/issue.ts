@@ -1,11 +1,12 @@
-/** Issues delegated credentials (RFC 9345 section 4): composes what is signed, and has it signed. No clock. */
+/** Issues delegated credentials (RFC 9345 section 4): decides what is in one, and has it signed. No clock. */
 import type { CredentialKey } from './credential-key.ts';
+import { type CredentialHolder, type CredentialSigner, composingSigner } from './credential-signer.ts';
 import { checkCertificateUsage, type DelegationCertificate } from './delegation-certificate.ts';
-import { CertificateError, CredentialKeyError } from './errors.ts';
+import { CredentialKeyError, UnexpectedCredentialError } from './errors.ts';
 import { expiryFor } from './lifetime.ts';
 import { type KeyAlgorithm, schemeBySubjectPublicKeyInfo, type Usage } from './scheme.ts';
 import type { Signer } from './signer.ts';
-import { type DelegatedCredential, encodeDelegatedCredential, signatureInput } from './wire.ts';
+import { type Credential, type DelegatedCredential, decodeDelegatedCredential } from './wire.ts';
 
 /** The key that is delegated to: a whole one, or the public half alone of one that the issuer never sees. */
 type IssueSubject =
@@ -14,8 +15,11 @@ type IssueSubject =
 
 export type IssueRequest = IssueSubject & {
   readonly certificate: DelegationCertificate;
-  readonly signer: Signer;
+  /** The delegation key, or whoever signs credentials with it. */
+  readonly signer: Signer | CredentialSigner;
   readonly usage: Usage;
+  /** Told to a signer that is another process. */
+  readonly holder?: CredentialHolder | undefined;
   /** 60 .. 601200; shortened where the certificate expires first. */
   readonly lifetimeSeconds: number;
   /** Seconds since the epoch. */
@@ -38,7 +42,8 @@ export interface IssuedCredential {
 /**
  * Signs a credential. It is not verified here: whoever publishes it does that, against what it publishes.
  * Throws CertificateError (expired, not yet valid, about to expire, not for this usage, another key's signer), CredentialKeyError,
- * RangeError for the lifetime, and whatever the signer throws.
+ * RangeError for the lifetime, UnexpectedCredentialError for a signer that answers with another credential than was requested, and
+ * whatever the signer throws.
  *
  * @example
  * import assert from 'node:assert/strict';
@@ -53,37 +58,44 @@ export interface IssuedCredential {
  * assert.equal(issued.expiresAt, now + 172_800);
  */
 export async function issueCredential(request: IssueRequest): Promise<IssuedCredential> {
-  const { certificate, lifetimeSeconds, now, signal, signer, usage } = request;
+  const { certificate, holder, lifetimeSeconds, now, signal, signer, usage } = request;
   const { subjectPublicKeyInfo } = request.key ?? request;
   const scheme = schemeBySubjectPublicKeyInfo(subjectPublicKeyInfo);
   if (scheme === undefined) {
     throw new CredentialKeyError('KeyUnsupported', 'credentials cannot be issued for a public key of this kind');
   }
-  if (signer.scheme.keyAlgorithm !== certificate.keyAlgorithm) {
-    throw new CertificateError(
-      'CertificateInvalid',
-      `the private key (${signer.scheme.keyAlgorithm}) does not belong to the certificate "${certificate.subject}" ` +
-        `(${certificate.keyAlgorithm}): use the key that the certificate was made for`,
-    );
-  }
   const unsuitable = checkCertificateUsage(certificate, usage);
   if (unsuitable !== undefined) throw unsuitable;
   const expiresAt = expiryFor({ certificate, lifetimeSeconds, now });
-  const body = {
-    validTime: expiresAt - certificate.notBefore,
-    dcCertVerifyAlgorithm: scheme.code,
-    subjectPublicKeyInfo,
-  };
-  const algorithm = signer.scheme.code;
-  const message = signatureInput(usage, certificate.der, body, algorithm);
-  const signature = await signer.sign(message, signal === undefined ? {} : { signal });
-  const credential: DelegatedCredential = { ...body, algorithm, signature };
+  const dcCertVerifyAlgorithm = scheme.code;
+  const credentialSigner = 'signCredential' in signer ? signer : composingSigner(signer);
+  const bytes = await credentialSigner.signCredential(
+    { certificate, usage, dcCertVerifyAlgorithm, subjectPublicKeyInfo, expiresAt, holder },
+    signal === undefined ? {} : { signal },
+  );
+  const validTime = expiresAt - certificate.notBefore;
+  const credential = readAnswer(bytes, { validTime, dcCertVerifyAlgorithm, subjectPublicKeyInfo });
   return {
-    bytes: encodeDelegatedCredential(credential),
+    bytes,
     credential,
     expiresAt,
     issuedAt: now,
     usage,
     keyAlgorithm: scheme.keyAlgorithm,
   };
+}
+
+/** The signature is not checked here; what is signed is. Throws MalformedCredentialError and UnexpectedCredentialError. */
+function readAnswer(bytes: Uint8Array, requested: Credential): DelegatedCredential {
+  const credential = decodeDelegatedCredential(bytes);
+  const different = (['validTime', 'dcCertVerifyAlgorithm'] as const).find(
+    (field) => credential[field] !== requested[field],
+  );
+  if (different !== undefined) {
+    throw new UnexpectedCredentialError(
+      `the signer answered with a credential whose ${different} is ${credential[different]}; requested was ${requested[different]}`,
+    );
+  }
+  if (Buffer.compare(credential.subjectPublicKeyInfo, requested.subjectPublicKeyInfo) === 0) return credential;
+  throw new UnexpectedCredentialError('the signer answered with a credential for another public key');
 }

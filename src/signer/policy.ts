@@ -34,9 +34,7 @@ export interface PolicyInput {
   readonly now: number;
 }
 
-export type Decision =
-  | { readonly ok: true; readonly certificate: DelegationCertificate; readonly validTime: number }
-  | Refusal;
+export type Decision = { readonly ok: true; readonly certificate: DelegationCertificate } | Refusal;
 
 export interface Refusal {
   readonly ok: false;
@@ -64,7 +62,7 @@ export function decide(input: PolicyInput): Decision {
   }
   const lifetime = checkLifetime(input, certificate, longestLifetime(grants, input.maxLifetimeSeconds));
   if (lifetime !== undefined) return lifetime;
-  return { ok: true, certificate, validTime: request.expiresAt - certificate.notBefore };
+  return { ok: true, certificate };
 }
 
 /** Whether a client may read the public certificate: it may have credentials of it in some namespace of its own cluster. */

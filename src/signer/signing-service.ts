@@ -3,8 +3,8 @@
  * certificate, and written to the audit log before anything is answered.
  */
 import { createHash } from 'node:crypto';
+import { composingSigner } from '../credential/credential-signer.ts';
 import { verifyCredential } from '../credential/verify.ts';
-import { encodeDelegatedCredential, signatureInput } from '../credential/wire.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { AuditEntry, AuditLog } from './audit-log.ts';
@@ -73,7 +73,7 @@ export class SigningService {
         const source = certificates.get(request.certificate);
         const decision = this.#decide(client, request, source);
         if (!decision.ok || source === undefined) return decision as Refusal;
-        return await this.#compose(request, decision, source, signal);
+        return await this.#compose(request, source, signal);
       });
     } catch (error) {
       if (error instanceof OverloadedError) throw error;
@@ -91,15 +91,11 @@ export class SigningService {
 
   async #compose(
     request: SignRequest,
-    decision: Extract<Decision, { ok: true }>,
     { certificate, signer }: UsableCertificate,
     signal: AbortSignal,
   ): Promise<SignResult> {
-    const { dcCertVerifyAlgorithm, subjectPublicKeyInfo, usage } = request;
-    const body = { validTime: decision.validTime, dcCertVerifyAlgorithm, subjectPublicKeyInfo };
-    const algorithm = signer.scheme.code;
-    const signature = await signer.sign(signatureInput(usage, certificate.der, body, algorithm), { signal });
-    const bytes = encodeDelegatedCredential({ ...body, algorithm, signature });
+    const { usage } = request;
+    const bytes = await composingSigner(signer).signCredential({ ...request, certificate }, { signal });
     const verified = verifyCredential({ bytes, certificate, usage, now: this.#seconds() });
     if (!verified.ok) {
       this.#options.log.error({ code: verified.code }, 'a new credential does not verify: it is not given out');

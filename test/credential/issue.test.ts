@@ -2,8 +2,18 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { type CredentialKey, generateCredentialKey } from '../../src/credential/credential-key.ts';
+import {
+  type CredentialRequest,
+  type CredentialSigner,
+  composingSigner,
+} from '../../src/credential/credential-signer.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
-import { CertificateError, CredentialKeyError } from '../../src/credential/errors.ts';
+import {
+  CertificateError,
+  CredentialKeyError,
+  MalformedCredentialError,
+  UnexpectedCredentialError,
+} from '../../src/credential/errors.ts';
 import { issueCredential } from '../../src/credential/issue.ts';
 import { verifyWithNoble } from '../../src/credential/noble.ts';
 import { KEY_ALGORITHMS, USAGES } from '../../src/credential/scheme.ts';
@@ -118,6 +128,51 @@ describe('issuing', () => {
     await assert.rejects(issueCredential({ ...request, key, signer: failing }), limited);
     const aborted = AbortSignal.abort(new Error('shutting down'));
     await assert.rejects(issueCredential({ ...request, key, signal: aborted }), /shutting down/);
+  });
+
+  test('can be left to a signer of credentials, which is asked with all that one is made of', async () => {
+    const key = await generateCredentialKey('ECDSAP384');
+    const holder = { namespace: 'edge', resource: 'web', podUid: 'uid' };
+    const asked: CredentialRequest[] = [];
+    const remote: CredentialSigner = {
+      signCredential: (fields, options) => {
+        asked.push(fields);
+        return composingSigner(signer).signCredential(fields, options);
+      },
+    };
+    const { bytes, expiresAt } = await issueCredential({ ...request, key, signer: remote, holder });
+    assert.equal(verifyCredential({ ...request, bytes, publicKey: key.subjectPublicKeyInfo }).ok, true);
+    const { subjectPublicKeyInfo } = key;
+    const fields = {
+      certificate,
+      usage: 'Server',
+      dcCertVerifyAlgorithm: 0x0503,
+      subjectPublicKeyInfo,
+      expiresAt,
+      holder,
+    };
+    assert.deepEqual(asked, [fields]);
+  });
+
+  test('refuses an answer that is not the credential that was requested', async () => {
+    const [key, other] = [await generateCredentialKey('ECDSAP256'), await generateCredentialKey('ECDSAP256')];
+    const honest = composingSigner(signer);
+    const answering = (change: Partial<CredentialRequest>): CredentialSigner => ({
+      signCredential: (fields, options) => honest.signCredential({ ...fields, ...change }, options),
+    });
+    for (const change of [
+      { expiresAt: now + 7200 },
+      { dcCertVerifyAlgorithm: 0x0503 },
+      { subjectPublicKeyInfo: other.subjectPublicKeyInfo },
+    ]) {
+      await assert.rejects(issueCredential({ ...request, key, signer: answering(change) }), UnexpectedCredentialError);
+    }
+    const garbage: CredentialSigner = { signCredential: () => Promise.resolve(Uint8Array.of(1, 2, 3)) };
+    await assert.rejects(issueCredential({ ...request, key, signer: garbage }), MalformedCredentialError);
+    // Signed by another key, or over another usage: the fields are right, and it does not verify.
+    const { bytes } = await issueCredential({ ...request, key, signer: answering({ usage: 'Client' }) });
+    const result = verifyCredential({ ...request, bytes });
+    assert.ok(!result.ok && result.code === 'BadSignature');
   });
 
   test('never makes the same key twice', async () => {
