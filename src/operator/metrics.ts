@@ -15,6 +15,13 @@ import { POD_FAILURE_REASONS, type PodFailureReason } from './pod-failure.ts';
 const WATCHED = ['delegatedcredentials', 'pods', 'secrets', 'certificates'] as const;
 const QUEUES = ['pod', 'resource'] as const;
 const OUTCOMES = ['done', 'at', 'retry', 'stalled'] as const satisfies ReconcileObservation['outcome'][];
+/** The label's value, and the field of the tally. */
+const POD_STATES = [
+  ['selected', 'selected'],
+  ['issued', 'issued'],
+  ['failed', 'failed'],
+  ['not_injected', 'notInjected'],
+] as const satisfies (readonly [string, keyof PodTally])[];
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 export interface ResourceFacts {
@@ -22,8 +29,8 @@ export interface ResourceFacts {
   readonly name: string;
   readonly ready: boolean;
   readonly pods: PodTally;
-  /** Seconds since the epoch. */
-  readonly certificateNotAfter: number | undefined;
+  /** In seconds since the epoch. Undefined while it cannot be used: the series of the last usable one stay, as its credentials do. */
+  readonly certificate: { readonly notBefore: number; readonly notAfter: number } | undefined;
 }
 
 export class OperatorMetrics {
@@ -63,11 +70,11 @@ export class OperatorMetrics {
     [],
   );
   readonly #ready = this.#gauge('dcred_ready', '1 if the DelegatedCredential is Ready, else 0.', ['namespace', 'name']);
-  readonly #pods = this.#gauge('dcred_pods', 'Pods of a DelegatedCredential, by state: selected, issued, failed.', [
-    'namespace',
-    'name',
-    'state',
-  ]);
+  readonly #pods = this.#gauge(
+    'dcred_pods',
+    'Pods of a DelegatedCredential, by state: selected, issued, failed, not_injected.',
+    ['namespace', 'name', 'state'],
+  );
   readonly #expiry = this.#gauge(
     'dcred_earliest_expiry_timestamp_seconds',
     'When the first of the issued credentials expires, in seconds since the epoch.',
@@ -76,6 +83,16 @@ export class OperatorMetrics {
   readonly #renewal = this.#gauge(
     'dcred_next_renewal_timestamp_seconds',
     'When the next credential is due to be re-issued, in seconds since the epoch.',
+    ['namespace', 'name'],
+  );
+  readonly #deadline = this.#gauge(
+    'dcred_renewal_deadline_timestamp_seconds',
+    'When half of the time between renewal and expiry of a credential is over, of all the first, in seconds since the epoch.',
+    ['namespace', 'name'],
+  );
+  readonly #notBefore = this.#gauge(
+    'dcred_certificate_not_before_timestamp_seconds',
+    'When the delegation certificate became valid, in seconds since the epoch.',
     ['namespace', 'name'],
   );
   readonly #notAfter = this.#gauge(
@@ -131,13 +148,16 @@ export class OperatorMetrics {
     this.#nudged.inc({ outcome });
   }
 
-  resource({ certificateNotAfter, name, namespace, pods, ready }: ResourceFacts): void {
+  resource({ certificate, name, namespace, pods, ready }: ResourceFacts): void {
     const labels = { namespace, name };
     this.#ready.set(labels, ready ? 1 : 0);
-    for (const state of ['selected', 'issued', 'failed'] as const) this.#pods.set({ ...labels, state }, pods[state]);
+    for (const [state, of] of POD_STATES) this.#pods.set({ ...labels, state }, pods[of]);
     setOrRemove(this.#expiry, labels, pods.earliestExpiry);
+    setOrRemove(this.#deadline, labels, pods.renewalDeadline);
     setOrRemove(this.#renewal, labels, pods.nextRenewal);
-    setOrRemove(this.#notAfter, labels, certificateNotAfter);
+    if (certificate === undefined) return;
+    this.#notBefore.set(labels, certificate.notBefore);
+    this.#notAfter.set(labels, certificate.notAfter);
   }
 
   /** Its spec cannot be read: the other series keep their last value. */
@@ -147,8 +167,9 @@ export class OperatorMetrics {
 
   resourceGone(namespace: string, name: string): void {
     const labels = { namespace, name };
-    for (const gauge of [this.#ready, this.#expiry, this.#renewal, this.#notAfter]) gauge.remove(labels);
-    for (const state of ['selected', 'issued', 'failed']) this.#pods.remove({ ...labels, state });
+    const gauges = [this.#ready, this.#expiry, this.#renewal, this.#deadline, this.#notBefore, this.#notAfter];
+    for (const gauge of gauges) gauge.remove(labels);
+    for (const [state] of POD_STATES) this.#pods.remove({ ...labels, state });
   }
 
   /** Read when scraped. */

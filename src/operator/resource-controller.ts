@@ -132,9 +132,9 @@ export class ResourceController {
       ...(cleanUp === undefined ? {} : { cleanUp }),
       now,
     });
-    const certificateNotAfter = certificate.kind === 'usable' ? certificate.certificate.notAfter : undefined;
+    const usable = certificate.kind === 'usable' ? certificate.certificate : undefined;
     const ready = status.conditions?.some(({ type, status: holds }) => type === 'Ready' && holds === 'True') ?? false;
-    this.#options.metrics.resource({ namespace, name, ready, pods: tally, certificateNotAfter });
+    this.#options.metrics.resource({ namespace, name, ready, pods: tally, certificate: usable });
 
     const wait = await this.#status.write(key, resource, status, signal);
     if (wait !== undefined) return wait;

@@ -4,8 +4,23 @@ import { DELETE_REASONS, ISSUE_REASONS } from '../../src/operator/core/plan.ts';
 import { OperatorMetrics } from '../../src/operator/metrics.ts';
 import { scrape } from '../metrics/scrape.ts';
 
-const PODS = { selected: 3, issued: 2, failed: 1, failures: [], notInjected: 0, earliestExpiry: 200, nextRenewal: 100 };
-const FACTS = { namespace: 'edge', name: 'web', ready: true, pods: PODS, certificateNotAfter: 900 };
+const PODS = {
+  selected: 3,
+  issued: 2,
+  failed: 1,
+  failures: [],
+  notInjected: 0,
+  earliestExpiry: 200,
+  renewalDeadline: 150,
+  nextRenewal: 100,
+};
+const FACTS = {
+  namespace: 'edge',
+  name: 'web',
+  ready: true,
+  pods: PODS,
+  certificate: { notBefore: 50, notAfter: 900 },
+};
 
 describe('metrics', () => {
   test('exist from the start, at 0', async () => {
@@ -54,8 +69,11 @@ describe('metrics', () => {
         ['dcred_pods{namespace="edge",name="web",state="selected"}', 3],
         ['dcred_pods{namespace="edge",name="web",state="issued"}', 2],
         ['dcred_pods{namespace="edge",name="web",state="failed"}', 1],
+        ['dcred_pods{namespace="edge",name="web",state="not_injected"}', 0],
+        ['dcred_renewal_deadline_timestamp_seconds{namespace="edge",name="web"}', 150],
         ['dcred_earliest_expiry_timestamp_seconds{namespace="edge",name="web"}', 200],
         ['dcred_next_renewal_timestamp_seconds{namespace="edge",name="web"}', 100],
+        ['dcred_certificate_not_before_timestamp_seconds{namespace="edge",name="web"}', 50],
         ['dcred_certificate_not_after_timestamp_seconds{namespace="edge",name="web"}', 900],
       ]),
     );
@@ -66,10 +84,13 @@ describe('metrics', () => {
   test('have no timestamp where there is none: 0 would be 1970', async () => {
     const metrics = new OperatorMetrics('test');
     metrics.resource(FACTS);
-    const pods = { ...PODS, earliestExpiry: undefined, nextRenewal: undefined };
-    metrics.resource({ ...FACTS, ready: false, pods, certificateNotAfter: undefined });
+    const pods = { ...PODS, earliestExpiry: undefined, renewalDeadline: undefined, nextRenewal: undefined };
+    metrics.resource({ ...FACTS, ready: false, pods, certificate: undefined });
     const names = [...(await scrape(metrics)).keys()].filter((name) => name.includes('timestamp_seconds{'));
-    assert.deepEqual(names, []);
+    // The last usable certificate is what running servers still present.
+    const certificate = ['not_after', 'not_before'].map((end) => `dcred_certificate_${end}_timestamp_seconds{`);
+    assert.equal(names.length, certificate.length);
+    assert.ok(certificate.every((start) => names.some((name) => name.startsWith(start))));
     assert.equal((await scrape(metrics)).get('dcred_ready{namespace="edge",name="web"}'), 0);
   });
 

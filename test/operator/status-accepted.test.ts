@@ -26,6 +26,7 @@ const NO_PODS = {
   failures: [],
   notInjected: 0,
   earliestExpiry: undefined,
+  renewalDeadline: undefined,
   nextRenewal: undefined,
 };
 
@@ -65,6 +66,7 @@ const pods = fc.record({
   failures: fc.array(fc.record({ pod: nasty, message: nasty }), { maxLength: 10 }),
   notInjected: fc.nat(10),
   earliestExpiry: fc.option(fc.integer({ min: 0, max: 4_000_000_000 }), { nil: undefined }),
+  renewalDeadline: fc.constant(undefined),
   nextRenewal: fc.option(fc.integer({ min: 0, max: 4_000_000_000 }), { nil: undefined }),
 });
 

@@ -75,6 +75,7 @@ describe('the tally', () => {
       failures: [],
       notInjected: 0,
       earliestExpiry: undefined,
+      renewalDeadline: undefined,
       nextRenewal: undefined,
     });
   });
@@ -128,6 +129,23 @@ describe('the tally', () => {
       result.failures.map(({ message }) => message),
       ['a is taken', 'b is taken', 'c is taken'],
     );
+  });
+
+  test('shows the expiry of what a failing pod holds, and of what has expired: that is when somebody must see it', () => {
+    const pods = [podOf({ name: 'late' }), podOf({ name: 'fine' })];
+    const failing = count({
+      pods,
+      secrets: [good('late', {}, 100_000), good('fine')],
+      failed: { late: 'the signer failed' },
+    });
+    assert.equal(failing.earliestExpiry, now - 100_000 + 172_800);
+    assert.ok(failing.nextRenewal !== undefined && failing.nextRenewal < now);
+    const { expiresAt = 0, renewAt = 0 } = good('late', {}, 100_000).facts ?? {};
+    assert.equal(failing.renewalDeadline, (renewAt + expiresAt) / 2);
+    assert.deepEqual([failing.issued, failing.failed], [1, 1]);
+    const expired = count({ pods, secrets: [good('late', {}, 200_000), good('fine')] });
+    assert.equal(expired.earliestExpiry, now - 200_000 + 172_800);
+    assert.equal(expired.issued, 1);
   });
 
   test('counts a pod that holds two Secrets once', () => {

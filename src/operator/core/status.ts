@@ -31,7 +31,10 @@ export interface PodTally {
   readonly failures: readonly { readonly pod: string; readonly message: string }[];
   /** Pods that ask by `dcred.dev/inject` and that the webhook did not inject. */
   readonly notInjected: number;
+  /** Of all that the pods hold, expired ones and those of failing pods included. Seconds since the epoch, as all times here. */
   readonly earliestExpiry: number | undefined;
+  /** When half of the time between renewal and expiry is over: normally it is renewed long before. */
+  readonly renewalDeadline: number | undefined;
   readonly nextRenewal: number | undefined;
 }
 

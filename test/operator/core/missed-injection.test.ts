@@ -155,7 +155,7 @@ describe('the condition Injected', () => {
     parts: { selected?: number; spec?: object; previous?: DelegatedCredentialStatus } = {},
   ) {
     const { previous = {}, selected = 3, spec = {} } = parts;
-    const times = { earliestExpiry: undefined, nextRenewal: undefined };
+    const times = { earliestExpiry: undefined, renewalDeadline: undefined, nextRenewal: undefined };
     const status = resourceStatus({
       spec: specOf(spec),
       generation: 1,

@@ -28,6 +28,7 @@ function tally(overrides: Partial<PodTally> = {}): PodTally {
     failures: [],
     notInjected: 0,
     earliestExpiry: now + 90_000,
+    renewalDeadline: now + 65_000,
     nextRenewal: now + 40_000,
     ...overrides,
   };
