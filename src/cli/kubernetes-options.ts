@@ -9,7 +9,7 @@ import type { Connection } from '../kubernetes/connection/connection.ts';
 import { loadConnection } from '../kubernetes/connection/load-connection.ts';
 import { isDnsLabel } from '../text/dns-name.ts';
 import { VERSION } from '../version.ts';
-import type { CommandArguments, CommandIo, OptionSpec } from './command.ts';
+import { type CommandArguments, type CommandIo, type OptionSpec, UsageError } from './command.ts';
 
 export const KUBERNETES_OPTIONS = {
   kubeconfig: {
@@ -33,6 +33,20 @@ export const NAMESPACE_OPTION = {
       : 'the name of one namespace: lower-case letters, digits and "-", at most 63 characters, such as edge',
 } as const satisfies Omit<OptionSpec, 'help'>;
 
+/** One namespace, or all: as kubectl reads objects. */
+export const SCOPE_OPTIONS = {
+  namespace: { ...NAMESPACE_OPTION, help: "namespace to read; the context's when absent" },
+  'all-namespaces': { type: 'boolean', short: 'A', help: 'read all namespaces' },
+} as const satisfies Readonly<Record<string, OptionSpec>>;
+
+/** The namespace of `SCOPE_OPTIONS`; undefined for all. Throws UsageError for both. */
+export function readScope(args: CommandArguments, defaultNamespace: string): string | undefined {
+  const given = args.string('namespace');
+  if (!args.boolean('all-namespaces')) return given ?? defaultNamespace;
+  if (given !== undefined) throw new UsageError('expected -n NAMESPACE or -A, not both');
+  return undefined;
+}
+
 /** Finds the cluster. Throws ConnectionError with the places that were tried. */
 export async function connect(args: CommandArguments, io: CommandIo): Promise<Connection> {
   return await loadConnection({ kubeconfig: args.string('kubeconfig'), context: args.string('context'), env: io.env });
@@ -40,7 +54,7 @@ export async function connect(args: CommandArguments, io: CommandIo): Promise<Co
 
 export function createClient(
   connection: Connection,
-  options: Pick<ApiClientOptions, 'connections' | 'observe'> = {},
+  options: Pick<ApiClientOptions, 'connections' | 'maxAttempts' | 'observe' | 'timeoutMs'> = {},
 ): ApiClient {
   return new ApiClient(connection, {
     userAgent: `dcred/${VERSION}`,

@@ -3,8 +3,9 @@ import { collect } from '../status/collect.ts';
 import { formatTable, formatTree } from '../status/format.ts';
 import { overviews, type ResourceOverview } from '../status/overview.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
-import { type Command, type CommandArguments, CommandError, type CommandIo, UsageError } from './command.ts';
-import { connect, createClient, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
+import { type Command, CommandError, type CommandIo, UsageError } from './command.ts';
+import { connect, createClient, KUBERNETES_OPTIONS, readScope, SCOPE_OPTIONS } from './kubernetes-options.ts';
+import { OUTPUT_OPTION, wantsColour } from './output.ts';
 
 export const statusCommand: Command = {
   name: 'status',
@@ -18,18 +19,10 @@ export const statusCommand: Command = {
   positionals: { min: 0, max: Number.POSITIVE_INFINITY },
   options: {
     ...KUBERNETES_OPTIONS,
-    namespace: { type: 'string', short: 'n', value: 'NAMESPACE', help: "namespace to read; the context's when absent" },
-    'all-namespaces': { type: 'boolean', short: 'A', help: 'read all namespaces' },
+    ...SCOPE_OPTIONS,
     selector: { type: 'string', short: 'l', value: 'SELECTOR', help: 'only DelegatedCredentials with these labels' },
     pods: { type: 'boolean', help: 'show the pods of each' },
-    output: {
-      type: 'string',
-      short: 'o',
-      value: 'FORMAT',
-      choices: ['text', 'json'],
-      default: 'text',
-      help: 'output format',
-    },
+    output: OUTPUT_OPTION,
   },
 
   async run(args, io) {
@@ -39,7 +32,7 @@ export const statusCommand: Command = {
     const connection = await connect(args, io);
     const client = createClient(connection);
     try {
-      const namespace = readNamespace(args, connection.defaultNamespace);
+      const namespace = readScope(args, connection.defaultNamespace);
       const pods = names !== undefined || args.boolean('pods');
       const options = { namespace, names, labelSelector: args.string('selector'), pods };
       const now = Math.floor(io.now() / 1000);
@@ -53,13 +46,6 @@ export const statusCommand: Command = {
   },
 };
 
-function readNamespace(args: CommandArguments, defaultNamespace: string): string | undefined {
-  const given = args.string('namespace');
-  if (!args.boolean('all-namespaces')) return given ?? defaultNamespace;
-  if (given !== undefined) throw new UsageError('expected -n NAMESPACE or -A, not both');
-  return undefined;
-}
-
 function assertFound(
   found: readonly ResourceOverview[],
   names: readonly string[] | undefined,
@@ -72,8 +58,7 @@ function assertFound(
 }
 
 function text(found: readonly ResourceOverview[], pods: boolean, now: number, io: CommandIo): string {
-  // https://no-color.org: any value but the empty one.
-  const colour = io.stdout.isTTY === true && (io.env['NO_COLOR'] ?? '') === '';
+  const colour = wantsColour(io);
   if (!pods) return formatTable(found, { now, colour });
   return found.map((resource) => formatTree(resource, { now, colour })).join('\n');
 }

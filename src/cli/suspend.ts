@@ -1,7 +1,7 @@
 import { DELEGATED_CREDENTIALS } from '../operator/caches.ts';
 import { findTargets } from '../renew/request.ts';
 import type { Command, CommandArguments, CommandIo, ExitStatus } from './command.ts';
-import { connect, createClient, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
+import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
 
 export const suspendCommand: Command = switchCommand({
   name: 'suspend',
@@ -39,7 +39,7 @@ function switchCommand({ description, done, name, summary, suspend }: Switch): C
     positionals: { min: 1, max: Number.POSITIVE_INFINITY },
     options: {
       ...KUBERNETES_OPTIONS,
-      namespace: { type: 'string', short: 'n', value: 'NAMESPACE', help: "namespace; the context's when absent" },
+      namespace: { ...NAMESPACE_OPTION, help: "namespace; the context's when absent" },
     },
     run: (args, io) => setSuspend(args, io, suspend, done),
   };

@@ -21,6 +21,8 @@ export interface ManagedFieldsEntry {
 
 export interface ObjectMeta {
   readonly name?: string;
+  /** Of an object to be created without a name. */
+  readonly generateName?: string;
   readonly namespace?: string;
   readonly uid?: string;
   readonly resourceVersion?: string;

@@ -3,9 +3,8 @@ import { MANAGED_BY, MANAGED_BY_LABEL, RESOURCE_LABEL } from '../api/keys.ts';
 import { readDelegatedCredential } from '../api/read.ts';
 import { type IssuedSecret, readIssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
-import type { ListSelection } from '../kubernetes/client/api-types.ts';
-import type { KubernetesObject } from '../kubernetes/objects.ts';
-import { PODS, type ResourceType, SECRETS } from '../kubernetes/resource-type.ts';
+import { listAll } from '../kubernetes/client/list-all.ts';
+import { PODS, SECRETS } from '../kubernetes/resource-type.ts';
 import { DELEGATED_CREDENTIALS } from '../operator/caches.ts';
 import { readPod } from '../operator/core/pod.ts';
 import type { OverviewInput } from './overview.ts';
@@ -19,9 +18,6 @@ export interface CollectOptions {
   /** Whether the pods are wanted too, and not only what the resources say of them. */
   readonly pods: boolean;
 }
-
-/** As large as an answer of the API server stays a few megabytes. */
-const PAGE_SIZE = 500;
 
 /** Throws ApiError. Names that do not exist are left out. */
 export async function collect(
@@ -51,24 +47,4 @@ const LIVE_PODS = 'status.phase!=Succeeded,status.phase!=Failed';
 function secretsOf(names: readonly string[] | undefined): string {
   const ours = `${MANAGED_BY_LABEL}=${MANAGED_BY}`;
   return names === undefined ? ours : `${ours},${RESOURCE_LABEL} in (${names.join(',')})`;
-}
-
-async function listAll(
-  client: ApiClient,
-  type: ResourceType,
-  selection: ListSelection,
-  signal: AbortSignal,
-): Promise<readonly KubernetesObject[]> {
-  const items: KubernetesObject[] = [];
-  let token: string | undefined;
-  do {
-    const page = await client.list(
-      type,
-      { ...selection, limit: PAGE_SIZE, ...(token === undefined ? {} : { continue: token }) },
-      { signal },
-    );
-    items.push(...page.items);
-    token = page.metadata.continue;
-  } while (token !== undefined && token !== '');
-  return items;
 }

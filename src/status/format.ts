@@ -2,6 +2,7 @@
 import { printable } from '../text/printable.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { CredentialState, PodOverview, ResourceOverview } from './overview.ts';
+import { paint } from './paint.ts';
 
 export interface FormatOptions {
   /** Seconds since the epoch. */
@@ -37,7 +38,7 @@ export function formatTable(resources: readonly ResourceOverview[], options: For
   const lines = align([HEADER, ...rows]);
   const shown = lines.map((line, position) => {
     const resource = resources[position - 1];
-    return resource === undefined ? line : paint(line, resource.ready === 'True' ? undefined : 'red', options);
+    return resource === undefined ? line : paint(line, resource.ready === 'True' ? undefined : 'red', options.colour);
   });
   const problems = resources.filter(({ ready }) => ready !== 'True');
   const explained = problems.map(({ message, name, namespace }) => `${namespace}/${name}: ${printable(message, 1024)}`);
@@ -48,10 +49,12 @@ export function formatTree(resource: ResourceOverview, options: FormatOptions): 
   const { certificateName, message, name, namespace, pods, ready, reason, status, suspended, warnings } = resource;
   const { certificate } = status;
   const rows = [
-    `${namespace}/${name}  ${paint(`Ready=${ready} ${reason}`, ready === 'True' ? 'green' : 'red', options)}`,
+    `${namespace}/${name}  ${paint(`Ready=${ready} ${reason}`, ready === 'True' ? 'green' : 'red', options.colour)}`,
     `  ${printable(message, 1024)}`,
-    ...warnings.map((one) => paint(`  ${one.type}: ${one.reason}: ${printable(one.message, 1024)}`, 'yellow', options)),
-    ...(suspended ? [paint('  suspended: nothing is issued or re-issued', 'yellow', options)] : []),
+    ...warnings.map((one) =>
+      paint(`  ${one.type}: ${one.reason}: ${printable(one.message, 1024)}`, 'yellow', options.colour),
+    ),
+    ...(suspended ? [paint('  suspended: nothing is issued or re-issued', 'yellow', options.colour)] : []),
     `  certificate  ${describeCertificate(certificateName, certificate, options.now)}`,
     `  renewal      next ${relative(secondsOf(status.nextRenewalTime), options.now)}, first expiry ${relative(secondsOf(status.earliestExpiryTime), options.now)}`,
     `  pods         ${pods.length}${pods.length === 0 ? '' : `: ${countStates(pods)}`}`,
@@ -83,7 +86,7 @@ function podRows(pods: readonly PodOverview[], options: FormatOptions): readonly
     const pod = pods[position];
     const branch = position === pods.length - 1 ? '└─' : '├─';
     const colour = pod?.state === 'current' ? undefined : pod?.state === 'outdated' ? 'yellow' : 'red';
-    return `  ${branch} ${paint(line, colour, options)}`;
+    return `  ${branch} ${paint(line, colour, options.colour)}`;
   });
 }
 
@@ -141,10 +144,4 @@ function align(rows: readonly (readonly string[])[]): readonly string[] {
   return rows.map((row) =>
     row.map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0))).join('  '),
   );
-}
-
-const CODES = { red: 31, green: 32, yellow: 33 } as const;
-
-function paint(text: string, colour: keyof typeof CODES | undefined, options: FormatOptions): string {
-  return colour === undefined || !options.colour ? text : `\u001b[${CODES[colour]}m${text}\u001b[0m`;
 }

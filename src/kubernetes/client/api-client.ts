@@ -64,6 +64,20 @@ export class ApiClient {
     return this.#call<T>(request, 'repeatable', options);
   }
 
+  /** What no type describes, by its path: `/version`, `/apis`. */
+  getPath<T extends object>(path: string, options: CallOptions): Promise<T> {
+    const request: ApiRequest = {
+      verb: 'get',
+      method: 'GET',
+      plural: 'nonresource',
+      what: `get ${path}`,
+      path,
+      query: {},
+      accept: JSON_TYPE,
+    };
+    return this.#call<T>(request, 'repeatable', options);
+  }
+
   /** One page. With `metadataOnly`, T is PartialObjectMetadata. Items carry no apiVersion and kind. */
   async list<T = KubernetesObject>(
     type: ResourceType,
@@ -98,7 +112,7 @@ export class ApiClient {
       type,
       { namespace, name, subresource },
       {
-        ...this.#write(type, object, JSON_TYPE, options),
+        ...this.#write(type, object, JSON_TYPE, options, options.dryRun === true ? { dryRun: 'All' } : {}),
       },
     );
     return this.#call<T>(request, 'once', options);

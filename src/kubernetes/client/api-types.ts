@@ -54,6 +54,8 @@ export interface WriteOptions extends ReadOptions {
 export interface CreateOptions extends WriteOptions {
   /** The object whose subresource is created. */
   readonly name?: string;
+  /** Go through all of admission, and store nothing. */
+  readonly dryRun?: boolean;
 }
 
 export interface ApplyOptions extends WriteOptions {
