@@ -8,6 +8,9 @@ export const API_GROUP = 'dcred.dev';
 /** The operator in Events (`reportingController`). */
 export const CONTROLLER_NAME = `${API_GROUP}/operator`;
 
+/** Of the webhook in its MutatingWebhookConfiguration. */
+export const WEBHOOK_NAME = `inject.${API_GROUP}`;
+
 /** Our name in managedFields. It is how an edit by another client is told from our own, so it never changes. */
 export const FIELD_MANAGER = 'dcred';
 

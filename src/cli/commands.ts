@@ -1,5 +1,6 @@
 /** Every command of `dcred`, in the order of its help. */
 import { agentCommand } from './agent.ts';
+import { checkCommand } from './check.ts';
 import type { Command } from './command.ts';
 import { completionCommand } from './completion.ts';
 import { crdCommand } from './crd.ts';
@@ -22,6 +23,7 @@ export const COMMANDS: readonly Command[] = [
   webhookCommand,
   signerCommand,
   agentCommand,
+  checkCommand,
   statusCommand,
   renewCommand,
   suspendCommand,

@@ -1,0 +1,89 @@
+/** Whether certificates are fit to delegate: by the operator's own code, and so with its reasons. */
+import type { Usage } from '../credential/scheme.ts';
+import type { ObjectKey } from '../issued-secret/names.ts';
+import { isApiError } from '../kubernetes/api-error.ts';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import type { Condition } from '../kubernetes/objects.ts';
+import { SECRETS } from '../kubernetes/resource-type.ts';
+import {
+  type CertificateSecret,
+  type CertificateState,
+  readCertificateSecret,
+  stateAt,
+  stateFor,
+} from '../operator/core/certificate-state.ts';
+import { printable } from '../text/printable.ts';
+import { formatRfc3339 } from '../text/rfc3339.ts';
+import { type Finding, ok, problem, warning } from './finding.ts';
+
+type Client = Pick<ApiClient, 'get'>;
+
+/** A certificate, and what is to be done with it. */
+export interface Wanted {
+  /** Who wants it, for messages: `DelegatedCredential edge/web`. */
+  readonly what: string;
+  readonly namespace: string;
+  readonly certificateRef: { readonly name: string; readonly namespace?: string | undefined };
+  readonly usage: Usage;
+  /** What the operator says of the resource; undefined where there is none yet. */
+  readonly ready?: Pick<Condition, 'reason' | 'message'> | undefined;
+}
+
+const RENEW_SOON_SECONDS = 14 * 86_400;
+
+/** @param now seconds since the epoch, by the API server's clock */
+export async function checkCertificate(
+  client: Client,
+  wanted: Wanted,
+  now: number,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const { certificateRef, namespace, ready, usage, what } = wanted;
+  const secret: ObjectKey = { namespace: certificateRef.namespace ?? namespace, name: certificateRef.name };
+  let state: CertificateState;
+  try {
+    const read = await readState(client, secret, signal);
+    state = stateAt(
+      stateFor({ certificateRef, usage }, namespace, () => read),
+      now,
+    );
+  } catch (error) {
+    if (!isApiError(error, 'Forbidden')) throw error;
+    return asReported(what, secret, ready);
+  }
+  if (state.kind === 'refused')
+    return problem(state.reason, `${what}: ${printable(state.message, 1024)}`, 'correct the certificate');
+  if (state.kind === 'pending') return warning('Certificate', `${what}: not read`, 'run this again');
+  const { certificate } = state;
+  const name = printable(certificate.subject || certificate.dnsNames[0] || 'a leaf without a name');
+  const expiry = formatRfc3339(certificate.notAfter);
+  const message = `${what}: ${name} in Secret ${secret.namespace}/${secret.name} can delegate (${certificate.keyAlgorithm}, until ${expiry})`;
+  if (certificate.notAfter - now > RENEW_SOON_SECONDS) return ok('Certificate', message);
+  return warning('Certificate', `${message}, which is soon`, 'renew the certificate: no credential outlives it');
+}
+
+async function readState(client: Client, secret: ObjectKey, signal: AbortSignal): Promise<CertificateState> {
+  try {
+    const found = await client.get<CertificateSecret>(SECRETS, secret, { signal });
+    return await readCertificateSecret(found, secret.name, signal);
+  } catch (error) {
+    if (isApiError(error, 'NotFound')) return await readCertificateSecret(undefined, secret.name, signal);
+    throw error;
+  }
+}
+
+/** For who may not read Secrets, as is right for most people. */
+function asReported(what: string, { name, namespace }: ObjectKey, ready: Wanted['ready']): Finding {
+  const unread = `${what}: no permission to read Secret ${namespace}/${name}`;
+  if (ready === undefined) {
+    return warning(
+      'Certificate',
+      `${unread}, and no operator has reported on it`,
+      'run this as a user who may read it',
+    );
+  }
+  const said = `the operator reports ${ready.reason}: ${printable(ready.message, 1024)}`;
+  if (ready.reason.startsWith('Certificate'))
+    return problem(ready.reason, `${unread}; ${said}`, 'correct the certificate');
+  return ok('Certificate', `${unread}; ${said}`);
+}

@@ -1,0 +1,89 @@
+/** What runs in the cluster, by the chart's labels. */
+import { isApiError } from '../kubernetes/api-error.ts';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import type { KubernetesObject } from '../kubernetes/objects.ts';
+import type { ResourceType } from '../kubernetes/resource-type.ts';
+import type { ServiceAccount } from './access.ts';
+
+const DEPLOYMENTS = {
+  group: 'apps',
+  version: 'v1',
+  plural: 'deployments',
+  kind: 'Deployment',
+  namespaced: true,
+} as const satisfies ResourceType;
+
+type Deployment = KubernetesObject<{
+  readonly spec?: {
+    readonly replicas?: number;
+    readonly template?: {
+      readonly spec?: {
+        readonly serviceAccountName?: string;
+        readonly containers?: readonly { readonly image?: string; readonly args?: readonly string[] }[];
+      };
+    };
+  };
+  readonly status?: { readonly availableReplicas?: number };
+}>;
+
+/** One of dcred's Deployments, as far as the checks need it. */
+export interface Installed {
+  readonly namespace: string;
+  readonly name: string;
+  readonly component: string;
+  /** Of dcred, by the chart's label. */
+  readonly version: string | undefined;
+  readonly image: string | undefined;
+  readonly account: ServiceAccount;
+  readonly args: readonly string[];
+  readonly replicas: number;
+  readonly available: number;
+}
+
+/**
+ * dcred's Deployments, in the namespace that is named or in all of them; undefined where I may not list them. Throws ApiError.
+ */
+export async function findInstalled(
+  client: Pick<ApiClient, 'list'>,
+  namespace: string | undefined,
+  signal: AbortSignal,
+): Promise<readonly Installed[] | undefined> {
+  const selection = { namespace, labelSelector: 'app.kubernetes.io/part-of=dcred' };
+  try {
+    return (await client.list<Deployment>(DEPLOYMENTS, selection, { signal })).items.map(readDeployment);
+  } catch (error) {
+    if (isApiError(error, 'Forbidden')) return undefined;
+    throw error;
+  }
+}
+
+function readDeployment({ metadata, spec, status }: Deployment): Installed {
+  const { labels = {}, name = '', namespace = '' } = metadata;
+  const pod = spec?.template?.spec;
+  const [container] = pod?.containers ?? [];
+  return {
+    namespace,
+    name,
+    component: labels['app.kubernetes.io/component'] ?? '',
+    version: labels['app.kubernetes.io/version'],
+    image: container?.image,
+    account: { namespace, name: pod?.serviceAccountName ?? 'default' },
+    args: container?.args ?? [],
+    replicas: spec?.replicas ?? 1,
+    available: status?.availableReplicas ?? 0,
+  };
+}
+
+/** The values of `--name=value` and `--name value` among the arguments of a container; the last of a boolean counts. */
+export function flagValues(args: readonly string[], ...names: readonly string[]): readonly string[] {
+  return args.flatMap((word, position) => {
+    const name = names.find((one) => word === one || word.startsWith(`${one}=`));
+    if (name === undefined) return [];
+    return word === name ? [args[position + 1] ?? ''] : [word.slice(name.length + 1)];
+  });
+}
+
+export function isOn(args: readonly string[], name: string, preset: boolean): boolean {
+  const value = flagValues(args, name).at(-1);
+  return value === undefined ? preset : value !== 'false';
+}

@@ -1,0 +1,127 @@
+/** The operator: that it runs, leads, is of this version, and may do what it needs. */
+import { isApiError } from '../kubernetes/api-error.ts';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import type { Lease } from '../kubernetes/leader/lease.ts';
+import { LEASES } from '../kubernetes/resource-type.ts';
+import { LEASE_NAME } from '../operator/operator.ts';
+import { printable, printableList } from '../text/printable.ts';
+import { refusedOf, type ServiceAccount } from './access.ts';
+import { type Finding, ok, problem, warning } from './finding.ts';
+import { flagValues, type Installed, isOn } from './installation.ts';
+import { describePermission, leaderElectionPermissions, operatorPermissions, type Permission } from './permissions.ts';
+
+type Client = Pick<ApiClient, 'create' | 'get'>;
+
+const INSTALL = 'install the chart: helm install dcred charts/dcred --namespace dcred-system --create-namespace';
+
+/** @param version of this dcred */
+export function checkDeployments(
+  installed: readonly Installed[] | undefined,
+  component: 'operator' | 'webhook',
+  version: string,
+): readonly Finding[] {
+  const check = component === 'operator' ? 'Operator' : 'Webhook';
+  if (installed === undefined) {
+    const message = `no permission to list Deployments, so the ${component} was not looked for`;
+    return [warning(check, message, 'name its namespace with --system-namespace, or ask who may list Deployments')];
+  }
+  const found = installed.filter((one) => one.component === component);
+  if (found.length === 0 && component === 'operator') return [problem(check, 'no operator is installed', INSTALL)];
+  if (found.length === 0) {
+    const message = 'no webhook is installed: pods must mount their Secrets themselves';
+    return [warning(check, message, 'set webhook.enabled=true in the chart to have pods injected')];
+  }
+  return found.map((one) => checkDeployment(one, check, version));
+}
+
+function checkDeployment(
+  { available, image, name, namespace, replicas, version }: Installed,
+  check: string,
+  own: string,
+): Finding {
+  const what = `${namespace}/${name} ${version === undefined ? '' : `${printable(version)} `}(${printable(image ?? 'no image')})`;
+  if (available === 0) {
+    return problem(
+      check,
+      `${what}: none of ${replicas} replicas is available`,
+      `see "kubectl describe pods -n ${namespace} -l app.kubernetes.io/part-of=dcred"`,
+    );
+  }
+  if (version !== undefined && version !== own && own !== 'development') {
+    const remedy = 'use the version of dcred that runs in the cluster, or upgrade the chart';
+    return warning(check, `${what} is of another version than this dcred, ${own}`, remedy);
+  }
+  return ok(check, `${what}: ${available} of ${replicas} replicas available`);
+}
+
+/** @param nowMs milliseconds since the epoch, by the API server's clock */
+export async function checkLeader(
+  client: Client,
+  operator: Installed,
+  nowMs: number,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const { args, namespace } = operator;
+  if (!isOn(args, '--leader-elect', true)) return ok('Leader', 'leader election is off: the only replica leads');
+  const remedy = `see the log of the operator: kubectl logs -n ${namespace} deployment/${operator.name}`;
+  try {
+    const { spec } = await client.get<Lease>(LEASES, { namespace, name: LEASE_NAME }, { signal });
+    const { holderIdentity = '', leaseDurationSeconds = 0, renewTime } = spec ?? {};
+    const ageSeconds = Math.round((nowMs - Date.parse(renewTime ?? '')) / 1000);
+    if (holderIdentity === '') return problem('Leader', `nobody holds Lease ${namespace}/${LEASE_NAME}`, remedy);
+    const holder = printable(holderIdentity);
+    if (ageSeconds <= leaseDurationSeconds)
+      return ok('Leader', `${holder} leads, and renewed its lease ${Math.max(0, ageSeconds)} s ago`);
+    return problem('Leader', `${holder} held Lease ${namespace}/${LEASE_NAME} last, ${ageSeconds} s ago`, remedy);
+  } catch (error) {
+    if (isApiError(error, 'NotFound')) return problem('Leader', `there is no Lease ${namespace}/${LEASE_NAME}`, remedy);
+    if (isApiError(error, 'Forbidden')) {
+      return warning(
+        'Leader',
+        `no permission to read Lease ${namespace}/${LEASE_NAME}`,
+        `ask who may read namespace ${namespace}`,
+      );
+    }
+    throw error;
+  }
+}
+
+export async function checkOperatorAccess(
+  client: Client,
+  operator: Installed,
+  { gatesPods }: { readonly gatesPods: boolean },
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  const { account, args } = operator;
+  const served = flagValues(args, '--namespace', '-n');
+  const wanted = operatorPermissions({ patchPods: gatesPods || isOn(args, '--notify-pods', true) });
+  const places = served.length === 0 ? [undefined] : served;
+  const checks = places.map((namespace) => ({ namespace, wanted }));
+  const election = { namespace: operator.namespace, wanted: leaderElectionPermissions(LEASE_NAME) };
+  const all = isOn(args, '--leader-elect', true) ? [...checks, election] : checks;
+  return await Promise.all(all.map((one) => checkAccount(client, account, one, signal)));
+}
+
+async function checkAccount(
+  client: Client,
+  account: ServiceAccount,
+  { namespace, wanted }: { readonly namespace: string | undefined; readonly wanted: readonly Permission[] },
+  signal: AbortSignal,
+): Promise<Finding> {
+  const where = namespace === undefined ? 'in all namespaces' : `in namespace ${namespace}`;
+  const who = `service account ${account.namespace}/${account.name}`;
+  try {
+    const refused = await refusedOf(client, wanted, { account, namespace }, signal);
+    if (refused.length === 0) return ok('OperatorPermissions', `${who} may do what the operator does ${where}`);
+    const message = `${who} may not ${printableList(refused.map(describePermission))} ${where}`;
+    return problem(
+      'OperatorPermissions',
+      message,
+      'set rbac.create=true in the chart, or bind a role with these rules to it',
+    );
+  } catch (error) {
+    if (!isApiError(error, 'Forbidden')) throw error;
+    const message = `no permission to ask what ${who} may do ${where}`;
+    return warning('OperatorPermissions', message, 'run this as a user who may create subjectaccessreviews');
+  }
+}

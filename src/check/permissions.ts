@@ -1,0 +1,79 @@
+/**
+ * What dcred's accounts and the people who use it need to be allowed. The chart's roles say the same in YAML: a test compares the two,
+ * both ways.
+ */
+import { PLURAL } from '../api/crd.ts';
+import { API_GROUP } from '../api/keys.ts';
+
+export interface Permission {
+  readonly group: string;
+  readonly resource: string;
+  readonly subresource?: string;
+  readonly verb: string;
+  /** Only of the object with this name. */
+  readonly name?: string;
+}
+
+function permissions(
+  group: string,
+  resource: string,
+  verbs: readonly string[],
+  more: Pick<Permission, 'name' | 'subresource'> = {},
+): readonly Permission[] {
+  return verbs.map((verb) => ({ group, resource, verb, ...more }));
+}
+
+const READ = ['get', 'list', 'watch'];
+
+/** @param patchPods it annotates pods after a re-issue, or lifts their scheduling gates */
+export function operatorPermissions({ patchPods }: { readonly patchPods: boolean }): readonly Permission[] {
+  return [
+    ...permissions(API_GROUP, PLURAL, READ),
+    ...permissions(API_GROUP, PLURAL, ['patch'], { subresource: 'status' }),
+    ...permissions('', 'pods', patchPods ? [...READ, 'patch'] : READ),
+    ...permissions('', 'secrets', [...READ, 'create', 'update', 'patch', 'delete']),
+    ...permissions('events.k8s.io', 'events', ['create', 'patch']),
+  ];
+}
+
+/** In the operator's own namespace. */
+export function leaderElectionPermissions(lease: string): readonly Permission[] {
+  return [
+    ...permissions('coordination.k8s.io', 'leases', ['create']),
+    ...permissions('coordination.k8s.io', 'leases', ['get', 'update'], { name: lease }),
+  ];
+}
+
+export interface UserTask {
+  /** The commands that need it. */
+  readonly command: string;
+  readonly permissions: readonly Permission[];
+}
+
+/** What the commands need of whoever runs them, in the namespace that they are run for. */
+export const USER_TASKS: readonly UserTask[] = [
+  {
+    command: 'dcred status',
+    permissions: [
+      ...permissions(API_GROUP, PLURAL, ['list']),
+      ...permissions('', 'pods', ['list']),
+      ...permissions('', 'secrets', ['list']),
+    ],
+  },
+  {
+    command: 'dcred renew, suspend and resume',
+    permissions: permissions(API_GROUP, PLURAL, ['list', 'patch']),
+  },
+  {
+    command: 'dcred inspect secret/NAME and pod/NAME',
+    permissions: [...permissions('', 'pods', ['get']), ...permissions('', 'secrets', ['get'])],
+  },
+  { command: 'dcred events', permissions: permissions('events.k8s.io', 'events', ['list']) },
+];
+
+/** As kubectl writes it: `patch delegatedcredentials.dcred.dev/status`. */
+export function describePermission({ group, name, resource, subresource, verb }: Permission): string {
+  const plural = group === '' ? resource : `${resource}.${group}`;
+  const path = subresource === undefined ? plural : `${plural}/${subresource}`;
+  return `${verb} ${path}${name === undefined ? '' : ` ${name}`}`;
+}

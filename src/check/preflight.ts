@@ -1,0 +1,206 @@
+/** Runs every check, in the order in which a person would: what the later ones need comes first. */
+import { customResourceDefinition } from '../api/crd.ts';
+import { isReadable, readDelegatedCredential } from '../api/read.ts';
+import { ApiError, isApiError } from '../kubernetes/api-error.ts';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import { listAll } from '../kubernetes/client/list-all.ts';
+import { apiVersionOf, type ResourceType } from '../kubernetes/resource-type.ts';
+import { DELEGATED_CREDENTIALS } from '../operator/caches.ts';
+import { printable, printableList } from '../text/printable.ts';
+import { refusedOf } from './access.ts';
+import { checkCertificate, type Wanted } from './certificate-check.ts';
+import { checkApis, checkClock, checkVersion, type ServerVersion } from './features.ts';
+import { type Finding, ok, problem, warning } from './finding.ts';
+import { findInstalled, type Installed, isOn } from './installation.ts';
+import { checkDeployments, checkLeader, checkOperatorAccess } from './operator-check.ts';
+import { describePermission, USER_TASKS } from './permissions.ts';
+import { checkDefinition, type Definition } from './resource-definition.ts';
+import { checkInjection, checkWebhookConfiguration } from './webhook-check.ts';
+
+const DEFINITIONS = {
+  group: 'apiextensions.k8s.io',
+  version: 'v1',
+  plural: 'customresourcedefinitions',
+  kind: 'CustomResourceDefinition',
+  namespaced: false,
+} as const satisfies ResourceType;
+
+export interface PreflightOptions {
+  readonly client: ApiClient;
+  /** The API server's address, to be shown. */
+  readonly server: string;
+  /** Whose resources are checked, and where a pod is tried. Undefined: all namespaces, and no pod is tried. */
+  readonly namespace: string | undefined;
+  /** Secrets of that namespace with certificates that no resource names yet. */
+  readonly certificates: readonly string[];
+  /** Where dcred is installed. Undefined: it is looked for. */
+  readonly systemNamespace: string | undefined;
+  /** Of this dcred. */
+  readonly version: string;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly signal: AbortSignal;
+}
+
+/** Never throws for what the API server answers: that is a finding. Throws the signal's reason. */
+export async function preflight(options: PreflightOptions): Promise<readonly Finding[]> {
+  const { client, server, signal } = options;
+  let version: ServerVersion;
+  try {
+    version = await client.getPath<ServerVersion>('/version', { signal });
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    const message = `no answer from ${server}: ${printable(error.message, 512)}`;
+    return [problem('ApiServer', message, 'check --kubeconfig and --context, and that you can reach the address')];
+  }
+  const skewMs = client.clockSkewMs;
+  const nowMs = () => options.now() - (skewMs ?? 0);
+  const first = [...checkVersion(version, server), checkClock(skewMs)];
+  const installed = await section('Installation', signal, () => findInstalled(client, options.systemNamespace, signal));
+  const deployments = installed.value ?? [];
+  const operators = deployments.filter(({ component }) => component === 'operator');
+  const gatesPods = deployments.some(
+    ({ args, component }) => component === 'webhook' && isOn(args, '--gate-pods', true),
+  );
+  const sections: readonly (() => Promise<readonly Finding[]>)[] = [
+    async () => [checkApis(await servedApis(client, signal))],
+    async () => [await checkInstalledDefinition(options)],
+    async () => [...installed.findings, ...checkDeployments(installed.value, 'operator', options.version)],
+    ...operators.flatMap((operator: Installed) => [
+      async () => [await checkLeader(client, operator, nowMs(), signal)],
+      () => checkOperatorAccess(client, operator, { gatesPods }, signal),
+    ]),
+    async () => checkDeployments(installed.value, 'webhook', options.version),
+    () => checkWebhookConfiguration(client, nowMs(), signal),
+    () => checkTrial(options, deployments),
+    () => checkOwnAccess(options),
+    () => checkResources(options, nowMs),
+  ];
+  const found = await Promise.all(sections.map((run) => section('ApiServer', signal, run)));
+  return [...first, ...found.flatMap(({ findings, value }) => [...findings, ...(value ?? [])])];
+}
+
+interface Section<T> {
+  readonly value: T | undefined;
+  readonly findings: readonly Finding[];
+}
+
+/** One thing that cannot be checked does not keep the others from being checked. */
+async function section<T>(check: string, signal: AbortSignal, run: () => Promise<T>): Promise<Section<T>> {
+  try {
+    return { value: await run(), findings: [] };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof ApiError)) throw error;
+    const remedy = 'run this again; if it stays so, see the log of the API server';
+    return {
+      value: undefined,
+      findings: [warning(check, `could not be checked: ${printable(error.message, 512)}`, remedy)],
+    };
+  }
+}
+
+interface ApiGroupList {
+  readonly groups?: readonly { readonly versions?: readonly { readonly groupVersion?: string }[] }[];
+}
+
+async function servedApis(client: ApiClient, signal: AbortSignal): Promise<readonly string[]> {
+  const { groups = [] } = await client.getPath<ApiGroupList>('/apis', { signal });
+  return groups.flatMap(({ versions = [] }) => versions.flatMap(({ groupVersion }) => groupVersion ?? []));
+}
+
+/** Where I may not read it, that it is served is all there is to know. */
+async function checkInstalledDefinition({ client, signal }: PreflightOptions): Promise<Finding> {
+  const expected = customResourceDefinition() as unknown as Definition;
+  const name = expected.metadata.name ?? '';
+  try {
+    return checkDefinition(expected, await client.get<Definition>(DEFINITIONS, { name }, { signal }));
+  } catch (error) {
+    if (isApiError(error, 'NotFound')) return checkDefinition(expected, undefined);
+    if (!isApiError(error, 'Forbidden')) throw error;
+    const served = await servedApis(client, signal);
+    if (!served.includes(apiVersionOf(DELEGATED_CREDENTIALS))) return checkDefinition(expected, undefined);
+    const message = `${name} is served; no permission to compare it with the one of this dcred`;
+    return warning('CustomResourceDefinition', message, 'run this as a user who may read CustomResourceDefinitions');
+  }
+}
+
+/** By a pod that is created as a dry run, where the webhook is to inject it. */
+async function checkTrial(
+  { client, namespace, signal }: PreflightOptions,
+  installed: readonly Installed[],
+): Promise<readonly Finding[]> {
+  const webhooks = installed.filter(({ component }) => component === 'webhook');
+  const excluded = ['kube-system', ...webhooks.map((one) => one.namespace)];
+  if (namespace === undefined || webhooks.length === 0 || excluded.includes(namespace)) return [];
+  return [await checkInjection(client, namespace, signal)];
+}
+
+async function checkOwnAccess({ client, namespace, signal }: PreflightOptions): Promise<readonly Finding[]> {
+  const where = namespace === undefined ? 'in all namespaces' : `in namespace ${namespace}`;
+  const refused = await Promise.all(
+    USER_TASKS.map(async ({ command, permissions }) => ({
+      command,
+      permissions: await refusedOf(client, permissions, { namespace }, signal),
+    })),
+  );
+  const found = refused
+    .filter(({ permissions }) => permissions.length > 0)
+    .map(({ command, permissions }) =>
+      warning(
+        'YourPermissions',
+        `you may not ${printableList(permissions.map(describePermission))} ${where}: "${command}" fails`,
+        'ask for the role view or edit of the namespace, and for get and list of secrets',
+      ),
+    );
+  return found.length > 0 ? found : [ok('YourPermissions', `you may do ${where} what the commands of dcred do`)];
+}
+
+async function checkResources(options: PreflightOptions, nowMs: () => number): Promise<readonly Finding[]> {
+  const { certificates, client, namespace, signal } = options;
+  const listed = await listResources(client, namespace, signal);
+  const unreadable = listed.filter((resource) => !isReadable(resource));
+  const wanted: readonly Wanted[] = [
+    ...listed.filter(isReadable).map(({ metadata, spec, status }) => ({
+      what: `DelegatedCredential ${metadata.namespace}/${metadata.name}`,
+      namespace: metadata.namespace,
+      certificateRef: spec.certificateRef,
+      usage: spec.usage,
+      ready: status.conditions?.find(({ type }) => type === 'Ready'),
+    })),
+    ...certificates.map((name) => ({
+      what: 'your certificate',
+      namespace: namespace ?? 'default',
+      certificateRef: { name },
+      usage: 'Server' as const,
+    })),
+  ];
+  const now = Math.floor(nowMs() / 1000);
+  const findings: Finding[] = unreadable.map(({ metadata }) =>
+    problem(
+      'SpecInvalid',
+      `DelegatedCredential ${metadata.namespace}/${metadata.name} does not fit its schema`,
+      'correct it',
+    ),
+  );
+  for (let first = 0; first < wanted.length; first += BATCH) {
+    const batch = wanted.slice(first, first + BATCH);
+    findings.push(...(await Promise.all(batch.map((one) => checkCertificate(client, one, now, signal)))));
+  }
+  if (findings.length > 0) return findings;
+  const where = namespace === undefined ? 'in any namespace' : `in namespace ${namespace}`;
+  return [ok('Certificate', `no DelegatedCredential ${where} yet; --certificate NAME checks a Secret for one`)];
+}
+
+/** Certificates that are read at a time. */
+const BATCH = 16;
+
+async function listResources(client: ApiClient, namespace: string | undefined, signal: AbortSignal) {
+  try {
+    return (await listAll(client, DELEGATED_CREDENTIALS, { namespace }, signal)).map(readDelegatedCredential);
+  } catch (error) {
+    // No definition: that is a finding of its own. No permission: likewise.
+    if (isApiError(error, 'NotFound') || isApiError(error, 'Forbidden')) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,69 @@
+import { formatFindings } from '../check/format.ts';
+import { preflight } from '../check/preflight.ts';
+import { isDnsSubdomain } from '../text/dns-name.ts';
+import { printableJson } from '../text/printable.ts';
+import { VERSION } from '../version.ts';
+import type { Command } from './command.ts';
+import {
+  connect,
+  createClient,
+  KUBERNETES_OPTIONS,
+  NAMESPACE_OPTION,
+  readScope,
+  SCOPE_OPTIONS,
+} from './kubernetes-options.ts';
+import { OUTPUT_OPTION, wantsColour } from './output.ts';
+
+export const checkCommand: Command = {
+  name: 'check',
+  summary: 'check that a cluster is ready for dcred, and what it lacks',
+  usage: 'check [-n NAMESPACE | -A] [--certificate SECRET]...',
+  description:
+    'Before an installation, and when something does not work: the API server and its version, the CustomResourceDefinition, the ' +
+    'operator and its permissions, the webhook (a pod is created as a dry run), clocks, your own permissions, and whether each ' +
+    'certificate is fit to delegate. Prints a line for each, ok, warning or problem, with what to do. Changes nothing. Reads ' +
+    'certificate Secrets where you may, with their keys, and shows nothing of them. Exit status 1 when there is a problem.',
+  example: 'dcred check -n edge --certificate web-tls',
+  options: {
+    ...KUBERNETES_OPTIONS,
+    ...SCOPE_OPTIONS,
+    certificate: {
+      type: 'string',
+      multiple: true,
+      value: 'SECRET',
+      expects: (value) => (isDnsSubdomain(value) ? undefined : 'the name of a Secret, such as web-tls'),
+      help: 'also check this certificate Secret, which no DelegatedCredential names yet; may be repeated',
+    },
+    'system-namespace': {
+      ...NAMESPACE_OPTION,
+      short: 's',
+      help: 'namespace that dcred is installed in; default: all are searched',
+    },
+    output: OUTPUT_OPTION,
+  },
+
+  async run(args, io) {
+    const connection = await connect(args, io);
+    const client = createClient(connection, { maxAttempts: 2, timeoutMs: 15_000 });
+    try {
+      const findings = await preflight({
+        client,
+        server: connection.server,
+        namespace: readScope(args, connection.defaultNamespace),
+        certificates: args.strings('certificate'),
+        systemNamespace: args.string('system-namespace'),
+        version: VERSION,
+        now: () => io.now(),
+        signal: io.signal,
+      });
+      const text =
+        args.string('output') === 'json'
+          ? `${printableJson(JSON.stringify(findings, undefined, 2))}\n`
+          : formatFindings(findings, wantsColour(io));
+      io.stdout.write(text);
+      return findings.some(({ level }) => level === 'problem') ? 1 : 0;
+    } finally {
+      await client.close();
+    }
+  },
+};
