@@ -25,18 +25,21 @@ const PACKAGES = {
 
 export type BinaryName = keyof typeof PACKAGES;
 
+/** The version that the binaries report is the one that go.mod requires. */
+export function kubernetesFlags(goMod: string): readonly string[] {
+  const version = /^(?:require)?\s*k8s\.io\/kubernetes (v(\d+)\.(\d+)\.\d+)(?: |$)/m.exec(goMod);
+  if (version === null) throw new BinariesError('expected a go.mod that requires k8s.io/kubernetes');
+  const [, full, major, minor] = version;
+  const variables = Object.entries({ gitVersion: full, gitMajor: major, gitMinor: minor });
+  const settings = variables.map(([name, value]) => `-X k8s.io/component-base/version.${name}=${value}`);
+  return ['-ldflags', ['-s', '-w', ...settings].join(' ')];
+}
+
 const MODULE: GoModule<BinaryName> = {
   name: 'controlplane',
   directory: import.meta.dirname,
   packages: PACKAGES,
-  flags: (goMod) => {
-    const version = /^\s*k8s\.io\/kubernetes (v(\d+)\.(\d+)\.\d+)(?: |$)/m.exec(goMod);
-    if (version === null) throw new BinariesError('testing/controlplane/go.mod does not require k8s.io/kubernetes');
-    const [, full, major, minor] = version;
-    const variables = Object.entries({ gitVersion: full, gitMajor: major, gitMinor: minor });
-    const settings = variables.map(([name, value]) => `-X k8s.io/component-base/version.${name}=${value}`);
-    return ['-ldflags', ['-s', '-w', ...settings].join(' ')];
-  },
+  flags: kubernetesFlags,
   instead:
     'Or build nothing: fill a folder with setup-envtest and name it in KUBEBUILDER_ASSETS (testing/controlplane/README.md).',
 };

@@ -50,8 +50,9 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   const names: BinaryName[] = ['etcd', 'etcdctl', 'etcdutl', 'kube-apiserver', 'kubectl', 'helm'];
   if (options.controllerManager === true) names.push('kube-controller-manager');
   if (options.scheduler === true) names.push('kube-scheduler');
-  const { onProgress } = options;
-  const binaries = await ensureBinaries(names, onProgress === undefined ? {} : { onProgress });
+  const { apiServer, onProgress } = options;
+  const pinned = await ensureBinaries(names, onProgress === undefined ? {} : { onProgress });
+  const binaries = { ...pinned, ...(apiServer !== undefined && { 'kube-apiserver': apiServer }) };
   const guardian = await Guardian.start();
   try {
     const authority = await createAuthority(new Date());

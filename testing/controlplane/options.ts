@@ -19,6 +19,8 @@ export interface ControlPlaneOptions extends Pick<EnsureOptions, 'onProgress'> {
   readonly etcdQuotaBytes?: number;
   /** What the API server logs of its requests, for `auditLog()`. Default: nothing. */
   readonly audit?: readonly AuditRule[];
+  /** The path of another version's kube-apiserver. Default: the pinned one. */
+  readonly apiServer?: string;
   /** Given to every component. */
   readonly featureGates?: Readonly<Record<string, boolean>>;
   /** Appended to a component's command line, where the last of two equal flags wins. */
