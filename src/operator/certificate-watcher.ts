@@ -7,7 +7,6 @@
  *                                |--no permission, or no watch for two minutes--> blocked --works again--> GET
  */
 import { createHash } from 'node:crypto';
-import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import { formatObjectKey, type ObjectKey, parseObjectKey } from '../issued-secret/names.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import { Backoff } from '../kubernetes/backoff.ts';
@@ -15,6 +14,7 @@ import type { TimerHandle } from '../kubernetes/clock.ts';
 import { TokenBucket } from '../kubernetes/events/token-bucket.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
+import type { Certificates, Referrer } from './certificates.ts';
 import {
   type CertificateSecret,
   type CertificateState,
@@ -66,7 +66,7 @@ const READS_PER_SECOND = 0.1;
 /** A Secret that cannot be read for so long is treated as one that cannot be watched. */
 const UNSEEN_MS = 120_000;
 
-export class CertificateWatcher {
+export class CertificateWatcher implements Certificates {
   readonly #options: CertificateWatcherOptions;
   readonly #watched = new Map<string, Watched>();
   /** Resource to the Secret that it refers to. */
@@ -77,6 +77,10 @@ export class CertificateWatcher {
 
   constructor(options: CertificateWatcherOptions) {
     this.#options = options;
+  }
+
+  follow(resourceKey: string, resource: Referrer | undefined): void {
+    this.refer(resourceKey, resource === undefined ? undefined : ownSecret(resource));
   }
 
   /** Sets the Secret that a resource refers to; undefined when the resource is gone. Starts and stops watches as needed. */
@@ -99,8 +103,7 @@ export class CertificateWatcher {
     return watched?.blocked ?? watched?.read ?? PENDING;
   }
 
-  /** The certificate of a resource, as far as the resource may use it. Ignores the clock: see `stateAt`. */
-  resolve({ metadata, spec }: Pick<DelegatedCredentialResource, 'metadata' | 'spec'>): CertificateState {
+  resolve({ metadata, spec }: Referrer): CertificateState {
     return stateFor(spec, metadata.namespace, (secret) => this.state(secret));
   }
 
@@ -110,7 +113,6 @@ export class CertificateWatcher {
     return { certificates: this.#watched.size, watches };
   }
 
-  /** Resolves when every watch has ended, after the signal. */
   async ended(): Promise<void> {
     for (const watched of this.#watched.values()) watched.timer?.cancel();
     await Promise.all([...this.#reading, ...[...this.#watches.values()].map((watch) => watch.ended())]);
@@ -289,6 +291,12 @@ export class CertificateWatcher {
   #changed(watched: Watched): void {
     for (const resourceKey of watched.referrers) this.#options.onChange(resourceKey);
   }
+}
+
+/** A Secret that may not be used is not read either. */
+function ownSecret({ metadata: { namespace }, spec }: Referrer): ObjectKey | undefined {
+  const { name, namespace: referred = namespace } = spec.certificateRef;
+  return referred === namespace ? { namespace, name } : undefined;
 }
 
 function fingerprintOf({ data = {} }: CertificateSecret): string {

@@ -14,7 +14,7 @@ import type { Clock } from '../kubernetes/clock.ts';
 import type { Outcome } from '../kubernetes/queue/workers.ts';
 import type { Applied, Applier } from './apply.ts';
 import type { Caches } from './caches.ts';
-import type { CertificateWatcher } from './certificate-watcher.ts';
+import type { Certificates } from './certificates.ts';
 import { DeletionDelay } from './core/deletion-delay.ts';
 import { missedInjection, notInjected, pendingWarning } from './core/missed-injection.ts';
 import { type Plan, plan, type Step } from './core/plan.ts';
@@ -36,7 +36,7 @@ const TRANSIENT_TRIES = 3;
 
 export interface PodControllerOptions {
   readonly caches: Caches;
-  readonly certificates: Pick<CertificateWatcher, 'resolve'>;
+  readonly certificates: Pick<Certificates, 'resolve'>;
   readonly applier: Pick<Applier, 'apply' | 'wholeSecrets'>;
   readonly failures: PodFailures;
   readonly names: Pick<TakenNames, 'release' | 'wait'>;

@@ -13,7 +13,7 @@ import type { Clock } from '../kubernetes/clock.ts';
 import type { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import type { Outcome } from '../kubernetes/queue/workers.ts';
 import type { Caches } from './caches.ts';
-import type { CertificateWatcher } from './certificate-watcher.ts';
+import type { Certificates } from './certificates.ts';
 import { type CertificateState, nextStateChange, stateAt } from './core/certificate-state.ts';
 import type { Membership } from './core/membership.ts';
 import { resourceStatus, unreadableStatus } from './core/status.ts';
@@ -31,7 +31,7 @@ export interface ResourceControllerOptions {
   readonly client: ApiClient;
   readonly caches: Caches;
   readonly membership: Membership;
-  readonly certificates: Pick<CertificateWatcher, 'refer' | 'resolve'>;
+  readonly certificates: Pick<Certificates, 'follow' | 'resolve'>;
   readonly failures: PodFailures;
   readonly podQueue: WorkQueue;
   readonly resourceQueue: WorkQueue;
@@ -165,7 +165,7 @@ export class ResourceController {
     const { namespace, name } = parseObjectKey(key);
     this.#states.delete(key);
     this.#status.forget(key);
-    certificates.refer(key, undefined);
+    certificates.follow(key, undefined);
     fanOut({ caches, membership, podQueue, namespace, name });
     membership.removeResource(namespace, name);
     metrics.resourceGone(namespace, name);
@@ -177,9 +177,7 @@ export class ResourceController {
     const { caches, certificates, membership } = this.#options;
     const { metadata, spec } = resource;
     const { namespace, name } = metadata;
-    const referred = spec.certificateRef.namespace ?? namespace;
-    // A Secret that may not be used is not read either.
-    certificates.refer(key, referred === namespace ? { namespace, name: spec.certificateRef.name } : undefined);
+    certificates.follow(key, resource);
     if (isDeepStrictEqual(state.selector, spec.podSelector)) return;
     // Pods of the old selector are enqueued too: they may have Secrets to lose. Their keys come from those Secrets.
     membership.setResource(namespace, name, spec.podSelector, caches.pods.byIndex(namespace, 'namespace', namespace));

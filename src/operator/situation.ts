@@ -6,7 +6,7 @@ import { isReadable } from '../api/read.ts';
 import { type IssuedSecret, podKeyOf } from '../issued-secret/issued-secret.ts';
 import { defaultSecretName, isSecretName, type PodKey, parsePodKey } from '../issued-secret/names.ts';
 import type { Caches } from './caches.ts';
-import type { CertificateWatcher } from './certificate-watcher.ts';
+import type { Certificates } from './certificates.ts';
 import { type CertificateState, latestExpiry, stateAt } from './core/certificate-state.ts';
 import type { FailureReason, Observed } from './core/plan.ts';
 import type { Pod } from './core/pod.ts';
@@ -24,7 +24,7 @@ export interface Situation {
 
 export interface SituationSources {
   readonly caches: Caches;
-  readonly certificates: Pick<CertificateWatcher, 'resolve'>;
+  readonly certificates: Pick<Certificates, 'resolve'>;
   /** Seconds since the epoch. */
   readonly now: number;
 }
