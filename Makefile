@@ -69,5 +69,5 @@ bench: $(MODULES) ## start, memory, issuing, admission: as ratios within one run
 	@npm run --silent bench
 
 .PHONY: generate
-generate: $(MODULES) ## the generated files that are committed: the CRD, the chart's README
+generate: $(MODULES) ## the generated files that are committed: the CRDs, the chart's README
 	@npm run --silent generate

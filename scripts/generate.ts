@@ -1,7 +1,7 @@
 /** Writes the generated files that are committed. `--check` writes nothing and fails when one is stale. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { crdYaml } from '../src/api/crd-yaml.ts';
+import { crdFiles } from '../src/api/crd-yaml.ts';
 import { chartFiles } from './chart-files.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -12,9 +12,8 @@ interface Generated {
 }
 
 export async function generated(): Promise<readonly Generated[]> {
-  const crd = crdYaml();
-  const path = 'crds/dcred.dev_delegatedcredentials.yaml';
-  return [{ path, content: crd }, ...(await chartFiles(ROOT, crd))];
+  const crds = crdFiles().map(({ name, yaml }) => ({ path: `crds/${name}`, content: yaml }));
+  return [...crds, ...(await chartFiles(ROOT))];
 }
 
 /** The files whose content differs from what would be generated now. */

@@ -1,90 +1,63 @@
-/** The CustomResourceDefinition, made from the zod schema in `delegated-credential.ts`. */
-import * as z from 'zod';
-import { API_VERSION, KIND, RESOURCE_RULES, specSchema, statusSchema } from './delegated-credential.ts';
-import { API_GROUP } from './keys.ts';
+/** The CustomResourceDefinitions, made from the zod schemas of the resources. */
+import { definition, type JsonSchema, type ResourceDefinition } from './custom-resource.ts';
+import { KIND, RESOURCE_RULES, specSchema, statusSchema } from './delegated-credential.ts';
+import { GRANT_KIND, GRANT_PLURAL, grantSpecSchema, grantStatusSchema } from './delegation-grant.ts';
 
 export const PLURAL = 'delegatedcredentials';
 
-type JsonSchema = Record<string, unknown>;
+const DELEGATED_CREDENTIAL: ResourceDefinition = {
+  kind: KIND,
+  plural: PLURAL,
+  shortName: 'dcred',
+  categories: ['dcred'],
+  description: 'Issues a TLS delegated credential (RFC 9345) to every selected pod, each into a Secret of its own.',
+  spec: specSchema,
+  status: statusSchema,
+  rules: RESOURCE_RULES,
+  selectableFields: ['.spec.certificateRef.name'],
+  columns: [
+    { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status' },
+    { name: 'Reason', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].reason' },
+    { name: 'Pods', type: 'integer', jsonPath: '.status.pods.selected', description: 'Selected pods' },
+    { name: 'Issued', type: 'integer', jsonPath: '.status.pods.issued', description: 'Pods with a valid credential' },
+    { name: 'Next renewal', type: 'string', jsonPath: '.status.nextRenewalTime' },
+    { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+    { name: 'Leaf', type: 'string', jsonPath: '.status.certificate.subject', priority: 1 },
+    { name: 'Leaf expiry', type: 'string', jsonPath: '.status.certificate.notAfter', priority: 1 },
+    { name: 'Earliest expiry', type: 'string', jsonPath: '.status.earliestExpiryTime', priority: 1 },
+  ],
+};
 
-/** Columns with priority 1 show under `-o wide`. Times in the future are strings: kubectl prints a date column as an age. */
-const PRINTER_COLUMNS = [
-  { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status' },
-  { name: 'Reason', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].reason' },
-  { name: 'Pods', type: 'integer', jsonPath: '.status.pods.selected', description: 'Selected pods' },
-  { name: 'Issued', type: 'integer', jsonPath: '.status.pods.issued', description: 'Pods with a valid credential' },
-  { name: 'Next renewal', type: 'string', jsonPath: '.status.nextRenewalTime' },
-  { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
-  { name: 'Leaf', type: 'string', jsonPath: '.status.certificate.subject', priority: 1 },
-  { name: 'Leaf expiry', type: 'string', jsonPath: '.status.certificate.notAfter', priority: 1 },
-  { name: 'Earliest expiry', type: 'string', jsonPath: '.status.earliestExpiryTime', priority: 1 },
-] as const;
+const DELEGATION_GRANT: ResourceDefinition = {
+  kind: GRANT_KIND,
+  plural: GRANT_PLURAL,
+  shortName: 'dcgrant',
+  categories: [],
+  description: 'Permits other namespaces to have credentials of a certificate in this namespace.',
+  spec: grantSpecSchema,
+  status: grantStatusSchema,
+  rules: [],
+  selectableFields: ['.spec.certificateRef.name'],
+  columns: [
+    { name: 'Certificate', type: 'string', jsonPath: '.spec.certificateRef.name' },
+    { name: 'Usages', type: 'string', jsonPath: '.spec.usages' },
+    { name: 'Accepted', type: 'string', jsonPath: '.status.conditions[?(@.type=="Accepted")].status' },
+    { name: 'Reason', type: 'string', jsonPath: '.status.conditions[?(@.type=="Accepted")].reason' },
+    { name: 'Namespaces', type: 'integer', jsonPath: '.status.namespaces', description: 'Namespaces that use it' },
+    { name: 'Pods', type: 'integer', jsonPath: '.status.pods', description: 'Pods with a credential by it' },
+    { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+    { name: 'Max lifetime', type: 'integer', jsonPath: '.spec.maxLifetimeSeconds', priority: 1 },
+    { name: 'Max pods', type: 'integer', jsonPath: '.spec.maxPods', priority: 1 },
+    { name: 'On withdraw', type: 'string', jsonPath: '.spec.onWithdraw', priority: 1 },
+  ],
+};
 
-/** The CRD as an object, ready to be printed as YAML or sent to an API server. */
+/** Of DelegatedCredential. */
 export function customResourceDefinition(): JsonSchema {
-  return {
-    apiVersion: 'apiextensions.k8s.io/v1',
-    kind: 'CustomResourceDefinition',
-    metadata: { name: `${PLURAL}.${API_GROUP}` },
-    spec: {
-      group: API_GROUP,
-      scope: 'Namespaced',
-      names: {
-        kind: KIND,
-        listKind: `${KIND}List`,
-        plural: PLURAL,
-        singular: KIND.toLowerCase(),
-        shortNames: ['dcred'],
-        categories: ['dcred'],
-      },
-      versions: [
-        {
-          name: API_VERSION,
-          served: true,
-          storage: true,
-          subresources: { status: {} },
-          selectableFields: [{ jsonPath: '.spec.certificateRef.name' }],
-          additionalPrinterColumns: PRINTER_COLUMNS,
-          schema: { openAPIV3Schema: resourceSchema() },
-        },
-      ],
-    },
-  };
+  return definition(DELEGATED_CREDENTIAL);
 }
 
-function resourceSchema(): JsonSchema {
-  return {
-    type: 'object',
-    description: 'Issues a TLS delegated credential (RFC 9345) to every selected pod, each into a Secret of its own.',
-    required: ['spec'],
-    'x-kubernetes-validations': RESOURCE_RULES,
-    properties: {
-      apiVersion: { type: 'string', description: `The version of this schema: ${API_GROUP}/${API_VERSION}.` },
-      kind: { type: 'string', description: `${KIND}.` },
-      metadata: { type: 'object' },
-      spec: structural(z.toJSONSchema(specSchema, { target: 'openapi-3.0', io: 'input' })),
-      status: structural(z.toJSONSchema(statusSchema, { target: 'openapi-3.0', io: 'input' })),
-    },
-  };
-}
-
-/** Turns zod's output into a structural schema: integers with a format instead of bounds, times with a format alone. */
-function structural(node: unknown): JsonSchema {
-  return tidy(node) as JsonSchema;
-}
-
-function tidy(node: unknown): unknown {
-  if (Array.isArray(node)) return node.map(tidy);
-  if (typeof node !== 'object' || node === null) return node;
-  const entries = Object.entries(node).map(([key, value]) => [key, tidy(value)] as const);
-  const schema: JsonSchema = Object.fromEntries(entries);
-  if (schema['type'] === 'integer') return withoutBounds(schema);
-  if (schema['format'] === 'date-time') delete schema['pattern'];
-  return schema;
-}
-
-/** zod bounds every integer by the range of its type; the API server takes that from the format. */
-function withoutBounds(schema: JsonSchema): JsonSchema {
-  const { minimum, maximum: _maximum, ...rest } = schema;
-  return { ...rest, format: minimum === -(2 ** 31) ? 'int32' : 'int64' };
+/** Of DelegationGrant. */
+export function grantDefinition(): JsonSchema {
+  return definition(DELEGATION_GRANT);
 }

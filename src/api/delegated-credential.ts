@@ -10,10 +10,23 @@
 import * as z from 'zod';
 import { MAX_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { KEY_ALGORITHMS, USAGES } from '../credential/scheme.ts';
-import { DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN } from '../text/dns-name.ts';
 import { INJECT_KEY, MANAGED_BY_LABEL, OWN_PREFIX } from './keys.ts';
+import {
+  type CelRule,
+  cel,
+  conditions,
+  count,
+  labelSelector,
+  labelValues,
+  MAX_ENTRIES,
+  MAX_LABEL_VALUE_LENGTH,
+  namespaceName,
+  qualifiedKeys,
+  secretName,
+  stringMap,
+  time,
+} from './schema-parts.ts';
 
-export const API_VERSION = 'v1alpha1';
 export const KIND = 'DelegatedCredential';
 
 /** Leaves room for `<name>-<pod name>` and for the volume name `dcred-<name>` (63 characters at most, no dots). */
@@ -24,33 +37,9 @@ const LIFETIME_MESSAGE = `lifetimeSeconds must be from ${MIN_LIFETIME_SECONDS} t
 const RENEW_MESSAGE =
   'renewBeforeSeconds must be less than lifetimeSeconds; omit it to re-issue at half of the lifetime';
 
-const MAX_ENTRIES = 32;
-const MAX_KEY_LENGTH = 317; // a DNS name of 253, a slash, a name of 63
-const MAX_LABEL_VALUE_LENGTH = 63;
 const MAX_ANNOTATION_VALUE_LENGTH = 4096;
 
-const MAX_PREFIX_LENGTH = 253;
-/** A DNS name and a slash, or nothing; then a name. */
-const QUALIFIED_KEY = `^(${DNS_SUBDOMAIN_PATTERN.slice(1, -1)}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`;
-const isQualified = (key: string) =>
-  `${key}.matches('${QUALIFIED_KEY}') && ${key}.indexOf('/') <= ${MAX_PREFIX_LENGTH}`;
-const LABEL_VALUE = '^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$';
-
-/** A CEL rule of the CRD and what the user reads when it fails. */
-interface CelRule {
-  readonly rule: string;
-  readonly message: string;
-}
-
-/** Adds CEL rules to the CRD's schema of this field. */
-function cel(...rules: readonly CelRule[]): { 'x-kubernetes-validations': readonly CelRule[] } {
-  return { 'x-kubernetes-validations': rules };
-}
-
 const OWN_KEYS_MESSAGE = `${OWN_PREFIX}* and ${MANAGED_BY_LABEL} are set by dcred itself: remove them from secretTemplate`;
-const KEY_MESSAGE =
-  'every key must be a qualified name such as "team" or "example.com/team" (letters, digits, "-", "_", "."; at most 63 characters after the slash)';
-
 const noOwnKeys: CelRule = {
   rule: `self.all(key, !key.startsWith('${OWN_PREFIX}') && key != '${MANAGED_BY_LABEL}')`,
   message: OWN_KEYS_MESSAGE,
@@ -60,33 +49,6 @@ const annotationSize: CelRule = {
   rule: `self.map(key, size(key) + size(self[key])).sum() <= ${MAX_TEMPLATE_ANNOTATIONS}`,
   message: `all annotations together must have at most ${MAX_TEMPLATE_ANNOTATIONS} characters, because every issued Secret carries them`,
 };
-const qualifiedKeys: CelRule = { rule: `self.all(key, ${isQualified('key')})`, message: KEY_MESSAGE };
-const labelValues: CelRule = {
-  rule: `self.all(key, size(self[key]) <= ${MAX_LABEL_VALUE_LENGTH} && self[key].matches('${LABEL_VALUE}'))`,
-  message: `every label value must have at most ${MAX_LABEL_VALUE_LENGTH} letters, digits, "-", "_" or ".", and begin and end with a letter or digit`,
-};
-
-const secretName = z
-  .string()
-  .min(1)
-  .max(253)
-  .meta(
-    cel({
-      rule: `self.matches('${DNS_SUBDOMAIN_PATTERN}')`,
-      message: 'must be the name of a Secret: lower-case letters, digits, "-" and ".", such as web-tls',
-    }),
-  );
-
-const namespaceName = z
-  .string()
-  .min(1)
-  .max(63)
-  .meta(
-    cel({
-      rule: `self.matches('${DNS_LABEL_PATTERN}')`,
-      message: 'must be the name of a namespace: lower-case letters, digits and "-", such as edge',
-    }),
-  );
 
 const certificateRef = z
   .object({
@@ -96,64 +58,14 @@ const certificateRef = z
     namespace: namespaceName
       .optional()
       .describe(
-        'Namespace of that Secret. Omitted: the namespace of this resource. Another namespace must have granted its use.',
+        'Namespace of that Secret. Omitted: the namespace of this resource. Another namespace must have granted its use by a DelegationGrant.',
       ),
   })
   .describe('The delegation certificate and its key.');
 
-/** The longest map a selector or template may hold; bounded for CEL's cost budget. */
-const stringMap = (maxValue: number) => z.record(z.string().max(MAX_KEY_LENGTH), z.string().max(maxValue));
-
-const labelSelectorRequirement = z
-  .object({
-    key: z.string().min(1).max(MAX_KEY_LENGTH).describe('The label key that the requirement applies to.'),
-    operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']).describe('How the label relates to the values.'),
-    values: z
-      .array(z.string().max(MAX_LABEL_VALUE_LENGTH))
-      .max(MAX_ENTRIES)
-      .optional()
-      .describe('The values for In and NotIn. Exists and DoesNotExist take none.')
-      .meta({ 'x-kubernetes-list-type': 'atomic' }),
-  })
-  .meta(
-    cel(
-      {
-        rule: "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
-        message: 'In and NotIn need at least one entry in values; to require only that the label exists, use Exists',
-      },
-      {
-        rule: "!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || size(self.values) == 0",
-        message: 'Exists and DoesNotExist take no values; to compare with values, use In or NotIn',
-      },
-      {
-        rule: `!has(self.values) || self.values.all(value, value.matches('${LABEL_VALUE}'))`,
-        message:
-          'every entry of values must be a label value: letters, digits, "-", "_" or ".", beginning and ending with a letter or digit',
-      },
-      {
-        rule: isQualified('self.key'),
-        message: 'key must be a label key such as app or example.com/team',
-      },
-    ),
-  );
-
-const podSelector = z
-  .object({
-    matchLabels: stringMap(MAX_LABEL_VALUE_LENGTH)
-      .optional()
-      .describe('Labels that a pod must have, all of them.')
-      .meta({ maxProperties: MAX_ENTRIES, ...cel(qualifiedKeys, labelValues) }),
-    matchExpressions: z
-      .array(labelSelectorRequirement)
-      .max(MAX_ENTRIES)
-      .optional()
-      .describe('Further requirements, all of which must hold.')
-      .meta({ 'x-kubernetes-list-type': 'atomic' }),
-  })
-  .describe(
-    `Which pods of this namespace get a credential. Omitted: the pods labelled ${INJECT_KEY}=<name of this resource>. Empty: every pod of the namespace.`,
-  )
-  .meta({ 'x-kubernetes-map-type': 'atomic' });
+const podSelector = labelSelector('pod', MAX_ENTRIES).describe(
+  `Which pods of this namespace get a credential. Omitted: the pods labelled ${INJECT_KEY}=<name of this resource>. Empty: every pod of the namespace.`,
+);
 
 const secretTemplate = z
   .object({
@@ -215,20 +127,8 @@ export const specSchema = z
     }),
   );
 
-const time = (description: string) => z.iso.datetime().optional().describe(description);
-const count = (description: string) => z.int32().optional().describe(description);
-
 /** Of each certificate; a leaf may have tens of thousands. */
 export const MAX_STATUS_DNS_NAMES = 32;
-
-const conditionSchema = z.object({
-  type: z.string().min(1).max(316).describe('Type of the condition; Ready is the summary.'),
-  status: z.enum(['True', 'False', 'Unknown']).describe('Status of the condition.'),
-  reason: z.string().min(1).max(1024).describe('Machine-readable reason, one word.'),
-  message: z.string().max(32768).describe('Human-readable message: what was found, and what to do.'),
-  observedGeneration: z.int().optional().describe('The generation of the resource that the condition was set for.'),
-  lastTransitionTime: z.iso.datetime().describe('When status last changed.'),
-});
 
 const certificateStatus = z
   .object({
@@ -260,11 +160,7 @@ export const statusSchema = z
       .int()
       .optional()
       .describe('The generation of the resource that this status was computed for.'),
-    conditions: z
-      .array(conditionSchema)
-      .optional()
-      .describe('The state in detail; Ready is the summary.')
-      .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['type'] }),
+    conditions: conditions('The state in detail; Ready is the summary.'),
     certificate: certificateStatus.optional(),
     pods: podsStatus.optional(),
     earliestExpiryTime: time('When the first of the issued credentials expires.'),

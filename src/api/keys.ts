@@ -4,6 +4,7 @@
  */
 
 export const API_GROUP = 'dcred.dev';
+export const API_VERSION = 'v1alpha1';
 
 /** The operator in Events (`reportingController`). */
 export const CONTROLLER_NAME = `${API_GROUP}/operator`;

@@ -3,6 +3,8 @@
 import type { PodSelector } from './delegated-credential.ts';
 
 type Labels = Readonly<Record<string, string>>;
+/** Of pods or of namespaces: the same but for how many entries they may have. */
+type LabelSelector = PodSelector;
 
 export interface SelectablePod {
   readonly labels: Labels;
@@ -13,18 +15,23 @@ export interface SelectablePod {
 /** An omitted selector selects by injection; an empty one selects every pod. */
 export function selects(resourceName: string, selector: PodSelector | undefined, pod: SelectablePod): boolean {
   if (selector === undefined) return pod.injected.includes(resourceName);
-  return matchesLabels(selector, pod.labels) && matchesExpressions(selector, pod.labels);
+  return matches(selector, pod.labels);
 }
 
-function matchesLabels({ matchLabels = {} }: PodSelector, labels: Labels): boolean {
+/** An empty selector matches all. */
+export function matches(selector: LabelSelector, labels: Labels): boolean {
+  return matchesLabels(selector, labels) && matchesExpressions(selector, labels);
+}
+
+function matchesLabels({ matchLabels = {} }: LabelSelector, labels: Labels): boolean {
   return Object.entries(matchLabels).every(([key, value]) => ownValue(labels, key) === value);
 }
 
-function matchesExpressions({ matchExpressions = [] }: PodSelector, labels: Labels): boolean {
+function matchesExpressions({ matchExpressions = [] }: LabelSelector, labels: Labels): boolean {
   return matchExpressions.every((requirement) => holds(requirement, labels));
 }
 
-type Requirement = NonNullable<PodSelector['matchExpressions']>[number];
+type Requirement = NonNullable<LabelSelector['matchExpressions']>[number];
 
 /** As in meta/v1: NotIn holds for a pod without the label. */
 function holds({ key, operator, values = [] }: Requirement, labels: Labels): boolean {

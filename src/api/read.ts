@@ -40,7 +40,7 @@ export function readDelegatedCredential(raw: unknown): DelegatedCredentialResour
   const status = statusSchema.safeParse(rawStatus ?? {}).data ?? {};
   const spec = specSchema.safeParse(rawSpec);
   if (spec.success) return { metadata, spec: spec.data, status };
-  return { metadata, status, problem: describe(spec.error) };
+  return { metadata, status, problem: describeIssues(spec.error) };
 }
 
 export function isReadable(
@@ -49,6 +49,7 @@ export function isReadable(
   return 'spec' in resource;
 }
 
-function describe(error: z.ZodError): string {
+/** Of a spec: what is wrong, in one line, with the path of every field. */
+export function describeIssues(error: z.ZodError): string {
   return error.issues.map((issue) => `${['spec', ...issue.path].join('.')}: ${issue.message}`).join('; ');
 }

@@ -3,9 +3,10 @@ import type { Command } from './command.ts';
 
 export const crdCommand: Command = {
   name: 'crd',
-  summary: 'print the CustomResourceDefinition',
+  summary: 'print the CustomResourceDefinitions',
   usage: 'crd',
-  description: 'Prints the CustomResourceDefinition of DelegatedCredential as YAML, as this version of dcred needs it.',
+  description:
+    'Prints the CustomResourceDefinitions of DelegatedCredential and DelegationGrant as YAML, as this version of dcred needs them.',
   example: 'dcred crd | kubectl apply --server-side -f -',
   options: {},
   async run(_args, io) {

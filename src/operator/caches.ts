@@ -1,8 +1,8 @@
 /** The operator's view of the cluster: one reflector for each kind, and for each namespace where it serves a list of them. */
 
 import { PLURAL } from '../api/crd.ts';
-import { API_VERSION, type DelegatedCredentialResource, KIND } from '../api/delegated-credential.ts';
-import { API_GROUP, MANAGED_BY, MANAGED_BY_LABEL } from '../api/keys.ts';
+import { type DelegatedCredentialResource, KIND } from '../api/delegated-credential.ts';
+import { API_GROUP, API_VERSION, MANAGED_BY, MANAGED_BY_LABEL } from '../api/keys.ts';
 import { readDelegatedCredential, type UnreadableResource } from '../api/read.ts';
 import { type IssuedSecret, podKeyOf, readIssuedSecret } from '../issued-secret/issued-secret.ts';
 import { formatObjectKey, type ObjectKey } from '../issued-secret/names.ts';

@@ -1,6 +1,6 @@
 /** Reports what happened as an Event, a metric and a log line, with the same reason in each. Identifiers only, no content. */
-import { API_VERSION, type DelegatedCredentialResource, KIND } from '../api/delegated-credential.ts';
-import { API_GROUP, RENEW_REQUESTED_AT } from '../api/keys.ts';
+import { type DelegatedCredentialResource, KIND } from '../api/delegated-credential.ts';
+import { API_GROUP, API_VERSION, RENEW_REQUESTED_AT } from '../api/keys.ts';
 import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { PodKey } from '../issued-secret/names.ts';
 import type { EventRecorder, EventSubject } from '../kubernetes/events/event-recorder.ts';

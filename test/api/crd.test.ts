@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { load } from 'js-yaml';
-import { customResourceDefinition } from '../../src/api/crd.ts';
-import { crdYaml } from '../../src/api/crd-yaml.ts';
+import { customResourceDefinition, grantDefinition } from '../../src/api/crd.ts';
+import { crdFiles } from '../../src/api/crd-yaml.ts';
 
 type Schema = Readonly<{
   type?: string;
@@ -16,8 +16,8 @@ type Schema = Readonly<{
 }> &
   Readonly<Record<string, unknown>>;
 
-function resourceSchema(): Schema {
-  const crd = customResourceDefinition() as { spec: { versions: { schema: { openAPIV3Schema: Schema } }[] } };
+function resourceSchema(definition: object): Schema {
+  const crd = definition as { spec: { versions: { schema: { openAPIV3Schema: Schema } }[] } };
   const [version] = crd.spec.versions;
   assert.ok(version !== undefined);
   return version.schema.openAPIV3Schema;
@@ -31,53 +31,59 @@ function* nodes(schema: Schema, path = ''): Generator<readonly [string, Schema]>
   if (typeof schema.additionalProperties === 'object') yield* nodes(schema.additionalProperties, `${path}{}`);
 }
 
-describe('the CRD', () => {
-  test('as committed is what the schema generates', async () => {
-    const path = join(import.meta.dirname, '..', '..', 'crds', 'dcred.dev_delegatedcredentials.yaml');
-    const committed = await readFile(path, 'utf8');
-    assert.equal(committed, crdYaml(), 'run "npm run generate"');
-    assert.deepEqual(load(committed), JSON.parse(JSON.stringify(customResourceDefinition())));
-  });
-
-  test('is the same every time it is generated', () => assert.equal(crdYaml(), crdYaml()));
-
-  test('describes every field', () => {
-    const silent = [...nodes(resourceSchema())]
-      .filter(([path, { description }]) => !/(\[\]|\{\})$/.test(path) && path !== '.metadata' && !description)
-      .map(([path]) => path);
-    assert.deepEqual(silent, []);
-  });
-
-  test('is structural: every node has one type, and no combination of schemas', () => {
-    for (const [path, schema] of nodes(resourceSchema())) {
-      assert.equal(typeof schema.type, 'string', path);
-      for (const word of ['oneOf', 'anyOf', 'allOf', 'not', '$ref', '$schema', 'const']) {
-        assert.ok(!(word in schema), `${word} at ${path}`);
-      }
-      assert.ok(!(schema.properties !== undefined && schema.additionalProperties !== undefined), path);
-    }
-  });
-
-  test('gives every rule a message that is a sentence of its own', () => {
-    const rules = [...nodes(resourceSchema())].flatMap(([, schema]) => schema['x-kubernetes-validations'] ?? []);
-    assert.ok(rules.length >= 10);
-    for (const { rule, message } of rules) {
-      assert.ok(message.length > 20 && !message.includes('\n'), rule);
-      assert.ok(!message.includes('self.'), `${message} speaks CEL`);
-    }
-  });
-
-  test('has the conditions as a list by type', () => {
-    const conditions = resourceSchema().properties?.['status']?.properties?.['conditions'];
-    assert.equal(conditions?.['x-kubernetes-list-type'], 'map');
-    assert.deepEqual(conditions['x-kubernetes-list-map-keys'], ['type']);
-  });
-
-  test('has integers by format, and no bounds that JSON cannot hold', () => {
-    for (const [path, schema] of nodes(resourceSchema())) {
-      if (schema.type !== 'integer') continue;
-      assert.match(String(schema['format']), /^int(32|64)$/, path);
-      assert.ok(!('maximum' in schema) && !('minimum' in schema), path);
-    }
-  });
+test('the CRDs as committed are what the schemas generate', async () => {
+  const definitions = [customResourceDefinition(), grantDefinition()];
+  for (const [index, { name, yaml }] of crdFiles().entries()) {
+    const committed = await readFile(join(import.meta.dirname, '..', '..', 'crds', name), 'utf8');
+    assert.equal(committed, yaml, 'run "npm run generate"');
+    assert.deepEqual(load(committed), JSON.parse(JSON.stringify(definitions[index])));
+  }
 });
+
+test('the CRDs are the same every time they are generated', () => assert.deepEqual(crdFiles(), crdFiles()));
+
+for (const definition of [customResourceDefinition, grantDefinition]) {
+  describe(`the CRD by ${definition.name}`, () => {
+    test('describes every field', () => {
+      const silent = [...nodes(resourceSchema(definition()))]
+        .filter(([path, { description }]) => !/(\[\]|\{\})$/.test(path) && path !== '.metadata' && !description)
+        .map(([path]) => path);
+      assert.deepEqual(silent, []);
+    });
+
+    test('is structural: every node has one type, and no combination of schemas', () => {
+      for (const [path, schema] of nodes(resourceSchema(definition()))) {
+        assert.equal(typeof schema.type, 'string', path);
+        for (const word of ['oneOf', 'anyOf', 'allOf', 'not', '$ref', '$schema', 'const']) {
+          assert.ok(!(word in schema), `${word} at ${path}`);
+        }
+        assert.ok(!(schema.properties !== undefined && schema.additionalProperties !== undefined), path);
+      }
+    });
+
+    test('gives every rule a message that is a sentence of its own', () => {
+      const rules = [...nodes(resourceSchema(definition()))].flatMap(
+        ([, schema]) => schema['x-kubernetes-validations'] ?? [],
+      );
+      assert.ok(rules.length >= 5);
+      for (const { rule, message } of rules) {
+        assert.ok(message.length > 20 && !message.includes('\n'), rule);
+        assert.ok(!message.includes('self.'), `${message} speaks CEL`);
+      }
+    });
+
+    test('has the conditions as a list by type', () => {
+      const conditions = resourceSchema(definition()).properties?.['status']?.properties?.['conditions'];
+      assert.equal(conditions?.['x-kubernetes-list-type'], 'map');
+      assert.deepEqual(conditions['x-kubernetes-list-map-keys'], ['type']);
+    });
+
+    test('has integers by format, and no bounds that JSON cannot hold', () => {
+      for (const [path, schema] of nodes(resourceSchema(definition()))) {
+        if (schema.type !== 'integer') continue;
+        assert.match(String(schema['format']), /^int(32|64)$/, path);
+        assert.ok(!('maximum' in schema) && !('minimum' in schema), path);
+      }
+    });
+  });
+}

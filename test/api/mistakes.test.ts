@@ -15,6 +15,7 @@ import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { operatorsClient } from '../operator/cluster.ts';
+import { describePath, fields, specSchemaOf, valueAt, values, withValue } from './wrong-values.ts';
 
 const CRD = join(import.meta.dirname, '..', '..', 'crds', 'dcred.dev_delegatedcredentials.yaml');
 const signal = new AbortController().signal;
@@ -33,15 +34,6 @@ after(async () => {
   await plane?.stop();
 });
 
-type Path = readonly (string | number)[];
-interface Schema {
-  readonly type?: string;
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly additionalProperties?: Schema;
-  readonly items?: Schema;
-  readonly enum?: readonly string[];
-}
-
 /** A spec in which every field is set, and valid. */
 const FULL = {
   certificateRef: { name: 'web-tls', namespace: 'default' },
@@ -56,101 +48,6 @@ const FULL = {
   secretTemplate: { labels: { team: 'edge' }, annotations: { 'example.com/note': 'x' } },
   suspend: false,
 };
-
-const STRINGS = [
-  '',
-  ' ',
-  'a',
-  'A',
-  '-a',
-  'a-',
-  '.a',
-  'a.',
-  'a..b',
-  'a/b',
-  'a//b',
-  '/a',
-  'a/',
-  'a_b',
-  'a b',
-  'a\n',
-  '\u00e4',
-  '\u202ea',
-  '\u0000',
-  'true',
-  'null',
-  '0',
-  '__proto__',
-  'constructor',
-  'a'.repeat(40),
-  'a'.repeat(63),
-  'a'.repeat(64),
-  'a'.repeat(253),
-  'a'.repeat(254),
-  'a'.repeat(317),
-  'a'.repeat(318),
-  'a'.repeat(4096),
-  'a'.repeat(4097),
-  `${'a'.repeat(254)}/b`,
-  `${'d.'.repeat(130)}d/b`,
-  'a.b/C_d',
-  'dcred.dev/inject',
-  'x.dcred.dev/inject',
-  'app.kubernetes.io/managed-by',
-  'kubernetes.io/x',
-  'a,b',
-  'a=b',
-  '\u{1f512}',
-  `b${'.c'.repeat(126)}`,
-];
-const NUMBERS = [
-  0,
-  1,
-  -1,
-  59,
-  60,
-  61,
-  601_199,
-  601_200,
-  601_201,
-  604_800,
-  2 ** 31 - 1,
-  2 ** 31,
-  2 ** 53,
-  -(2 ** 31),
-  1.5,
-  1e300,
-];
-const OTHERS = [null, true, false, [], {}, [null], { a: null }, [[]]];
-
-function* fields(schema: Schema, path: Path): Generator<readonly [Path, Schema]> {
-  yield [path, schema];
-  for (const [name, child] of Object.entries(schema.properties ?? {})) yield* fields(child, [...path, name]);
-  if (schema.items !== undefined) yield* fields(schema.items, [...path, 0]);
-}
-
-/** Values for a field: every wrong type, and for a map wrong keys and wrong values and too many of them. */
-function values({ additionalProperties, items, enum: words = [] }: Schema): readonly unknown[] {
-  const map =
-    additionalProperties === undefined
-      ? []
-      : [...STRINGS.map((key) => ({ [key]: 'x' })), ...STRINGS.map((text) => ({ a: text }))];
-  const many = (count: number) =>
-    Object.fromEntries(Array.from({ length: count }, (_, index) => [`k${index}`, 'v'.repeat(63)]));
-  const maps = additionalProperties === undefined ? [] : [many(32), many(33), ...NUMBERS.map((a) => ({ a }))];
-  const lists = items === undefined ? [] : [...STRINGS.map((text) => [text]), Array.from({ length: 33 }, () => 'a')];
-  const near = words.flatMap((word) => [word.toLowerCase(), `${word} `, word.slice(1)]);
-  return [undefined, ...STRINGS, ...NUMBERS, ...OTHERS, ...words, ...near, ...map, ...maps, ...lists];
-}
-
-function withValue(spec: unknown, [head, ...rest]: Path, value: unknown): unknown {
-  if (head === undefined) return value;
-  const copy = structuredClone(spec) as Record<string | number, unknown>;
-  const next = withValue(copy[head], rest, value);
-  if (next === undefined) delete copy[head];
-  else copy[head] = next;
-  return copy;
-}
 
 let count = 0;
 
@@ -178,9 +75,7 @@ async function servable(spec: DelegatedCredentialSpec): Promise<void> {
   await create(POLICY, { spec: { podSelector: spec.podSelector ?? {} } });
 }
 
-const schema = (customResourceDefinition() as { spec: { versions: [{ schema: { openAPIV3Schema: Schema } }] } }).spec
-  .versions[0].schema.openAPIV3Schema.properties?.['spec'];
-assert.ok(schema !== undefined);
+const schema = specSchemaOf(customResourceDefinition());
 
 /** Whether the API server accepts the spec. Fails where it does and dcred cannot serve it. */
 async function isAccepted(spec: unknown, shown: string): Promise<boolean> {
@@ -197,8 +92,8 @@ async function isAccepted(spec: unknown, shown: string): Promise<boolean> {
 }
 
 for (const [path, field] of fields(schema, [])) {
-  test(`spec${path.map((part) => (typeof part === 'number' ? '[]' : `.${part}`)).join('')}`, async () => {
-    const good = path.reduce<unknown>((at, part) => (at as Record<string | number, unknown>)[part], FULL);
+  test(describePath(path), async () => {
+    const good = valueAt(FULL, path);
     const tried = [good, ...values(field)];
     const results = await Promise.all(
       tried.map((value) =>

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { crdCommand } from '../../src/cli/crd.ts';
 import { runCommand } from './run-command.ts';
 
-test('dcred crd prints the CRD as it is committed', async () => {
-  const committed = join(import.meta.dirname, '..', '..', 'crds', 'dcred.dev_delegatedcredentials.yaml');
+test('dcred crd prints the CRDs as they are committed', async () => {
+  const folder = join(import.meta.dirname, '..', '..', 'crds');
+  const files = (await readdir(folder)).sort();
+  const committed = await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')));
   const { status, stdout, stderr } = await runCommand(crdCommand, []);
   assert.deepEqual([status, stderr], [0, '']);
-  assert.equal(stdout, await readFile(committed, 'utf8'));
+  assert.equal(stdout, committed.join('---\n'));
 });

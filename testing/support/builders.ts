@@ -5,6 +5,7 @@ import {
   type DelegatedCredentialSpec,
   specSchema,
 } from '../../src/api/delegated-credential.ts';
+import { type DelegationGrantResource, grantSpecSchema } from '../../src/api/delegation-grant.ts';
 import { readInjectRequest } from '../../src/api/injection.ts';
 import { type DelegationCertificate, readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { type Signer, signerFromPem } from '../../src/credential/signer.ts';
@@ -34,6 +35,26 @@ export function resource({
   DelegatedCredentialResource['metadata'] & Omit<DelegatedCredentialResource, 'metadata'>
 > = {}): DelegatedCredentialResource {
   return { metadata: { name, namespace, uid, generation, resourceVersion: '1' }, spec, status };
+}
+
+/** Of `vault/web-tls` to the namespace `edge`. */
+export function grant({
+  name = 'edge',
+  namespace = 'vault',
+  secret = 'web-tls',
+  resourceVersion = '1',
+  ...spec
+}: Partial<Omit<z.input<typeof grantSpecSchema>, 'certificateRef'>> & {
+  readonly name?: string;
+  readonly namespace?: string;
+  readonly secret?: string;
+  readonly resourceVersion?: string;
+} = {}): DelegationGrantResource {
+  return {
+    metadata: { name, namespace, uid: `uid-of-${name}`, generation: 1, resourceVersion },
+    spec: grantSpecSchema.parse({ certificateRef: { name: secret }, from: [{ namespace: 'edge' }], ...spec }),
+    status: {},
+  };
 }
 
 export function podOf(overrides: Partial<Pod> = {}): Pod {

@@ -1,0 +1,56 @@
+/** Reads and validates a DelegationGrant as the API server serves it. */
+import * as z from 'zod';
+import {
+  type DelegationGrantResource,
+  type DelegationGrantStatus,
+  grantSpecSchema,
+  grantStatusSchema,
+} from './delegation-grant.ts';
+import { describeIssues } from './read.ts';
+
+/** A grant whose spec the schema refuses. It permits nothing. */
+export interface UnreadableGrant {
+  readonly metadata: DelegationGrantResource['metadata'];
+  readonly status: DelegationGrantStatus;
+  /** What is wrong, in one line, with the path of every field. */
+  readonly problem: string;
+}
+
+const metadataSchema = z.object({
+  name: z.string(),
+  namespace: z.string(),
+  uid: z.string(),
+  generation: z.int().default(0),
+  resourceVersion: z.string(),
+});
+
+/**
+ * Reads one object. The cluster's CRD may be older than this program, or newer: a field that this version does not know may
+ * narrow the grant, so that a grant with one permits nothing.
+ * Throws only for an object without metadata, which no API server sends.
+ */
+export function readDelegationGrant(raw: unknown): DelegationGrantResource | UnreadableGrant {
+  const { metadata } = z.object({ metadata: metadataSchema }).parse(raw);
+  const { spec: rawSpec, status: rawStatus } = raw as { readonly spec?: unknown; readonly status?: unknown };
+  const status = grantStatusSchema.safeParse(rawStatus ?? {}).data ?? {};
+  const spec = grantSpecSchema.safeParse(rawSpec);
+  if (!spec.success) return { metadata, status, problem: describeIssues(spec.error) };
+  const unknown = unknownField(rawSpec, spec.data, 'spec');
+  if (unknown === undefined) return { metadata, spec: spec.data, status };
+  return { metadata, status, problem: `${unknown}: this version of dcred does not know the field` };
+}
+
+export function isReadableGrant(grant: DelegationGrantResource | UnreadableGrant): grant is DelegationGrantResource {
+  return 'spec' in grant;
+}
+
+/** The path of the first field that the schema dropped. */
+function unknownField(raw: unknown, parsed: unknown, path: string): string | undefined {
+  if (typeof raw !== 'object' || raw === null || typeof parsed !== 'object' || parsed === null) return undefined;
+  for (const [key, value] of Object.entries(raw)) {
+    if (!Object.hasOwn(parsed, key)) return `${path}.${key}`;
+    const inside = unknownField(value, Reflect.get(parsed, key), `${path}.${key}`);
+    if (inside !== undefined) return inside;
+  }
+  return undefined;
+}
