@@ -3,17 +3,28 @@ import { type DelegatedCredentialResource, KIND } from '../api/delegated-credent
 import { API_GROUP, API_VERSION, RENEW_REQUESTED_AT } from '../api/keys.ts';
 import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { PodKey } from '../issued-secret/names.ts';
-import type { EventRecorder, EventSubject } from '../kubernetes/events/event-recorder.ts';
+import type { EventInput, EventSubject } from '../kubernetes/events/event-recorder.ts';
 import type { Logger } from '../kubernetes/log.ts';
-import type { PodWarning } from './core/missed-injection.ts';
+import type { PodWarning, PodWarningReason } from './core/missed-injection.ts';
 import type { DeleteReason, IssueReason } from './core/plan.ts';
 import type { Pod } from './core/pod.ts';
 import type { ReadyReason } from './core/status.ts';
 import type { OperatorMetrics } from './metrics.ts';
-import type { PodFailure } from './pod-failure.ts';
+import type { PodFailure, PodFailureReason } from './pod-failure.ts';
+
+/** Of Events on a resource, beside the reasons of what was issued and of the Ready condition. */
+export const RESOURCE_EVENT_REASONS = ['ChainChanged', 'CleanUpRefused', 'RenewRequestUnreadable'] as const;
+
+/** A reason that is in none of these lists has no section in docs/troubleshooting.md. */
+type EventReason =
+  | IssueReason
+  | PodFailureReason
+  | PodWarningReason
+  | ReadyReason
+  | (typeof RESOURCE_EVENT_REASONS)[number];
 
 export interface ReporterOptions {
-  readonly events: Pick<EventRecorder, 'record'>;
+  readonly events: { record(event: EventInput & { readonly reason: EventReason }): void };
   readonly metrics: OperatorMetrics;
   readonly log: Logger;
 }

@@ -13,6 +13,7 @@ type Entry = Readonly<Record<string, unknown>>;
 
 export interface AgentProcess {
   readonly entries: readonly Entry[];
+  readonly port: number;
   /** Waits for this to be logged. */
   logged(message: string): Promise<Entry>;
   get(path: '/metrics' | '/healthz' | '/readyz'): Promise<{ readonly status: number; readonly body: string }>;
@@ -44,6 +45,7 @@ export async function startAgent(
     get entries() {
       return entries();
     },
+    port,
     get,
     logged: async (message) =>
       await eventually(`the agent to log "${message}"`, async () => entries().find(({ msg }) => msg === message)).catch(

@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { crdYaml } from '../../src/api/crd-yaml.ts';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { deployments, list, NAMESPACE, operatorOf, podOf, render, renderText } from './chart.ts';
-import { createRestrictedNamespaces, SERVICE_MONITORS } from './cluster.ts';
+import { createRestrictedNamespaces, MONITORING_CRDS } from './cluster.ts';
 import { VARIANTS } from './variants.ts';
 
 describe('a real API server', () => {
@@ -11,7 +11,7 @@ describe('a real API server', () => {
 
   before(async () => {
     plane = await startControlPlane();
-    await plane.kubectl(['create', '-f', '-'], { input: JSON.stringify(SERVICE_MONITORS) });
+    await plane.kubectl(['create', '-f', '-'], { input: list(MONITORING_CRDS) });
     await plane.kubectl(['create', '-f', '-'], { input: crdYaml() });
     await plane.kubectl(['wait', '--for=condition=Established', 'crd', '--all']);
     await createRestrictedNamespaces(plane, [NAMESPACE, 'edge', 'shop']);

@@ -1,15 +1,15 @@
 import type { ControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { CHART, list, NAMESPACE, type Values } from './chart.ts';
 
-/** The Prometheus operator's CRD, reduced to what the chart's ServiceMonitors need. */
-export const SERVICE_MONITORS = {
+/** The Prometheus operator's CRDs, reduced to what the chart's objects need. */
+export const MONITORING_CRDS = ['ServiceMonitor', 'PodMonitor', 'PrometheusRule'].map((kind) => ({
   apiVersion: 'apiextensions.k8s.io/v1',
   kind: 'CustomResourceDefinition',
-  metadata: { name: 'servicemonitors.monitoring.coreos.com' },
+  metadata: { name: `${kind.toLowerCase()}s.monitoring.coreos.com` },
   spec: {
     group: 'monitoring.coreos.com',
     scope: 'Namespaced',
-    names: { kind: 'ServiceMonitor', plural: 'servicemonitors' },
+    names: { kind, plural: `${kind.toLowerCase()}s` },
     versions: [
       {
         name: 'v1',
@@ -19,7 +19,7 @@ export const SERVICE_MONITORS = {
       },
     ],
   },
-};
+}));
 
 /** Namespaces that enforce `restricted` for pods, and warn about Deployments that violate it. */
 export async function createRestrictedNamespaces(plane: ControlPlane, names: readonly string[]): Promise<void> {

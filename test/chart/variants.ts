@@ -17,6 +17,25 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
   'a ServiceMonitor': {
     metrics: { port: 9090, serviceMonitor: { enabled: true, labels: { team: 'a' }, interval: '1m' } },
   },
+  'alerts, and agents that are scraped': {
+    metrics: {
+      podMonitor: { enabled: true, labels: { team: 'a' }, interval: '2m' },
+      prometheusRule: {
+        enabled: true,
+        labels: { team: 'a' },
+        runbookUrl: 'https://docs.example.test/dcred/runbook',
+        disabled: ['DcredClockSkew'],
+        extraRules: [{ alert: 'DcredManyPods', expr: 'sum(dcred_pods{state="selected"}) > 9000' }],
+      },
+    },
+  },
+  'alerts without a webhook and an election': {
+    namespaces: ['edge'],
+    replicas: 1,
+    leaderElection: { enabled: false },
+    webhook: { enabled: false },
+    metrics: { podMonitor: { enabled: true }, prometheusRule: { enabled: true } },
+  },
   'no NetworkPolicy': { networkPolicy: { enabled: false } },
   'a narrow NetworkPolicy': {
     networkPolicy: {

@@ -22,12 +22,12 @@ export interface OperatorProcessOptions {
 export class OperatorProcess {
   readonly lines: string[] = [];
   readonly #child: ChildProcess;
-  readonly #metricsPort: number;
+  readonly metricsPort: number;
   readonly #healthPort: number;
 
   constructor(child: ChildProcess, metricsPort: number, healthPort: number) {
     this.#child = child;
-    this.#metricsPort = metricsPort;
+    this.metricsPort = metricsPort;
     this.#healthPort = healthPort;
     const { stderr } = child;
     if (stderr === null) throw new TypeError('the operator has no standard error');
@@ -59,7 +59,7 @@ export class OperatorProcess {
   }
 
   async metrics(): Promise<string> {
-    return await this.#fetch(this.#metricsPort, '/metrics');
+    return await this.#fetch(this.metricsPort, '/metrics');
   }
 
   /** The value of one series, such as `dcred_credentials_issued_total{reason="Missing"}`. */

@@ -31,12 +31,14 @@ export const NEVER_CERTIFICATES: readonly string[] = [
 ];
 
 /** Reasons of the Ready condition that speak of the certificate. */
-export type CertificateReason =
-  | 'CertificateNotFound'
-  | 'CertificateNotPermitted'
-  | 'CertificateInvalid'
-  | 'CertificateCannotDelegate'
-  | 'CertificateKeyUnsupported';
+export const CERTIFICATE_REASONS = [
+  'CertificateNotFound',
+  'CertificateNotPermitted',
+  'CertificateInvalid',
+  'CertificateCannotDelegate',
+  'CertificateKeyUnsupported',
+] as const;
+export type CertificateReason = (typeof CERTIFICATE_REASONS)[number];
 
 export type CertificateState =
   /** Not read yet, or not readable for now: then with a message. */

@@ -11,17 +11,19 @@ import { setCondition } from '../../kubernetes/conditions.ts';
 import type { Condition } from '../../kubernetes/objects.ts';
 import { firstItems, printable } from '../../text/printable.ts';
 import { formatRfc3339 } from '../../text/rfc3339.ts';
-import type { CertificateReason, CertificateState } from './certificate-state.ts';
+import { CERTIFICATE_REASONS, type CertificateState } from './certificate-state.ts';
 
 /** The reasons of the Ready condition. `SpecInvalid`: an object that an older CRD let pass. */
-export type ReadyReason =
-  | 'Issued'
-  | 'Issuing'
-  | 'NoPods'
-  | 'Suspended'
-  | 'PodsFailed'
-  | 'SpecInvalid'
-  | CertificateReason;
+export const READY_REASONS = [
+  'Issued',
+  'Issuing',
+  'NoPods',
+  'Suspended',
+  ...CERTIFICATE_REASONS,
+  'PodsFailed',
+  'SpecInvalid',
+] as const;
+export type ReadyReason = (typeof READY_REASONS)[number];
 
 export interface PodTally {
   readonly selected: number;
