@@ -12,6 +12,7 @@ import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import { PODS } from '../kubernetes/resource-type.ts';
+import { formatRfc3339Milli } from '../text/rfc3339.ts';
 import type { Step } from './core/plan.ts';
 import type { Pod } from './core/pod.ts';
 import type { OperatorMetrics } from './metrics.ts';
@@ -50,7 +51,7 @@ export class KubeletNudge {
     const { client, clock, metrics } = this.#options;
     // Milliseconds, because a pod may have several Secrets, and the same value again is no change. With the uid, the API server
     // refuses the patch for another pod of that name.
-    const patch = { metadata: { uid, annotations: { [RENEWED_AT_ANNOTATION]: new Date(clock.now()).toISOString() } } };
+    const patch = { metadata: { uid, annotations: { [RENEWED_AT_ANNOTATION]: formatRfc3339Milli(clock.now()) } } };
     try {
       const within = AbortSignal.any([signal, AbortSignal.timeout(NUDGE_TIMEOUT_MS)]);
       await client.mergePatch(PODS, { namespace, name }, patch, { signal: within, metadataOnly: true });

@@ -12,7 +12,7 @@ export interface WatchFaults {
   readonly duplicate?: boolean;
   /** The connection is cut in the middle of this event, counted from 1. */
   readonly cutInside?: number;
-  /** This event is sent after the one that follows it, counted from 1. */
+  /** This event is sent after the one that follows it, or a second late, counted from 1. */
   readonly postpone?: number;
   /** After so many events, frozen; 0 from the start. */
   readonly freezeAfter?: number;
@@ -30,6 +30,9 @@ const EXPIRED = {
   reason: 'Expired',
   message: 'too old resource version: injected by the test',
 };
+
+/** The successor may be a bookmark, a minute later: by then it is an event that was hidden, which is another fault. */
+const POSTPONED_FOR_MS = 1_000;
 
 export class WatchPipe {
   readonly exchange: Exchange;
@@ -118,15 +121,18 @@ export class WatchPipe {
     }
     if (this.#count === postpone) {
       this.#postponed = line;
+      setTimeout(() => this.#sendPostponed(), POSTPONED_FOR_MS).unref();
       return;
     }
     this.#send(line);
-    if (this.#postponed !== undefined) {
-      const late = this.#postponed;
-      this.#postponed = undefined;
-      this.#send(late);
-    }
+    this.#sendPostponed();
     if (freezeAfter !== undefined && this.#count >= freezeAfter) this.freeze();
+  }
+
+  #sendPostponed(): void {
+    const late = this.#postponed;
+    this.#postponed = undefined;
+    if (late !== undefined) this.#send(late);
   }
 
   #send(line: string): void {

@@ -10,6 +10,7 @@ import { type Clock, delay } from '../../kubernetes/clock.ts';
 import { TokenBucket } from '../../kubernetes/events/token-bucket.ts';
 import type { Logger } from '../../kubernetes/log.ts';
 import { SECRETS } from '../../kubernetes/resource-type.ts';
+import { formatRfc3339Milli } from '../../text/rfc3339.ts';
 import { certificateSecret, readSecret, type ServingCertificateSecret } from './certificate-secret.ts';
 import { type Decision, decide, type RotationReason } from './rotation-plan.ts';
 import { makeCertificate, type ServingCertificate } from './serving-certificate.ts';
@@ -195,7 +196,7 @@ export class ServingCertificateRotator {
     const { log, observe, onServe } = this.#options;
     onServe(certificate);
     this.#serving = certificate;
-    log.info({ notAfter: new Date(certificate.notAfter).toISOString() }, 'serving a certificate');
+    log.info({ notAfter: formatRfc3339Milli(certificate.notAfter) }, 'serving a certificate');
     observe?.({ kind: 'served', notAfter: certificate.notAfter });
   }
 
