@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { catches, findByName, isAlive, readProcess, startedAt } from '../../src/agent/processes.ts';
+import { catches, findByName, isAlive, readProcess, signalProcess, startedAt } from '../../src/agent/processes.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
 import { freshName, startServer, WITH_WORKER, WITHOUT_HANDLER } from './server-process.ts';
 
@@ -53,6 +53,17 @@ describe('processes', { skip: absent }, () => {
     await server.end();
     assert.ok(!(await isAlive(found)));
     assert.deepEqual(await findByName(name), []);
+  });
+
+  test('get no signal that is meant for an earlier process with their pid', async (t) => {
+    const server = await startServer(t, freshName(), WITHOUT_HANDLER);
+    const found = await readProcess(server.pid);
+    assert.ok(found !== undefined);
+    const earlier = { ...found, startTicks: found.startTicks - 1 };
+    assert.equal(signalProcess(earlier, 'SIGKILL'), false);
+    assert.ok(!(await isAlive(earlier)));
+    assert.ok(await isAlive(found));
+    assert.equal(signalProcess(found, 'SIGKILL'), true);
   });
 
   test('have a start time', async (t) => {
