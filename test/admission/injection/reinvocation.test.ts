@@ -118,7 +118,8 @@ function lost(before: Json, after: Json | undefined, path: string): readonly str
     const missing = before.flatMap((item: Json, index) =>
       lost(item, items.get(keyOf(item, index)), `${path}/${keyOf(item, index)}`),
     );
-    if (missing.length === 0 && order.join() !== expected.join()) return [`${path}: order ${expected} became ${order}`];
+    if (missing.length === 0 && order.join() !== expected.join())
+      return [`${path}: order ${expected.join()} became ${order.join()}`];
     return missing;
   }
   if (isFields(before) && isFields(after)) {
@@ -143,7 +144,7 @@ const OWN = [
 
 /** A mount of a Secret volume that bears the name of ours is ours, wherever its author mounts it. */
 function isOwnMount(item: Json, path: string): boolean {
-  return path.includes('/volumeMounts/') && isFields(item) && String(item['name']).startsWith('dcred-');
+  return path.includes('/volumeMounts/') && isFields(item) && textOf(item['name']).startsWith('dcred-');
 }
 
 /** Volumes, mounts and gates of ours, which may move among the others. */
@@ -153,13 +154,14 @@ const OWN_ITEM = /^(dcred-|\/var\/run\/secrets\/dcred\.dev|gate\.dcred\.dev|--)/
 function keyOf(item: Json, index: number): string {
   if (typeof item === 'string') return item;
   if (!isFields(item)) return String(index);
-  return String(item['mountPath'] ?? item['devicePath'] ?? item['name'] ?? item['key'] ?? index);
+  return textOf(item['mountPath'] ?? item['devicePath'] ?? item['name'] ?? item['key'] ?? index);
 }
 
 function withoutNames(pod: AdmittedPod): unknown {
   return JSON.parse(JSON.stringify(pod).replaceAll(/"(secretName|secret\.dcred\.dev\/[^"]+)":"[^"]+"/g, '"$1":"*"'));
 }
 
+const textOf = (value: Json | undefined) => (typeof value === 'string' ? value : JSON.stringify(value ?? null));
 const asJson = (value: unknown) => JSON.parse(JSON.stringify(value)) as Json;
 const isFields = (value: Json | undefined): value is { readonly [key: string]: Json } =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
