@@ -57,6 +57,7 @@ export const SECRET_ANNOTATIONS = {
   renewAt: `${API_GROUP}/renew-at`,
   certificateSha256: `${API_GROUP}/certificate-sha256`,
   chainSha256: `${API_GROUP}/chain-sha256`,
+  credentialSha256: `${API_GROUP}/credential-sha256`,
   usage: `${API_GROUP}/usage`,
   keyAlgorithm: `${API_GROUP}/key-algorithm`,
 } as const;

@@ -20,6 +20,8 @@ export interface CredentialFacts {
   readonly certificateSha256: string;
   /** Of `tls.crt` as published. Undefined where nobody wrote it: by an older dcred, or because another client removed it. */
   readonly chainSha256: string | undefined;
+  /** Of `dc.bin`: what an audit knows it by. Undefined for Secrets that an older dcred issued. */
+  readonly credentialSha256: string | undefined;
   readonly usage: Usage;
   readonly keyAlgorithm: KeyAlgorithm;
 }
@@ -67,8 +69,12 @@ export function dataKeys(keyAlgorithm: KeyAlgorithm): readonly string[] {
 
 const OWN_LABELS: readonly string[] = [MANAGED_BY_LABEL, RESOURCE_LABEL];
 const OWN_ANNOTATIONS: readonly string[] = Object.values(SECRET_ANNOTATIONS);
-/** Without its chain's hash a Secret is not void: its chain is published again, and key and credential stay. */
-const REQUIRED_ANNOTATIONS = OWN_ANNOTATIONS.filter((name) => name !== SECRET_ANNOTATIONS.chainSha256);
+/**
+ * Without its chain's hash a Secret is not void: its chain is published again, and key and credential stay. Without its credential's
+ * hash an audit compares times instead.
+ */
+const OPTIONAL_ANNOTATIONS: readonly string[] = [SECRET_ANNOTATIONS.chainSha256, SECRET_ANNOTATIONS.credentialSha256];
+const REQUIRED_ANNOTATIONS = OWN_ANNOTATIONS.filter((name) => !OPTIONAL_ANNOTATIONS.includes(name));
 /** kubectl stores the whole object there, private key included; it must not outlive a re-issue. */
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 
@@ -109,7 +115,10 @@ export function readWholeIssuedSecret({ metadata }: KubernetesObject): IssuedSec
   const ownership = fieldOwnership(metadata.managedFields, FIELD_MANAGER, {
     data: dataKeys(facts?.keyAlgorithm ?? 'ECDSAP256'),
     labels: OWN_LABELS,
-    annotations: REQUIRED_ANNOTATIONS,
+    annotations:
+      facts?.credentialSha256 === undefined
+        ? REQUIRED_ANNOTATIONS
+        : [...REQUIRED_ANNOTATIONS, SECRET_ANNOTATIONS.credentialSha256],
     ownerUid: owner.uid,
   });
   const writtenAt = lastWrite(metadata.managedFields);
@@ -171,9 +180,20 @@ function readFacts(annotations: Entries): CredentialFacts | undefined {
   if (issuedAt === undefined || expiresAt === undefined || renewAt === undefined) return undefined;
   if (certificateSha256 === undefined || usage === undefined || keyAlgorithm === undefined) return undefined;
   if (!SHA256.test(certificateSha256)) return undefined;
-  const written = annotations[SECRET_ANNOTATIONS.chainSha256];
-  const chainSha256 = written !== undefined && SHA256.test(written) ? written : undefined;
-  return { issuedAt, expiresAt, renewAt, certificateSha256, chainSha256, usage, keyAlgorithm };
+  return {
+    issuedAt,
+    expiresAt,
+    renewAt,
+    certificateSha256,
+    chainSha256: readHash(annotations[SECRET_ANNOTATIONS.chainSha256]),
+    credentialSha256: readHash(annotations[SECRET_ANNOTATIONS.credentialSha256]),
+    usage,
+    keyAlgorithm,
+  };
+}
+
+function readHash(text: string | undefined): string | undefined {
+  return text !== undefined && SHA256.test(text) ? text : undefined;
 }
 
 /** Lower-case hex. */

@@ -1,4 +1,5 @@
 /** The issued Secret, whole: all of it goes out in one write, so that no reader ever sees a mixed pair. */
+import { createHash } from 'node:crypto';
 import {
   FIELD_MANAGER,
   ISSUED_SECRET_TYPE,
@@ -89,6 +90,7 @@ function ownMetadata({
       [SECRET_ANNOTATIONS.renewAt]: formatRfc3339(renewAt),
       [SECRET_ANNOTATIONS.certificateSha256]: certificate.sha256,
       [SECRET_ANNOTATIONS.chainSha256]: certificate.chainSha256,
+      [SECRET_ANNOTATIONS.credentialSha256]: createHash('sha256').update(credential.bytes).digest('hex'),
       [SECRET_ANNOTATIONS.usage]: credential.usage,
       [SECRET_ANNOTATIONS.keyAlgorithm]: credential.keyAlgorithm,
     },

@@ -39,6 +39,7 @@ test('an issued Secret is what the contract says', async () => {
   assert.deepEqual(Object.keys(metadata.annotations ?? {}).sort(), [
     'dcred.dev/certificate-sha256',
     'dcred.dev/chain-sha256',
+    'dcred.dev/credential-sha256',
     'dcred.dev/expires-at',
     'dcred.dev/issued-at',
     'dcred.dev/key-algorithm',

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { claimFields } from '../../src/issued-secret/field-ownership.ts';
 import {
   dataKeys,
   MAX_KEPT_EXTRAS,
@@ -55,6 +56,7 @@ describe('a Secret is ours', () => {
         renewAt: Date.UTC(2027, 0, 16, 8) / 1000,
         certificateSha256: 'ab'.repeat(32),
         chainSha256: undefined,
+        credentialSha256: undefined,
         usage: 'Client',
         keyAlgorithm: 'Ed25519',
       },
@@ -102,6 +104,26 @@ describe('a Secret without complete annotations counts as changed', () => {
       assert.equal(readIssuedSecret(secret({ annotations }))?.intact, false);
     });
   }
+});
+
+describe("the credential's hash", () => {
+  const key = 'dcred.dev/credential-sha256';
+  const annotations = { ...ANNOTATIONS, [key]: 'ab'.repeat(32) };
+  const owned = (keys: readonly string[]) => [
+    claimFields('dcred', { data: dataKeys('Ed25519'), labels: Object.keys(LABELS), annotations: keys, ownerUid: 'u1' }),
+  ];
+
+  test('is read, and may be absent: an older dcred wrote none', () => {
+    assert.equal(readIssuedSecret(secret({ annotations }))?.facts?.credentialSha256, 'ab'.repeat(32));
+    assert.equal(readIssuedSecret(secret({ managedFields: owned(Object.keys(ANNOTATIONS)) }))?.intact, true);
+  });
+
+  test('counts as changed where another client wrote it', () => {
+    const intact = (keys: readonly string[]) =>
+      readIssuedSecret(secret({ annotations, managedFields: owned(keys) }))?.intact;
+    assert.equal(intact(Object.keys(annotations)), true);
+    assert.equal(intact(Object.keys(ANNOTATIONS)), false);
+  });
 });
 
 test('the annotation of kubectl apply is neither our own nor kept', () => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { before, describe, test } from 'node:test';
 import { readCertificateChain } from '../../src/credential/certificate.ts';
 import { credentialKeyFromPem, generateCredentialKey } from '../../src/credential/credential-key.ts';
@@ -56,7 +57,8 @@ function file({ data }: SecretManifest, name: string): Buffer {
 
 describe('an issued Secret', () => {
   test('has the metadata of the contract, and no more', async () => {
-    const { apiVersion, data: _, kind, metadata, type } = await manifest();
+    const made = await manifest();
+    const { apiVersion, kind, metadata, type } = made;
     const { annotations = {} } = metadata;
     const issuedAt = new Date(now * 1000).toISOString().replace('.000Z', 'Z');
     const podUid = POD.uid;
@@ -79,6 +81,7 @@ describe('an issued Secret', () => {
             'dcred.dev/renew-at': annotations['dcred.dev/renew-at'],
             'dcred.dev/certificate-sha256': authority.certificate.sha256,
             'dcred.dev/chain-sha256': authority.certificate.chainSha256,
+            'dcred.dev/credential-sha256': createHash('sha256').update(file(made, 'dc.bin')).digest('hex'),
             'dcred.dev/usage': 'Server',
             'dcred.dev/key-algorithm': 'ECDSAP256',
           },

@@ -19,6 +19,7 @@ export const NOW = 1_800_000_000;
 export const LIFETIME = 172_800;
 export const SHA256 = 'a1'.repeat(32);
 export const CHAIN_SHA256 = 'c4'.repeat(32);
+const CREDENTIAL_SHA256 = 'dc'.repeat(32);
 
 export function specOf(overrides: Partial<z.input<typeof specSchema>> = {}): DelegatedCredentialSpec {
   return specSchema.parse({ certificateRef: { name: 'web-tls' }, ...overrides });
@@ -82,6 +83,7 @@ export function facts(overrides: Partial<CredentialFacts> = {}): CredentialFacts
     renewAt,
     certificateSha256: SHA256,
     chainSha256: CHAIN_SHA256,
+    credentialSha256: CREDENTIAL_SHA256,
     usage: 'Server',
     keyAlgorithm: 'ECDSAP256',
     ...overrides,
