@@ -16,6 +16,7 @@ const ENGINE = [
   'kubernetes/queue',
   'kubernetes/leader',
   'kubernetes/events',
+  'kubernetes/port-forward',
 ];
 
 /**
@@ -32,6 +33,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'kubernetes/queue': ['text', 'kubernetes'],
   'kubernetes/leader': ['text', 'kubernetes', 'kubernetes/client'],
   'kubernetes/events': ['text', 'kubernetes', 'kubernetes/client'],
+  'kubernetes/port-forward': ['text', 'kubernetes', 'kubernetes/connection', 'kubernetes/client'],
   api: ['text', 'credential'],
   grant: ['text', 'api', 'credential'],
   'issued-secret': ['text', 'api', 'credential', 'kubernetes'],
@@ -43,6 +45,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'admission/serving': ['text', 'api', ...ENGINE],
   agent: ['text', 'api', 'credential', ...ENGINE],
   probe: ['text', 'credential'],
+  audit: ['text', 'api', 'issued-secret', 'operator', 'operator/core', 'probe', 'status', ...ENGINE],
   provision: ['text', 'credential'],
   check: ['text', 'api', 'credential', 'issued-secret', 'operator', 'operator/core', 'status', ...ENGINE],
   status: ['text', 'api', 'issued-secret', 'operator', 'operator/core', ...ENGINE],
@@ -55,6 +58,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'agent',
     'api',
     'check',
+    'audit',
     'credential',
     'issued-secret',
     'operator',

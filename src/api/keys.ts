@@ -66,11 +66,17 @@ export const SECRET_ANNOTATIONS = {
 export const OWN_PREFIX = `${API_GROUP}/`;
 
 const SECRET_NAME_PREFIX = `secret.${API_GROUP}/`;
+const PORT_PREFIX = `port.${API_GROUP}/`;
 const GATE_PREFIX = `gate.${API_GROUP}/`;
 
 /** On a pod: the annotation with the name of the Secret that it mounts for one resource. */
 export function secretNameAnnotation(resourceName: string): string {
   return SECRET_NAME_PREFIX + resourceName;
+}
+
+/** On a pod: the annotation with the port on which it serves one resource's credential, for audits. See `audit/endpoint.ts`. */
+export function portAnnotation(resourceName: string): string {
+  return PORT_PREFIX + resourceName;
 }
 
 /**

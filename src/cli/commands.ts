@@ -1,5 +1,6 @@
 /** Every command of `dcred`, in the order of its help. */
 import { agentCommand } from './agent.ts';
+import { auditCommand } from './audit.ts';
 import { checkCommand } from './check.ts';
 import type { Command } from './command.ts';
 import { completionCommand } from './completion.ts';
@@ -32,6 +33,7 @@ export const COMMANDS: readonly Command[] = [
   verifyCommand,
   inspectCommand,
   probeCommand,
+  auditCommand,
   csrCommand,
   devCaCommand,
   crdCommand,

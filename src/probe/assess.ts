@@ -51,9 +51,10 @@ export interface Assessment {
 }
 
 export interface AssessOptions {
-  readonly roots: readonly Certificate[];
-  /** The DNS name or IP address that the certificate must be for. */
-  readonly name: string;
+  /** Undefined: the chain is not verified. */
+  readonly roots: readonly Certificate[] | undefined;
+  /** The DNS name or IP address that the certificate must be for. Undefined: any. */
+  readonly name: string | undefined;
   /** Seconds since the epoch. */
   readonly now: number;
 }
@@ -82,8 +83,8 @@ export function assess(outcome: HandshakeOutcome, options: AssessOptions): Asses
     },
     credential: outcome.credential === undefined ? undefined : describe(outcome.credential, leaf),
     checks: [
-      checkChain(leaf, chain, options),
-      checkName(leaf, options.name),
+      ...(options.roots === undefined ? [] : [checkChain(leaf, chain, options.roots, options.now)]),
+      ...(options.name === undefined ? [] : [checkName(leaf, options.name)]),
       ...(result === undefined ? [] : result.checks.map(({ message, name, ok }) => ({ name, ok, message }))),
     ],
   };
@@ -112,7 +113,12 @@ function describe(bytes: Uint8Array, leaf: Certificate): ServedCredential {
   };
 }
 
-function checkChain(leaf: Certificate, chain: readonly Certificate[], { now, roots }: AssessOptions): Check {
+function checkChain(
+  leaf: Certificate,
+  chain: readonly Certificate[],
+  roots: readonly Certificate[],
+  now: number,
+): Check {
   const name = 'the chain leads to a trusted CA';
   const path = findTrustPath(leaf, chain, roots, now);
   if (path !== undefined) return { name, ok: true, message: `${path.length} certificates` };

@@ -1,7 +1,8 @@
 /** The probe's I/O: one connection, one deadline, at most one handshake. */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTcp, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { ClientHandshake, type HandshakeOptions, type HandshakeOutcome } from './handshake.ts';
 import { generateKeyShare } from './key-exchange.ts';
@@ -10,6 +11,8 @@ import type { Target } from './target.ts';
 
 export interface ConnectOptions {
   readonly target: Target;
+  /** Another way to the target than a TCP connection of our own. */
+  readonly dial?: (signal: AbortSignal) => Promise<Duplex>;
   readonly serverName: string | undefined;
   readonly alpn: readonly string[];
   readonly starttls: StartTlsProtocol | undefined;
@@ -79,30 +82,39 @@ export async function shakeHandsOrdinarily(
 }
 
 interface Connection extends AsyncDisposable {
-  readonly socket: Socket;
+  readonly socket: Duplex;
 }
 
 async function open(options: ConnectOptions): Promise<Connection> {
-  const { signal, starttls, target } = options;
-  const socket = connectTcp({ ...target, noDelay: true });
+  const { dial, signal, starttls, target } = options;
+  const socket = await (dial === undefined ? dialTcp(target, signal) : dial(signal));
   // What comes after the first error is of no interest; without a listener it would end the process.
   socket.on('error', () => {});
-  const connection = {
+  try {
+    if (starttls !== undefined) await negotiate(socket, new StartTls(starttls), signal);
+  } catch (error) {
+    socket.destroy();
+    throw signal.aborted ? signal.reason : error;
+  }
+  return {
     socket,
     async [Symbol.asyncDispose]() {
       // What was written last (our Finished, close_notify) is still sent; nobody waits for the server.
       socket.end(() => socket.destroy());
-      setImmediate(() => socket.unref());
+      if (socket instanceof Socket) setImmediate(() => socket.unref());
     },
   };
+}
+
+async function dialTcp(target: Target, signal: AbortSignal): Promise<Socket> {
+  const socket = connectTcp({ ...target, noDelay: true });
+  socket.on('error', () => {});
   try {
     await once(socket, 'connect', { signal });
-    if (starttls !== undefined) await negotiate(socket, new StartTls(starttls), signal);
-    return connection;
+    return socket;
   } catch (error) {
     socket.destroy();
     if (signal.aborted) throw signal.reason;
-    if (error instanceof ConnectError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
     throw new ConnectError(`cannot connect to ${target.host} port ${target.port}: ${code ?? message}`, {
       cause: error,
@@ -110,7 +122,7 @@ async function open(options: ConnectOptions): Promise<Connection> {
   }
 }
 
-async function negotiate(socket: Socket, dialogue: StartTls, signal: AbortSignal): Promise<void> {
+async function negotiate(socket: Duplex, dialogue: StartTls, signal: AbortSignal): Promise<void> {
   for await (const chunk of chunks(socket, signal)) {
     const step = dialogue.receive(chunk);
     if (step.kind === 'ready') return;
@@ -121,7 +133,7 @@ async function negotiate(socket: Socket, dialogue: StartTls, signal: AbortSignal
 }
 
 /** What arrives, until the other side ends. Leaves the socket usable when the consumer stops. Throws the signal's reason. */
-async function* chunks(socket: Socket, signal: AbortSignal): AsyncGenerator<Buffer> {
+async function* chunks(socket: Duplex, signal: AbortSignal): AsyncGenerator<Buffer> {
   const stop = () => socket.destroy(signal.reason as Error);
   signal.addEventListener('abort', stop, { once: true });
   if (signal.aborted) stop();

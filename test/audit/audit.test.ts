@@ -1,0 +1,183 @@
+/**
+ * `dcred audit` against a real API server and real TLS servers: BoringSSL with credentials, OpenSSL without. The kubelet is a fake;
+ * the tests on a real node (`../e2e`) have a real one.
+ */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { auditCommand } from '../../src/cli/audit.ts';
+import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
+import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
+import { type FakeKubelet, startFakeKubelet } from '../../testing/cluster/fake-kubelet.ts';
+import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
+import { startBoringServer } from '../../testing/peers/boringssl-server.ts';
+import { findPeers } from '../../testing/peers/peers.ts';
+import { createTestAuthority } from '../../testing/support/certificates.ts';
+import { freePort } from '../../testing/support/ports.ts';
+import { runCommand } from '../cli/run-command.ts';
+import { operatorsClient } from '../operator/cluster.ts';
+import { startTlsServer } from '../probe/tls-server.ts';
+import { Fleet } from './fleet.ts';
+
+const peers = await findPeers();
+const CRD = join(import.meta.dirname, '../../crds/dcred.dev_delegatedcredentials.yaml');
+const HOUR_MS = 3_600_000;
+
+interface AuditedPod {
+  readonly pod: string;
+  readonly state: string;
+  readonly message: string;
+}
+
+describe('an audit', { skip: peers.available ? false : peers.reason }, () => {
+  const stack = new AsyncDisposableStack();
+  let plane: ControlPlane;
+  let client: ApiClient;
+  let kubelet: FakeKubelet;
+
+  before(async () => {
+    assert.ok(peers.available);
+    plane = await startControlPlane();
+    stack.defer(() => plane.stop());
+    client = await operatorsClient(plane);
+    stack.defer(() => client.close());
+    await plane.kubectl(['apply', '-f', CRD]);
+    await plane.kubectl(['wait', '--for=condition=Established', 'crd/delegatedcredentials.dcred.dev', '--timeout=60s']);
+    kubelet = stack.use(await startFakeKubelet(client, AbortSignal.timeout(60_000)));
+    await fill(peers.serverBinary);
+  });
+  after(() => stack.disposeAsync());
+
+  /** One pod for each state, in the namespace `edge`. */
+  async function fill(binary: string): Promise<void> {
+    const authority = await createTestAuthority();
+    const notBefore = new Date(Date.now() - 96 * HOUR_MS);
+    const leaf = await authority.issue({ notBefore });
+    await plane.kubectl(['create', 'namespace', 'edge']);
+    const fleet = stack.use(new Fleet(client, 'edge', leaf, kubelet.nodeName));
+    await fleet.createResource();
+    const boring = async (directory: string) => stack.use(await startBoringServer({ binary, directory }));
+    const openssl = async (files: typeof leaf) =>
+      stack.use(await startTlsServer({ cert: files.certificatePem, key: files.keyPem }));
+    const publish = async (name: string, port: number, secondsAgo = 1800) => {
+      const secret = await fleet.makeSecret({ name, uid: await fleet.createPod(name, { port }) }, secondsAgo);
+      await fleet.publish(secret);
+    };
+
+    // The port is chosen by the server, and the server starts with the files: the pod comes last, and its Secret is made for it then.
+    const first = await fleet.makeSecret({ name: 'former', uid: 'none' }, 7200);
+    const former = await boring(await fleet.mount(first));
+    await publish('stale', former.port);
+    await publish('updating', former.port, 5);
+
+    const port = await freePort();
+    const own = await fleet.makeSecret({ name: 'current', uid: await fleet.createPod('current', { port: 1 }) }, 1800);
+    await fleet.publish(own);
+    const current = await boring(await fleet.mount(own));
+    await client.mergePatch(
+      PODS,
+      { namespace: 'edge', name: 'current' },
+      { metadata: { annotations: { 'port.dcred.dev/web': String(current.port) } } },
+      { signal: AbortSignal.timeout(60_000) },
+    );
+    await publish('other', current.port);
+    await publish('none', (await openssl(leaf)).port);
+    await publish('wrong-leaf', (await openssl(await authority.issue({ notBefore }))).port);
+    await publish('unreachable', port);
+    const expired = await fleet.makeSecret({ name: 'expired', uid: 'none' }, 200_000);
+    await publish('invalid', (await boring(await fleet.mount(expired))).port);
+
+    const unknown = await fleet.createPod('no-port', { noPorts: true });
+    await fleet.publish(await fleet.makeSecret({ name: 'no-port', uid: unknown }, 1800));
+    await fleet.createPod('no-secret', {});
+    const waiting = await fleet.createPod('not-running', { running: false });
+    await fleet.publish(await fleet.makeSecret({ name: 'not-running', uid: waiting }, 5));
+  }
+
+  async function audit(...argv: readonly string[]) {
+    return await runCommand(auditCommand, ['--kubeconfig', plane.kubeconfig, '-n', 'edge', ...argv]);
+  }
+
+  for (const way of ['port-forward', 'pod-ip'] as const) {
+    test(`by ${way} tells what each pod serves`, async () => {
+      const { status, stdout } = await audit('--via', way, '-o', 'json');
+      const { findings, pods, resources } = JSON.parse(stdout);
+      const states = Object.fromEntries((pods as readonly AuditedPod[]).map(({ pod, state }) => [pod, state]));
+      // Every pod is named after the state that it is in.
+      assert.deepEqual(states, Object.fromEntries(Object.keys(states).map((name) => [name, name])), stdout);
+      assert.equal(pods.length, 11);
+      assert.equal(findings, 8);
+      assert.equal(status, 1);
+      const [{ leaves, sameLeafEverywhere }] = resources;
+      assert.equal(sameLeafEverywhere, false);
+      assert.deepEqual(
+        leaves.map((leaf: { pods: number }) => leaf.pods),
+        [6, 1],
+      );
+    });
+  }
+
+  test('says what is wrong, and what to do', async () => {
+    const { stdout } = await audit('-o', 'json', '--via', 'port-forward');
+    const { pods } = JSON.parse(stdout) as { readonly pods: readonly AuditedPod[] };
+    const messageOf = (name: string) => pods.find(({ pod }) => pod === name)?.message ?? '';
+    assert.match(messageOf('stale'), /serves an earlier credential.*reload the server/);
+    assert.match(messageOf('other'), /credential of pod edge\/current \(DelegatedCredential web\)/);
+    assert.match(messageOf('invalid'), /expired at/);
+    assert.match(messageOf('unreachable'), /error forwarding port/);
+    assert.match(messageOf('no-port'), /port\.dcred\.dev\/web/);
+  });
+
+  test('prints a table: findings only, or every pod', async () => {
+    const { stdout } = await audit('--via', 'pod-ip');
+    assert.match(stdout, /^edge {7}web {2,}stale {2,}stale/m);
+    assert.doesNotMatch(stdout, /^edge +web +current/m);
+    assert.match(stdout, /the leaf is not the same everywhere/);
+    assert.match(stdout, /^11 servers in \d+ s: 8 findings$/m);
+    const wide = await audit('--via', 'pod-ip', '-o', 'wide');
+    assert.match(wide.stdout, /^edge +web +current +current/m);
+  });
+
+  test('needs permission to forward ports, and says so for each pod', async () => {
+    const reader = await plane.kubeconfigFor({ user: 'reader' });
+    await plane.kubectl([
+      'create',
+      'clusterrole',
+      'reader',
+      '--verb=list',
+      '--resource=pods,secrets,delegatedcredentials.dcred.dev',
+    ]);
+    await plane.kubectl(['create', 'clusterrolebinding', 'reader', '--clusterrole=reader', '--user=reader']);
+    const argv = ['--kubeconfig', reader, '-n', 'edge', '--via', 'port-forward', '-o', 'json'];
+    const { pods } = JSON.parse((await runCommand(auditCommand, argv)).stdout) as {
+      readonly pods: readonly AuditedPod[];
+    };
+    const reached = pods.filter(({ state }) => state !== 'unreachable').map(({ pod }) => pod);
+    assert.deepEqual(reached.toSorted(), ['no-port', 'no-secret', 'not-running']);
+    assert.match(
+      pods.find(({ pod }) => pod === 'current')?.message ?? '',
+      /cannot (get|create) resource "pods\/portforward"/,
+    );
+  });
+
+  test('never reads the data of a Secret', async () => {
+    const list = client.list.bind(client);
+    const { collectAudit } = await import('../../src/audit/collect.ts');
+    const asked: boolean[] = [];
+    const watched: Pick<ApiClient, 'list'> = {
+      list: (type, selection, options) => {
+        if (type.plural === SECRETS.plural) asked.push(selection.metadataOnly === true);
+        return list(type, selection, options);
+      },
+    };
+    const scope = { namespace: 'edge', names: undefined, labelSelector: undefined };
+    await collectAudit(watched, scope, AbortSignal.timeout(60_000));
+    assert.deepEqual(asked, [true]);
+  });
+
+  test('of what does not exist fails', async () => {
+    await assert.rejects(audit('mail'), /no DelegatedCredential mail in namespace "edge"/);
+    await assert.rejects(audit('--concurrency', '0'), { code: 'Usage' });
+    await assert.rejects(audit('-A'), { code: 'Usage' });
+  });
+});
