@@ -11,7 +11,7 @@ import type { Membership } from './core/membership.ts';
 
 export interface FanOut {
   readonly caches: Caches;
-  readonly membership: Membership;
+  readonly membership: Pick<Membership, 'podsOf'>;
   readonly podQueue: WorkQueue;
   readonly namespace: string;
   /** Name of the resource. */

@@ -9,32 +9,25 @@ import { EngineMetrics } from '../metrics/engine-metrics.ts';
 import type { Refusal } from './caches.ts';
 import { POD_WARNING_REASONS, type PodWarningReason } from './core/missed-injection.ts';
 import { DELETE_REASONS, type DeleteReason, ISSUE_REASONS, type IssueReason } from './core/plan.ts';
-import type { PodTally } from './core/status.ts';
 import { POD_FAILURE_REASONS, type PodFailureReason } from './pod-failure.ts';
+import { type ResourceFacts, ResourceSeries } from './resource-series.ts';
 
 const WATCHED = ['delegatedcredentials', 'pods', 'secrets', 'certificates'] as const;
 const QUEUES = ['pod', 'resource'] as const;
 const OUTCOMES = ['done', 'at', 'retry', 'stalled'] as const satisfies ReconcileObservation['outcome'][];
-/** The label's value, and the field of the tally. */
-const POD_STATES = [
-  ['selected', 'selected'],
-  ['issued', 'issued'],
-  ['failed', 'failed'],
-  ['not_injected', 'notInjected'],
-] as const satisfies (readonly [string, keyof PodTally])[];
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-export interface ResourceFacts {
-  readonly namespace: string;
-  readonly name: string;
-  readonly ready: boolean;
-  readonly pods: PodTally;
-  /** In seconds since the epoch. Undefined while it cannot be used: the series of the last usable one stay, as its credentials do. */
-  readonly certificate: { readonly notBefore: number; readonly notAfter: number } | undefined;
+/** What prom-client registers, and the series of the resources, which are too many for it. */
+class OperatorRegistry extends Registry {
+  readonly resources = new ResourceSeries();
+
+  override async metrics(): Promise<string> {
+    return `${await super.metrics()}\n${await this.resources.text()}`;
+  }
 }
 
 export class OperatorMetrics {
-  readonly registry = new Registry();
+  readonly registry = new OperatorRegistry();
   /** What the engine counts: requests, watches, queues, leadership. */
   readonly engine = new EngineMetrics(this.registry);
   readonly #issued = this.#counter('dcred_credentials_issued_total', 'Credentials issued, by reason.', ['reason']);
@@ -68,37 +61,6 @@ export class OperatorMetrics {
     'dcred_issue_duration_seconds',
     'Time from generating the key to the written Secret.',
     [],
-  );
-  readonly #ready = this.#gauge('dcred_ready', '1 if the DelegatedCredential is Ready, else 0.', ['namespace', 'name']);
-  readonly #pods = this.#gauge(
-    'dcred_pods',
-    'Pods of a DelegatedCredential, by state: selected, issued, failed, not_injected.',
-    ['namespace', 'name', 'state'],
-  );
-  readonly #expiry = this.#gauge(
-    'dcred_earliest_expiry_timestamp_seconds',
-    'When the first of the issued credentials expires, in seconds since the epoch.',
-    ['namespace', 'name'],
-  );
-  readonly #renewal = this.#gauge(
-    'dcred_next_renewal_timestamp_seconds',
-    'When the next credential is due to be re-issued, in seconds since the epoch.',
-    ['namespace', 'name'],
-  );
-  readonly #deadline = this.#gauge(
-    'dcred_renewal_deadline_timestamp_seconds',
-    'When half of the time between renewal and expiry of a credential is over, of all the first, in seconds since the epoch.',
-    ['namespace', 'name'],
-  );
-  readonly #notBefore = this.#gauge(
-    'dcred_certificate_not_before_timestamp_seconds',
-    'When the delegation certificate became valid, in seconds since the epoch.',
-    ['namespace', 'name'],
-  );
-  readonly #notAfter = this.#gauge(
-    'dcred_certificate_not_after_timestamp_seconds',
-    'When the delegation certificate expires, in seconds since the epoch.',
-    ['namespace', 'name'],
   );
   readonly #reconcile = this.#histogram('dcred_reconcile_duration_seconds', 'Time to process one key, by outcome.', [
     'queue',
@@ -148,28 +110,17 @@ export class OperatorMetrics {
     this.#nudged.inc({ outcome });
   }
 
-  resource({ certificate, name, namespace, pods, ready }: ResourceFacts): void {
-    const labels = { namespace, name };
-    this.#ready.set(labels, ready ? 1 : 0);
-    for (const [state, of] of POD_STATES) this.#pods.set({ ...labels, state }, pods[of]);
-    setOrRemove(this.#expiry, labels, pods.earliestExpiry);
-    setOrRemove(this.#deadline, labels, pods.renewalDeadline);
-    setOrRemove(this.#renewal, labels, pods.nextRenewal);
-    if (certificate === undefined) return;
-    this.#notBefore.set(labels, certificate.notBefore);
-    this.#notAfter.set(labels, certificate.notAfter);
+  resource(facts: ResourceFacts): void {
+    this.registry.resources.set(facts);
   }
 
   /** Its spec cannot be read: the other series keep their last value. */
   unready({ name, namespace }: Pick<ResourceFacts, 'namespace' | 'name'>): void {
-    this.#ready.set({ namespace, name }, 0);
+    this.registry.resources.unready(namespace, name);
   }
 
   resourceGone(namespace: string, name: string): void {
-    const labels = { namespace, name };
-    const gauges = [this.#ready, this.#expiry, this.#renewal, this.#deadline, this.#notBefore, this.#notAfter];
-    for (const gauge of gauges) gauge.remove(labels);
-    for (const [state] of POD_STATES) this.#pods.remove({ ...labels, state });
+    this.registry.resources.delete(namespace, name);
   }
 
   /** Read when scraped. */
@@ -211,12 +162,4 @@ export class OperatorMetrics {
   #histogram<L extends string>(name: string, help: string, labelNames: readonly L[]): Histogram<L> {
     return new Histogram({ name, help, labelNames, buckets: SECONDS, registers: [this.registry] });
   }
-}
-
-function setOrRemove<L extends string>(gauge: Gauge<L>, labels: Record<L, string>, value: number | undefined): void {
-  if (value === undefined) {
-    gauge.remove(labels);
-    return;
-  }
-  gauge.set(labels, value);
 }

@@ -10,7 +10,7 @@ import { selects } from '../api/pod-selector.ts';
 import { isReadable } from '../api/read.ts';
 import { generateCredentialKey } from '../credential/credential-key.ts';
 import { type IssuedSecret, podKeyOf } from '../issued-secret/issued-secret.ts';
-import { formatObjectKey, formatPodKey } from '../issued-secret/names.ts';
+import { formatObjectKey, formatPodKey, type PodKey } from '../issued-secret/names.ts';
 import type { Change, ReflectorEvent } from '../kubernetes/cache/reflector.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock, TimerHandle } from '../kubernetes/clock.ts';
@@ -68,7 +68,10 @@ const CLOCK_CHECK_MS = 10_000;
 
 export class Operator {
   readonly #options: OperatorOptions;
-  readonly #membership = new Membership();
+  readonly #membership = new Membership({
+    get: (namespace, name) => this.#caches.pods.get(namespace, name),
+    inNamespace: (namespace) => this.#caches.pods.byIndex(namespace, 'namespace', namespace),
+  });
   readonly #podQueue: WorkQueue;
   readonly #resourceQueue: WorkQueue;
   readonly #caches: Caches;
@@ -77,6 +80,7 @@ export class Operator {
   /** Records a warning about a pod; only the leader does. */
   #warn: (pod: Pod, warning: PodWarning) => void = () => {};
   #pods: PodController | undefined;
+  #resources: ResourceController | undefined;
   #names: TakenNames | undefined;
   readonly #clock: ClusterClock;
 
@@ -167,6 +171,7 @@ export class Operator {
     this.#leading = true;
     this.#warn = (pod, warning) => reporter.podWarned(pod, '', warning);
     this.#pods = controllers.pods;
+    this.#resources = controllers.resources;
     this.#names = controllers.names;
     this.#enqueueAll();
     this.#enqueueLateNamespaces();
@@ -218,7 +223,7 @@ export class Operator {
       applier: new Applier({ client, generateKey, clock }),
       ownNamespace: this.#options.namespace,
       nudge: notifyPods ? new KubeletNudge({ client, clock, log, metrics }) : undefined,
-      onOutcome: (namespace, name) => resources.requestStatusUpdate(formatObjectKey({ namespace, name })),
+      onOutcome: (key) => resources.podReconciled(key),
     });
     return { certificates, names, pods, resources };
   }
@@ -298,18 +303,19 @@ export class Operator {
 
   #resourceChanged({ current, previous }: Change<Resource>): void {
     const changed = current ?? previous;
-    if (changed !== undefined && this.#leading) this.#resourceQueue.add(formatObjectKey(changed));
+    if (changed === undefined || !this.#leading) return;
+    if (current !== undefined && previous !== undefined && this.#resources?.isEcho(previous, current)) return;
+    this.#resourceQueue.add(formatObjectKey(changed));
   }
 
   #podChanged({ current, previous }: Change<Pod>): void {
     if (current !== undefined && previous !== undefined && samePod(current, previous)) return;
     const pod = current ?? previous;
     if (pod === undefined) return;
-    const resources = current === undefined ? this.#membership.removePod(pod) : this.#membership.setPod(current);
+    const resources = this.#membership.podChanged(previous, current);
     if (!this.#leading) return;
     const { namespace } = pod;
-    for (const resource of resources)
-      this.#podQueue.add(formatPodKey({ namespace, resourceName: resource, pod: pod.name }));
+    for (const resourceName of resources) this.#enqueuePod({ namespace, resourceName, pod: pod.name });
     if (current === undefined) return;
     this.#warnIgnored(current, previous);
     this.#scheduleUnservedCheck(current);
@@ -339,8 +345,15 @@ export class Operator {
     if (before !== undefined && current?.issued?.uid !== before.uid) this.#pods?.secretGone(before);
     if (current === undefined && previous !== undefined) this.#names?.freed(formatObjectKey(previous));
     for (const issued of [before, current?.issued]) {
-      if (issued !== undefined) this.#podQueue.add(podKeyOf(issued));
+      if (issued === undefined) continue;
+      const { namespace, podName, resourceName } = issued;
+      this.#enqueuePod({ namespace, resourceName, pod: podName });
     }
+  }
+
+  #enqueuePod(key: PodKey): void {
+    this.#resources?.podChanged(key);
+    this.#podQueue.add(formatPodKey(key));
   }
 }
 

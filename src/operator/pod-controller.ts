@@ -9,7 +9,7 @@
  *                                           (restorations: not more often than the guard allows)
  */
 import { type IssuedSecret, podKeyOf } from '../issued-secret/issued-secret.ts';
-import { formatObjectKey, parsePodKey } from '../issued-secret/names.ts';
+import { formatObjectKey, type PodKey, parsePodKey } from '../issued-secret/names.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Outcome } from '../kubernetes/queue/workers.ts';
 import type { Applied, Applier } from './apply.ts';
@@ -50,7 +50,7 @@ export interface PodControllerOptions {
   /** The namespace of the release, where the webhook injects nothing. */
   readonly ownNamespace: string;
   /** What the resource's status shows of its pods may have changed. */
-  readonly onOutcome: (namespace: string, resourceName: string) => void;
+  readonly onOutcome: (key: PodKey) => void;
 }
 
 export class PodController {
@@ -85,7 +85,8 @@ export class PodController {
   /** Never throws: every failure becomes a retry. */
   async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
     const { caches, clock, onOutcome } = this.#options;
-    const { namespace, resourceName } = parsePodKey(key);
+    const podKey = parsePodKey(key);
+    const { namespace } = podKey;
     // Half of a namespace is no ground for a decision; once it is complete, all of it is enqueued.
     if (!caches.isComplete(namespace)) return { kind: 'stalled' };
     const unseen = this.#unseen.check(key, namespace);
@@ -100,7 +101,7 @@ export class PodController {
     try {
       return await this.#carryOut(key, situation, signal);
     } finally {
-      onOutcome(namespace, resourceName);
+      onOutcome(podKey);
     }
   }
 

@@ -36,7 +36,8 @@ export class StaleCacheError extends Error {
 /** The failures that stand now, by pod key. The pod controller writes them, the status of the resource shows them. */
 export class PodFailures {
   readonly #failures = new Map<string, PodFailure>();
-  readonly #cleanUps = new Map<string, PodFailure>();
+  /** By resource, then by pod key. */
+  readonly #cleanUps = new Map<string, Map<string, PodFailure>>();
 
   failureOf(podKey: string): PodFailure | undefined {
     return this.#failures.get(podKey);
@@ -55,24 +56,34 @@ export class PodFailures {
 
   /** A Secret that is no longer needed cannot be removed, or not be labelled: the pod is served all the same. */
   cleanUpOf(podKey: string): PodFailure | undefined {
-    return this.#cleanUps.get(podKey);
+    return this.#cleanUps.get(resourceKeyOf(podKey))?.get(podKey);
   }
 
-  /** Of all pods of a resource: how many, and why for the first. Costs a pass over the few that there are. */
+  /** Of all pods of a resource: how many, and why for the first. */
   cleanUpsOf(resourceKey: string): { readonly refused: number; readonly message: string } | undefined {
-    const found = [...this.#cleanUps].filter(([podKey]) => podKey.startsWith(`${resourceKey}/`));
-    const [first] = found;
-    return first === undefined ? undefined : { refused: found.length, message: first[1].message };
+    const found = this.#cleanUps.get(resourceKey);
+    const [first] = found?.values() ?? [];
+    return found === undefined || first === undefined ? undefined : { refused: found.size, message: first.message };
   }
 
   /** Returns whether this is news. */
   setCleanUp(podKey: string, failure: PodFailure): boolean {
-    const before = this.#cleanUps.get(podKey);
-    this.#cleanUps.set(podKey, failure);
+    const resourceKey = resourceKeyOf(podKey);
+    const known = this.#cleanUps.get(resourceKey) ?? new Map<string, PodFailure>();
+    this.#cleanUps.set(resourceKey, known);
+    const before = known.get(podKey);
+    known.set(podKey, failure);
     return before?.message !== failure.message;
   }
 
   clearCleanUp(podKey: string): void {
-    this.#cleanUps.delete(podKey);
+    const resourceKey = resourceKeyOf(podKey);
+    const known = this.#cleanUps.get(resourceKey);
+    known?.delete(podKey);
+    if (known?.size === 0) this.#cleanUps.delete(resourceKey);
   }
+}
+
+function resourceKeyOf(podKey: string): string {
+  return podKey.slice(0, podKey.lastIndexOf('/'));
 }

@@ -7,12 +7,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import { isReadable, type UnreadableResource } from '../api/read.ts';
-import { parseObjectKey } from '../issued-secret/names.ts';
+import { formatObjectKey, type PodKey, parseObjectKey } from '../issued-secret/names.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import type { Outcome } from '../kubernetes/queue/workers.ts';
-import type { Caches } from './caches.ts';
+import type { Caches, Resource } from './caches.ts';
 import type { Certificates } from './certificates.ts';
 import { type CertificateState, nextStateChange, stateAt } from './core/certificate-state.ts';
 import type { Membership } from './core/membership.ts';
@@ -22,7 +22,7 @@ import type { OperatorMetrics } from './metrics.ts';
 import type { PodFailures } from './pod-failure.ts';
 import type { Reporter } from './reporter.ts';
 import { STATUS_INTERVAL_MS, StatusWriter } from './status-writer.ts';
-import { tallyPods } from './tally.ts';
+import { Tally } from './tally.ts';
 
 /** A certificate is read in milliseconds; a status written before that would be wrong a moment later. */
 const CERTIFICATE_TIMEOUT_MS = 5_000;
@@ -44,6 +44,7 @@ export interface ResourceControllerOptions {
 interface FanOutInputs {
   /** Undefined: there was no spec that could be read. */
   readonly generation: number | undefined;
+  readonly spec: DelegatedCredentialResource['spec'] | undefined;
   /** An annotation, which no generation counts. */
   readonly renewRequestedAt: number | undefined;
   /**
@@ -55,13 +56,15 @@ interface FanOutInputs {
 
 const NO_INPUTS: FanOutInputs = Object.freeze({
   generation: undefined,
+  spec: undefined,
   renewRequestedAt: undefined,
   certificate: 'unusable',
 });
 
 function sameFanOutInputs(a: FanOutInputs, b: FanOutInputs): boolean {
   const keys = ['generation', 'renewRequestedAt', 'certificate'] as const;
-  return keys.every((key) => Object.is(a[key], b[key]));
+  // A generation may come twice, with another spec, where etcd was restored.
+  return keys.every((key) => Object.is(a[key], b[key])) && isDeepStrictEqual(a.spec, b.spec);
 }
 
 /** What is remembered of a resource between two reconciles. */
@@ -75,7 +78,7 @@ interface ResourceState {
   fannedOut: FanOutInputs;
   /** An unreadable renew request was reported. */
   reportedRequest: boolean;
-  /** When its pods were last counted, which costs a pass over all of them. */
+  /** When its status was last computed. */
   countedMs: number;
 }
 
@@ -83,15 +86,40 @@ export class ResourceController {
   readonly #options: ResourceControllerOptions;
   readonly #states = new Map<string, ResourceState>();
   readonly #status: StatusWriter;
+  readonly #tally: Tally;
 
   constructor(options: ResourceControllerOptions) {
     this.#options = options;
     this.#status = new StatusWriter(options);
+    this.#tally = new Tally(options);
   }
 
-  /** Something that the status shows may have changed: reconcile again, at most once a second. */
-  requestStatusUpdate(key: string): void {
+  /** Whether nothing has to be done for this change of a resource: of what it says, only its status differs, and that is our own. */
+  isEcho(previous: Resource, { name, namespace, value }: Resource): boolean {
+    const before = previous.value;
+    if (!isReadable(before) || !isReadable(value)) return false;
+    const parts = ({ metadata: { generation, renewRequestedAt, uid }, spec }: DelegatedCredentialResource) => [
+      generation,
+      renewRequestedAt,
+      uid,
+      spec,
+    ];
+    if (!isDeepStrictEqual(parts(before), parts(value))) return false;
+    return (
+      isDeepStrictEqual(before.status, value.status) || this.#status.isOwn(formatObjectKey({ namespace, name }), value)
+    );
+  }
+
+  /** The pod, its Secrets or its failure may have changed. */
+  podChanged(key: PodKey): void {
+    this.#tally.podChanged(key);
+  }
+
+  /** The pod was reconciled: its resource's status is brought up to date, at most once a second. */
+  podReconciled(podKey: PodKey): void {
     const { clock, resourceQueue } = this.#options;
+    this.#tally.podChanged(podKey);
+    const key = formatObjectKey({ namespace: podKey.namespace, name: podKey.resourceName });
     const state = this.#states.get(key);
     // Gone, or not reconciled yet: there is no status to keep up to date.
     if (state === undefined) return;
@@ -119,9 +147,8 @@ export class ResourceController {
     if (certificate.kind === 'pending' && clock.now() < waitUntil) return { kind: 'at', timeMs: waitUntil };
 
     state.countedMs = clock.now();
-    const { failures, membership } = this.#options;
-    const tally = tallyPods({ caches, membership, failures, resource, certificate, now });
-    const cleanUp = failures.cleanUpsOf(key);
+    const tally = this.#tally.count({ resource, certificate, now });
+    const cleanUp = this.#options.failures.cleanUpsOf(key);
     const status = resourceStatus({
       spec: resource.spec,
       generation: resource.metadata.generation,
@@ -139,7 +166,7 @@ export class ResourceController {
     const wait = await this.#status.write(key, resource, status, signal);
     if (wait !== undefined) return wait;
     const change = nextStateChange(resolved, now);
-    const moments = [change, tally.earliestExpiry].filter((moment) => moment !== undefined && moment > now);
+    const moments = [change, tally.nextExpiry].filter((moment) => moment !== undefined && moment > now);
     if (moments.length === 0) return { kind: 'done' };
     return { kind: 'at', timeMs: Math.min(...(moments as number[])) * 1000 };
   }
@@ -165,6 +192,7 @@ export class ResourceController {
     const { namespace, name } = parseObjectKey(key);
     this.#states.delete(key);
     this.#status.forget(key);
+    this.#tally.forget(key);
     certificates.follow(key, undefined);
     fanOut({ caches, membership, podQueue, namespace, name });
     membership.removeResource(namespace, name);
@@ -174,13 +202,13 @@ export class ResourceController {
 
   /** Keeps the certificate watched and the membership of pods up to date. */
   #follow(key: string, resource: DelegatedCredentialResource, state: ResourceState): void {
-    const { caches, certificates, membership } = this.#options;
+    const { certificates, membership } = this.#options;
     const { metadata, spec } = resource;
     const { namespace, name } = metadata;
     certificates.follow(key, resource);
     if (isDeepStrictEqual(state.selector, spec.podSelector)) return;
     // Pods of the old selector are enqueued too: they may have Secrets to lose. Their keys come from those Secrets.
-    membership.setResource(namespace, name, spec.podSelector, caches.pods.byIndex(namespace, 'namespace', namespace));
+    membership.setResource(namespace, name, spec.podSelector);
     state.selector = spec.podSelector;
   }
 
@@ -201,6 +229,7 @@ export class ResourceController {
     if (certificate.kind === 'pending') return;
     const inputs: FanOutInputs = {
       generation: resource.metadata.generation,
+      spec: resource.spec,
       renewRequestedAt: resource.metadata.renewRequestedAt,
       certificate: certificate.kind === 'usable' ? certificate : 'unusable',
     };

@@ -40,6 +40,8 @@ export interface StatusWriterOptions {
 export class StatusWriter {
   readonly #options: StatusWriterOptions;
   readonly #written = new Map<string, Written>();
+  /** Being written: the watch may show it before the answer comes. */
+  readonly #writing = new Map<string, DelegatedCredentialStatus>();
   readonly #corrections = new RestorationGuard();
 
   constructor(options: StatusWriterOptions) {
@@ -49,6 +51,12 @@ export class StatusWriter {
   /** What the next status is computed from: conditions keep their times as long as this process knows them. */
   previous(key: string, { metadata, status }: Target): DelegatedCredentialStatus {
     return this.#last(key, metadata.uid)?.status ?? ownPart(status);
+  }
+
+  /** Whether it has the status that we wrote last, or are writing. */
+  isOwn(key: string, { metadata, status }: Target): boolean {
+    const own = [this.#writing.get(key), this.#last(key, metadata.uid)?.status];
+    return own.some((one) => one !== undefined && same(ownPart(status), one));
   }
 
   forget(key: string): void {
@@ -70,12 +78,15 @@ export class StatusWriter {
     const isCorrection = last !== undefined && same(last.status, status);
     const allowedMs = this.#allowedAt(key, last, isCorrection);
     if (this.#options.clock.now() < allowedMs) return { kind: 'at', timeMs: allowedMs };
+    this.#writing.set(key, status);
     try {
       const resourceVersion = await this.#apply(resource, status, isCorrection && !isBehind, signal);
       this.#written.set(key, { uid: metadata.uid, status, resourceVersion, atMs: this.#options.clock.now() });
     } catch (error) {
       if (isApiError(error, 'NotFound')) return { kind: 'done' };
       return { kind: 'retry', error, maxDelayMs: STATUS_RETRY_MS };
+    } finally {
+      this.#writing.delete(key);
     }
     if (isCorrection) this.#corrections.restored(key, metadata.uid, this.#options.clock.now());
     this.#announce(metadata, last?.status ?? ownPart(resource.status), status);

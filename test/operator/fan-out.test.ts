@@ -7,6 +7,7 @@ import { Membership } from '../../src/operator/core/membership.ts';
 import { fanOut } from '../../src/operator/fan-out.ts';
 import { facts, issuedSecret, NOW, podOf } from '../../testing/support/builders.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
+import { PodTable } from '../../testing/support/pod-table.ts';
 
 /** Stands for the cache of Secrets. A fake. */
 function cachesWith(secrets: readonly (IssuedSecret | undefined)[]): Caches {
@@ -19,13 +20,8 @@ function cachesWith(secrets: readonly (IssuedSecret | undefined)[]): Caches {
 
 /** The keys in the order in which workers would take them. */
 async function order(pods: readonly string[], secrets: readonly (IssuedSecret | undefined)[], late: string[] = []) {
-  const membership = new Membership();
-  membership.setResource(
-    'edge',
-    'web',
-    {},
-    pods.map((name) => podOf({ name })),
-  );
+  const membership = new Membership(new PodTable(pods.map((name) => podOf({ name }))));
+  membership.setResource('edge', 'web', {});
   const podQueue = new WorkQueue({ clock: new FakeClock(), random: () => 0 });
   fanOut({ caches: cachesWith(secrets), membership, podQueue, namespace: 'edge', name: 'web' });
   for (const key of late) podQueue.add(key);

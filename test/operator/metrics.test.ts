@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { DELETE_REASONS, ISSUE_REASONS } from '../../src/operator/core/plan.ts';
 import { OperatorMetrics } from '../../src/operator/metrics.ts';
+import { ResourceSeries, SLICE } from '../../src/operator/resource-series.ts';
 import { scrape } from '../metrics/scrape.ts';
 
 const PODS = {
@@ -105,5 +106,38 @@ describe('metrics', () => {
     const [one, other] = [new OperatorMetrics('a'), new OperatorMetrics('b')];
     one.deleted('PodGone');
     assert.equal((await scrape(other)).get('dcred_secrets_deleted_total{reason="PodGone"}'), 0);
+  });
+});
+
+describe('a scrape of many resources', () => {
+  async function scrapeOf(count: number): Promise<{ readonly turns: number; readonly lines: number }> {
+    let turns = 0;
+    const series = new ResourceSeries(async () => {
+      turns += 1;
+    });
+    for (let index = 0; index < count; index += 1) series.set({ ...FACTS, name: `web-${index}` });
+    const [text, same] = await Promise.all([series.text(), series.text()]);
+    assert.equal(text, same);
+    return { turns, lines: text.split('\n').filter((line) => line.includes('name="')).length };
+  }
+
+  test('has all of them, and lets others run after every slice', async () => {
+    assert.deepEqual(await scrapeOf(3), { turns: 0, lines: 30 });
+    assert.deepEqual(await scrapeOf(10 * SLICE), { turns: 10, lines: 100 * SLICE });
+  });
+
+  test('keeps the series of a metric together, as the text format demands', async () => {
+    const metrics = new OperatorMetrics('test');
+    for (let index = 0; index < 3 * SLICE; index += 1) metrics.resource({ ...FACTS, name: `web-${index}` });
+    metrics.unready({ namespace: 'edge', name: 'unreadable' });
+    const text = await metrics.registry.metrics();
+    const names = text
+      .split('\n')
+      .filter((line) => line.includes('name="web'))
+      .map((line) => line.split('{')[0]);
+    const groups = names.filter((name, index) => name !== names[index - 1]);
+    assert.equal(groups.length, new Set(groups).size, groups.join());
+    assert.ok(text.includes('dcred_ready{namespace="edge",name="unreadable"} 0\n'));
+    assert.ok(!text.includes('\n\n\n') && text.endsWith('\n'));
   });
 });

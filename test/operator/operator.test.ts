@@ -18,7 +18,7 @@ import { recordingLogger } from '../../testing/support/recording-logger.ts';
 import { createPod, operatorsClient } from './cluster.ts';
 
 const CRD = join(import.meta.dirname, '..', '..', 'crds', 'dcred.dev_delegatedcredentials.yaml');
-const signal = AbortSignal.timeout(60_000);
+const signal = AbortSignal.timeout(240_000);
 
 /** A leader election whose outcome the test decides. A fake. */
 class Election {

@@ -103,7 +103,7 @@ class World {
       podWarned: (pod, _name, { reason }) => void this.reports.push(`warned ${reason} ${pod.name}`),
     },
     clock: this.clock,
-    onOutcome: (namespace, name) => void this.outcomes.push(`${namespace}/${name}`),
+    onOutcome: ({ namespace, resourceName }) => void this.outcomes.push(`${namespace}/${resourceName}`),
   });
 
   taken(step: Step, version: string): Applied {

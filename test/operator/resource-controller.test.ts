@@ -16,10 +16,12 @@ import { PodFailure, PodFailures } from '../../src/operator/pod-failure.ts';
 import { Reporter } from '../../src/operator/reporter.ts';
 import { ResourceController } from '../../src/operator/resource-controller.ts';
 import { type Delegation, delegation, issuedSecret, podOf, resource, specOf } from '../../testing/support/builders.ts';
-import { FakeClock } from '../../testing/support/fake-clock.ts';
+import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
+import { PodTable } from '../../testing/support/pod-table.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
 
 const KEY = 'edge/web';
+const POD_KEY = { namespace: 'edge', resourceName: 'web', pod: 'web-0' };
 const signal = new AbortController().signal;
 let authority: Delegation;
 
@@ -38,21 +40,23 @@ class World {
   readonly clock = new FakeClock((authority.certificate.notBefore + 1_000) * 1000);
   readonly podQueue = new WorkQueue({ clock: this.clock, random: () => 0 });
   readonly resourceQueue = new WorkQueue({ clock: this.clock, random: () => 0 });
-  readonly membership = new Membership();
+  readonly #table = new PodTable();
+  readonly membership = new Membership(this.#table);
   readonly metrics = new OperatorMetrics('test');
   readonly written: DelegatedCredentialStatus[] = [];
   readonly patches: object[] = [];
   readonly failures = new PodFailures();
   readonly referred: (string | undefined)[] = [];
   found: DelegatedCredentialResource | UnreadableResource | undefined = resource();
-  pods: Pod[] = [podOf()];
-  secrets: IssuedSecret[] = [];
+  #secrets: IssuedSecret[] = [];
   certificate: CertificateState = usable();
   refusal: string | undefined;
   /** Of the resource at the API server, and the newest that the cache shows. */
   version = 100;
   skewed = false;
   seen = 100;
+  /** Before the API server answers a write. */
+  answer: Promise<void> = Promise.resolve();
   readonly controller: ResourceController;
 
   constructor() {
@@ -62,10 +66,7 @@ class World {
         get: () => this.found && { value: this.found },
         isAtLeast: (_: string, version: string) => this.seen >= Number(version),
       },
-      pods: {
-        get: (_: string, name: string) => this.pods.find((pod) => pod.name === name),
-        byIndex: () => this.pods,
-      },
+      pods: this.#table,
       secrets: {
         byIndex: (_: string, index: string) => (index === 'resource' ? this.secrets.map((issued) => ({ issued })) : []),
       },
@@ -79,6 +80,7 @@ class World {
         if (this.refusal !== undefined) throw new ApiError('refused', { status: 409, reason: this.refusal });
         this.written.push(applied.status);
         this.version += 1;
+        await this.answer;
         return { metadata: { resourceVersion: String(this.version) } };
       },
       mergePatch: async (_type: unknown, _ref: unknown, patch: { status: object }) => {
@@ -100,6 +102,29 @@ class World {
       clock: this.clock,
       isClockSkewed: () => this.skewed,
     });
+    this.pods = [podOf()];
+  }
+
+  /** As the caches change, the operator notifies the controller. */
+  set pods(next: readonly Pod[]) {
+    const gone = [...this.#table.inNamespace('edge')].filter(({ name }) => !next.some((pod) => pod.name === name));
+    for (const { name } of gone) this.membership.podChanged(this.#table.delete(name), undefined);
+    for (const pod of next) this.membership.podChanged(this.#table.set(pod), pod);
+    for (const { name } of [...gone, ...next]) this.#changed(name);
+  }
+
+  get secrets(): readonly IssuedSecret[] {
+    return this.#secrets;
+  }
+
+  set secrets(next: readonly IssuedSecret[]) {
+    const all = [...this.#secrets, ...next];
+    this.#secrets = [...next];
+    for (const { podName } of all) this.#changed(podName);
+  }
+
+  #changed(pod: string): void {
+    this.controller.podChanged({ namespace: 'edge', resourceName: 'web', pod });
   }
 
   reconcile() {
@@ -246,7 +271,7 @@ describe('a resource that is gone', () => {
     assert.deepEqual(await world.reconcile(), { kind: 'done' });
     assert.deepEqual(await world.enqueued(), ['edge/web/web-0', 'edge/web/old']);
     assert.equal(world.referred.at(-1), undefined);
-    assert.equal(world.membership.podsOf('edge', 'web').size, 0);
+    assert.deepEqual([...world.membership.podsOf('edge', 'web')], []);
     assert.equal(await world.metric('dcred_ready{'), undefined);
   });
 
@@ -255,7 +280,7 @@ describe('a resource that is gone', () => {
     await world.reconcile();
     world.found = undefined;
     await world.reconcile();
-    world.controller.requestStatusUpdate(KEY);
+    world.controller.podReconciled(POD_KEY);
     assert.deepEqual([world.resourceQueue.length, world.resourceQueue.delayed], [0, 0]);
   });
 });
@@ -366,8 +391,8 @@ describe('a status update that is requested', () => {
   test('reconciles the resource at most once a second', async () => {
     const world = new World();
     await world.reconcile();
-    world.controller.requestStatusUpdate(KEY);
-    world.controller.requestStatusUpdate(KEY);
+    world.controller.podReconciled(POD_KEY);
+    world.controller.podReconciled(POD_KEY);
     assert.deepEqual([world.resourceQueue.length, world.resourceQueue.delayed], [0, 1]);
     world.clock.advance(1_000);
     assert.deepEqual([world.resourceQueue.length, world.resourceQueue.delayed], [1, 0]);
@@ -377,7 +402,7 @@ describe('a status update that is requested', () => {
     const world = new World();
     await world.reconcile();
     world.clock.jump(-3_600_000);
-    world.controller.requestStatusUpdate(KEY);
+    world.controller.podReconciled(POD_KEY);
     world.clock.advance(1_000);
     assert.equal(world.resourceQueue.length, 1);
   });
@@ -501,4 +526,63 @@ describe('a problem that keeps no pod from being served', () => {
     const message = world.written.at(-1)?.conditions?.find(({ type }) => type === 'CleanedUp')?.message ?? '';
     assert.match(message, /^Secrets of 1 pod that are no longer needed remain: secrets "web-old" is forbidden$/);
   });
+});
+
+describe('a change of a resource that the watch shows', () => {
+  const entry = (value: DelegatedCredentialResource | UnreadableResource) => ({
+    namespace: 'edge',
+    name: 'web',
+    value,
+  });
+
+  async function written(): Promise<{ world: World; before: DelegatedCredentialResource; status: object }> {
+    const world = new World();
+    await world.reconcile();
+    return { world, before: resource(), status: world.written.at(-1) ?? assert.fail('no status was written') };
+  }
+
+  test('is an echo where it is our own status', async () => {
+    const { before, status, world } = await written();
+    assert.equal(world.controller.isEcho(entry(before), entry(resource({ status }))), true);
+  });
+
+  test('is an echo before the write is answered', async () => {
+    const world = new World();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    world.answer = promise;
+    const reconciling = world.reconcile();
+    await settle();
+    const status = world.written.at(-1) ?? assert.fail('no status was written');
+    assert.equal(world.controller.isEcho(entry(resource()), entry(resource({ status }))), true);
+    resolve();
+    await reconciling;
+  });
+
+  test('is an echo where only labels, annotations or the conditions of others differ', async () => {
+    const { status, world } = await written();
+    const before = resource({ status });
+    const after = { ...before, metadata: { ...before.metadata, resourceVersion: '99' } };
+    assert.equal(world.controller.isEcho(entry(before), entry(after)), true);
+  });
+
+  const others: Readonly<Record<string, (status: object) => DelegatedCredentialResource | UnreadableResource>> = {
+    'another spec': (status) => resource({ status, spec: specOf({ lifetimeSeconds: 3_600 }), generation: 2 }),
+    'another spec of the same generation': (status) => resource({ status, spec: specOf({ lifetimeSeconds: 3_600 }) }),
+    'another resource of that name': (status) => resource({ status, uid: 'another' }),
+    'a renew request': (status) => {
+      const made = resource({ status });
+      return { ...made, metadata: { ...made.metadata, renewRequestedAt: 1_800_000_000 } };
+    },
+    'a spec that cannot be read': (status) => {
+      const { metadata } = resource();
+      return { metadata, status, problem: 'spec.usage: wrong' } as UnreadableResource;
+    },
+    "another client's status": (status) => resource({ status: { ...status, observedGeneration: 77 } }),
+  };
+  for (const [what, changed] of Object.entries(others)) {
+    test(`is none where it is ${what}`, async () => {
+      const { before, status, world } = await written();
+      assert.equal(world.controller.isEcho(entry(before), entry(changed(status))), false);
+    });
+  }
 });

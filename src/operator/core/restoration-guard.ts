@@ -17,12 +17,14 @@ interface Entry {
 }
 
 export class RestorationGuard {
-  /** In the order of `lastMs`, as far as the clock keeps it. */
-  readonly #entries = new Map<string, Entry>();
+  /** Two generations, each of one quiet time: the older is dropped whole, so that nobody looks for what is old in it. */
+  #young = new Map<string, Entry>();
+  #old = new Map<string, Entry>();
+  #youngSinceMs = Number.NEGATIVE_INFINITY;
 
   /** Whether something of this key was lost or restored within the last minutes. */
   knows(key: string, uid: string): boolean {
-    return this.#entries.get(key)?.uid === uid;
+    return this.#entry(key)?.uid === uid;
   }
 
   /** What was written is gone: restoring it counts from now on. */
@@ -39,30 +41,37 @@ export class RestorationGuard {
    * however long this goes on: a credential that waited longer might expire.
    */
   allowedAt(key: string, uid: string, nowMs: number, longestMs: number): number {
-    const entry = this.#entries.get(key);
+    const entry = this.#entry(key);
     const count = this.#count(key, uid, nowMs);
     if (entry === undefined || count < FREE) return nowMs;
     // Without jitter: what one client reverts does not come back together with what another does.
     return entry.lastMs + backoffMs(count - FREE + 1, { baseMs: BASE_MS, maxMs: longestMs, random: () => 0 });
   }
 
+  /** Keys that are remembered. */
   get size(): number {
-    return this.#entries.size;
+    return this.#young.size + this.#old.size;
+  }
+
+  #entry(key: string): Entry | undefined {
+    return this.#young.get(key) ?? this.#old.get(key);
   }
 
   /** Zero after a quiet time, and where the clock was set back: the remembered time means nothing then. */
   #count(key: string, uid: string, nowMs: number): number {
-    const entry = this.#entries.get(key);
+    const entry = this.#entry(key);
     if (entry?.uid !== uid || nowMs - entry.lastMs > QUIET_MS || nowMs < entry.lastMs) return 0;
     return entry.count;
   }
 
   #set(key: string, entry: Entry): void {
-    this.#entries.delete(key);
-    this.#entries.set(key, entry);
-    for (const [oldKey, { lastMs }] of this.#entries) {
-      if (entry.lastMs - lastMs <= QUIET_MS) return;
-      this.#entries.delete(oldKey);
+    const age = entry.lastMs - this.#youngSinceMs;
+    if (age > QUIET_MS || age < 0) {
+      this.#old = age > 2 * QUIET_MS ? new Map() : this.#young;
+      this.#young = new Map();
+      this.#youngSinceMs = entry.lastMs;
     }
+    this.#old.delete(key);
+    this.#young.set(key, entry);
   }
 }

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { DelegatedCredentialStatus } from '../../../src/api/delegated-credential.ts';
 import type { EventInput } from '../../../src/kubernetes/events/event-recorder.ts';
-import type { Caches } from '../../../src/operator/caches.ts';
 import { PENDING } from '../../../src/operator/core/certificate-state.ts';
 import { Membership } from '../../../src/operator/core/membership.ts';
 import {
@@ -17,8 +16,9 @@ import { resourceStatus } from '../../../src/operator/core/status.ts';
 import { OperatorMetrics } from '../../../src/operator/metrics.ts';
 import { PodFailures } from '../../../src/operator/pod-failure.ts';
 import { Reporter } from '../../../src/operator/reporter.ts';
-import { tallyPods } from '../../../src/operator/tally.ts';
+import { Tally } from '../../../src/operator/tally.ts';
 import { issuedSecret, NOW, podOf, resource, specOf } from '../../../testing/support/builders.ts';
+import { PodTable } from '../../../testing/support/pod-table.ts';
 import { recordingLogger } from '../../../testing/support/recording-logger.ts';
 
 describe('a pod has missed injection', () => {
@@ -132,20 +132,12 @@ test('the tally counts pods that were not injected, except terminating ones', ()
     podOf({ name: 'b', secretNames: { web: 'web-x' } }),
     podOf({ name: 'c', terminating: true }),
   ];
-  const membership = new Membership();
-  membership.setResource('edge', 'web', undefined, pods);
-  const caches = {
-    pods: { get: (_namespace: string, name: string) => pods.find((pod) => pod.name === name) },
-    secrets: { byIndex: () => [] },
-  } as unknown as Caches;
-  const tally = tallyPods({
-    caches,
-    membership,
-    failures: new PodFailures(),
-    resource: resource(),
-    certificate: PENDING,
-    now: NOW,
-  });
+  const table = new PodTable(pods);
+  const membership = new Membership(table);
+  membership.setResource('edge', 'web', undefined);
+  const caches = { pods: table, secrets: { byIndex: () => [] } };
+  const counter = new Tally({ caches, membership, failures: new PodFailures() });
+  const tally = counter.count({ resource: resource(), certificate: PENDING, now: NOW });
   assert.deepEqual([tally.selected, tally.notInjected], [2, 1]);
 });
 

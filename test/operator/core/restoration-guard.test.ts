@@ -59,7 +59,24 @@ describe('restoring what another client keeps reverting', () => {
     const guard = new RestorationGuard();
     for (let n = 0; n < 1_000; n += 1) guard.restored(`edge/web/old-${n}`, UID, START);
     guard.restored(KEY, UID, START + 600_001);
+    guard.restored(KEY, UID, START + 1_200_002);
     assert.equal(guard.size, 1);
+  });
+
+  test('forgets them after any pause, and when the clock was set back', () => {
+    const moment = fc.integer({ min: -4, max: 8 }).map((tenMinutes) => START + tenMinutes * 600_001);
+    fc.assert(
+      fc.property(fc.array(moment, { minLength: 1 }), (moments) => {
+        const guard = new RestorationGuard();
+        moments.forEach((ms, index) => {
+          for (let n = 0; n < 10; n += 1) guard.restored(`edge/web/${index}-${n}`, UID, ms);
+        });
+        const last = moments.at(-1) ?? START;
+        guard.restored(KEY, UID, last + 600_001);
+        guard.restored(KEY, UID, last + 1_200_002);
+        assert.equal(guard.size, 1);
+      }),
+    );
   });
 
   test('of a pod that was replaced under its name starts again', () => {
