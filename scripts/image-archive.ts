@@ -1,6 +1,6 @@
 /** The docker-archive format: layers, a config and a manifest in one tar. `ctr images import` and `docker load` read it. */
 import { createHash } from 'node:crypto';
-import { type TarEntry, tar } from './tar.ts';
+import { type TarEntry, tar } from '../src/bundle/tar.ts';
 
 export interface ImageOptions {
   /** With its tag: `registry.invalid/dcred:0.1.0`. */

@@ -6,8 +6,8 @@ import { execFileSync } from 'node:child_process';
 import { access, chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { load } from 'js-yaml';
+import type { TarEntry } from '../src/bundle/tar.ts';
 import { imageArchive } from './image-archive.ts';
-import type { TarEntry } from './tar.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const USER_ID = 65_532;

@@ -31,15 +31,19 @@ export interface Wanted {
 
 const RENEW_SOON_SECONDS = 14 * 86_400;
 
-/** @param now seconds since the epoch, by the API server's clock */
+/**
+ * @param client undefined: the Secret is not read, and the operator's word for it is reported
+ * @param now seconds since the epoch, by the API server's clock
+ */
 export async function checkCertificate(
-  client: Client,
+  client: Client | undefined,
   wanted: Wanted,
   now: number,
   signal: AbortSignal,
 ): Promise<Finding> {
   const { certificateRef, namespace, ready, usage, what } = wanted;
   const secret: ObjectKey = { namespace: certificateRef.namespace ?? namespace, name: certificateRef.name };
+  if (client === undefined) return asReported(`${what}: Secret ${secret.namespace}/${secret.name} not read`, ready);
   let state: CertificateState;
   try {
     const read = await readState(client, secret, signal);
@@ -49,7 +53,7 @@ export async function checkCertificate(
     );
   } catch (error) {
     if (!isApiError(error, 'Forbidden')) throw error;
-    return asReported(what, secret, ready);
+    return asReported(`${what}: no permission to read Secret ${secret.namespace}/${secret.name}`, ready);
   }
   if (state.kind === 'refused')
     return problem(state.reason, `${what}: ${printable(state.message, 1024)}`, 'correct the certificate');
@@ -73,8 +77,7 @@ async function readState(client: Client, secret: ObjectKey, signal: AbortSignal)
 }
 
 /** For who may not read Secrets, as is right for most people. */
-function asReported(what: string, { name, namespace }: ObjectKey, ready: Wanted['ready']): Finding {
-  const unread = `${what}: no permission to read Secret ${namespace}/${name}`;
+function asReported(unread: string, ready: Wanted['ready']): Finding {
   if (ready === undefined) {
     return warning(
       'Certificate',

@@ -5,13 +5,16 @@ import type { KubernetesObject } from '../kubernetes/objects.ts';
 import type { ResourceType } from '../kubernetes/resource-type.ts';
 import type { ServiceAccount } from './access.ts';
 
-const DEPLOYMENTS = {
+export const DEPLOYMENTS = {
   group: 'apps',
   version: 'v1',
   plural: 'deployments',
   kind: 'Deployment',
   namespaced: true,
 } as const satisfies ResourceType;
+
+/** The chart's label on all of its objects. */
+export const PART_OF_DCRED = 'app.kubernetes.io/part-of=dcred';
 
 type Deployment = KubernetesObject<{
   readonly spec?: {
@@ -48,7 +51,7 @@ export async function findInstalled(
   namespace: string | undefined,
   signal: AbortSignal,
 ): Promise<readonly Installed[] | undefined> {
-  const selection = { namespace, labelSelector: 'app.kubernetes.io/part-of=dcred' };
+  const selection = { namespace, labelSelector: PART_OF_DCRED };
   try {
     return (await client.list<Deployment>(DEPLOYMENTS, selection, { signal })).items.map(readDeployment);
   } catch (error) {

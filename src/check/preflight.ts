@@ -33,6 +33,8 @@ export interface PreflightOptions {
   readonly namespace: string | undefined;
   /** Secrets of that namespace with certificates that no resource names yet. */
   readonly certificates: readonly string[];
+  /** False: certificate Secrets are not read, and the operator's word for them is reported. */
+  readonly readsKeys: boolean;
   /** Where dcred is installed. Undefined: it is looked for. */
   readonly systemNamespace: string | undefined;
   /** Of this dcred. */
@@ -157,7 +159,7 @@ async function checkOwnAccess({ client, namespace, signal }: PreflightOptions): 
 }
 
 async function checkResources(options: PreflightOptions, nowMs: () => number): Promise<readonly Finding[]> {
-  const { certificates, client, namespace, signal } = options;
+  const { certificates, client, namespace, readsKeys, signal } = options;
   const listed = await listResources(client, namespace, signal);
   const unreadable = listed.filter((resource) => !isReadable(resource));
   const wanted: readonly Wanted[] = [
@@ -185,7 +187,9 @@ async function checkResources(options: PreflightOptions, nowMs: () => number): P
   );
   for (let first = 0; first < wanted.length; first += BATCH) {
     const batch = wanted.slice(first, first + BATCH);
-    findings.push(...(await Promise.all(batch.map((one) => checkCertificate(client, one, now, signal)))));
+    findings.push(
+      ...(await Promise.all(batch.map((one) => checkCertificate(readsKeys ? client : undefined, one, now, signal)))),
+    );
   }
   if (findings.length > 0) return findings;
   const where = namespace === undefined ? 'in any namespace' : `in namespace ${namespace}`;

@@ -8,7 +8,7 @@ import { PODS, type ResourceType } from '../kubernetes/resource-type.ts';
 import { printable } from '../text/printable.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 
-const CONFIGURATIONS = {
+export const MUTATING_WEBHOOK_CONFIGURATIONS = {
   group: 'admissionregistration.k8s.io',
   version: 'v1',
   plural: 'mutatingwebhookconfigurations',
@@ -48,7 +48,7 @@ export async function checkWebhookConfiguration(
 ): Promise<readonly Finding[]> {
   let configurations: readonly Configuration[];
   try {
-    configurations = (await client.list<Configuration>(CONFIGURATIONS, {}, { signal })).items;
+    configurations = (await client.list<Configuration>(MUTATING_WEBHOOK_CONFIGURATIONS, {}, { signal })).items;
   } catch (error) {
     if (!isApiError(error, 'Forbidden')) throw error;
     const message = 'no permission to list MutatingWebhookConfigurations';

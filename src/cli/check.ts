@@ -51,6 +51,7 @@ export const checkCommand: Command = {
         server: connection.server,
         namespace: readScope(args, connection.defaultNamespace),
         certificates: args.strings('certificate'),
+        readsKeys: true,
         systemNamespace: args.string('system-namespace'),
         version: VERSION,
         now: () => io.now(),

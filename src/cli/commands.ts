@@ -1,12 +1,14 @@
 /** Every command of `dcred`, in the order of its help. */
 import { agentCommand } from './agent.ts';
 import { auditCommand } from './audit.ts';
+import { bundleCommand } from './bundle.ts';
 import { checkCommand } from './check.ts';
 import type { Command } from './command.ts';
 import { completionCommand } from './completion.ts';
 import { crdCommand } from './crd.ts';
 import { csrCommand } from './csr.ts';
 import { devCaCommand } from './dev-ca.ts';
+import { eventsCommand } from './events.ts';
 import { inspectCommand } from './inspect.ts';
 import { issueCommand } from './issue.ts';
 import { operatorCommand } from './operator.ts';
@@ -26,6 +28,8 @@ export const COMMANDS: readonly Command[] = [
   agentCommand,
   checkCommand,
   statusCommand,
+  eventsCommand,
+  bundleCommand,
   renewCommand,
   suspendCommand,
   resumeCommand,

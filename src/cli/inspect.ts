@@ -2,43 +2,74 @@ import { readCertificateChain } from '../credential/certificate.ts';
 import { MalformedCredentialError } from '../credential/errors.ts';
 import { readCredentialFile } from '../credential/formats.ts';
 import { printableJson } from '../text/printable.ts';
-import { type Command, CommandError } from './command.ts';
+import { type Command, type CommandArguments, CommandError, type CommandIo } from './command.ts';
 import { namingFile, reading } from './credential-input.ts';
 import { readInput } from './input.ts';
-import { type Inspection, inspectCertificate, inspectCredential, inspectDer, inspectSecret } from './inspection.ts';
+import {
+  type Inspection,
+  inspectCertificate,
+  inspectCredential,
+  inspectDer,
+  inspectPod,
+  inspectSecret,
+} from './inspection.ts';
 import { formatInspection } from './inspection-text.ts';
+import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
+import { type LiveName, readLiveName, readLivePod, readLiveSecret } from './live-objects.ts';
 import { looksLikeManifest, readSecretManifests } from './manifest.ts';
+import { OUTPUT_OPTION } from './output.ts';
 
 export const inspectCommand: Command = {
   name: 'inspect',
   summary: 'show what is in a credential, a certificate or a Secret',
-  usage: 'inspect FILE [-o json]',
+  usage: 'inspect FILE | secret/NAME | pod/NAME [-n NAMESPACE] [-o json]',
   description:
     'Recognises dc.bin, dc.hex, dc.pem, fizz.pem, a certificate (PEM or DER; says whether it can delegate, and if not, why) and ' +
     'Secret manifests (YAML or JSON; says whether key, credential and certificate belong together). `-` reads standard input. ' +
-    'Never shows a private key. Needs no cluster.',
-  example: 'kubectl get secret web-web-0 -o yaml | dcred inspect -',
+    'Never shows a private key. Needs no cluster; with secret/NAME it reads that Secret from one, with pod/NAME all that dcred ' +
+    'issued to that pod.',
+  example:
+    'dcred inspect dc.bin\ndcred inspect pod/web-0 -n edge\nkubectl get secret web-web-0 -o yaml | dcred inspect -',
   options: {
-    output: {
-      type: 'string',
-      short: 'o',
-      value: 'FORMAT',
-      default: 'text',
-      choices: ['text', 'json'],
-      help: 'text or json',
-    },
+    ...KUBERNETES_OPTIONS,
+    namespace: { ...NAMESPACE_OPTION, help: "namespace of the Secret or pod; the context's when absent" },
+    output: OUTPUT_OPTION,
   },
-  positionals: { min: 1, max: 1 },
+  positionals: { min: 1, max: 2 },
 
   async run(args, io) {
-    const [path = '-'] = args.positionals;
     const now = Math.floor(io.now() / 1000);
-    const data = await readInput(path, { what: 'a credential, a certificate or a Secret manifest', signal: io.signal });
-    const inspections = await inspect(data, path === '-' ? 'standard input' : path, now);
+    const live = readLiveName(args.positionals);
+    const inspections = live === undefined ? await inspectFile(args, io, now) : await inspectLive(args, io, live, now);
     io.stdout.write(args.string('output') === 'json' ? formatJson(inspections) : formatText(inspections, now));
     return 0;
   },
 };
+
+async function inspectFile(args: CommandArguments, io: CommandIo, now: number): Promise<readonly Inspection[]> {
+  const [path = '-'] = args.positionals;
+  const data = await readInput(path, { what: 'a credential, a certificate or a Secret manifest', signal: io.signal });
+  return await inspect(data, path === '-' ? 'standard input' : path, now);
+}
+
+async function inspectLive(
+  args: CommandArguments,
+  io: CommandIo,
+  { kind, name }: LiveName,
+  now: number,
+): Promise<readonly Inspection[]> {
+  const connection = await connect(args, io);
+  const client = createClient(connection);
+  const ref = { namespace: args.string('namespace') ?? connection.defaultNamespace, name };
+  try {
+    if (kind === 'Secret') return [inspectSecret(await readLiveSecret(client, ref, io.signal), now)];
+    const { pod, secrets } = await readLivePod(client, ref, io.signal);
+    const issued = secrets.map((secret) => secret.name);
+    return [inspectPod(pod, issued), ...secrets.map((secret) => inspectSecret(secret, now))];
+  } finally {
+    await client.close();
+  }
+}
 
 const CERTIFICATE = /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----/;
 

@@ -6,6 +6,7 @@ import type {
   CertificateInspection,
   CredentialInspection,
   Inspection,
+  PodInspection,
   Problem,
   SecretInspection,
 } from './inspection.ts';
@@ -22,6 +23,8 @@ export function formatInspection(inspection: Inspection, now: number): string {
       return formatCertificate(inspection, now);
     case 'Secret':
       return formatSecret(inspection, now);
+    case 'Pod':
+      return formatPod(inspection);
     default:
       return inspection satisfies never;
   }
@@ -85,6 +88,15 @@ function formatSecret(secret: SecretInspection, now: number): string {
     ...(certificate === undefined ? [] : [formatCertificate(certificate, now)]),
   ];
   return parts.join('\n');
+}
+
+function formatPod({ injected, issued, name, namespace, problems, waitsFor }: PodInspection): string {
+  const section = formatSection(`Pod ${namespace}/${name}`, [
+    ['asks for', injected.join(' ') || '(nothing)'],
+    ['Secrets', issued.join(' ') || '(none)'],
+    ['waits for', waitsFor.length === 0 ? undefined : `${waitsFor.join(' ')}: not scheduled until issued`],
+  ]);
+  return section + formatProblems(problems);
 }
 
 function describeVerified(verified: boolean): string {

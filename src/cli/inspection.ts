@@ -9,12 +9,13 @@ import { type CredentialFile, type CredentialFormat, readCredentialFile } from '
 import { schemeByCode, schemeBySubjectPublicKeyInfo, type Usage } from '../credential/scheme.ts';
 import { verifyCredential } from '../credential/verify.ts';
 import { decodeDelegatedCredential } from '../credential/wire.ts';
+import type { Pod } from '../operator/core/pod.ts';
 import { firstItems, printable } from '../text/printable.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { SecretInput } from './manifest.ts';
 
 /** What `dcred inspect` finds; printed as text, or as it is with `-o json`. Holds nothing secret. */
-export type Inspection = CredentialInspection | CertificateInspection | SecretInspection;
+export type Inspection = CredentialInspection | CertificateInspection | SecretInspection | PodInspection;
 
 export interface CredentialInspection {
   readonly kind: 'DelegatedCredential';
@@ -63,6 +64,21 @@ export interface SecretInspection {
   readonly credential?: CredentialInspection;
   /** Whether key, credential and certificate belong together and are good now; absent without a credential. */
   readonly verified?: boolean;
+  readonly problems: readonly Problem[];
+}
+
+/** A pod by its metadata; the Secrets that were issued to it are inspections of their own. */
+export interface PodInspection {
+  readonly kind: 'Pod';
+  readonly namespace: string;
+  readonly name: string;
+  /** The DelegatedCredentials that it asks for. */
+  readonly injected: readonly string[];
+  /** By the injection's annotations: resource to Secret. */
+  readonly secretNames: Readonly<Record<string, string>>;
+  /** Resources for whose Secrets it waits, unscheduled. */
+  readonly waitsFor: readonly string[];
+  readonly issued: readonly string[];
   readonly problems: readonly Problem[];
 }
 
@@ -167,6 +183,27 @@ export function inspectSecret(secret: SecretInput, now: number): SecretInspectio
     ...(bytes === undefined ? {} : { verified: result?.ok === true }),
     problems,
   };
+}
+
+/** @param issued the names of the Secrets that dcred issued to it */
+export function inspectPod(pod: Pod, issued: readonly string[]): PodInspection {
+  const { gated, ignored, injected, name, namespace, notInjected, secretNames } = pod;
+  const absent = Object.entries(secretNames).filter(([, secret]) => !issued.includes(secret));
+  const problems = [
+    ...(notInjected === undefined ? [] : [{ code: 'NotInjected', message: notInjected }]),
+    ...(ignored === undefined ? [] : [{ code: 'Ignored', message: ignored }]),
+    ...absent.map(([resource, secret]) => ({
+      code: 'NotIssued',
+      message: `DelegatedCredential ${resource} has no Secret "${printable(secret)}" for it: see dcred events ${resource} -n ${namespace}`,
+    })),
+    ...(issued.length === 0 && injected.length === 0
+      ? [{ code: 'NotSelected', message: 'no DelegatedCredential has issued to it, and no label of it asks for one' }]
+      : []),
+  ];
+  const names = Object.fromEntries(
+    Object.entries(secretNames).map(([resource, secret]) => [resource, printable(secret)]),
+  );
+  return { kind: 'Pod', namespace, name, injected, secretNames: names, waitsFor: gated, issued, problems };
 }
 
 /** Far more keys and annotations than dcred writes. */

@@ -24,14 +24,15 @@ export async function readSecretManifests(text: string, source: string): Promise
     isRecord(document) && Array.isArray(document['items']) ? document['items'] : [document],
   );
   const secrets = objects.filter(isRecord).filter((object) => object['kind'] === 'Secret');
-  if (secrets.length > 0) return secrets.map(readSecret);
+  if (secrets.length > 0) return secrets.map(readSecretObject);
   const kinds = objects.filter(isRecord).flatMap(({ kind }) => (typeof kind === 'string' ? [kind] : []));
   throw new CommandError(
     `${source}: expected a Secret manifest; found ${printableList(kinds) || 'no Kubernetes object'}`,
   );
 }
 
-function readSecret(object: Readonly<Record<string, unknown>>): SecretInput {
+/** What anyone may have written as a Secret: whatever is not as it must be is left out. */
+export function readSecretObject(object: Readonly<Record<string, unknown>>): SecretInput {
   const metadata = isRecord(object['metadata']) ? object['metadata'] : {};
   const data = new Map<string, Uint8Array>();
   for (const [key, value] of strings(object['data'])) data.set(key, Uint8Array.from(Buffer.from(value, 'base64')));

@@ -136,7 +136,7 @@ function secondsOf(time: string | undefined): number | undefined {
 }
 
 /** Rows with columns of one width each; the last is not padded. */
-function align(rows: readonly (readonly string[])[]): readonly string[] {
+export function align(rows: readonly (readonly string[])[]): readonly string[] {
   const widths: number[] = [];
   for (const row of rows) {
     for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);

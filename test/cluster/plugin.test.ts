@@ -1,18 +1,26 @@
 /** The commands of `kubectl dcred` that look into a cluster, beside a running operator and webhook. */
 
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
 import type { Finding } from '../../src/check/finding.ts';
+import { bundleCommand } from '../../src/cli/bundle.ts';
 import { checkCommand } from '../../src/cli/check.ts';
+import { eventsCommand } from '../../src/cli/events.ts';
+import { inspectCommand } from '../../src/cli/inspect.ts';
+import { SECRETS } from '../../src/kubernetes/resource-type.ts';
+import type { ReportedEvent } from '../../src/status/events.ts';
 import { type Cluster, startCluster } from '../../testing/cluster/cluster.ts';
 import { type OperatorProcess, startOperator } from '../../testing/cluster/operator-process.ts';
 import { pointAt, SYSTEM, startWebhook, type WebhookProcess } from '../../testing/cluster/webhook-process.ts';
 import { createTestAuthority, type TestAuthority } from '../../testing/support/certificates.ts';
 import { eventually } from '../../testing/support/processes.ts';
-import { runCommand } from '../cli/run-command.ts';
+import { runCommand, temporaryDirectory } from '../cli/run-command.ts';
 import { servedNamespace } from './scenario.ts';
 
+const { signal } = new AbortController();
 let cluster: Cluster;
 let authority: TestAuthority;
 let operator: OperatorProcess | undefined;
@@ -143,5 +151,95 @@ describe('dcred check', () => {
     const { findings, status } = await check([], kubeconfig);
     assert.equal(status, 1);
     assert.deepEqual([findings.length, findings[0]?.check, findings[0]?.level], [1, 'ApiServer', 'problem']);
+  });
+});
+
+/** Three pods with credentials, and one that cannot have any: its Secret's name is taken. */
+async function namespaceWithPods(): Promise<string> {
+  const namespace = await servedNamespace({ authority, cluster });
+  await cluster.putCertificate(namespace, 'taken', await authority.issue());
+  await cluster.createPods(namespace, 3);
+  await cluster.createPod(namespace, 'clash', {
+    labels: { app: 'web' },
+    annotations: { 'secret.dcred.dev/web': 'taken' },
+  });
+  await cluster.untilSecrets(namespace, 3);
+  await cluster.untilReason(namespace, 'web', 'PodsFailed');
+  return namespace;
+}
+
+describe('in a namespace with pods', () => {
+  let namespace: string;
+  const ofNamespace = () => ['-n', namespace, '--kubeconfig', cluster.plane.kubeconfig];
+
+  before(async () => {
+    namespace = await namespaceWithPods();
+  });
+
+  test('dcred events shows what was issued, and what was not and why', async () => {
+    const events = await eventually('the Events', async () => {
+      const { stdout } = await runCommand(eventsCommand, [...ofNamespace(), '-o', 'json']);
+      const all = JSON.parse(stdout) as readonly ReportedEvent[];
+      return all.some(({ reason }) => reason === 'SecretNameTaken') && all.some(({ reason }) => reason === 'Missing')
+        ? all
+        : undefined;
+    });
+    const taken = events.find(({ reason }) => reason === 'SecretNameTaken');
+    assert.deepEqual([taken?.object, taken?.type], ['pod/clash', 'Warning']);
+    const { stdout } = await runCommand(eventsCommand, ['web', '--type', 'Warning', ...ofNamespace()]);
+    const [header = '', ...lines] = stdout.trimEnd().split('\n');
+    assert.match(header, /^LAST SEEN +TYPE +REASON +OBJECT +COUNT +MESSAGE$/);
+    assert.ok(lines.length > 0 && lines.every((line) => / Warning /.test(line)), stdout);
+    const all = await runCommand(eventsCommand, ['-A', '--kubeconfig', cluster.plane.kubeconfig]);
+    assert.match(all.stdout, new RegExp(`^${namespace} .* SecretNameTaken +pod/clash `, 'm'));
+    const none = await runCommand(eventsCommand, ['other', ...ofNamespace()]);
+    assert.match(none.stderr, /^no Events of dcred in namespace/);
+  });
+
+  test('dcred inspect reads a live Secret, and a pod with all that was issued to it', async () => {
+    const secret = await runCommand(inspectCommand, ['secret/web-web-0', ...ofNamespace()]);
+    assert.match(secret.stdout, /^ {2}verified +yes: key, credential and certificate belong together/m);
+    const pod = await runCommand(inspectCommand, ['pod', 'web-1', ...ofNamespace()]);
+    assert.match(
+      pod.stdout,
+      new RegExp(`^Pod ${namespace}/web-1\\n {2}asks for +\\(nothing\\)\\n {2}Secrets +web-web-1\\n`),
+    );
+    assert.match(pod.stdout, /^Secret .*\/web-web-1$/m);
+    const clash = await runCommand(inspectCommand, ['pod/clash', '-o', 'json', ...ofNamespace()]);
+    const { problems } = JSON.parse(clash.stdout) as { problems: { code: string }[] };
+    assert.deepEqual(
+      problems.map(({ code }) => code),
+      ['NotIssued', 'NotSelected'],
+    );
+    for (const { stdout } of [secret, pod, clash]) assert.doesNotMatch(stdout, /PRIVATE KEY/);
+    const absent = runCommand(inspectCommand, ['secret/nosuch', ...ofNamespace()]);
+    await assert.rejects(absent, /there is no Secret "nosuch" in namespace/);
+  });
+
+  test('dcred bundle reads no data of a Secret, and has what finds a fault', async (t) => {
+    const file = join(temporaryDirectory(t), 'bundle.tar.gz');
+    const { status } = await runCommand(bundleCommand, ['--file', file, ...ofNamespace()]);
+    assert.equal(status, 0);
+    assert.equal((await stat(file)).mode & 0o777, 0o600);
+    const text = gunzipSync(await readFile(file)).toString();
+    const secrets = await cluster.client.list<{ data?: Record<string, string> }>(SECRETS, { namespace }, { signal });
+    for (const [key, value] of secrets.items.flatMap(({ data = {} }) => Object.entries(data))) {
+      assert.ok(!text.includes(value.slice(0, 40)), key);
+    }
+    assert.doesNotMatch(text, /-----BEGIN/);
+    for (const kept of ['PodsFailed', 'SecretNameTaken', 'web-web-0', '"hasCaBundle": true'])
+      assert.ok(text.includes(kept), kept);
+    await assert.rejects(runCommand(bundleCommand, ['--file', file, ...ofNamespace()]), /exists: name another file/);
+  });
+
+  test('dcred bundle says what it may not read, and goes on', async (t) => {
+    const file = join(temporaryDirectory(t), 'bundle.tar.gz');
+    const kubeconfig = await cluster.plane.kubeconfigFor({ user: 'nobody' });
+    const { status } = await runCommand(bundleCommand, ['--file', file, '-n', namespace, '--kubeconfig', kubeconfig]);
+    assert.equal(status, 0);
+    const text = gunzipSync(await readFile(file)).toString();
+    for (const what of ['delegatedcredentials', 'events', 'deployments', 'pods and secrets']) {
+      assert.match(text, new RegExp(`"${what}: .*forbidden`), what);
+    }
   });
 });

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { defaultImageName, image, withParents } from '../../scripts/image.ts';
-import { tar } from '../../scripts/tar.ts';
+import { tar } from '../../src/bundle/tar.ts';
 import { endChild, eventually, run } from '../../testing/support/processes.ts';
 
 /** A fake dist/dcred.js that prints how it was started. */

@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { sharedLibraries, withParents } from '../../scripts/image.ts';
 import { imageArchive } from '../../scripts/image-archive.ts';
-import type { TarEntry } from '../../scripts/tar.ts';
+import type { TarEntry } from '../../src/bundle/tar.ts';
 import { PAUSE_IMAGE } from './components.ts';
 
 /** Images for tests, made from what the machine has: nothing is pulled. Each is a docker-archive. */

@@ -66,16 +66,12 @@ export class ApiClient {
 
   /** What no type describes, by its path: `/version`, `/apis`. */
   getPath<T extends object>(path: string, options: CallOptions): Promise<T> {
-    const request: ApiRequest = {
-      verb: 'get',
-      method: 'GET',
-      plural: 'nonresource',
-      what: `get ${path}`,
-      path,
-      query: {},
-      accept: JSON_TYPE,
-    };
-    return this.#call<T>(request, 'repeatable', options);
+    return this.#call<T>(requestFor(path, JSON_TYPE), 'repeatable', options);
+  }
+
+  /** As text: a pod's log, by its path and query. */
+  getText(path: string, options: CallOptions): Promise<string> {
+    return this.#call(requestFor(path, '*/*'), 'repeatable', options, (_what, text) => text);
   }
 
   /** One page. With `metadataOnly`, T is PartialObjectMetadata. Items carry no apiVersion and kind. */
@@ -263,14 +259,19 @@ export class ApiClient {
     };
   }
 
-  async #call<T>(request: ApiRequest, repeatability: Repeatability, options: CallOptions): Promise<T> {
+  async #call<T>(
+    request: ApiRequest,
+    repeatability: Repeatability,
+    options: CallOptions,
+    parse: (what: string, text: string) => T = parseObject,
+  ): Promise<T> {
     const { signal, reserved = false } = options;
     const { clock, random, maxAttempts = DEFAULT_MAX_ATTEMPTS } = this.#options;
     for (let attempt = 1; ; attempt++) {
       signal.throwIfAborted();
       const started = clock.monotonic();
       try {
-        return await this.#attempt<T>(request, reserved ? 'reserved' : 'calls', signal);
+        return await this.#attempt(request, reserved ? 'reserved' : 'calls', signal, parse);
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
         this.#observe(request, error.status, started);
@@ -281,7 +282,12 @@ export class ApiClient {
     }
   }
 
-  async #attempt<T>(request: ApiRequest, pool: keyof Pools, signal: AbortSignal): Promise<T> {
+  async #attempt<T>(
+    request: ApiRequest,
+    pool: keyof Pools,
+    signal: AbortSignal,
+    parse: (what: string, text: string) => T,
+  ): Promise<T> {
     const { clock } = this.#options;
     const started = clock.monotonic();
     using deadline = new Deadline(signal, clock, this.#timeoutMs);
@@ -292,7 +298,7 @@ export class ApiClient {
     } catch (error) {
       throw failure(request, error, deadline, this.#timeoutMs);
     }
-    const answer = parseObject<T>(request.what, text);
+    const answer = parse(request.what, text);
     this.#observe(request, response.statusCode, started);
     return answer;
   }
@@ -309,6 +315,11 @@ export class ApiClient {
     const seconds = (this.#options.clock.monotonic() - started) / 1000;
     this.#options.observe?.({ verb, method, plural, status, seconds });
   }
+}
+
+function requestFor(path: string, accept: string): ApiRequest {
+  const what = `get ${path}`;
+  return { verb: 'get', method: 'GET', plural: 'nonresource', what, path, query: {}, accept };
 }
 
 function targetOf(type: ResourceType, { metadata }: WritableObject, { subresource }: WriteOptions): ResourcePathParts {

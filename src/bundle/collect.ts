@@ -1,0 +1,101 @@
+/** Reads what a support archive is made of. Secrets as metadata only: no key ever comes here. */
+import { WEBHOOK_NAME } from '../api/keys.ts';
+import type { Finding } from '../check/finding.ts';
+import { DEPLOYMENTS, PART_OF_DCRED } from '../check/installation.ts';
+import { MUTATING_WEBHOOK_CONFIGURATIONS } from '../check/webhook-check.ts';
+import { ApiError } from '../kubernetes/api-error.ts';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import { listAll } from '../kubernetes/client/list-all.ts';
+import type { KubernetesObject } from '../kubernetes/objects.ts';
+import { PODS, type ResourceType } from '../kubernetes/resource-type.ts';
+import { DELEGATED_CREDENTIALS } from '../operator/caches.ts';
+import { collect } from '../status/collect.ts';
+import { collectEvents } from '../status/events.ts';
+import { overviews } from '../status/overview.ts';
+import { printable } from '../text/printable.ts';
+import { formatRfc3339 } from '../text/rfc3339.ts';
+import type { Collected } from './archive.ts';
+
+export interface CollectOptions {
+  readonly client: ApiClient;
+  /** Whose resources. Undefined: all namespaces. */
+  readonly namespace: string | undefined;
+  /** Where dcred is installed. Undefined: it is looked for. */
+  readonly systemNamespace: string | undefined;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly findings: readonly Finding[];
+  /** Seconds since the epoch. */
+  readonly now: number;
+  readonly signal: AbortSignal;
+}
+
+const LOG_LINES = 2_000;
+const LOG_BYTES = 1_048_576;
+/** An operator and a webhook have two pods each. */
+const MAX_LOGS = 16;
+
+/** What cannot be read is named among the failures. Throws the signal's reason. */
+export async function collectBundle(options: CollectOptions): Promise<Collected> {
+  const { client, findings, namespace, now, signal, systemNamespace, versions } = options;
+  const failures: string[] = [];
+  const attempt = async <T>(what: string, empty: T, read: () => Promise<T>): Promise<T> => {
+    try {
+      return await read();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof ApiError)) throw error;
+      failures.push(`${what}: ${printable(error.message, 512)}`);
+      return empty;
+    }
+  };
+  const all = (type: ResourceType, place: string | undefined, labelSelector?: string) =>
+    attempt<readonly KubernetesObject[]>(type.plural, [], () =>
+      listAll(client, type, { ...(type.namespaced && { namespace: place }), labelSelector }, signal),
+    );
+  const selection = { namespace, names: undefined, labelSelector: undefined, pods: true };
+  const [resources, facts, events, deployments, pods, configurations] = await Promise.all([
+    all(DELEGATED_CREDENTIALS, namespace),
+    attempt('pods and secrets', undefined, () => collect(client, selection, signal)),
+    attempt('events', [], () => collectEvents(client, { namespace, names: undefined, type: undefined }, signal)),
+    all(DEPLOYMENTS, systemNamespace, PART_OF_DCRED),
+    all(PODS, systemNamespace, PART_OF_DCRED),
+    all(MUTATING_WEBHOOK_CONFIGURATIONS, undefined),
+  ]);
+  const containers = pods.slice(0, MAX_LOGS).flatMap(containersOf);
+  const logs = await Promise.all(
+    containers.map(async ({ container, path, pod }) => {
+      const text = await attempt(`log of ${pod}`, '', () => client.getText(path, { signal }));
+      return [`${pod} ${container}`, text] as const;
+    }),
+  );
+  return {
+    versions,
+    createdAt: formatRfc3339(now),
+    findings,
+    resources,
+    overviews: facts === undefined ? [] : overviews({ ...facts, now }),
+    events,
+    deployments,
+    pods,
+    webhookConfigurations: configurations.filter(isOwn),
+    logs: Object.fromEntries(logs),
+    failures,
+  };
+}
+
+function containersOf({ metadata, ...object }: KubernetesObject<{ readonly spec?: unknown }>) {
+  const { name = '', namespace = '' } = metadata;
+  const { containers = [] } = (object.spec ?? {}) as { readonly containers?: readonly { readonly name: string }[] };
+  return containers.map(({ name: container }) => ({
+    pod: `${namespace}/${name}`,
+    container,
+    path:
+      `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}/log` +
+      `?container=${encodeURIComponent(container)}&tailLines=${LOG_LINES}&limitBytes=${LOG_BYTES}`,
+  }));
+}
+
+function isOwn(object: KubernetesObject<{ readonly webhooks?: unknown }>): boolean {
+  const { webhooks = [] } = object as { readonly webhooks?: readonly { readonly name?: string }[] };
+  return webhooks.some(({ name }) => name === WEBHOOK_NAME);
+}

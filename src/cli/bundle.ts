@@ -1,0 +1,79 @@
+import { open } from 'node:fs/promises';
+import { archive, bundleFiles } from '../bundle/archive.ts';
+import { collectBundle } from '../bundle/collect.ts';
+import { preflight } from '../check/preflight.ts';
+import { formatRfc3339 } from '../text/rfc3339.ts';
+import { COMMIT, VERSION } from '../version.ts';
+import { type Command, CommandError } from './command.ts';
+import {
+  connect,
+  createClient,
+  KUBERNETES_OPTIONS,
+  NAMESPACE_OPTION,
+  readScope,
+  SCOPE_OPTIONS,
+} from './kubernetes-options.ts';
+
+export const bundleCommand: Command = {
+  name: 'bundle',
+  summary: 'collect a support archive, without keys',
+  usage: 'bundle [-n NAMESPACE | -A] [--file FILE]',
+  description:
+    'Writes a tar.gz with what helps to find a fault: what "dcred check" finds, DelegatedCredentials and their status, the times of ' +
+    "credentials, dcred's Events, Deployments, pods and logs. Reads no data of any Secret, takes only the fields that it names, and " +
+    'replaces what might be a key or a token by its length. Its README.txt says what is in it; read it before you send it on.',
+  example: 'dcred bundle -n edge --file dcred.tar.gz',
+  options: {
+    ...KUBERNETES_OPTIONS,
+    ...SCOPE_OPTIONS,
+    'system-namespace': {
+      ...NAMESPACE_OPTION,
+      short: 's',
+      help: 'namespace that dcred is installed in; default: all are searched',
+    },
+    file: { type: 'string', short: 'f', value: 'FILE', help: 'the new file; default: dcred-bundle-TIME.tar.gz' },
+  },
+
+  async run(args, io) {
+    const connection = await connect(args, io);
+    const client = createClient(connection, { maxAttempts: 2 });
+    try {
+      const now = Math.floor(io.now() / 1000);
+      const folder = `dcred-bundle-${formatRfc3339(now).replaceAll(/[:-]/g, '')}`;
+      const file = args.string('file') ?? `${folder}.tar.gz`;
+      const shared = {
+        client,
+        namespace: readScope(args, connection.defaultNamespace),
+        systemNamespace: args.string('system-namespace'),
+        signal: io.signal,
+      };
+      const findings = await preflight({
+        ...shared,
+        server: connection.server,
+        certificates: [],
+        readsKeys: false,
+        version: VERSION,
+        now: () => io.now(),
+      });
+      const versions = { dcred: VERSION, commit: COMMIT, node: process.version, platform: process.platform };
+      const files = bundleFiles(await collectBundle({ ...shared, findings, versions, now }));
+      await writeNew(file, archive(folder, files));
+      io.stdout.write(`${file}\n`);
+      io.stderr.write('read its README.txt, and look through it, before you send it on\n');
+      return 0;
+    } finally {
+      await client.close();
+    }
+  },
+};
+
+async function writeNew(path: string, content: Uint8Array): Promise<void> {
+  try {
+    await using file = await open(path, 'wx', 0o600);
+    await file.writeFile(content);
+  } catch (error) {
+    const exists = error instanceof Error && 'code' in error && error.code === 'EEXIST';
+    if (exists) throw new CommandError(`${path} exists: name another file with --file`);
+    throw new CommandError(`cannot write ${path}`, { cause: error });
+  }
+}
