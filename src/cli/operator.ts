@@ -11,6 +11,7 @@ import { type Answer, type HttpServer, probe, scrapes, serveHttp } from './http-
 import { connect, createClient, instanceName, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
 import { METRICS_AUTH_OPTION, MetricsGuard } from './metrics-guard.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
+import { connectSigner, SIGNER_OPTIONS } from './signer-options.ts';
 
 const MAX_WORKERS = 256;
 /** No worker waits for another's connection; the spare ones are for status, Events and reads of certificates. */
@@ -41,6 +42,7 @@ export const operatorCommand: Command = {
       default: true,
       help: 'annotate a pod after its Secret was re-issued, so that its kubelet mounts it at once',
     },
+    ...SIGNER_OPTIONS,
     ...LOG_OPTIONS,
   },
   run: runOperator,
@@ -53,6 +55,7 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
   const log = createLogger(args.required('log-level'), io);
   const metrics = new OperatorMetrics(VERSION);
   metrics.engine.collectProcessMetrics();
+  const signer = await connectSigner(args, metrics.registry);
   const connection = await connect(args, io);
   const client = createClient(connection, {
     connections: Math.max(MIN_CONNECTIONS, workers + SPARE_CONNECTIONS),
@@ -73,6 +76,7 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
     metrics,
     instance,
     namespace,
+    signer,
   });
   const guard = args.boolean('metrics-auth') ? new MetricsGuard(client, systemClock) : undefined;
   const authorize = guard && ((header: string | undefined) => guard.check(header, io.signal));
@@ -81,7 +85,7 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
     if (healthAddress !== undefined) servers.push(await serveHttp(healthAddress, probes(operator)));
     if (metricsAddress !== undefined)
       servers.push(await serveHttp(metricsAddress, scrapes(metrics.registry), authorize));
-    log.info({ version: VERSION, server: connection.server, workers }, 'starting');
+    log.info({ version: VERSION, server: connection.server, signer: signer?.client.server, workers }, 'starting');
     void operator.settled().then(() => log.info({ seconds: Number(process.uptime().toFixed(3)) }, 'caches synced'));
     const end = await operator.run(io.signal);
     if (end === 'released') return 0;
@@ -89,7 +93,7 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
     return 1;
   } finally {
     await Promise.all(servers.map((server) => server.close()));
-    await client.close();
+    await Promise.all([client.close(), signer?.client.close()]);
   }
 }
 

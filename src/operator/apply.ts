@@ -5,7 +5,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import { SECRET_ANNOTATIONS } from '../api/keys.ts';
-import { CertificateError } from '../credential/errors.ts';
+import { CertificateError, UnexpectedCredentialError } from '../credential/errors.ts';
 import { type IssuedSecret, readIssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { PodKey } from '../issued-secret/names.ts';
 import type { SecretManifest } from '../issued-secret/secret-manifest.ts';
@@ -14,6 +14,7 @@ import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
+import { SignerUnavailableError, SigningRefusedError } from '../signer-client/errors.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import { Confirmation } from './confirmation.ts';
 import type { CertificateState } from './core/certificate-state.ts';
@@ -325,11 +326,23 @@ function notReplaceable({ name }: IssuedSecret, { message }: PodFailure): PodFai
   );
 }
 
-/** A certificate that has just expired is the resource's matter. A signer's error may hold anything: only its kind is shown. */
+/** A certificate that has just expired is the resource's matter. */
 function issueFailure(error: unknown): unknown {
   if (error instanceof CertificateError) return error;
-  const shown = error instanceof UnverifiedCredentialError ? error.message : `the signer failed (${kindOf(error)})`;
-  return new PodFailure('IssueFailed', `issuing failed and is retried: ${shown}`, { cause: error });
+  const { shown, transient } = describeIssueFailure(error);
+  return new PodFailure('IssueFailed', `issuing failed and is retried: ${shown}`, { cause: error, transient });
+}
+
+/** The error of a key in a vault may hold anything: only its kind is shown. */
+function describeIssueFailure(error: unknown): { readonly shown: string; readonly transient: boolean } {
+  if (error instanceof SignerUnavailableError) return { shown: error.message, transient: true };
+  if (error instanceof SigningRefusedError) {
+    return { shown: `the signer refuses (${error.code}): ${error.message}`, transient: error.transient };
+  }
+  if (error instanceof UnverifiedCredentialError || error instanceof UnexpectedCredentialError) {
+    return { shown: error.message, transient: false };
+  }
+  return { shown: `the signer failed (${kindOf(error)})`, transient: false };
 }
 
 function kindOf(error: unknown): string {

@@ -1,6 +1,7 @@
 /** Makes the Secret of one pod: a fresh key, a credential for it, and the check that key, credential and leaf belong together. */
 import type { DelegatedCredentialSpec } from '../api/delegated-credential.ts';
 import { type CredentialKey, credentialKeyFromPem } from '../credential/credential-key.ts';
+import type { CredentialSigner } from '../credential/credential-signer.ts';
 import type { DelegationCertificate } from '../credential/delegation-certificate.ts';
 import { CredentialKeyError } from '../credential/errors.ts';
 import { type IssuedCredential, issueCredential } from '../credential/issue.ts';
@@ -25,7 +26,7 @@ export interface SecretRequest {
   readonly pod: { readonly name: string; readonly uid: string };
   readonly spec: DelegatedCredentialSpec;
   readonly certificate: DelegationCertificate;
-  readonly signer: Signer;
+  readonly signer: Signer | CredentialSigner;
   readonly replaces: IssuedSecret | undefined;
   /** Seconds since the epoch. */
   readonly now: number;
@@ -45,7 +46,8 @@ export async function makeSecret(
   const { certificate, now, pod, signer, spec } = request;
   const { lifetimeSeconds, usage } = spec;
   const key = await generateKey(spec.keyAlgorithm);
-  const credential = await issueCredential({ certificate, signer, key, usage, lifetimeSeconds, now, signal });
+  const holder = { namespace: request.namespace, resource: request.resourceName, podUid: pod.uid };
+  const credential = await issueCredential({ certificate, signer, key, usage, holder, lifetimeSeconds, now, signal });
   const verified = verifyCredential({
     bytes: credential.bytes,
     certificate,

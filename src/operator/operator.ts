@@ -19,6 +19,7 @@ import type { LeaderElector } from '../kubernetes/leader/leader-election.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import { runWorkers } from '../kubernetes/queue/workers.ts';
+import type { SignerClient } from '../signer-client/signer-client.ts';
 import { Applier } from './apply.ts';
 import { type CachedSecret, Caches, type Resource } from './caches.ts';
 import { CertificateWatcher } from './certificate-watcher.ts';
@@ -33,6 +34,7 @@ import { PodController } from './pod-controller.ts';
 import { PodFailures } from './pod-failure.ts';
 import { Reporter } from './reporter.ts';
 import { ResourceController } from './resource-controller.ts';
+import { linkSigner, type SignerClientMetrics, type SignerLink } from './signer-link.ts';
 import { TakenNames } from './taken-names.ts';
 
 export interface OperatorOptions {
@@ -53,6 +55,13 @@ export interface OperatorOptions {
   /** Where Events about nothing in particular go. */
   readonly namespace: string;
   readonly generateKey?: GenerateKey;
+  /** Signs in place of this process, which then reads no certificate Secret. */
+  readonly signer?: OperatorSigner | undefined;
+}
+
+export interface OperatorSigner {
+  readonly client: SignerClient;
+  readonly metrics: Pick<SignerClientMetrics, 'available'>;
 }
 
 /** Also the name by which metrics show who leads where there is no lease. */
@@ -193,13 +202,7 @@ export class Operator {
   #controllers(reporter: Reporter, signal: AbortSignal) {
     const { client, generateKey = generateCredentialKey, log, metrics, namespaces, notifyPods } = this.#options;
     const clock = this.#clock;
-    const certificates = new CertificateWatcher({
-      engine: this.#engine('certificates'),
-      namespaces,
-      log,
-      onChange: (key) => this.#resourceQueue.add(key),
-      signal,
-    });
+    const { certificates, problem: signerProblem } = this.#certificates(signal);
     const names = new TakenNames({
       engine: this.#engine('secrets'),
       namespaces,
@@ -216,6 +219,7 @@ export class Operator {
       podQueue: this.#podQueue,
       resourceQueue: this.#resourceQueue,
       isClockSkewed: () => clock.isSkewed,
+      signerProblem,
       metrics,
     });
     const pods = new PodController({
@@ -226,6 +230,26 @@ export class Operator {
       onOutcome: (key) => resources.podReconciled(key),
     });
     return { certificates, names, pods, resources };
+  }
+
+  /** From a signer where there is one, else from Secrets. */
+  #certificates(signal: AbortSignal): SignerLink {
+    const { log, namespaces, random, signer } = this.#options;
+    const onCertificate = (key: string) => this.#resourceQueue.add(key);
+    if (signer === undefined) {
+      const engine = this.#engine('certificates');
+      const certificates = new CertificateWatcher({ engine, namespaces, log, onChange: onCertificate, signal });
+      return { certificates, problem: () => undefined };
+    }
+    const onProblem = (problem: string | undefined) => {
+      signer.metrics.available(problem === undefined);
+      this.#enqueueResources();
+    };
+    return linkSigner({ client: signer.client, clock: this.#clock, random, log, onCertificate, onProblem, signal });
+  }
+
+  #enqueueResources(): void {
+    for (const resource of this.#caches.resources.values()) this.#resourceQueue.add(formatObjectKey(resource));
   }
 
   #work(
@@ -259,7 +283,7 @@ export class Operator {
 
   /** Whatever happened before this process led. Pods without a Secret are enqueued by their resource: see `fanOut`. */
   #enqueueAll(): void {
-    for (const resource of this.#caches.resources.values()) this.#resourceQueue.add(formatObjectKey(resource));
+    this.#enqueueResources();
     for (const pod of this.#caches.pods.values()) {
       this.#warnIgnored(pod, undefined);
       this.#scheduleUnservedCheck(pod);
@@ -287,7 +311,7 @@ export class Operator {
         { skewMs: Math.round(this.#clock.skewMs ?? 0) },
         known ? 'clock skew' : 'clocks agree again',
       );
-      for (const resource of this.#caches.resources.values()) this.#resourceQueue.add(formatObjectKey(resource));
+      this.#enqueueResources();
     };
     let timer = this.#clock.setTimeout(look, 0);
     return { cancel: () => timer.cancel() };

@@ -166,6 +166,7 @@ const NOTEWORTHY: ReadonlySet<ReadyReason> = new Set([
   'CertificateCannotDelegate',
   'CertificateKeyUnsupported',
   'SpecInvalid',
+  'SignerUnavailable',
   'PodsFailed',
 ]);
 

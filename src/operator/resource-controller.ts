@@ -39,6 +39,8 @@ export interface ResourceControllerOptions {
   readonly metrics: OperatorMetrics;
   readonly clock: Clock;
   readonly isClockSkewed: () => boolean;
+  /** Why the signer gives no credentials; undefined: it does, or there is none. */
+  readonly signerProblem?: () => string | undefined;
 }
 
 interface FanOutInputs {
@@ -156,6 +158,7 @@ export class ResourceController {
       certificate,
       pods: tally,
       clockSkewed: this.#options.isClockSkewed(),
+      signerProblem: this.#options.signerProblem?.(),
       ...(cleanUp === undefined ? {} : { cleanUp }),
       now,
     });

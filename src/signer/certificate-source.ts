@@ -26,6 +26,8 @@ export interface CertificateSourceOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly onProblem?: (name: string, problem: string | undefined) => void;
+  /** Another certificate is in use from now on. */
+  readonly onChange?: () => void;
 }
 
 const POLL_MS = 5_000;
@@ -81,6 +83,7 @@ export class CertificateSource {
       this.#seen.set(name, seen);
       this.#report(name, undefined);
       this.#options.log.info({ certificate: name, sha256: certificate.sha256 }, 'certificate loaded');
+      this.#options.onChange?.();
     } catch (error) {
       if (signal.aborted) return;
       this.#report(name, error instanceof Error ? error.message : String(error));

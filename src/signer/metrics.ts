@@ -27,7 +27,7 @@ export class SignerMetrics {
   });
   readonly #seconds = new Histogram({
     name: 'dcred_signer_http_request_duration_seconds',
-    help: 'Time from a request to its answer.',
+    help: 'Time from a request to its answer, without those that wait for a certificate to change.',
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers: [this.registry],
   });
@@ -61,9 +61,10 @@ export class SignerMetrics {
     this.#results.inc({ result: result.ok ? 'signed' : result.reason });
   }
 
-  call(code: number, seconds: number): void {
+  /** `seconds` is undefined for calls that wait for news. */
+  call(code: number, seconds: number | undefined): void {
     this.#calls.inc({ code: String(code) });
-    this.#seconds.observe(seconds);
+    if (seconds !== undefined) this.#seconds.observe(seconds);
   }
 
   auditSequence(sequence: number): void {

@@ -3,7 +3,7 @@ import { checkCertificateValidity, type DelegationCertificate } from '../credent
 import { MAX_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { schemeBySubjectPublicKeyInfo, type Usage } from '../credential/scheme.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
-import type { RefusalReason, SignRequest } from './protocol.ts';
+import type { GrantedUsage, RefusalReason, SignRequest } from './protocol.ts';
 
 /** Which pods may have credentials of a certificate: the same words as the custom resource DelegationGrant. */
 export interface Grant {
@@ -13,6 +13,18 @@ export interface Grant {
   readonly usages: readonly Usage[];
   /** Undefined: as long as RFC 9345 and the signer allow. */
   readonly maxLifetimeSeconds: number | undefined;
+  /** Of one DelegatedCredential. The operator counts them; omitted: any number. */
+  readonly maxPods?: number | undefined;
+}
+
+/** Who wants to use which certificate. */
+export interface GrantQuestion {
+  readonly certificate: string;
+  readonly usage: Usage;
+  /** The client's, from its credentials. */
+  readonly cluster: string;
+  /** Of the pods. */
+  readonly namespace: string;
 }
 
 /** What is left out matches all. */
@@ -20,6 +32,8 @@ interface GrantSource {
   readonly cluster?: string;
   readonly namespace?: string;
 }
+
+type GrantTerms = Omit<GrantedUsage, 'usage'>;
 
 export interface PolicyInput {
   readonly request: SignRequest;
@@ -52,15 +66,15 @@ export const NOT_PERMITTED: Refusal = Object.freeze({
 /** An ordered list of guards; the first that fails gives the reason. */
 export function decide(input: PolicyInput): Decision {
   const { certificate, request } = input;
-  const grants = grantsFor(input);
-  if (grants.length === 0 || certificate === undefined) return NOT_PERMITTED;
+  const terms = termsOf(input.grants, { ...request, cluster: input.cluster }, input.maxLifetimeSeconds);
+  if (terms === undefined || certificate === undefined) return NOT_PERMITTED;
   const invalid = checkCertificateValidity(certificate, input.now);
   if (invalid !== undefined) return refuse('CertificateInvalid', invalid.message);
   const scheme = schemeBySubjectPublicKeyInfo(request.subjectPublicKeyInfo);
   if (scheme === undefined || scheme.code !== request.dcCertVerifyAlgorithm) {
     return refuse('PublicKeyUnsupported', 'the public key is not of the kind that dcCertVerifyAlgorithm names');
   }
-  const lifetime = checkLifetime(input, certificate, longestLifetime(grants, input.maxLifetimeSeconds));
+  const lifetime = checkLifetime(input, certificate, terms.maxLifetimeSeconds);
   if (lifetime !== undefined) return lifetime;
   return { ok: true, certificate };
 }
@@ -73,22 +87,31 @@ export function mayRead(grants: readonly Grant[], certificate: string, cluster: 
   );
 }
 
-function grantsFor({ cluster, grants, request }: PolicyInput): readonly Grant[] {
-  return grants.filter(
-    (grant) =>
-      grant.certificate === request.certificate &&
-      grant.usages.includes(request.usage) &&
-      grant.from.some(
-        (source) =>
-          (source.cluster ?? cluster) === cluster && (source.namespace ?? request.namespace) === request.namespace,
-      ),
-  );
+/**
+ * Of several grants that cover a request, the most generous counts, for each of them alone would allow it; undefined where none does.
+ * @param cap the signer's own, in seconds
+ */
+export function termsOf(grants: readonly Grant[], question: GrantQuestion, cap: number): GrantTerms | undefined {
+  const [best] = grants
+    .filter((grant) => covers(grant, question))
+    .map(({ maxLifetimeSeconds = MAX_LIFETIME_SECONDS, maxPods }) => ({
+      maxLifetimeSeconds: Math.min(maxLifetimeSeconds, cap, MAX_LIFETIME_SECONDS),
+      ...(maxPods === undefined ? {} : { maxPods }),
+    }))
+    .sort((a, b) => b.maxLifetimeSeconds - a.maxLifetimeSeconds || podsOf(b) - podsOf(a));
+  return best;
 }
 
-/** Of several grants that cover a request, the most generous counts: each of them alone would allow it. */
-function longestLifetime(grants: readonly Grant[], own: number): number {
-  const granted = Math.max(...grants.map(({ maxLifetimeSeconds }) => maxLifetimeSeconds ?? MAX_LIFETIME_SECONDS));
-  return Math.min(granted, own, MAX_LIFETIME_SECONDS);
+function podsOf({ maxPods = Number.MAX_SAFE_INTEGER }: GrantTerms): number {
+  return maxPods;
+}
+
+function covers({ certificate, from, usages }: Grant, question: GrantQuestion): boolean {
+  if (certificate !== question.certificate || !usages.includes(question.usage)) return false;
+  return from.some(
+    ({ cluster = question.cluster, namespace = question.namespace }) =>
+      cluster === question.cluster && namespace === question.namespace,
+  );
 }
 
 function checkLifetime(
@@ -99,7 +122,10 @@ function checkLifetime(
   if (expiresAt <= now)
     return refuse('LifetimeNotAllowed', `the expiry ${formatRfc3339(expiresAt)} is not in the future`);
   if (expiresAt - now > longest) {
-    return refuse('LifetimeNotAllowed', `a life of ${expiresAt - now} s exceeds the ${longest} s that are allowed`);
+    return refuse(
+      'LifetimeNotAllowed',
+      `a life of ${expiresAt - now} s exceeds the ${longest} s that are allowed; the signer's clock says ${formatRfc3339(now)}: compare it with yours`,
+    );
   }
   if (expiresAt >= certificate.notAfter) {
     const end = formatRfc3339(certificate.notAfter);

@@ -4,6 +4,10 @@
  *
  *     POST /v1/sign              {"requests": [SignRequest, ...]} -> {"results": [SignResult, ...]}, in the same order
  *     GET  /v1/certificates/NAME -> {"name", "sha256", "chainPem"}
+ *     POST /v1/certificates      {"known": [KnownCertificate, ...], "waitSeconds": 25} -> {"certificates": [CertificateNews, ...]}
+ *
+ * The last one is how a client follows certificates: it sends which versions it has, and gets those that differ, at once or when
+ * one changes. Whatever is lost between two calls is in the next answer.
  */
 import * as z from 'zod/mini';
 import type { Usage } from '../credential/scheme.ts';
@@ -11,8 +15,14 @@ import type { Usage } from '../credential/scheme.ts';
 export const SIGN_PATH = '/v1/sign';
 export const CERTIFICATES_PATH = '/v1/certificates/';
 
+export const FOLLOW_PATH = '/v1/certificates';
+
 /** A wave of 10,000 pods is 20 calls. */
-const MAX_REQUESTS = 500;
+export const MAX_REQUESTS = 500;
+/** Certificates in one call. */
+export const MAX_FOLLOWED = 500;
+/** Below the time after which load balancers drop a silent connection. */
+export const MAX_WAIT_SECONDS = 25;
 /** Of a whole call: a request is about 500 bytes. */
 export const MAX_BODY_BYTES = 1024 * 1024;
 /** A P-521 SubjectPublicKeyInfo is 158 bytes; ML-DSA-87's will be 2,600. */
@@ -40,6 +50,19 @@ const signRequest = z.object({
 });
 
 const signCall = z.object({ requests: z.array(signRequest).check(z.minLength(1), z.maxLength(MAX_REQUESTS)) });
+
+const followCall = z.object({
+  known: z
+    .array(
+      z.object({
+        certificate: certificateName,
+        namespace: label,
+        version: z.optional(z.string().check(z.maxLength(64))),
+      }),
+    )
+    .check(z.minLength(1), z.maxLength(MAX_FOLLOWED)),
+  waitSeconds: z._default(z.number().check(z.int(), z.gte(0), z.lte(MAX_WAIT_SECONDS)), 0),
+});
 
 export interface SignRequest {
   readonly certificate: string;
@@ -81,6 +104,35 @@ export interface CertificateAnswer {
   readonly chainPem: string;
 }
 
+/** A certificate, as pods of one namespace may use it, and which version of that the client has. */
+export interface KnownCertificate {
+  readonly certificate: string;
+  /** Of the pods. */
+  readonly namespace: string;
+  /** As it came with the last news; undefined: none yet. */
+  readonly version?: string | undefined;
+}
+
+export interface FollowCall {
+  readonly known: readonly KnownCertificate[];
+  /** How long to wait for news where there is none; 0: not at all. */
+  readonly waitSeconds: number;
+}
+
+/** What is granted, and the public certificate; without `granted`: nothing is, or there is no such certificate. */
+export interface CertificateNews extends KnownCertificate {
+  readonly version: string;
+  readonly granted?: { readonly chainPem: string; readonly usages: readonly GrantedUsage[] } | undefined;
+}
+
+export interface GrantedUsage {
+  readonly usage: Usage;
+  /** The longest life that is allowed. */
+  readonly maxLifetimeSeconds: number;
+  /** Of one DelegatedCredential; undefined: any number. */
+  readonly maxPods?: number | undefined;
+}
+
 /** The call is not one: answered with 400. */
 export class ProtocolError extends Error {
   override readonly name = 'ProtocolError';
@@ -102,6 +154,17 @@ export function parseSignCall(body: string): readonly SignRequest[] {
   }));
 }
 
+/** As `parseSignCall`. */
+export function parseFollowCall(body: string): FollowCall {
+  const parsed = followCall.safeParse(parseJson(body));
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new ProtocolError(
+    `expected {"known": [...], "waitSeconds": 0 to ${MAX_WAIT_SECONDS}} with 1 to ${MAX_FOLLOWED} certificates; ` +
+      `${issue?.path.join('.') || 'body'}: ${issue?.code ?? 'invalid'}`,
+  );
+}
+
 function parseJson(body: string): unknown {
   try {
     return JSON.parse(body);
@@ -118,4 +181,68 @@ export function formatSignCall(requests: readonly SignRequest[]): string {
       subjectPublicKeyInfo: Buffer.from(subjectPublicKeyInfo).toString('base64'),
     })),
   });
+}
+
+const REFUSAL_REASONS = [
+  'NotPermitted',
+  'CertificateInvalid',
+  'PublicKeyUnsupported',
+  'LifetimeNotAllowed',
+  'SigningFailed',
+] as const satisfies readonly RefusalReason[];
+const MAX_MESSAGE = 1024;
+/** The base64 of the longest structure that TLS can carry. */
+const MAX_CREDENTIAL_BASE64 = 90_000;
+const MAX_CHAIN = 64 * 1024;
+
+const signResult = z.discriminatedUnion('ok', [
+  z.object({
+    ok: z.literal(true),
+    certificateSha256: label,
+    credential: z.string().check(z.maxLength(MAX_CREDENTIAL_BASE64), z.regex(/^[A-Za-z0-9+/]+={0,2}$/)),
+  }),
+  z.object({
+    ok: z.literal(false),
+    reason: z.enum(REFUSAL_REASONS),
+    message: z.string().check(z.maxLength(MAX_MESSAGE)),
+  }),
+]);
+const signAnswer = z.object({ results: z.array(signResult).check(z.maxLength(MAX_REQUESTS)) });
+
+const seconds = z.number().check(z.int(), z.gte(1));
+const followAnswer = z.object({
+  certificates: z
+    .array(
+      z.object({
+        certificate: certificateName,
+        namespace: label,
+        version: label,
+        granted: z.optional(
+          z.object({
+            chainPem: z.string().check(z.maxLength(MAX_CHAIN)),
+            usages: z
+              .array(
+                z.object({
+                  usage: z.enum(['Server', 'Client']),
+                  maxLifetimeSeconds: seconds,
+                  maxPods: z.optional(z.number().check(z.int(), z.gte(1))),
+                }),
+              )
+              .check(z.minLength(1), z.maxLength(2)),
+          }),
+        ),
+      }),
+    )
+    .check(z.maxLength(MAX_FOLLOWED)),
+});
+
+/** The results of a call with so many requests; undefined for anything else. */
+export function readSignAnswer(answer: unknown, count: number): readonly SignResult[] | undefined {
+  const results = signAnswer.safeParse(answer).data?.results;
+  return results?.length === count ? results : undefined;
+}
+
+/** What a client is sent of the certificates that it follows; undefined for anything else. */
+export function readFollowAnswer(answer: unknown): readonly CertificateNews[] | undefined {
+  return followAnswer.safeParse(answer).data?.certificates;
 }

@@ -10,8 +10,17 @@ import type { Clock } from '../kubernetes/clock.ts';
 import { TokenBucket } from '../kubernetes/events/token-bucket.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import type { Authenticator } from './authentication.ts';
+import type { CertificateFeed } from './certificate-feed.ts';
 import type { ClientConfig } from './config.ts';
-import { CERTIFICATES_PATH, MAX_BODY_BYTES, ProtocolError, parseSignCall, SIGN_PATH } from './protocol.ts';
+import {
+  CERTIFICATES_PATH,
+  FOLLOW_PATH,
+  MAX_BODY_BYTES,
+  ProtocolError,
+  parseFollowCall,
+  parseSignCall,
+  SIGN_PATH,
+} from './protocol.ts';
 import { OverloadedError } from './signing-queue.ts';
 import type { SigningService } from './signing-service.ts';
 
@@ -21,10 +30,12 @@ export interface SignerServerOptions {
   readonly tls: { readonly certificatePem: string; readonly keyPem: string; readonly clientCaPem: string | undefined };
   readonly authenticator: Pick<Authenticator, 'authenticate'>;
   readonly service: Pick<SigningService, 'sign' | 'certificate'>;
+  readonly feed: Pick<CertificateFeed, 'news'>;
   readonly ratePerSecond: number;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly observe?: (status: number, seconds: number) => void;
+  /** `seconds` is undefined for calls that wait for news. */
+  readonly observe?: (status: number, seconds: number | undefined) => void;
 }
 
 const MAX_CONNECTIONS = 512;
@@ -34,6 +45,8 @@ const REQUEST_MS = 15_000;
 const SIGN_MS = 30_000;
 const KEEP_ALIVE_MS = 120_000;
 const MAX_HEADER_BYTES = 32 * 1024;
+/** Calls of one client that wait for news of certificates: an operator has one. */
+const MAX_WAITING_CALLS = 16;
 /** Of all calls together: what strangers may make the process hold. */
 const MAX_BYTES_IN_FLIGHT = 32 * 1024 * 1024;
 
@@ -55,6 +68,9 @@ export class SignerServer {
   readonly #options: SignerServerOptions;
   readonly #server: Server;
   readonly #buckets = new Map<string, TokenBucket>();
+  /** By the client's name. */
+  readonly #waiting = new Map<string, number>();
+  readonly #closing = new AbortController();
   #bytesInFlight = 0;
 
   constructor(options: SignerServerOptions) {
@@ -100,8 +116,9 @@ export class SignerServer {
     this.#server.setSecureContext({ cert: certificatePem, key: keyPem, minVersion: 'TLSv1.3' });
   }
 
-  /** Lets the calls that have begun end, within the time that a call may take. */
+  /** Lets the calls that have begun end, within the time that a call may take; those that wait for news are answered at once. */
   async close(): Promise<void> {
+    this.#closing.abort();
     const late = this.#options.clock.setTimeout(() => this.#server.closeAllConnections(), SIGN_MS);
     await new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
@@ -120,23 +137,52 @@ export class SignerServer {
     } catch (error) {
       this.#refuse(error, response);
     }
-    observe?.(response.statusCode, (clock.monotonic() - started) / 1000);
+    const waits = pathOf(request) === FOLLOW_PATH;
+    observe?.(response.statusCode, waits ? undefined : (clock.monotonic() - started) / 1000);
   }
 
   async #handle(request: IncomingMessage, signal: AbortSignal): Promise<object> {
     const client = await this.#authenticate(request, signal);
-    const [path = ''] = (request.url ?? '').split('?', 1);
-    if (request.method === 'GET' && path.startsWith(CERTIFICATES_PATH)) return this.#certificate(client, path);
-    if (request.method !== 'POST' || path !== SIGN_PATH) {
-      throw new HttpRefusal(404, `expected POST ${SIGN_PATH} or GET ${CERTIFICATES_PATH}NAME`);
+    const [method, path] = [request.method, pathOf(request)];
+    if (method === 'GET' && path.startsWith(CERTIFICATES_PATH)) return this.#certificate(client, path);
+    if (method === 'POST' && path === SIGN_PATH) {
+      return await this.#withBody(request, (body) => this.#sign(client, body, signal));
     }
+    if (method === 'POST' && path === FOLLOW_PATH) {
+      return await this.#withBody(request, (body) => this.#follow(client, body, signal));
+    }
+    throw new HttpRefusal(404, `expected POST ${SIGN_PATH}, POST ${FOLLOW_PATH} or GET ${CERTIFICATES_PATH}NAME`);
+  }
+
+  async #withBody(request: IncomingMessage, answer: (body: string) => Promise<object>): Promise<object> {
     const body = await this.#readBody(request);
+    const bytes = Buffer.byteLength(body);
     try {
-      const requests = parseSignCall(body);
-      this.#takeRate(client, requests.length);
-      return { results: await this.#options.service.sign(client, requests, signal) };
+      return await answer(body);
     } finally {
-      this.#bytesInFlight -= Buffer.byteLength(body);
+      this.#bytesInFlight -= bytes;
+    }
+  }
+
+  async #sign(client: ClientConfig, body: string, signal: AbortSignal): Promise<object> {
+    const requests = parseSignCall(body);
+    this.#takeRate(client, requests.length);
+    return { results: await this.#options.service.sign(client, requests, signal) };
+  }
+
+  async #follow(client: ClientConfig, body: string, signal: AbortSignal): Promise<object> {
+    const call = parseFollowCall(body);
+    this.#takeRate(client, 1);
+    const waiting = this.#waiting.get(client.name) ?? 0;
+    if (waiting >= MAX_WAITING_CALLS) {
+      throw new HttpRefusal(429, `client "${client.name}" has ${waiting} calls waiting for certificates already`, 1);
+    }
+    this.#waiting.set(client.name, waiting + 1);
+    try {
+      const stop = AbortSignal.any([signal, this.#closing.signal]);
+      return { certificates: await this.#options.feed.news(client, call, stop) };
+    } finally {
+      this.#waiting.set(client.name, (this.#waiting.get(client.name) ?? 1) - 1);
     }
   }
 
@@ -205,8 +251,19 @@ export class SignerServer {
     response.setHeader('connection', 'close');
     response
       .writeHead(refusal?.status ?? 503, { 'content-type': 'application/json' })
-      .end(JSON.stringify({ error: refusal?.message ?? 'the signer cannot answer now: try again' }));
+      .end(JSON.stringify(statusBody(refusal)));
   }
+}
+
+function pathOf({ url = '' }: IncomingMessage): string {
+  const [path = ''] = url.split('?', 1);
+  return path;
+}
+
+/** As a Kubernetes API server answers, so that one reader of errors serves a client of both. */
+function statusBody(refusal: HttpRefusal | undefined): object {
+  const { message, status: code } = refusal ?? { message: 'the signer cannot answer now: try again', status: 503 };
+  return { kind: 'Status', apiVersion: 'v1', status: 'Failure', code, message };
 }
 
 function asRefusal(error: unknown): HttpRefusal | undefined {

@@ -11,9 +11,12 @@ import type { Logger } from '../kubernetes/log.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import { AuditLog } from './audit-log.ts';
 import { Authenticator, type ReviewToken } from './authentication.ts';
+import { CertificateFeed } from './certificate-feed.ts';
 import { CertificateSource } from './certificate-source.ts';
+import { Changes } from './changes.ts';
 import type { SignerConfig } from './config.ts';
 import type { SignerMetrics } from './metrics.ts';
+import { mayRead } from './policy.ts';
 import { SignerServer, type SignerServerOptions } from './server.ts';
 import { SigningQueue } from './signing-queue.ts';
 import { SigningService } from './signing-service.ts';
@@ -49,15 +52,20 @@ export class SignerProcess {
     this.#options = options;
     this.#audit = audit;
     const now = () => clock.now();
+    const changes = new Changes();
     this.#certificates = new CertificateSource({
       folders: config.certificates,
       clock,
       log,
       onProblem: (name, problem) => metrics.certificate(name, problem === undefined),
+      onChange: () => changes.notify(),
     });
+    const grants = () => config.grants;
+    const { maxLifetimeSeconds } = config;
     const service = new SigningService({
       certificates: this.#certificates,
-      grants: () => config.grants,
+      grants,
+      mayRead: (certificate, cluster) => mayRead(config.grants, certificate, cluster),
       queue: new SigningQueue(QUEUE),
       audit: {
         append: async (entries) => {
@@ -65,7 +73,7 @@ export class SignerProcess {
           metrics.auditSequence(audit.head.sequence - 1);
         },
       },
-      maxLifetimeSeconds: config.maxLifetimeSeconds,
+      maxLifetimeSeconds,
       now,
       log,
       observe: (result) => metrics.result(result),
@@ -74,6 +82,7 @@ export class SignerProcess {
       ...options,
       authenticator: new Authenticator({ clients: config.clients, keySets, reviewToken, now }),
       service,
+      feed: new CertificateFeed({ certificates: this.#certificates, grants, changes, maxLifetimeSeconds, clock }),
       ratePerSecond: config.ratePerSecond,
       observe: (status, seconds) => metrics.call(status, seconds),
     });

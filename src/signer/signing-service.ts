@@ -9,7 +9,7 @@ import type { Logger } from '../kubernetes/log.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { AuditEntry, AuditLog } from './audit-log.ts';
 import type { CertificateSource, UsableCertificate } from './certificate-source.ts';
-import { type Decision, decide, type Grant, mayRead, type Refusal } from './policy.ts';
+import { type Decision, decide, type Grant, type GrantQuestion, type Refusal } from './policy.ts';
 import type { CertificateAnswer, SignRequest, SignResult } from './protocol.ts';
 import { OverloadedError, type SigningQueue } from './signing-queue.ts';
 
@@ -21,7 +21,10 @@ export interface SignerClientIdentity {
 
 export interface SigningServiceOptions {
   readonly certificates: Pick<CertificateSource, 'get'>;
-  readonly grants: () => readonly Grant[];
+  /** Those that may cover the question. */
+  readonly grants: (question: GrantQuestion) => readonly Grant[];
+  /** Whether any grant gives the cluster's clients the public certificate. */
+  readonly mayRead: (certificate: string, cluster: string) => boolean;
   readonly queue: SigningQueue;
   readonly audit: Pick<AuditLog, 'append'>;
   readonly maxLifetimeSeconds: number;
@@ -59,9 +62,9 @@ export class SigningService {
 
   /** The public certificate, for a client that has a grant of it; undefined for all others. */
   certificate(client: SignerClientIdentity, name: string): CertificateAnswer | undefined {
-    const { certificates, grants } = this.#options;
+    const { certificates, mayRead } = this.#options;
     const found = certificates.get(name);
-    if (found === undefined || !mayRead(grants(), name, client.cluster)) return undefined;
+    if (found === undefined || !mayRead(name, client.cluster)) return undefined;
     return { name, sha256: found.certificate.sha256, chainPem: found.certificate.chainPem };
   }
 
@@ -86,7 +89,9 @@ export class SigningService {
     const { grants, maxLifetimeSeconds } = this.#options;
     const now = this.#seconds();
     const certificate = source?.certificate;
-    return decide({ request, cluster: client.cluster, grants: grants(), certificate, maxLifetimeSeconds, now });
+    const { cluster } = client;
+    const applicable = grants({ ...request, cluster });
+    return decide({ request, cluster, grants: applicable, certificate, maxLifetimeSeconds, now });
   }
 
   async #compose(

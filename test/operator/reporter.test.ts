@@ -81,6 +81,7 @@ describe('another reason of the Ready condition', () => {
     Suspended: false,
     PodsFailed: true,
     SpecInvalid: true,
+    SignerUnavailable: true,
     CertificateNotFound: true,
     CertificateNotPermitted: true,
     CertificateInvalid: true,

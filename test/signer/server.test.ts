@@ -101,7 +101,7 @@ interface Caller {
 const EU: Caller = { cert: operator.certificate, key: operator.key };
 
 interface SignerAnswer extends HttpsAnswer {
-  readonly body: { readonly results?: readonly SignResult[]; readonly error?: string; readonly chainPem?: string };
+  readonly body: { readonly results?: readonly SignResult[]; readonly message?: string; readonly chainPem?: string };
 }
 
 async function call(port: number, caller: Caller, path: string, body?: string): Promise<SignerAnswer> {

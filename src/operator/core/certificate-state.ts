@@ -2,6 +2,7 @@
 import type { DelegatedCredentialSpec } from '../../api/delegated-credential.ts';
 import { ISSUED_SECRET_TYPE, RESOURCE_LABEL, SERVING_CERTIFICATE_TYPE } from '../../api/keys.ts';
 import { PEM_LIMITS } from '../../credential/certificate.ts';
+import type { CredentialSigner } from '../../credential/credential-signer.ts';
 import {
   checkCertificateUsage,
   checkCertificateValidity,
@@ -42,9 +43,13 @@ export type CertificateReason = (typeof CERTIFICATE_REASONS)[number];
 
 export type CertificateState =
   /** Not read yet, or not readable for now: then with a message. */
-  | { readonly kind: 'pending'; readonly message?: string }
+  | { readonly kind: 'pending'; readonly message?: string; readonly reason?: 'SignerUnavailable' }
   | { readonly kind: 'refused'; readonly reason: CertificateReason; readonly message: string }
-  | { readonly kind: 'usable'; readonly certificate: DelegationCertificate; readonly signer: Signer };
+  | {
+      readonly kind: 'usable';
+      readonly certificate: DelegationCertificate;
+      readonly signer: Signer | CredentialSigner;
+    };
 
 export const PENDING: CertificateState = Object.freeze({ kind: 'pending' });
 

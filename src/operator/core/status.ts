@@ -22,6 +22,7 @@ export const READY_REASONS = [
   ...CERTIFICATE_REASONS,
   'PodsFailed',
   'SpecInvalid',
+  'SignerUnavailable',
 ] as const;
 export type ReadyReason = (typeof READY_REASONS)[number];
 
@@ -48,6 +49,8 @@ export interface StatusInput {
   readonly pods: PodTally;
   /** The local clock and the API server's differ by more than a request takes. */
   readonly clockSkewed?: boolean;
+  /** Why the signer gives no credentials at the moment. */
+  readonly signerProblem?: string | undefined;
   /** Secrets that are no longer needed and cannot be removed: how many pods they were for, and why for the first. */
   readonly cleanUp?: { readonly refused: number; readonly message: string };
   readonly now: number;
@@ -90,7 +93,7 @@ function readiness({ certificate, pods, spec, now }: StatusInput): Ready {
   if (spec.suspend) return no('Suspended', 'spec.suspend is true: nothing is issued, re-issued or deleted');
   if (certificate.kind === 'refused') return no(certificate.reason, certificate.message);
   if (certificate.kind === 'pending') {
-    return no('Issuing', certificate.message ?? 'reading the certificate Secret');
+    return no(certificate.reason ?? 'Issuing', certificate.message ?? 'reading the certificate Secret');
   }
   const note = endNote(certificate.certificate, spec, now);
   if (pods.selected === 0) return yes('NoPods', `no pods selected: ${whatSelects(spec)}${note}`);
@@ -156,7 +159,7 @@ function withInjected(conditions: Condition[], { generation, now, pods, spec }: 
 
 /** Conditions that are there only while something is wrong. Not part of Ready: the pods are served. */
 function withProblems(conditions: Condition[], input: StatusInput): Condition[] {
-  const { cleanUp, clockSkewed = false, generation, now } = input;
+  const { cleanUp, clockSkewed = false, generation, now, signerProblem } = input;
   const skew = clockSkewed
     ? {
         reason: 'ClockSkew',
@@ -172,9 +175,17 @@ function withProblems(conditions: Condition[], input: StatusInput): Condition[] 
           reason: 'CleanUpRefused',
           message: `Secrets of ${count(cleanUp.refused, 'pod', 'pods')} that are no longer needed remain: ${cleanUp.message}`,
         };
+  const unavailable =
+    signerProblem === undefined
+      ? undefined
+      : {
+          reason: 'SignerUnavailable',
+          message: `${signerProblem}: credentials stay valid until they expire, and nothing is issued or re-issued until it answers`,
+        };
   const problems = [
     ['ClockSynchronized', skew],
     ['CleanedUp', refused],
+    ['SignerAvailable', unavailable],
   ] as const;
   return problems.reduce((all, [type, problem]) => {
     if (problem === undefined) return all.filter((condition) => condition.type !== type);

@@ -1,0 +1,216 @@
+/**
+ * The certificates of resources where a signer holds their keys: only the public part comes here, and the signer says which namespace
+ * may use it. One call follows all of them: it waits at the signer until something changes.
+ *
+ *   follow -> pending --news--> usable | refused --news (a new leaf, a grant given or withdrawn)--> usable | refused
+ *
+ * While the signer does not answer, what is known stays: it signs nothing by a certificate that it has replaced or by a grant that
+ * was withdrawn, whatever is believed here.
+ */
+import { checkCertificateUsage, readDelegationCertificate } from '../credential/delegation-certificate.ts';
+import { CertificateError } from '../credential/errors.ts';
+import { USAGES, type Usage } from '../credential/scheme.ts';
+import { Backoff } from '../kubernetes/backoff.ts';
+import { type Clock, delay } from '../kubernetes/clock.ts';
+import type { Logger } from '../kubernetes/log.ts';
+import type { CertificateNews } from '../signer/protocol.ts';
+import { MAX_FOLLOWED, MAX_WAIT_SECONDS } from '../signer/protocol.ts';
+import { SignerUnavailableError } from '../signer-client/errors.ts';
+import type { SignerHealth } from '../signer-client/health.ts';
+import { remoteSigner } from '../signer-client/remote-signer.ts';
+import type { SignerClient } from '../signer-client/signer-client.ts';
+import type { SigningBatcher } from '../signer-client/signing-batcher.ts';
+import type { Certificates, Referrer } from './certificates.ts';
+import { type CertificateState, PENDING, refused } from './core/certificate-state.ts';
+
+export interface SignerCertificatesOptions {
+  readonly client: Pick<SignerClient, 'follow' | 'server'>;
+  readonly batcher: Pick<SigningBatcher, 'sign'>;
+  readonly health: Pick<SignerHealth, 'answered' | 'failed' | 'problem'>;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  /** The state of a resource's certificate has changed. */
+  readonly onChange: (resourceKey: string) => void;
+  /** Ends everything. */
+  readonly signal: AbortSignal;
+}
+
+/** A certificate, as the pods of one namespace may use it. */
+interface Followed {
+  /** As the signer knows it: `NAMESPACE/NAME` of the Secret. */
+  readonly certificate: string;
+  readonly namespace: string;
+  readonly referrers: Set<string>;
+  version: string | undefined;
+  states: Readonly<Record<Usage, CertificateState>>;
+}
+
+const ALL_PENDING: Followed['states'] = Object.freeze({ Server: PENDING, Client: PENDING });
+
+export class SignerCertificates implements Certificates {
+  readonly #options: SignerCertificatesOptions;
+  readonly #followed = new Map<string, Followed>();
+  /** Resource to what it follows. */
+  readonly #references = new Map<string, string>();
+  #running: Promise<void> = Promise.resolve();
+  #isRunning = false;
+  /** Ends the call that waits for news, where something was added that it does not ask about. */
+  #interrupt: AbortController | undefined;
+  #position = 0;
+
+  constructor(options: SignerCertificatesOptions) {
+    this.#options = options;
+  }
+
+  follow(resourceKey: string, resource: Referrer | undefined): void {
+    const key = resource === undefined ? undefined : keyOf(resource);
+    const previous = this.#references.get(resourceKey);
+    if (previous === key) return;
+    if (previous !== undefined) this.#release(previous, resourceKey);
+    if (key === undefined || resource === undefined) {
+      this.#references.delete(resourceKey);
+      return;
+    }
+    this.#references.set(resourceKey, key);
+    const followed = this.#followed.get(key) ?? this.#start(key, resource);
+    followed.referrers.add(resourceKey);
+  }
+
+  resolve(resource: Referrer): CertificateState {
+    const state = this.#followed.get(keyOf(resource))?.states[resource.spec.usage] ?? PENDING;
+    const { problem } = this.#options.health;
+    return state === PENDING && problem !== undefined
+      ? { kind: 'pending', message: problem, reason: 'SignerUnavailable' }
+      : state;
+  }
+
+  async ended(): Promise<void> {
+    await this.#running;
+  }
+
+  #start(key: string, { metadata, spec }: Referrer): Followed {
+    const followed: Followed = {
+      certificate: certificateName(metadata.namespace, spec.certificateRef),
+      namespace: metadata.namespace,
+      referrers: new Set(),
+      version: undefined,
+      states: ALL_PENDING,
+    };
+    this.#followed.set(key, followed);
+    // What is added together is asked about together.
+    setImmediate(() => this.#interrupt?.abort());
+    if (!this.#isRunning) {
+      this.#isRunning = true;
+      this.#running = this.#run();
+    }
+    return followed;
+  }
+
+  #release(key: string, resourceKey: string): void {
+    const followed = this.#followed.get(key);
+    followed?.referrers.delete(resourceKey);
+    if (followed?.referrers.size === 0) this.#followed.delete(key);
+  }
+
+  /** Never rejects. Ends when nothing is followed any more. */
+  async #run(): Promise<void> {
+    const { clock, health, log, random, signal } = this.#options;
+    const backoff = new Backoff({ baseMs: 1_000, maxMs: 30_000, random });
+    while (!signal.aborted && this.#followed.size > 0) {
+      const interrupt = new AbortController();
+      try {
+        await this.#ask(interrupt);
+        backoff.reset();
+        health.answered('follow');
+      } catch (error) {
+        if (signal.aborted) break;
+        if (interrupt.signal.aborted) continue;
+        const failure = new SignerUnavailableError(this.#options.client.server, error);
+        health.failed('follow', failure);
+        const waitMs = backoff.next();
+        log.debug({ reason: failure.message, retryInMs: Math.round(waitMs) }, 'failed to follow certificates');
+        await delay(clock, waitMs, signal);
+      }
+    }
+    this.#isRunning = false;
+  }
+
+  async #ask(interrupt: AbortController): Promise<void> {
+    const { client, signal } = this.#options;
+    const { known, waitSeconds } = this.#question();
+    this.#interrupt = waitSeconds > 0 ? interrupt : undefined;
+    try {
+      const news = await client.follow({ known, waitSeconds }, AbortSignal.any([signal, interrupt.signal]));
+      for (const one of news) this.#learn(one);
+    } finally {
+      this.#interrupt = undefined;
+    }
+  }
+
+  /** What was never answered first, at once; else some of all, in turn, so that each is asked about in every MAX_WAIT_SECONDS. */
+  #question() {
+    const all = [...this.#followed.values()];
+    const unknown = all.filter(({ version }) => version === undefined);
+    const calls = Math.ceil(all.length / MAX_FOLLOWED);
+    this.#position = (this.#position + 1) % calls;
+    const start = this.#position * MAX_FOLLOWED;
+    const asked = unknown.length > 0 ? unknown.slice(0, MAX_FOLLOWED) : all.slice(start, start + MAX_FOLLOWED);
+    const known = asked.map(({ certificate, namespace, version }) => ({ certificate, namespace, version }));
+    return { known, waitSeconds: unknown.length > 0 ? 0 : Math.max(1, Math.floor(MAX_WAIT_SECONDS / calls)) };
+  }
+
+  #learn(news: CertificateNews): void {
+    const followed = this.#followed.get(formatKey(news));
+    if (followed === undefined || followed.version === news.version) return;
+    followed.version = news.version;
+    followed.states = this.#statesOf(news);
+    const { certificate, namespace } = news;
+    this.#options.log.info({ certificate, namespace, granted: news.granted !== undefined }, 'certificate news');
+    for (const resourceKey of followed.referrers) this.#options.onChange(resourceKey);
+  }
+
+  #statesOf({ certificate: name, granted, namespace }: CertificateNews): Followed['states'] {
+    const denied = notGranted(name, namespace);
+    if (granted === undefined) return { Server: denied, Client: denied };
+    let usable: Extract<CertificateState, { kind: 'usable' }>;
+    try {
+      const certificate = readDelegationCertificate(granted.chainPem);
+      usable = { kind: 'usable', certificate, signer: remoteSigner(this.#options.batcher, name) };
+    } catch (error) {
+      if (!(error instanceof CertificateError)) throw error;
+      const invalid = refused(error.code, `certificate "${name}" of the signer: ${error.message}`);
+      return { Server: invalid, Client: invalid };
+    }
+    const states = USAGES.map((usage): [Usage, CertificateState] => {
+      if (!granted.usages.some((one) => one.usage === usage)) return [usage, denied];
+      const unfit = checkCertificateUsage(usable.certificate, usage);
+      return [
+        usage,
+        unfit === undefined ? { ...usable } : refused(unfit.code, `certificate "${name}": ${unfit.message}`),
+      ];
+    });
+    return Object.fromEntries(states) as Record<Usage, CertificateState>;
+  }
+}
+
+/** One text for what does not exist and what is not granted: the signer does not say which. */
+function notGranted(certificate: string, namespace: string): CertificateState {
+  return refused(
+    'CertificateNotPermitted',
+    `no grant lets namespace "${namespace}" use a certificate "${certificate}" of the signer: ask its owner for a DelegationGrant, or correct ` +
+      'spec.certificateRef',
+  );
+}
+
+function keyOf({ metadata: { namespace }, spec }: Referrer): string {
+  return formatKey({ certificate: certificateName(namespace, spec.certificateRef), namespace });
+}
+
+function formatKey({ certificate, namespace }: Pick<Followed, 'certificate' | 'namespace'>): string {
+  return `${namespace} ${certificate}`;
+}
+
+function certificateName(ownNamespace: string, { name, namespace = ownNamespace }: Referrer['spec']['certificateRef']) {
+  return `${namespace}/${name}`;
+}

@@ -1,0 +1,61 @@
+/** How a client reaches the signer: its address, the CA that it trusts, and a token or a certificate of its own, all in files. */
+import { readFile } from 'node:fs/promises';
+import type { Clock } from '../kubernetes/clock.ts';
+import type { Connection } from '../kubernetes/connection/connection.ts';
+import { ConnectionError } from '../kubernetes/connection/connection-error.ts';
+import { CredentialCache } from '../kubernetes/connection/credential-cache.ts';
+
+export interface SignerConnectionOptions {
+  /** `https://HOST:PORT`. */
+  readonly url: string;
+  /** Undefined: the system's CAs. */
+  readonly caFile?: string | undefined;
+  /** A service account's token with the audience `dcred-signer`. */
+  readonly tokenFile?: string | undefined;
+  /** A client certificate and its key. */
+  readonly certFile?: string | undefined;
+  readonly keyFile?: string | undefined;
+  readonly clock: Clock;
+}
+
+/**
+ * The files are read again every few seconds while the connection is used, and at once when the signer answers 401: kubelet replaces
+ * a projected token at four fifths of its hour.
+ * @throws ConnectionError for a URL that is not https, and for files that cannot be read
+ */
+export async function signerConnection(options: SignerConnectionOptions): Promise<Connection> {
+  const { caFile, certFile, clock, keyFile, tokenFile } = options;
+  const server = readUrl(options.url);
+  if (tokenFile === undefined && certFile === undefined) {
+    throw new ConnectionError('expected a token or a client certificate for the signer, found neither');
+  }
+  const cache = new CredentialCache(async () => {
+    const [ca, token, cert, key] = await Promise.all([caFile, tokenFile, certFile, keyFile].map(readOptional));
+    return {
+      headers: token === undefined ? {} : { authorization: `Bearer ${token.trim()}` },
+      tls: { ...(ca === undefined ? {} : { ca }), ...(cert === undefined || key === undefined ? {} : { cert, key }) },
+    };
+  }, clock);
+  await cache.get();
+  return { server, defaultNamespace: 'default', credentials: (rejected) => cache.get(rejected) };
+}
+
+function readUrl(text: string): string {
+  const url = URL.parse(text);
+  if (url?.protocol === 'https:' && url.username === '' && url.search === '' && url.hash === '') {
+    return url.href.replace(/\/$/, '');
+  }
+  throw new ConnectionError(`expected the signer's address as https://HOST:PORT, found ${JSON.stringify(text)}`);
+}
+
+async function readOptional(path: string | undefined): Promise<string | undefined> {
+  if (path === undefined) return undefined;
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
+    throw new ConnectionError(`expected a file for the connection to the signer at ${path}, found none (${code})`, {
+      cause,
+    });
+  }
+}

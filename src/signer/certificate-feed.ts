@@ -1,0 +1,86 @@
+/**
+ * How clients follow certificates: each names what it follows and which versions it has, and gets what differs from that, at once or
+ * when it changes. A version covers the chain and what is granted, so that a grant that is withdrawn reaches a client as a new
+ * leaf does. No state is kept for a client.
+ */
+import { createHash } from 'node:crypto';
+import { USAGES } from '../credential/scheme.ts';
+import { type Clock, delay } from '../kubernetes/clock.ts';
+import type { CertificateSource } from './certificate-source.ts';
+import type { Changes } from './changes.ts';
+import { type Grant, type GrantQuestion, termsOf } from './policy.ts';
+import type { CertificateNews, FollowCall, KnownCertificate } from './protocol.ts';
+import type { SignerClientIdentity } from './signing-service.ts';
+
+export interface CertificateFeedOptions {
+  readonly certificates: Pick<CertificateSource, 'get'>;
+  /** Those that may cover the question. */
+  readonly grants: (question: GrantQuestion) => readonly Grant[];
+  readonly changes: Changes;
+  readonly maxLifetimeSeconds: number;
+  readonly clock: Clock;
+}
+
+/** Of one answer: what does not fit is in the answer to the next call. */
+const MAX_ANSWER_CHARACTERS = 4 * 1024 * 1024;
+/** The version of what does not exist or is not granted: the two are the same to a client. */
+const NOT_GRANTED = 'none';
+
+export class CertificateFeed {
+  readonly #options: CertificateFeedOptions;
+
+  constructor(options: CertificateFeedOptions) {
+    this.#options = options;
+  }
+
+  /** Ends early, without news, when the signal aborts. */
+  async news(
+    client: SignerClientIdentity,
+    { known, waitSeconds }: FollowCall,
+    signal: AbortSignal,
+  ): Promise<readonly CertificateNews[]> {
+    const { changes, clock } = this.#options;
+    const stop = new AbortController();
+    const waited = delay(clock, waitSeconds * 1000, AbortSignal.any([signal, stop.signal])).then(() => 'waited');
+    try {
+      for (;;) {
+        const next = changes.next;
+        const news = this.#differing(client, known);
+        if (news.length > 0 || waitSeconds === 0 || signal.aborted) return news;
+        if ((await Promise.race([next, waited])) === 'waited') return [];
+      }
+    } finally {
+      stop.abort();
+    }
+  }
+
+  #differing(client: SignerClientIdentity, known: readonly KnownCertificate[]): readonly CertificateNews[] {
+    const news: CertificateNews[] = [];
+    let characters = 0;
+    for (const one of known) {
+      const current = this.#current(client, one);
+      if (current.version === one.version) continue;
+      characters += current.granted?.chainPem.length ?? 0;
+      if (news.length > 0 && characters > MAX_ANSWER_CHARACTERS) break;
+      news.push(current);
+    }
+    return news;
+  }
+
+  #current({ cluster }: SignerClientIdentity, { certificate, namespace }: KnownCertificate): CertificateNews {
+    const { certificates, grants, maxLifetimeSeconds } = this.#options;
+    const found = certificates.get(certificate)?.certificate;
+    const usages = USAGES.flatMap((usage) => {
+      const question = { certificate, cluster, namespace, usage };
+      const terms = termsOf(grants(question), question, maxLifetimeSeconds);
+      return terms === undefined ? [] : [{ usage, ...terms }];
+    });
+    if (found === undefined || usages.length === 0) return { certificate, namespace, version: NOT_GRANTED };
+    const granted = { chainPem: found.chainPem, usages };
+    return { certificate, namespace, version: versionOf(granted), granted };
+  }
+}
+
+function versionOf(granted: object): string {
+  return createHash('sha256').update(JSON.stringify(granted)).digest('base64url');
+}
