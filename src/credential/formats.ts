@@ -67,12 +67,22 @@ export function toFizz({ bytes, chainPem, keyPem, usage }: FizzParts): string {
   const label = FIZZ_LABEL[usage];
   const [key] = readPem(keyPem);
   if (key?.label !== 'PRIVATE KEY') throw new TypeError('expected a key in PKCS#8 PEM');
-  const certificates = readPem(chainPem).filter(isCertificateBlock);
   return [
     `-----BEGIN ${label.credential}-----\n${Buffer.from(bytes).toString('base64')}\n-----END ${label.credential}-----\n`,
     writePem(label.key, key.der),
-    ...certificates.map((block) => writePem('CERTIFICATE', certificateDer(block))),
+    fizzChain(chainPem),
   ].join('');
+}
+
+/** The last chain, as Fizz reads it: a fleet's credentials are all of one. */
+let lastChain = { pem: '', text: '' };
+
+function fizzChain(pem: string): string {
+  if (lastChain.pem === pem) return lastChain.text;
+  const certificates = readPem(pem).filter(isCertificateBlock);
+  const text = certificates.map((block) => writePem('CERTIFICATE', certificateDer(block))).join('');
+  lastChain = { pem, text };
+  return text;
 }
 
 export type CredentialFormat = 'raw' | 'hex' | 'pem' | 'fizz';

@@ -6,6 +6,15 @@ export const USAGES = ['Server', 'Client'] as const satisfies readonly Usage[];
 
 export type KeyAlgorithm = 'ECDSAP256' | 'ECDSAP384' | 'ECDSAP521' | 'Ed25519';
 
+/** What stands around the two halves of such a key in PKCS#8 (RFC 5958, with RFC 5915 inside): everything but the numbers is fixed. */
+export interface RawKeyEncoding {
+  readonly pkcs8Prefix: Uint8Array;
+  /** Bytes of the private number. */
+  readonly privateLength: number;
+  /** Between the private number and the uncompressed point, which ends it. */
+  readonly pkcs8Middle: Uint8Array;
+}
+
 /** One row of the TLS SignatureScheme registry (RFC 8446 section 4.2.3), and all that dcred needs to use it. */
 export interface SignatureScheme {
   /** The registry's name. */
@@ -29,6 +38,8 @@ export interface SignatureScheme {
   readonly spkiLength: number;
   /** Whether such a key is made in less time than it takes to hand the work to a thread. */
   readonly syncKeygen: boolean;
+  /** Set where keys are written by template, because very many of them are made: see `generateCredentialKey`. */
+  readonly rawKeys?: RawKeyEncoding;
   /** Whether a leaf with such a key may sign credentials. Browsers refuse all but ECDSA. */
   readonly delegates: boolean;
 }
@@ -45,6 +56,11 @@ export const SIGNATURE_SCHEMES: readonly SignatureScheme[] = [
     spkiPrefix: hex('3059301306072a8648ce3d020106082a8648ce3d03010703420004'),
     spkiLength: 91,
     syncKeygen: true,
+    rawKeys: {
+      pkcs8Prefix: hex('308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420'),
+      privateLength: 32,
+      pkcs8Middle: hex('a144034200'),
+    },
     delegates: true,
   },
   {

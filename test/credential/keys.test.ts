@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createPublicKey } from 'node:crypto';
+import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { inspect } from 'node:util';
 import { credentialKeyFromPem, generateCredentialKey } from '../../src/credential/credential-key.ts';
@@ -145,6 +145,17 @@ describe('a credential key', () => {
       assert.equal(schemeBySubjectPublicKeyInfo(key.subjectPublicKeyInfo), schemeByKeyAlgorithm(algorithm));
       const publicPem = createPublicKey(key.privateKey).export({ type: 'spki', format: 'pem' });
       assert.equal(convert(key.pkcs8Pem(), 'pkey', '-pubout'), publicPem, 'OpenSSL reads the same public key');
+    }
+  });
+
+  test('that is written by template is what OpenSSL writes, also where its number begins with zeros', async () => {
+    // One number in 256 begins with a zero byte.
+    for (let count = 0; count < 1_000; count += 1) {
+      const key = await generateCredentialKey('ECDSAP256');
+      const parsed = createPrivateKey(key.pkcs8Pem());
+      assert.ok(parsed.export({ type: 'pkcs8', format: 'pem' }) === key.pkcs8Pem(), 'the private half');
+      const spki = createPublicKey(parsed).export({ type: 'spki', format: 'der' });
+      assert.deepEqual(Buffer.from(key.subjectPublicKeyInfo), spki);
     }
   });
 

@@ -1,5 +1,5 @@
 /** When a credential is re-issued. Pure; all times in seconds since the epoch. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** Half the width of the window over which a fleet's renewals are spread, as a share of the credential's own life. */
 const SPREAD = 0.1;
@@ -34,7 +34,7 @@ export function renewalTime(renewal: Renewal): number {
 
 /** Uniform in [0, 1). */
 function fraction(uid: string): number {
-  return createHash('sha256').update(uid).digest().readUInt32BE(0) / 2 ** 32;
+  return hash('sha256', uid, 'buffer').readUInt32BE(0) / 2 ** 32;
 }
 
 /** The longest delay between retries: a twentieth of the life, so that some twenty attempts fit, and five minutes at most. */
