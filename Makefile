@@ -64,7 +64,7 @@ coverage: $(MODULES) ## every test, and the lines of src/ that they reach
 	@npm run --silent coverage
 
 .PHONY: bench
-bench: $(MODULES) ## start, memory, issuing, admission: as ratios within one run
+bench: $(MODULES) ## issuing against a bare loop and a Go reference, memory, latency, admission: ratios within one run
 	@npm run --silent build
 	@npm run --silent bench
 

@@ -1,0 +1,195 @@
+/**
+ * How fast credentials are issued, and re-issued for a new leaf, and what that costs: dcred, the reference in Go, and a bare loop that
+ * only sends the same writes take turns in one run, on the same pods. Machines differ, and so do their days: ratios count.
+ *
+ * `DCRED_BENCH_BUNDLES=name=dist-a/dcred.js,name=dist-b/dcred.js` lets several builds take turns.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Contender, dcred, goReference, type Running, startContender, sumOf } from './lib/contender.ts';
+import { Observer } from './lib/observer.ts';
+import { difference, memoryOf, usageOf } from './lib/process-usage.ts';
+import { RawLoop } from './lib/raw-loop.ts';
+import { keep, median, row, spread } from './lib/results.ts';
+import { Stage } from './lib/stage.ts';
+
+const PODS = Number(process.env['DCRED_BENCH_PODS'] ?? 2000);
+const ROUNDS = Number(process.env['DCRED_BENCH_ROUNDS'] ?? 3);
+/** Watch events, status and Events that follow the last write are part of the cost. */
+const SETTLE_MS = 2_500;
+
+interface Wave {
+  readonly perSecond: number;
+  /** Against the bare loop of the same round. */
+  readonly ratio: number;
+  /** All for 1,000 credentials: of the contender, and of the API server with its etcd. */
+  readonly cpuSeconds: number;
+  readonly serverCpuSeconds: number;
+  readonly bytes: number;
+  readonly requests: number;
+  readonly eventLoopP99Ms: number;
+  readonly eventLoopMaxMs: number;
+}
+
+interface Result {
+  readonly contender: string;
+  readonly round: number;
+  readonly first: Wave;
+  readonly again: Wave;
+  readonly peakMb: number;
+}
+
+interface Yardstick {
+  readonly create: number;
+  readonly replace: number;
+}
+
+async function measure(
+  stage: Stage,
+  running: Running,
+  observer: Observer,
+  rate: number,
+  begin: () => Promise<void>,
+): Promise<Wave> {
+  const pids = [running.pid, ...stage.serverPids];
+  const before = await Promise.all(pids.map(usageOf));
+  const metricsBefore = await running.metrics();
+  observer.restart();
+  const started = performance.now();
+  await begin();
+  const seconds = ((await observer.until(PODS)) - started) / 1000;
+  await delay(SETTLE_MS);
+  const after = await Promise.all(pids.map(usageOf));
+  const metrics = await running.metrics();
+  const [own, ...server] = after.map((one, index) => difference(before[index] ?? one, one));
+  const per1000 = (value: number) => (value * 1000) / PODS;
+  const requests = sumOf(metrics, 'rest_client_requests_total') - sumOf(metricsBefore, 'rest_client_requests_total');
+  return {
+    perSecond: PODS / seconds,
+    ratio: PODS / seconds / rate,
+    cpuSeconds: per1000(own?.cpuSeconds ?? 0),
+    serverCpuSeconds: per1000(server.reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0)),
+    bytes: per1000(own?.bytes ?? 0),
+    requests: per1000(requests),
+    eventLoopP99Ms: 1000 * (metrics.get('nodejs_eventloop_lag_p99_seconds') ?? 0),
+    eventLoopMaxMs: 1000 * (metrics.get('nodejs_eventloop_lag_max_seconds') ?? 0),
+  };
+}
+
+async function run(stage: Stage, contender: Contender, round: number, rates: Yardstick): Promise<Result> {
+  // The reference begins with the certificate, dcred with its resource.
+  if (contender.needsResource) await stage.putCertificate();
+  else await stage.deleteCertificate();
+  const prefix = 'web-web-';
+  using observer = Observer.start(stage.api, stage.namespace, prefix);
+  let running: Running | undefined;
+  try {
+    const begin = async () => {
+      if (contender.needsResource) await stage.createResource();
+      else await stage.putCertificate();
+    };
+    running = await startContender(contender, stage.namespace);
+    const first = await measure(stage, running, observer, rates.create, begin);
+    const again = await measure(stage, running, observer, rates.replace, () => stage.putCertificate());
+    const { peakMb } = await memoryOf(running.pid);
+    return { contender: contender.name, round, first, again, peakMb };
+  } finally {
+    await running?.stop();
+    if (contender.needsResource) await stage.deleteResource();
+    await stage.deleteIssuedSecrets();
+  }
+}
+
+async function yardstick(raw: RawLoop, stage: Stage): Promise<Yardstick> {
+  const create = PODS / (await raw.create(PODS));
+  const replace = PODS / (await raw.replace(PODS));
+  await stage.deleteIssuedSecrets();
+  return { create, replace };
+}
+
+function report(name: string, results: readonly Result[]): void {
+  const wave = (what: string, waves: readonly Wave[]) => {
+    const of = (field: keyof Wave, digits: number) =>
+      spread(
+        waves.map((one) => one[field]),
+        digits,
+      );
+    row(`${name}: ${what}, credentials a second`, of('perSecond', 0));
+    row(`${name}: ${what}, against the bare loop`, of('ratio', 2));
+    row(`${name}: ${what}, CPU seconds for 1,000`, of('cpuSeconds', 2));
+    row(`${name}: ${what}, CPU seconds of the API server and etcd for 1,000`, of('serverCpuSeconds', 2));
+    row(
+      `${name}: ${what}, KB for each`,
+      spread(
+        waves.map(({ bytes }) => bytes / 1e6),
+        1,
+      ),
+    );
+    if (waves.some(({ requests }) => requests > 0)) {
+      row(
+        `${name}: ${what}, requests for each`,
+        spread(
+          waves.map(({ requests }) => requests / 1000),
+          2,
+        ),
+      );
+      row(`${name}: ${what}, event loop delay p99 ms`, of('eventLoopP99Ms', 1));
+      row(`${name}: ${what}, event loop delay max ms`, of('eventLoopMaxMs', 1));
+    }
+  };
+  wave(
+    'first issue',
+    results.map(({ first }) => first),
+  );
+  wave(
+    're-issue',
+    results.map(({ again }) => again),
+  );
+  row(
+    `${name}: peak memory, MB`,
+    spread(
+      results.map(({ peakMb }) => peakMb),
+      0,
+    ),
+  );
+}
+
+function bundles(kubeconfig: string): readonly Contender[] {
+  const named = process.env['DCRED_BENCH_BUNDLES'];
+  if (named === undefined) return [dcred('dcred', kubeconfig)];
+  return named.split(',').map((one) => {
+    const [name = '', path = ''] = one.split('=');
+    return dcred(name, kubeconfig, path);
+  });
+}
+
+await using stage = await Stage.build();
+const { operatorKubeconfig, plane } = stage.cluster;
+const contenders = [...bundles(operatorKubeconfig)];
+if (process.env['DCRED_BENCH_REFERENCE'] !== 'off') contenders.push(await goReference(plane.kubeconfig));
+await stage.createPods(0, PODS);
+const raw = await RawLoop.prepare(stage);
+await yardstick(raw, stage); // Warms up the API server.
+const results: Result[] = [];
+const yardsticks: Yardstick[] = [];
+for (let round = 0; round < ROUNDS; round += 1) {
+  const rates = await yardstick(raw, stage);
+  yardsticks.push(rates);
+  // Whoever comes first after the bare loop changes with the round.
+  const turn = contenders.map((_, index) => contenders[(index + round) % contenders.length]);
+  for (const contender of turn) if (contender !== undefined) results.push(await run(stage, contender, round, rates));
+}
+row(`bare loop: POSTs a second (${PODS} Secrets, ${ROUNDS} rounds)`, spread(yardsticks.map(({ create }) => create)));
+row('bare loop: PUTs a second', spread(yardsticks.map(({ replace }) => replace)));
+for (const { name } of contenders)
+  report(
+    name,
+    results.filter(({ contender }) => contender === name),
+  );
+const cpu = (name: string, wave: 'again' | 'first') =>
+  median(results.filter(({ contender }) => contender === name).map((result) => result[wave].cpuSeconds));
+for (const { name } of contenders) {
+  if (name === 'Go' || !contenders.some((one) => one.name === 'Go')) continue;
+  row(`${name}: CPU of a first issue, against Go's`, (cpu(name, 'first') / cpu('Go', 'first')).toFixed(2));
+  row(`${name}: CPU of a re-issue, against Go's`, (cpu(name, 'again') / cpu('Go', 'again')).toFixed(2));
+}
+await keep('issuing', { pods: PODS, yardsticks, results });

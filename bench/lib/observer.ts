@@ -1,0 +1,61 @@
+/** Sees a namespace's issued Secrets as any client would: by a watch of their metadata. */
+import type { HttpApi } from './http-api.ts';
+
+const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
+
+export class Observer implements Disposable {
+  readonly #stop = new AbortController();
+  readonly #seenMs = new Map<string, number>();
+  #wanted = Number.POSITIVE_INFINITY;
+  #reached: () => void = () => {};
+
+  private constructor(api: HttpApi, namespace: string, prefix: string) {
+    void this.#follow(api, `/api/v1/namespaces/${namespace}/secrets?watch=1&allowWatchBookmarks=false`, prefix);
+  }
+
+  /** @param prefix of the names of Secrets that count */
+  static start(api: HttpApi, namespace: string, prefix: string): Observer {
+    return new Observer(api, namespace, prefix);
+  }
+
+  /** When each Secret was first seen since `restart`, by `performance.now()`. */
+  get seenMs(): ReadonlyMap<string, number> {
+    return this.#seenMs;
+  }
+
+  /** Counts from here. */
+  restart(): void {
+    this.#seenMs.clear();
+  }
+
+  /** Resolves once so many different Secrets were written since `restart`, with the moment of the last. */
+  async until(count: number): Promise<number> {
+    this.#wanted = count;
+    await new Promise<void>((resolve) => {
+      this.#reached = resolve;
+      if (this.#seenMs.size >= count) resolve();
+    });
+    return Math.max(...this.#seenMs.values());
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop.abort();
+  }
+
+  async #follow(api: HttpApi, path: string, prefix: string): Promise<void> {
+    const { signal } = this.#stop;
+    try {
+      for await (const line of api.lines(path, METADATA, signal)) this.#take(line, prefix);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+  }
+
+  #take(line: string, prefix: string): void {
+    if (line.startsWith('{"type":"DELETED"')) return;
+    const name = /"name":"([^"]+)"/.exec(line)?.[1];
+    if (name === undefined || !name.startsWith(prefix) || this.#seenMs.has(name)) return;
+    this.#seenMs.set(name, performance.now());
+    if (this.#seenMs.size >= this.#wanted) this.#reached();
+  }
+}
