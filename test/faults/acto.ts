@@ -58,6 +58,9 @@ export const SPEC_VALUES: Readonly<Record<string, readonly unknown[]>> = {
   suspend: [false, true],
 };
 
+/** Of the Secret names that a pod may have: not a name, and a Secret that is not dcred's. */
+const UNUSABLE_NAMES: readonly string[] = ['Not_a_Name', 'stranger'];
+
 /** For each label and annotation of a pod that dcred reads. */
 const LABEL_VALUES: Readonly<Record<string, readonly (string | undefined)[]>> = {
   app: ['web', 'shop', undefined],
@@ -67,7 +70,7 @@ const LABEL_VALUES: Readonly<Record<string, readonly (string | undefined)[]>> = 
 const ANNOTATION_VALUES: Readonly<Record<string, readonly (string | undefined)[]>> = {
   'dcred.dev/inject': ['api', 'web,api', '', undefined],
   // Each pod's own name stands in for POD: two pods with one name are a clash that whoever came first wins.
-  'secret.dcred.dev/web': ['chosen-POD', 'Not_a_Name', 'stranger', undefined],
+  'secret.dcred.dev/web': ['chosen-POD', ...UNUSABLE_NAMES, undefined],
   'secret.dcred.dev/api': ['api.chosen.POD', undefined],
 };
 
@@ -162,6 +165,14 @@ function toggle(at: Declared, part: 'specs' | 'pods', name: string, fresh: Spec 
   const changed = present === undefined ? { ...others, [name]: fresh } : others;
   const what = `${part === 'specs' ? 'resource' : 'pod'} ${name} ${present === undefined ? 'created' : 'deleted'}`;
   return { what, to: { ...at, [part]: changed } };
+}
+
+/** Pods that have asked for a Secret name of this resource that cannot be had: they keep what they had under the name before. */
+export function withoutUsableName({ pods }: Declared, resource: string): ReadonlySet<string> {
+  const asked = Object.entries(pods).map(
+    ([pod, { annotations }]) => [pod, annotations[`secret.dcred.dev/${resource}`]] as const,
+  );
+  return new Set(asked.filter(([, name]) => name !== undefined && UNUSABLE_NAMES.includes(name)).map(([pod]) => pod));
 }
 
 /** Makes the cluster what is declared, by the changes that a person would make. */
