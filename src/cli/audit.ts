@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
 import { type AuditOptions, audit } from '../audit/audit.ts';
 import { type AuditScope, collectAudit, refresh } from '../audit/collect.ts';
 import { auditJson } from '../audit/json.ts';
 import { probePod } from '../audit/probe-pod.ts';
+import { auditReport } from '../audit/report/document.ts';
 import type { AuditResult } from '../audit/result.ts';
 import { formatAudit } from '../audit/table.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
@@ -44,6 +46,7 @@ export const auditCommand: Command = {
       default: '3m',
       help: 'how long after a re-issue a server may still serve the former credential',
     },
+    report: { type: 'string', value: 'FILE', help: 'write an HTML report too: one file, which loads nothing' },
     output: {
       type: 'string',
       short: 'o',
@@ -69,6 +72,8 @@ export const auditCommand: Command = {
         io.signal,
       );
       bar.clear();
+      const report = args.string('report');
+      if (report !== undefined) await writeReport(report, auditReport(result, VERSION), io.signal);
       io.stdout.write(output(result, args, io));
       return result.findings === 0 ? 0 : 1;
     } finally {
@@ -138,6 +143,16 @@ function assertFound(
   const missing = names?.filter((name) => !resources.some(({ metadata }) => metadata.name === name)) ?? [];
   if (missing.length > 0) throw new CommandError(`no DelegatedCredential ${missing.join(', ')} ${where}`);
   if (resources.length === 0) throw new CommandError(`no DelegatedCredential ${where}`);
+}
+
+async function writeReport(file: string, html: string, signal: AbortSignal): Promise<void> {
+  try {
+    await writeFile(file, html, { signal });
+  } catch (cause) {
+    if (signal.aborted) throw cause;
+    const { code, message } = cause as NodeJS.ErrnoException;
+    throw new CommandError(`cannot write the report to ${file}: ${code ?? message}`, { cause });
+  }
 }
 
 function output(result: AuditResult, args: CommandArguments, io: CommandIo): string {

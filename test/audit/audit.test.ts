@@ -3,6 +3,7 @@
  * the tests on a real node (`../e2e`) have a real one.
  */
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { auditCommand } from '../../src/cli/audit.ts';
@@ -14,7 +15,7 @@ import { startBoringServer } from '../../testing/peers/boringssl-server.ts';
 import { findPeers } from '../../testing/peers/peers.ts';
 import { createTestAuthority } from '../../testing/support/certificates.ts';
 import { freePort } from '../../testing/support/ports.ts';
-import { runCommand } from '../cli/run-command.ts';
+import { runCommand, temporaryDirectory } from '../cli/run-command.ts';
 import { operatorsClient } from '../operator/cluster.ts';
 import { startTlsServer } from '../probe/tls-server.ts';
 import { Fleet } from './fleet.ts';
@@ -136,6 +137,19 @@ describe('an audit', { skip: peers.available ? false : peers.reason }, () => {
     assert.match(stdout, /^11 servers in \d+ s: 8 findings$/m);
     const wide = await audit('--via', 'pod-ip', '-o', 'wide');
     assert.match(wide.stdout, /^edge +web +current +current/m);
+  });
+
+  test('writes a report beside what it prints', async (t) => {
+    const file = join(temporaryDirectory(t), 'report.html');
+    const { stdout } = await audit('--via', 'pod-ip', '--report', file);
+    assert.match(stdout, /8 findings/);
+    const html = await readFile(file, 'utf8');
+    assert.match(html, /^<!doctype html>.*8 findings among 11 servers/s);
+    assert.doesNotMatch(html, /PRIVATE KEY|dc\.key"/);
+    await assert.rejects(
+      audit('--via', 'pod-ip', '--report', '/nowhere/report.html'),
+      /cannot write the report.*ENOENT/,
+    );
   });
 
   test('needs permission to forward ports, and says so for each pod', async () => {
