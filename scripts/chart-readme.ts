@@ -102,7 +102,8 @@ To serve only two namespaces, with no permission in any other:
 
 The CustomResourceDefinition is upgraded with the release. Uninstalling the release keeps it, with every DelegatedCredential; the
 issued Secrets stay as long as their pods. A new install with the same release name and namespace adopts it; with another name, or
-after \`dcred crd | kubectl apply\`, add \`--take-ownership\`. To remove it for good:
+after \`dcred crd | kubectl apply\`, add \`--take-ownership\`. To apply it before the install, print it for the release:
+\`dcred crd --helm-release dcred-system/dcred | kubectl apply --server-side -f -\`. To remove it for good:
 \`kubectl delete crd delegatedcredentials.dcred.dev delegationgrants.dcred.dev\`.
 
 All pods meet the Pod Security Standard \`restricted\`. Each rule in \`templates/_helpers.tpl\` says why the operator needs it. The roles

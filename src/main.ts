@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** Entry point: picks the command. The only module that does something when it is imported. */
 import type { Command, CommandIo } from './cli/command.ts';
-import { run } from './cli/run.ts';
+import { programName, run } from './cli/run.ts';
 
 const stop = new AbortController();
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -13,6 +13,7 @@ const io: CommandIo = {
   stdout: process.stdout,
   stderr: process.stderr,
   env: process.env,
+  program: programName(process.argv[1] ?? ''),
   signal: stop.signal,
   now: Date.now,
 };

@@ -22,7 +22,7 @@ const DELEGATED_CREDENTIAL: ResourceDefinition = {
     { name: 'Issued', type: 'integer', jsonPath: '.status.pods.issued', description: 'Pods with a valid credential' },
     { name: 'Next renewal', type: 'string', jsonPath: '.status.nextRenewalTime' },
     { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
-    { name: 'Leaf', type: 'string', jsonPath: '.status.certificate.subject', priority: 1 },
+    { name: 'Leaf', type: 'string', jsonPath: '.status.certificate.name', priority: 1 },
     { name: 'Leaf expiry', type: 'string', jsonPath: '.status.certificate.notAfter', priority: 1 },
     { name: 'Earliest expiry', type: 'string', jsonPath: '.status.earliestExpiryTime', priority: 1 },
   ],

@@ -133,6 +133,11 @@ export const MAX_STATUS_DNS_NAMES = 32;
 const certificateStatus = z
   .object({
     sha256: z.string().max(64).optional().describe('SHA-256 of the leaf, lower-case hex.'),
+    name: z
+      .string()
+      .max(256)
+      .optional()
+      .describe('What to call the leaf: its subject, or its first DNS name where the subject is empty.'),
     subject: z.string().max(256).optional().describe("The leaf's subject."),
     dnsNames: z
       .array(z.string().max(256))

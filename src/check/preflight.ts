@@ -1,5 +1,5 @@
 /** Runs every check, in the order in which a person would: what the later ones need comes first. */
-import { customResourceDefinition } from '../api/crd.ts';
+import { customResourceDefinition, grantDefinition } from '../api/crd.ts';
 import { isReadable, readDelegatedCredential } from '../api/read.ts';
 import { ApiError, isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
@@ -66,7 +66,8 @@ export async function preflight(options: PreflightOptions): Promise<readonly Fin
   );
   const sections: readonly (() => Promise<readonly Finding[]>)[] = [
     async () => [checkApis(await servedApis(client, signal))],
-    async () => [await checkInstalledDefinition(options)],
+    () =>
+      Promise.all([customResourceDefinition(), grantDefinition()].map((one) => checkInstalledDefinition(options, one))),
     async () => [...installed.findings, ...checkDeployments(installed.value, 'operator', options.version)],
     ...operators.flatMap((operator: Installed) => [
       async () => [await checkLeader(client, operator, nowMs(), signal)],
@@ -112,8 +113,8 @@ async function servedApis(client: ApiClient, signal: AbortSignal): Promise<reado
 }
 
 /** Where I may not read it, that it is served is all there is to know. */
-async function checkInstalledDefinition({ client, signal }: PreflightOptions): Promise<Finding> {
-  const expected = customResourceDefinition() as unknown as Definition;
+async function checkInstalledDefinition({ client, signal }: PreflightOptions, definition: object): Promise<Finding> {
+  const expected = definition as Definition;
   const name = expected.metadata.name ?? '';
   try {
     return checkDefinition(expected, await client.get<Definition>(DEFINITIONS, { name }, { signal }));

@@ -15,7 +15,7 @@ export interface Definition {
 }
 
 const APPLY =
-  'run "dcred crd | kubectl apply --server-side -f -" with the dcred that you want to run, or upgrade the chart';
+  'install or upgrade the chart; without it, run "dcred crd | kubectl apply --server-side -f -" with the dcred that you want to run';
 
 /** @param found undefined where there is none */
 export function checkDefinition(expected: Definition, found: Definition | undefined): Finding {

@@ -9,6 +9,8 @@ export interface CommandIo {
   readonly stdout: { write(text: string): unknown; readonly isTTY?: boolean };
   readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean };
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** How the user calls it: `dcred`, or `kubectl dcred` where kubectl runs it. Default: dcred. */
+  readonly program?: string;
   /** Aborted on SIGTERM and SIGINT. */
   readonly signal: AbortSignal;
   /** Milliseconds since the epoch. */

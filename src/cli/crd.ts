@@ -1,16 +1,32 @@
-import { crdYaml } from '../api/crd-yaml.ts';
+import { crdYaml, type HelmRelease } from '../api/crd-yaml.ts';
+import { isDnsLabel, isDnsSubdomain } from '../text/dns-name.ts';
 import type { Command } from './command.ts';
 
 export const crdCommand: Command = {
   name: 'crd',
   summary: 'print the CustomResourceDefinitions',
-  usage: 'crd',
+  usage: 'crd [--helm-release NAMESPACE/NAME]',
   description:
-    'Prints the CustomResourceDefinitions of DelegatedCredential and DelegationGrant as YAML, as this version of dcred needs them.',
-  example: 'dcred crd | kubectl apply --server-side -f -',
-  options: {},
-  async run(_args, io) {
-    io.stdout.write(crdYaml());
+    'Prints the CustomResourceDefinitions of DelegatedCredential and DelegationGrant as YAML, as this version of dcred needs them. Where ' +
+    'the chart is to be installed afterwards, name its release, or "helm install" refuses: the definitions are then its own.',
+  example: 'dcred crd --helm-release dcred-system/dcred | kubectl apply --server-side -f -',
+  options: {
+    'helm-release': {
+      type: 'string',
+      value: 'NAMESPACE/NAME',
+      expects: (value) =>
+        readRelease(value) === undefined ? 'a namespace and a release, such as dcred-system/dcred' : undefined,
+      help: 'mark them as of this Helm release, which need not exist yet',
+    },
+  },
+  async run(args, io) {
+    const release = args.string('helm-release');
+    io.stdout.write(crdYaml(release === undefined ? undefined : readRelease(release)));
     return 0;
   },
 };
+
+function readRelease(text: string): HelmRelease | undefined {
+  const [namespace = '', name = '', ...more] = text.split('/');
+  return isDnsLabel(namespace) && isDnsSubdomain(name) && more.length === 0 ? { namespace, name } : undefined;
+}

@@ -7,6 +7,20 @@ import { commandHelp, overview } from './help.ts';
 
 const MAX_LINE_LENGTH = 4_096;
 
+/** `/usr/local/bin/kubectl-dcred` is a plug-in of kubectl: https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/ */
+export function programName(path: string): string {
+  return /(?:^|[\\/])kubectl-dcred(?:\.(?:exe|js))?$/.test(path) ? 'kubectl dcred' : 'dcred';
+}
+
+/** Command lines in a text of help or an error, as the user would type them. */
+function asCalled(text: string, commands: readonly Command[], { program = 'dcred' }: CommandIo): string {
+  if (program === 'dcred') return text;
+  const known = ['COMMAND', '--help', ...commands.map(({ name }) => name)];
+  return text.replaceAll(/\bdcred (COMMAND|--help|[a-z][a-z-]*)/g, (call: string, word: string) =>
+    known.includes(word) ? `${program} ${word}` : call,
+  );
+}
+
 /**
  * Runs the command that `argv` (without the executable) names. Never throws: what goes wrong is a line on standard error and a
  * status.
@@ -18,42 +32,45 @@ export async function run(commands: readonly Command[], argv: readonly string[],
   }
   const command = commands.find((one) => one.name === (name === '--version' ? 'version' : name));
   if (command === undefined) {
-    io.stderr.write(`dcred: there is no command "${printable(name)}"\nRun "dcred --help" for the list.\n`);
+    io.stderr.write(unknownCommand(name, io));
     return 2;
   }
   try {
     const args = parseArguments(command, rest);
     if (args.boolean('help')) {
-      io.stdout.write(commandHelp(command));
+      io.stdout.write(asCalled(commandHelp(command), commands, io));
       return 0;
     }
     return await command.run(args, io);
   } catch (error) {
-    return explain(error, command, io);
+    return explain(error, command, commands, io);
   }
 }
 
 function showHelp(commands: readonly Command[], topic: string | undefined, io: CommandIo): ExitStatus {
   const command = commands.find(({ name }) => name === topic);
   if (topic !== undefined && command === undefined) {
-    io.stderr.write(`dcred: there is no command "${printable(topic)}"\nRun "dcred --help" for the list.\n`);
+    io.stderr.write(unknownCommand(topic, io));
     return 2;
   }
-  io.stdout.write(command === undefined ? overview(commands) : commandHelp(command));
+  io.stdout.write(asCalled(command === undefined ? overview(commands) : commandHelp(command), commands, io));
   return 0;
 }
 
-function explain(error: unknown, command: Command, io: CommandIo): ExitStatus {
+function unknownCommand(name: string, { program = 'dcred' }: CommandIo): string {
+  return `${program}: there is no command "${printable(name)}"\nRun "${program} --help" for the list.\n`;
+}
+
+function explain(error: unknown, command: Command, commands: readonly Command[], io: CommandIo): ExitStatus {
   if (error instanceof UsageError) {
-    io.stderr.write(
-      `${printableLines(error.message)}\nRun "dcred ${command.name} --help" for the options and an example.\n`,
-    );
+    const text = `${printableLines(error.message)}\nRun "dcred ${command.name} --help" for the options and an example.\n`;
+    io.stderr.write(asCalled(text, commands, io));
     return 2;
   }
   // Errors with a code say what to do; for anything else the stack is what helps.
   const known = error instanceof CommandError || (error instanceof Error && 'code' in error);
   const text = error instanceof Error ? ((known ? error.message : error.stack) ?? error.message) : String(error);
-  io.stderr.write(`dcred ${command.name}: ${printableLines(text)}\n`);
+  io.stderr.write(asCalled(`dcred ${command.name}: ${printableLines(text)}\n`, commands, io));
   return 1;
 }
 

@@ -94,6 +94,15 @@ describe('a release', () => {
     assert.equal(await shortNames(), 'dcred');
   });
 
+  test('adopts a CRD that was printed for it', async () => {
+    await plane.kubectl(['apply', '--server-side', '-f', '-'], {
+      input: crdYaml({ namespace: NAMESPACE, name: 'dcred' }),
+    });
+    await deploy(plane, 'install');
+    assert.equal(await shortNames(), 'dcred');
+    await deploy(plane, 'upgrade');
+  });
+
   test('removes the CRD when crds.keep is false', async () => {
     await deploy(plane, 'install', { values: { crds: { keep: false } } });
     await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE]);

@@ -13,3 +13,11 @@ test('dcred crd prints the CRDs as they are committed', async () => {
   assert.deepEqual([status, stderr], [0, '']);
   assert.equal(stdout, committed.join('---\n'));
 });
+
+test('dcred crd --helm-release takes a namespace and a name', async () => {
+  const { stdout } = await runCommand(crdCommand, ['--helm-release', 'dcred-system/dcred']);
+  assert.equal(stdout.match(/meta\.helm\.sh\/release-namespace: dcred-system/g)?.length, 2);
+  for (const wrong of ['dcred', '/dcred', 'a/b/c', 'A/b', '']) {
+    await assert.rejects(runCommand(crdCommand, ['--helm-release', wrong]), { code: 'Usage' });
+  }
+});

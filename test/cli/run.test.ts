@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { CommandError, UsageError } from '../../src/cli/command.ts';
 import { COMMANDS } from '../../src/cli/commands.ts';
+import { programName } from '../../src/cli/run.ts';
 import { tryRun } from '../../testing/support/processes.ts';
 import { command, runLine } from './frame.ts';
 
@@ -132,5 +133,33 @@ describe('the executable', () => {
     assert.match(help.stdout, /^dcred issues TLS delegated credentials/);
     assert.match(no.stderr, /^dcred inspect: .*\/nowhere\/at\/all/);
     for (const { stderr } of [unknown, wrong, no]) assert.doesNotMatch(stderr, /\n +at /, 'no stack');
+  });
+});
+
+describe('as a plug-in of kubectl', () => {
+  test('it is known by the name that it is called by', () => {
+    for (const path of ['/usr/bin/kubectl-dcred', 'kubectl-dcred', 'C:\\bin\\kubectl-dcred.exe']) {
+      assert.equal(programName(path), 'kubectl dcred');
+    }
+    for (const path of ['/usr/bin/dcred', '', '/kubectl-dcred/main.js', 'not-kubectl-dcred']) {
+      assert.equal(programName(path), 'dcred');
+    }
+  });
+
+  const asPlugin = (...argv: readonly string[]) => runLine(COMMANDS, argv, { program: 'kubectl dcred' });
+
+  test('help and errors show commands as the user types them', async () => {
+    const { stdout } = await asPlugin('status', '--help');
+    assert.match(stdout, /^Usage: kubectl dcred status /m);
+    assert.match(stdout, /^ {2}kubectl dcred status web -n edge$/m);
+    assert.match((await asPlugin('--help')).stdout, /^Usage: kubectl dcred COMMAND/m);
+    assert.match((await asPlugin('status', '--nosuch')).stderr, /Run "kubectl dcred status --help"/);
+    assert.match(
+      (await asPlugin('nosuch')).stderr,
+      /^kubectl dcred: there is no command "nosuch"\nRun "kubectl dcred --help"/,
+    );
+    for (const { name } of COMMANDS) {
+      assert.doesNotMatch((await asPlugin(name, '--help')).stdout, new RegExp(`(?<!kubectl )dcred ${name}\\b`));
+    }
   });
 });

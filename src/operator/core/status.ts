@@ -199,6 +199,7 @@ function certificateFacts(certificate: DelegationCertificate): NonNullable<Deleg
   const dnsNamesOmitted = omitted + certificate.dnsNamesOmitted;
   return {
     sha256,
+    name: printable(subject || (shown[0] ?? '')),
     subject: printable(subject),
     dnsNames: shown.map((name) => printable(name)),
     ...(dnsNamesOmitted > 0 && { dnsNamesOmitted }),

@@ -204,11 +204,19 @@ describe('the status', () => {
     const { certificate } = usable;
     assert.deepEqual(statusOf().certificate, {
       sha256: certificate.sha256,
+      name: 'CN=web.example',
       subject: 'CN=web.example',
       dnsNames: ['web.example', '*.web.example'],
       notAfter: new Date(certificate.notAfter * 1000).toISOString().replace('.000Z', 'Z'),
       keyAlgorithm: 'ECDSAP256',
     });
+  });
+
+  test('names a leaf without a subject by its first DNS name', () => {
+    const unnamed = { ...usable, certificate: { ...usable.certificate, subject: '' } };
+    assert.equal(statusOf({ certificate: unnamed }).certificate?.name, 'web.example');
+    const nameless = { ...usable, certificate: { ...usable.certificate, subject: '', dnsNames: [] } };
+    assert.equal(statusOf({ certificate: nameless }).certificate?.name, '');
   });
 
   test('keeps the facts of a certificate that is gone: the pods still hold its credentials', () => {
