@@ -21,10 +21,13 @@ import { signerFromPem } from '../../src/credential/signer.ts';
 import { verifyCredential } from '../../src/credential/verify.ts';
 import { decodeDelegatedCredential, encodeDelegatedCredential } from '../../src/credential/wire.ts';
 import { readIssuedSecret } from '../../src/issued-secret/issued-secret.ts';
+import { describeKeyUri, parseKeyUri } from '../../src/keys/key-uri.ts';
+import { KeyUriError } from '../../src/keys/percent-decode.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import { JsonLines } from '../../src/kubernetes/client/json-lines.ts';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { readPod } from '../../src/operator/core/pod.ts';
+import { printable } from '../../src/text/printable.ts';
 import { HOSTILE_STRINGS, mutateBytes, mutateText, mutateValue } from './mutate.ts';
 import type { Random } from './random.ts';
 
@@ -63,6 +66,15 @@ const PEM_PIECES = [
   '\0',
   'A',
 ];
+
+const KEY_URIS = [
+  'pkcs11:token=a%20b;object=web;id=%01%ff;slot-id=3?module-path=/usr/lib/x.so&pin-source=file:/run/pin',
+  'awskms:///arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab',
+  'awskms://host:1/alias/web',
+  'hashivault://web-tls',
+  'file:///etc/tls.key',
+];
+const KEY_URI_PIECES = ['%', '%00', '%2f', ';', '&', '?', '=', '/', '//', ':', 'pin-value=1', 'type=private', '\u202e'];
 
 /** The result, or undefined where it throws one of these. */
 function only<T>(errors: readonly (abstract new (...args: never[]) => Error)[], work: () => T): T | undefined {
@@ -210,6 +222,14 @@ export const CODECS: Readonly<Record<string, Codec>> = {
     return random.chance(2)
       ? only([CertificateError], () => signerFromPem(pem)) !== undefined
       : only([CredentialKeyError], () => credentialKeyFromPem(pem)) !== undefined;
+  },
+
+  'key URIs'(random) {
+    const uri = only([KeyUriError], () => parseKeyUri(mutateText(random, KEY_URIS, KEY_URI_PIECES)));
+    if (uri === undefined) return;
+    const description = describeKeyUri(uri);
+    assert.equal(printable(description, 8_192), description);
+    if (uri.scheme !== 'pkcs11') assert.deepEqual(parseKeyUri(description), uri);
   },
 
   resources(random) {
