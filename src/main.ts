@@ -2,6 +2,7 @@
 /** Entry point: picks the command. The only module that does something when it is imported. */
 import type { Command, CommandIo } from './cli/command.ts';
 import { programName, run } from './cli/run.ts';
+import { HELPER_COMMAND } from './keys/pkcs11/helper-messages.ts';
 
 const stop = new AbortController();
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -18,9 +19,10 @@ const io: CommandIo = {
   now: Date.now,
 };
 
-/** The agent runs beside every server of a fleet, so it alone loads no more than it needs. */
+/** The agent runs beside every server of a fleet, so it loads no more than it needs. The helper is for dcred itself to start. */
 async function commandsFor(name: string | undefined): Promise<readonly Command[]> {
   if (name === 'agent') return [(await import('./cli/agent.ts')).agentCommand];
+  if (name === HELPER_COMMAND) return [(await import('./cli/pkcs11-helper.ts')).pkcs11HelperCommand];
   return (await import('./cli/commands.ts')).COMMANDS;
 }
 

@@ -83,6 +83,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'credential',
     'issued-secret',
     'keys',
+    'keys/pkcs11',
     'operator',
     'operator/core',
     'probe',
@@ -94,7 +95,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'version.ts',
     ...ENGINE,
   ],
-  'main.ts': ['cli'],
+  'main.ts': ['cli', 'keys/pkcs11'],
   text: [],
   'version.ts': [],
 };
@@ -161,6 +162,7 @@ describe('src', () => {
 /** Outside src: which top folders, and inside testing/ which of its rooms, each may import. Nothing imports test/ but test/ itself. */
 const TOOLS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'testing/support': ['src', 'testing/support'],
+  'testing/keys': ['testing/keys', 'testing/controlplane', 'testing/support', 'scripts/pkcs11-addon.ts'],
   'testing/controlplane': ['testing/controlplane', 'testing/support'],
   'testing/peers': ['testing/peers', 'testing/support'],
   'testing/cluster': ['src', 'testing/cluster', 'testing/controlplane', 'testing/support'],

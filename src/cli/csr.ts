@@ -2,10 +2,12 @@ import { generateKeyPairSync } from 'node:crypto';
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { USAGES, type Usage } from '../credential/scheme.ts';
+import type { RequestKey } from '../provision/certificate-request.ts';
 import { isDnsSubdomain } from '../text/dns-name.ts';
 import { type Command, CommandError, UsageError } from './command.ts';
-import { namingFile } from './credential-input.ts';
+import { reading } from './credential-input.ts';
 import { readInputText } from './input.ts';
+import { KEY_URI_HELP, KEY_VALUE, type OpenKey, readKeyOption, withRemoteKey } from './key-option.ts';
 import { type NewFile, replaceFiles } from './replace-files.ts';
 
 /** In the order of src/provision/ca-instructions.ts, which is loaded only when it is used. */
@@ -14,15 +16,19 @@ const CA_KINDS = ['openssl', 'cfssl', 'aws-private-ca'] as const;
 export const csrCommand: Command = {
   name: 'csr',
   summary: 'make a certificate request with DelegationUsage',
-  usage: 'csr --dns NAME... --out DIR [--key FILE]',
+  usage: 'csr --dns NAME... --out DIR [--key KEY]',
   description:
     'Writes tls.csr, a PKCS#10 request for a delegation certificate, and tls.key, a fresh ECDSA P-256 key, into DIR; ' +
-    '--key FILE uses an existing key. --for CA also writes what that CA needs to set the DelegationUsage extension, and prints ' +
+    '--key uses an existing key, which may be in an HSM or KMS. --for CA also writes what that CA needs to set the DelegationUsage extension, and prints ' +
     'the command to run. Never overwrites a key. Needs no cluster.',
   example: 'dcred csr --dns web.example --dns www.web.example --for aws-private-ca --out web',
   options: {
     dns: { type: 'string', value: 'NAME', multiple: true, help: 'DNS name of the certificate, *. allowed; repeatable' },
-    key: { type: 'string', value: 'FILE', help: 'existing private key, PEM; ECDSA P-256, P-384 or P-521' },
+    key: {
+      type: 'string',
+      value: KEY_VALUE,
+      help: `existing private key, PEM; ECDSA P-256, P-384 or P-521: ${KEY_URI_HELP}`,
+    },
     out: { type: 'string', value: 'DIR', help: 'directory for the files; created if missing' },
     usage: {
       type: 'string',
@@ -39,21 +45,30 @@ export const csrCommand: Command = {
     const dnsNames = readDnsNames(args.strings('dns'));
     const usage = args.required('usage') as Usage;
     const kind = args.string('for') as (typeof CA_KINDS)[number] | undefined;
-    const keyPath = args.string('key');
+    const keyText = args.string('key');
+    const keyOption = keyText === undefined ? undefined : readKeyOption(keyText);
     const { signal } = io;
-    const keyPem =
-      keyPath === undefined ? generateKey() : await readInputText(keyPath, { what: 'a private key in PEM', signal });
-    // Loaded here: what makes certificates costs 20 MB, and no other command needs it.
-    const [{ certificateRequest }, { caInstructions }] = await Promise.all([
+    const [{ certificateRequest, requestKeyFromPem }, { caInstructions }] = await Promise.all([
       import('../provision/certificate-request.ts'),
       import('../provision/ca-instructions.ts'),
     ]);
-    const request = await certificateRequest({ keyPem, dnsNames, usage }).catch((error: unknown) => {
-      throw keyPath === undefined ? error : namingFile(keyPath, error);
-    });
+    const requestBy = (key: RequestKey) => certificateRequest({ key, dnsNames, usage, signal });
+    let newKey: string | undefined;
+    let request: string;
+    if (keyOption === undefined) {
+      newKey = generateKey();
+      request = await requestBy(requestKeyFromPem(newKey));
+    } else if ('uri' in keyOption) {
+      const byRemote = (signer: OpenKey) => requestBy({ signer, publicKey: signer.publicKey });
+      request = await withRemoteKey(keyOption.uri, undefined, io, byRemote);
+    } else {
+      const { path } = keyOption;
+      const pem = await readInputText(path, { what: 'a private key in PEM', signal });
+      request = await requestBy(reading(path, () => requestKeyFromPem(pem)));
+    }
     const instructions = kind === undefined ? undefined : caInstructions(kind, { request: 'tls.csr', dnsNames, usage });
     const files: NewFile[] = [
-      ...(keyPath === undefined ? [{ name: 'tls.key', content: Buffer.from(keyPem), mode: 0o600 }] : []),
+      ...(newKey === undefined ? [] : [{ name: 'tls.key', content: Buffer.from(newKey), mode: 0o600 }]),
       ...(instructions === undefined
         ? []
         : [{ name: instructions.file.name, content: Buffer.from(instructions.file.content), mode: 0o644 }]),

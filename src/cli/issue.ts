@@ -16,12 +16,13 @@ import { type Command, CommandError, UsageError } from './command.ts';
 import { namingFile, reading } from './credential-input.ts';
 import { formatDuration, parseDuration } from './duration.ts';
 import { readInputText } from './input.ts';
+import { KEY_URI_HELP, KEY_VALUE, readKeyOption, withRemoteKey } from './key-option.ts';
 import { replaceFiles } from './replace-files.ts';
 
 export const issueCommand: Command = {
   name: 'issue',
   summary: 'make a key and a delegated credential for it, as files',
-  usage: 'issue --cert FILE --key FILE --out DIR',
+  usage: 'issue --cert FILE --key KEY --out DIR',
   description:
     'Makes a fresh key, signs a delegated credential for it with the key of the delegation certificate, verifies it, and writes ' +
     `the same files as in an issued Secret into DIR: ${CREDENTIAL_FILE_NAMES.join(', ')}. ` +
@@ -29,7 +30,7 @@ export const issueCommand: Command = {
   example: 'dcred issue --cert leaf.crt --key leaf.key --out web --lifetime 48h',
   options: {
     cert: { type: 'string', value: 'FILE', help: 'the delegation certificate, PEM: leaf first, then its chain' },
-    key: { type: 'string', value: 'FILE', help: 'its private key, PEM' },
+    key: { type: 'string', value: KEY_VALUE, help: `its private key, PEM: ${KEY_URI_HELP}` },
     out: { type: 'string', value: 'DIR', help: 'directory to write to; made with mode 0700 if missing' },
     algorithm: {
       type: 'string',
@@ -55,7 +56,7 @@ export const issueCommand: Command = {
 
   async run(args, io) {
     const certificatePath = args.required('cert');
-    const keyPath = args.required('key');
+    const keyOption = readKeyOption(args.required('key'));
     const directory = args.required('out');
     const lifetimeSeconds = parseLifetime(args.required('lifetime'));
     const usage = args.required('usage') as Usage;
@@ -63,13 +64,16 @@ export const issueCommand: Command = {
 
     const chainPem = await readInputText(certificatePath, { what: 'a certificate chain in PEM', signal });
     const certificate = reading(certificatePath, () => readDelegationCertificate(chainPem));
-    const signer = await readSigner(keyPath, signal);
     const now = Math.floor(io.now() / 1000);
     const key = await generateCredentialKey(args.required('algorithm') as KeyAlgorithm);
+    const issueBy = async (signer: Signer) =>
+      await issueCredential({ certificate, signer, key, usage, lifetimeSeconds, now, signal });
     let issued: IssuedCredential;
     try {
-      await assertSignerMatches(signer, certificate, { signal });
-      issued = await issueCredential({ certificate, signer, key, usage, lifetimeSeconds, now, signal });
+      issued =
+        'uri' in keyOption
+          ? await withRemoteKey(keyOption.uri, certificate, io, issueBy)
+          : await issueBy(await readSigner(keyOption.path, certificate, signal));
     } catch (error) {
       throw namingFile(certificatePath, error);
     }
@@ -85,9 +89,11 @@ export const issueCommand: Command = {
 };
 
 /** The text of the key is not kept: only what signs with it. */
-async function readSigner(path: string, signal: AbortSignal): Promise<Signer> {
+async function readSigner(path: string, certificate: DelegationCertificate, signal: AbortSignal): Promise<Signer> {
   const pem = await readInputText(path, { what: 'a private key in PEM', signal });
-  return reading(path, () => signerFromPem(pem));
+  const signer = reading(path, () => signerFromPem(pem));
+  await assertSignerMatches(signer, certificate, { signal });
+  return signer;
 }
 
 function parseLifetime(text: string): number {

@@ -7,7 +7,7 @@ import { KeyUriError, percentDecode } from './percent-decode.ts';
 import type { Pkcs11KeyUri } from './pkcs11-uri.ts';
 import { parsePkcs11Uri } from './pkcs11-uri.ts';
 
-export interface FileKeyUri {
+interface FileKeyUri {
   readonly scheme: 'file';
   readonly path: string;
 }

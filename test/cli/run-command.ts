@@ -16,15 +16,16 @@ export async function runCommand(
   command: Command,
   argv: readonly string[],
   {
+    env = {},
     now = Math.floor(Date.now() / 1000),
     signal = new AbortController().signal,
-  }: { now?: number; signal?: AbortSignal } = {},
+  }: { env?: Readonly<Record<string, string | undefined>>; now?: number; signal?: AbortSignal } = {},
 ): Promise<Outcome> {
   const written = { stdout: '', stderr: '' };
   const status = await command.run(parseArguments(command, argv), {
     stdout: { write: (text) => (written.stdout += text) },
     stderr: { write: (text) => (written.stderr += text) },
-    env: {},
+    env,
     signal,
     now: () => now * 1000,
   });

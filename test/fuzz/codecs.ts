@@ -226,10 +226,11 @@ export const CODECS: Readonly<Record<string, Codec>> = {
 
   'key URIs'(random) {
     const uri = only([KeyUriError], () => parseKeyUri(mutateText(random, KEY_URIS, KEY_URI_PIECES)));
-    if (uri === undefined) return;
+    if (uri === undefined) return false;
     const description = describeKeyUri(uri);
     assert.equal(printable(description, 8_192), description);
     if (uri.scheme !== 'pkcs11') assert.deepEqual(parseKeyUri(description), uri);
+    return true;
   },
 
   resources(random) {

@@ -1,0 +1,27 @@
+import { HELPER_COMMAND } from '../keys/pkcs11/helper-messages.ts';
+import { type Command, UsageError } from './command.ts';
+
+/** In no list of commands: dcred starts it by itself, with a channel to itself. */
+export const pkcs11HelperCommand: Command = {
+  name: HELPER_COMMAND,
+  summary: 'use a PKCS#11 library in a process of its own',
+  usage: HELPER_COMMAND,
+  description:
+    'Started by dcred itself for a pkcs11: key, so that the library cannot block or crash it. Not for use by hand.',
+  example:
+    'dcred issue --cert leaf.crt --key "pkcs11:token=vault;object=web?module-path=/usr/lib/softhsm/libsofthsm2.so"',
+  options: {},
+
+  async run() {
+    if (process.send === undefined)
+      throw new UsageError('dcred starts this command by itself: there is no channel to it');
+    const { serveHelper } = await import('../keys/pkcs11/helper.ts');
+    await serveHelper({
+      // A parent that is gone needs no answer.
+      send: (message) => process.send?.(message, undefined, undefined, () => undefined),
+      on: (event, listener) => process.on(event, listener),
+      once: (event, listener) => process.once(event, listener),
+    });
+    return 0;
+  },
+};

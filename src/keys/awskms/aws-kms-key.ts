@@ -1,0 +1,138 @@
+/** A key in AWS KMS. The key that an alias names is looked up once: moving the alias changes nothing until the certificate changes. */
+import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
+import { GetPublicKeyCommand, KMSClient, SignCommand, type SigningAlgorithmSpec } from '@aws-sdk/client-kms';
+import { type SignatureScheme, schemeBySubjectPublicKeyInfo } from '../../credential/scheme.ts';
+import { KeyError } from '../key-error.ts';
+import type { AwsKmsKeyUri } from '../key-uri.ts';
+import type { OpenRequest, RemoteKey } from '../remote-key.ts';
+import { awsCredentials } from './credentials.ts';
+import { kmsError } from './kms-error.ts';
+
+export interface AwsKmsRequest extends OpenRequest {
+  readonly uri: AwsKmsKeyUri;
+}
+
+const ALGORITHMS: Readonly<Partial<Record<SignatureScheme['keyAlgorithm'], SigningAlgorithmSpec>>> = {
+  ECDSAP256: 'ECDSA_SHA_256',
+  ECDSAP384: 'ECDSA_SHA_384',
+  ECDSAP521: 'ECDSA_SHA_512',
+};
+
+/** KMS hashes up to so much by itself: what it signs is then what it was sent. A leaf with many names makes more. */
+const MAX_RAW_BYTES = 4_096;
+const CONNECT_MS = 3_000;
+const ANSWER_MS = 10_000;
+
+interface Found {
+  readonly keyId: string;
+  readonly publicKey: KeyObject;
+  readonly scheme: SignatureScheme;
+  readonly algorithm: SigningAlgorithmSpec;
+}
+
+export class AwsKmsKey implements RemoteKey {
+  readonly #client: KMSClient;
+  readonly #found: Found;
+  #connection = 1;
+
+  /** Throws KeyError, or the signal's reason. */
+  static async open({ env, signal, uri }: AwsKmsRequest): Promise<AwsKmsKey> {
+    const client = createClient(uri, env);
+    try {
+      return new AwsKmsKey(client, await lookUp(client, uri.keyId, signal));
+    } catch (error) {
+      client.destroy();
+      throw error;
+    }
+  }
+
+  private constructor(client: KMSClient, found: Found) {
+    this.#client = client;
+    this.#found = found;
+  }
+
+  get publicKey(): KeyObject {
+    return this.#found.publicKey;
+  }
+
+  get scheme(): SignatureScheme {
+    return this.#found.scheme;
+  }
+
+  get connection(): number {
+    return this.#connection;
+  }
+
+  async sign(message: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    const { algorithm, keyId, scheme } = this.#found;
+    const isShort = message.length <= MAX_RAW_BYTES;
+    const command = new SignCommand({
+      KeyId: keyId,
+      Message: isShort
+        ? message
+        : createHash(scheme.hash ?? 'sha256')
+            .update(message)
+            .digest(),
+      MessageType: isShort ? 'RAW' : 'DIGEST',
+      SigningAlgorithm: algorithm,
+    });
+    try {
+      const { Signature } = await this.#client.send(command, { abortSignal: signal });
+      if (Signature === undefined) throw new KeyError('KeyUnavailable', 'KMS answered without a signature');
+      return Signature;
+    } catch (error) {
+      signal.throwIfAborted();
+      const failure = kmsError('sign', error);
+      if (failure.retryable) this.#connection += 1;
+      throw failure;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#client.destroy();
+  }
+}
+
+/** One attempt a call: guarded-key.ts tries again, within a deadline and with a signal. */
+function createClient({ endpoint, region: arnRegion }: AwsKmsKeyUri, env: OpenRequest['env']): KMSClient {
+  const region = arnRegion ?? env['AWS_REGION'] ?? env['AWS_DEFAULT_REGION'];
+  if (!region) {
+    throw new KeyError(
+      'KeyNotConfigured',
+      'the region of the key is not known: set AWS_REGION, or name the key by its ARN',
+    );
+  }
+  const address =
+    endpoint === undefined ? env['AWS_ENDPOINT_URL_KMS'] || env['AWS_ENDPOINT_URL'] : `https://${endpoint}`;
+  return new KMSClient({
+    region,
+    credentials: awsCredentials(env, region),
+    maxAttempts: 1,
+    requestHandler: { connectionTimeout: CONNECT_MS, requestTimeout: ANSWER_MS },
+    ...(address ? { endpoint: address } : {}),
+  });
+}
+
+async function lookUp(client: KMSClient, keyId: string, signal: AbortSignal): Promise<Found> {
+  try {
+    const answer = await client.send(new GetPublicKeyCommand({ KeyId: keyId }), { abortSignal: signal });
+    const scheme = schemeBySubjectPublicKeyInfo(answer.PublicKey ?? new Uint8Array());
+    const algorithm = scheme === undefined ? undefined : ALGORITHMS[scheme.keyAlgorithm];
+    if (
+      answer.PublicKey === undefined ||
+      scheme === undefined ||
+      algorithm === undefined ||
+      answer.KeyUsage !== 'SIGN_VERIFY'
+    ) {
+      throw new KeyError(
+        'KeyUnusable',
+        'expected a key with usage SIGN_VERIFY and spec ECC_NIST_P256, ECC_NIST_P384 or ECC_NIST_P521: browsers refuse credentials by others',
+      );
+    }
+    const publicKey = createPublicKey({ key: Buffer.from(answer.PublicKey), format: 'der', type: 'spki' });
+    return { keyId: answer.KeyId ?? keyId, publicKey, scheme, algorithm };
+  } catch (error) {
+    signal.throwIfAborted();
+    throw kmsError('read the public key', error);
+  }
+}

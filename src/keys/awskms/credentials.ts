@@ -1,0 +1,46 @@
+/**
+ * AWS credentials in a pod and in a shell, by the environment variables that AWS' own tools read: static ones, a web identity (IRSA:
+ * AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN), or a container's (EKS Pod Identity: AWS_CONTAINER_CREDENTIALS_FULL_URI). The SDK's own
+ * chain would add profiles, single sign-on and instance metadata: 300 KB, for a process that runs in a pod.
+ */
+import { fromHttp } from '@aws-sdk/credential-provider-http';
+import { fromTokenFile } from '@aws-sdk/credential-provider-web-identity';
+import { KeyError } from '../key-error.ts';
+
+type Env = Readonly<Record<string, string | undefined>>;
+type Provider = ReturnType<typeof fromTokenFile>;
+
+/** Throws KeyError where the environment names none. */
+export function awsCredentials(env: Env, region: string): Provider {
+  const {
+    AWS_ACCESS_KEY_ID: accessKeyId,
+    AWS_SECRET_ACCESS_KEY: secretAccessKey,
+    AWS_SESSION_TOKEN: sessionToken,
+  } = env;
+  if (accessKeyId && secretAccessKey) {
+    return async () => ({ accessKeyId, secretAccessKey, ...(sessionToken ? { sessionToken } : {}) });
+  }
+  const { AWS_ROLE_ARN: roleArn, AWS_WEB_IDENTITY_TOKEN_FILE: webIdentityTokenFile } = env;
+  if (roleArn && webIdentityTokenFile) {
+    const endpoint = env['AWS_ENDPOINT_URL_STS'] || env['AWS_ENDPOINT_URL'];
+    return fromTokenFile({
+      roleArn,
+      webIdentityTokenFile,
+      roleSessionName: env['AWS_ROLE_SESSION_NAME'] || 'dcred',
+      clientConfig: { region, ...(endpoint ? { endpoint } : {}) },
+    });
+  }
+  const awsContainerCredentialsFullUri = env['AWS_CONTAINER_CREDENTIALS_FULL_URI'];
+  if (awsContainerCredentialsFullUri) {
+    const awsContainerAuthorizationTokenFile = env['AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE'];
+    return fromHttp({
+      awsContainerCredentialsFullUri,
+      ...(awsContainerAuthorizationTokenFile ? { awsContainerAuthorizationTokenFile } : {}),
+    });
+  }
+  throw new KeyError(
+    'KeyNotConfigured',
+    'there are no AWS credentials: expected AWS_ROLE_ARN with AWS_WEB_IDENTITY_TOKEN_FILE (annotate the service account with ' +
+      'eks.amazonaws.com/role-arn), AWS_CONTAINER_CREDENTIALS_FULL_URI (EKS Pod Identity), or AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY',
+  );
+}

@@ -1,0 +1,132 @@
+/** The little of Vault's HTTP API that signing takes: bounded answers, and errors by what is to be done about them. */
+import { readFile } from 'node:fs/promises';
+import request from 'undici/lib/api/api-request.js';
+import UndiciPool from 'undici/lib/dispatcher/pool.js';
+import { trimEndWhile } from '../../text/trim.ts';
+import { KeyError, type KeyErrorCode } from '../key-error.ts';
+import type { VaultSettings } from './vault-settings.ts';
+
+export interface VaultCall {
+  readonly method: 'GET' | 'POST';
+  /** Below /v1/. */
+  readonly path: string;
+  readonly body?: object;
+  /** Undefined: the call needs none. */
+  readonly token: string | undefined;
+  /** What it is for, as in `sign`. */
+  readonly what: string;
+  readonly signal: AbortSignal;
+}
+
+/** A key with a hundred versions is 40 KiB. */
+const MAX_ANSWER_BYTES = 1024 * 1024;
+const CONNECTIONS = 16;
+const ANSWER_MS = 10_000;
+const CONNECT_MS = 5_000;
+const MAX_RETRY_AFTER_SECONDS = 60;
+
+export class VaultClient {
+  readonly #settings: VaultSettings;
+  readonly #pool: InstanceType<typeof UndiciPool>;
+  readonly #base: string;
+
+  /** Throws KeyError where the CA cannot be read. */
+  static async create(settings: VaultSettings): Promise<VaultClient> {
+    const { caFile } = settings;
+    if (caFile === undefined) return new VaultClient(settings, undefined);
+    const ca = await readFile(caFile, 'utf8').catch((error: NodeJS.ErrnoException) => {
+      throw new KeyError('KeyNotConfigured', `cannot read the CA at VAULT_CACERT: ${error.code ?? 'failed'}`);
+    });
+    return new VaultClient(settings, ca);
+  }
+
+  private constructor(settings: VaultSettings, ca: string | undefined) {
+    this.#settings = settings;
+    this.#base = trimEndWhile(settings.address.pathname, (character) => character === '/');
+    this.#pool = new UndiciPool(settings.address.origin, {
+      connections: CONNECTIONS,
+      pipelining: 1,
+      allowH2: false,
+      headersTimeout: ANSWER_MS,
+      bodyTimeout: ANSWER_MS,
+      maxResponseSize: MAX_ANSWER_BYTES,
+      connect: { timeout: CONNECT_MS, ...(ca === undefined ? {} : { ca }) },
+    });
+  }
+
+  /** The parsed answer. Throws KeyError, or the signal's reason. */
+  async call({ body, method, path, signal, token, what }: VaultCall): Promise<unknown> {
+    const { namespace } = this.#settings;
+    const headers = {
+      accept: 'application/json',
+      'x-vault-request': 'true',
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(token === undefined ? {} : { 'x-vault-token': token }),
+      ...(namespace === undefined ? {} : { 'x-vault-namespace': namespace }),
+    };
+    try {
+      const answer = await request.call(this.#pool, {
+        method,
+        path: `${this.#base}/v1/${path}`,
+        headers,
+        signal,
+        body: body === undefined ? null : JSON.stringify(body),
+      });
+      const text = await answer.body.text();
+      if (answer.statusCode >= 200 && answer.statusCode < 300) return parse(text);
+      throw vaultError(what, answer.statusCode, answer.headers['retry-after'], text);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof KeyError) throw error;
+      throw new KeyError('KeyUnavailable', `failed to ${what}: Vault cannot be reached (${networkReason(error)})`);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.destroy();
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return text === '' ? {} : JSON.parse(text);
+  } catch {
+    throw new KeyError(
+      'KeyUnavailable',
+      'expected JSON from Vault, found something else: is VAULT_ADDR the address of Vault?',
+    );
+  }
+}
+
+const BY_STATUS: Readonly<Record<number, readonly [KeyErrorCode, string]>> = {
+  403: [
+    'KeyDenied',
+    'permission denied: the token has expired, or its policy lacks read on keys/NAME and update on sign/NAME of the transit engine',
+  ],
+  404: ['KeyNotFound', 'there is no such key, transit engine or login method'],
+  412: ['KeyUnavailable', 'this replica is behind'],
+  429: ['KeyUnavailable', 'the rate limit is reached'],
+  472: ['KeyUnavailable', 'this node is a standby'],
+  473: ['KeyUnavailable', 'this node is a standby'],
+};
+
+/** By status. Of the text only what is known is used: Vault's errors may repeat what was sent. */
+function vaultError(what: string, status: number, retryAfter: unknown, text: string): KeyError {
+  const seconds = Number(retryAfter);
+  const retryAfterMs = seconds > 0 ? Math.min(seconds, MAX_RETRY_AFTER_SECONDS) * 1000 : undefined;
+  const fail = (code: KeyErrorCode, why: string) =>
+    new KeyError(code, `failed to ${what}: ${why} (Vault, HTTP ${status})`, { retryAfterMs });
+  const known = BY_STATUS[status];
+  if (known !== undefined) return fail(...known);
+  if (status >= 500)
+    return fail('KeyUnavailable', text.includes('sealed') ? 'Vault is sealed: unseal it' : 'Vault is not in order');
+  if (status >= 300 && status < 400)
+    return fail('KeyUnavailable', 'Vault redirects: set VAULT_ADDR to the active node');
+  return fail('KeyUnusable', 'Vault refused the call');
+}
+
+function networkReason(error: unknown): string {
+  const { cause, code } = (error ?? {}) as { readonly code?: unknown; readonly cause?: { readonly code?: unknown } };
+  const reason = code ?? cause?.code;
+  return typeof reason === 'string' && /^[A-Z0-9_]{1,60}$/.test(reason) ? reason : 'network error';
+}

@@ -1,0 +1,155 @@
+/**
+ * The token that calls to Vault carry: got by a login, kept alive at half of its life, got again where Vault refuses it.
+ *
+ *   none --(login)--> held --(half of its life: login, or renew-self)--> held --(refused)--> none
+ */
+import { readFile } from 'node:fs/promises';
+import * as z from 'zod/mini';
+import type { Clock, TimerHandle } from '../../kubernetes/clock.ts';
+import { untilAborted } from '../../kubernetes/deadline.ts';
+import { printable } from '../../text/printable.ts';
+import { KeyError } from '../key-error.ts';
+import type { VaultClient } from './vault-client.ts';
+import { assertToken, type VaultLogin } from './vault-settings.ts';
+
+const auth = z.object({
+  auth: z.object({ client_token: z.string(), lease_duration: z.number(), renewable: z._default(z.boolean(), false) }),
+});
+const self = z.object({ data: z.object({ ttl: z.number(), renewable: z._default(z.boolean(), false) }) });
+
+/** Also what a renewal that failed waits. */
+const SHORTEST_WAIT_MS = 5_000;
+const RENEW_MS = 30_000;
+
+interface Held {
+  readonly token: string;
+  /** 0: does not expire. */
+  readonly lifeSeconds: number;
+  readonly renewable: boolean;
+}
+
+export class VaultToken {
+  readonly #client: Pick<VaultClient, 'call'>;
+  readonly #login: VaultLogin;
+  readonly #clock: Clock;
+  readonly #closed = new AbortController();
+  #held: Promise<Held> | undefined;
+  #timer: TimerHandle | undefined;
+
+  constructor(client: Pick<VaultClient, 'call'>, login: VaultLogin, clock: Clock) {
+    this.#client = client;
+    this.#login = login;
+    this.#clock = clock;
+  }
+
+  /** Throws KeyError, or the signal's reason. */
+  async get(signal: AbortSignal): Promise<string> {
+    this.#held ??= this.#obtain();
+    const mine = this.#held;
+    try {
+      return (await untilAborted(mine, signal)).token;
+    } catch (error) {
+      if (!signal.aborted && this.#held === mine) this.#held = undefined;
+      throw error;
+    }
+  }
+
+  /** Vault refused this one. Whether another may be had: a fixed token is all there is. */
+  async discard(token: string): Promise<boolean> {
+    const held = await this.#held?.catch(() => undefined);
+    if (held?.token !== token) return true;
+    if (this.#login.by === 'token') return false;
+    this.#held = undefined;
+    this.#timer?.cancel();
+    return this.#login.by !== 'token-file' || (await this.#readToken(this.#login.path)) !== token;
+  }
+
+  close(): void {
+    this.#closed.abort(new KeyError('KeyUnavailable', 'the key is closed'));
+    this.#timer?.cancel();
+  }
+
+  /** One for all callers, and for no caller's signal. */
+  async #obtain(): Promise<Held> {
+    const held = await this.#logIn();
+    this.#schedule(held);
+    return held;
+  }
+
+  async #logIn(): Promise<Held> {
+    const login = this.#login;
+    if (login.by !== 'kubernetes') {
+      const token = login.by === 'token' ? login.token : await this.#readToken(login.path);
+      const { data } = this.#parse(self, await this.#call('GET', 'auth/token/lookup-self', token));
+      return { token, lifeSeconds: data.ttl, renewable: data.renewable };
+    }
+    const jwt = (await readText(login.path)).trim();
+    const answer = await this.#client.call({
+      method: 'POST',
+      path: `auth/${login.mount}/login`,
+      body: { role: login.role, jwt },
+      token: undefined,
+      what: `log in to Vault as the role "${login.role}" by a service account token`,
+      signal: this.#closed.signal,
+    });
+    const { client_token: token, lease_duration: lifeSeconds } = this.#parse(auth, answer).auth;
+    return { token: assertToken(token, "Vault's answer"), lifeSeconds, renewable: false };
+  }
+
+  /** A login by Kubernetes is repeated, which also follows a changed role; other tokens are renewed, so that they do not expire unused. */
+  #schedule({ lifeSeconds, renewable, token }: Held): void {
+    const again = this.#login.by !== 'token' || renewable;
+    if (lifeSeconds <= 0 || !again || this.#closed.signal.aborted) return;
+    this.#timer = this.#clock.setTimeout(
+      () => void this.#keepAlive(token, lifeSeconds, renewable),
+      Math.max(SHORTEST_WAIT_MS, (lifeSeconds * 1000) / 2),
+    );
+  }
+
+  async #keepAlive(token: string, lifeSeconds: number, renewable: boolean): Promise<void> {
+    try {
+      const held = renewable ? await this.#renew(token) : await this.#logIn();
+      this.#held = Promise.resolve(held);
+      this.#schedule(held);
+    } catch {
+      // The one that is held is good for the other half of its life; where Vault refuses it, it is got again in the call.
+      this.#schedule({ token, lifeSeconds: Math.min(lifeSeconds / 2, RENEW_MS / 1000), renewable });
+    }
+  }
+
+  async #renew(token: string): Promise<Held> {
+    const { auth: renewed } = this.#parse(auth, await this.#call('POST', 'auth/token/renew-self', token));
+    return { token, lifeSeconds: renewed.lease_duration, renewable: renewed.renewable };
+  }
+
+  #call(method: 'GET' | 'POST', path: string, token: string): Promise<unknown> {
+    const body = method === 'POST' ? { body: {} } : {};
+    return this.#client.call({
+      method,
+      path,
+      token,
+      ...body,
+      what: 'use the Vault token',
+      signal: this.#closed.signal,
+    });
+  }
+
+  #parse<T extends z.ZodMiniType>(schema: T, answer: unknown): z.output<T> {
+    const parsed = schema.safeParse(answer);
+    if (parsed.success) return parsed.data;
+    throw new KeyError('KeyUnavailable', 'Vault answered a login with something else than a token');
+  }
+
+  async #readToken(path: string): Promise<string> {
+    return assertToken((await readText(path)).trim(), path);
+  }
+}
+
+async function readText(path: string): Promise<string> {
+  return await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw new KeyError(
+      'KeyNotConfigured',
+      `cannot read the token for Vault from ${printable(path)}: ${error.code ?? 'failed'}`,
+    );
+  });
+}

@@ -1,0 +1,173 @@
+/**
+ * A key on a PKCS#11 token, through a helper process. Whatever goes wrong with a session, the token or the library is answered in one
+ * way: that helper is discarded, and the next call starts another, which logs in again.
+ *
+ *   none --(sign)--> opening --> open --(lost, no answer)--> none
+ */
+import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { type SignatureScheme, schemeBySubjectPublicKeyInfo } from '../../credential/scheme.ts';
+import type { Clock } from '../../kubernetes/clock.ts';
+import { Deadline, untilAborted } from '../../kubernetes/deadline.ts';
+import { printable } from '../../text/printable.ts';
+import { KeyError } from '../key-error.ts';
+import type { Pkcs11KeyUri } from '../pkcs11-uri.ts';
+import type { OpenRequest, RemoteKey } from '../remote-key.ts';
+import { HelperProcess } from './helper-process.ts';
+import { derFromRaw } from './raw-signature.ts';
+
+export interface Pkcs11Request extends OpenRequest {
+  readonly uri: Pkcs11KeyUri;
+  /** Hashes of PINs that a token refused. They are not tried again: tokens lock after a few wrong ones. */
+  readonly refusedPins: Set<string>;
+}
+
+/** Logging in to a network HSM takes seconds; what takes longer hangs. */
+const OPEN_MS = 30_000;
+const SIGN_MS = 10_000;
+const MAX_PIN_BYTES = 1_024;
+
+interface Connected {
+  readonly helper: HelperProcess;
+  readonly publicKey: Uint8Array;
+}
+
+export class Pkcs11Key implements RemoteKey {
+  readonly #request: Pkcs11Request;
+  readonly #clock: Clock;
+  readonly #closed = new AbortController();
+  #connected: Promise<Connected> | undefined;
+  #publicKey: Uint8Array | undefined;
+  #connection = 1;
+
+  /** Opens it once, so that what is wrong is known at once. Throws KeyError. */
+  static async open(request: Pkcs11Request): Promise<Pkcs11Key> {
+    const key = new Pkcs11Key(request);
+    try {
+      await untilAborted(key.#connect(), request.signal);
+      return key;
+    } catch (error) {
+      await key.close();
+      throw error;
+    }
+  }
+
+  private constructor(request: Pkcs11Request) {
+    this.#request = request;
+    this.#clock = request.clock;
+  }
+
+  get connection(): number {
+    return this.#connection;
+  }
+
+  get publicKey(): KeyObject {
+    return createPublicKey({ key: Buffer.from(this.#spki), format: 'der', type: 'spki' });
+  }
+
+  get scheme(): SignatureScheme {
+    const scheme = schemeBySubjectPublicKeyInfo(this.#spki);
+    if (scheme?.delegates === true) return scheme;
+    throw new KeyError('KeyUnusable', 'the key on the token is not an ECDSA P-256, P-384 or P-521 key');
+  }
+
+  async sign(message: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    const { helper } = await untilAborted(this.#connect(), signal);
+    const { hash } = this.scheme;
+    const digest = createHash(hash ?? 'sha256')
+      .update(message)
+      .digest();
+    using deadline = new Deadline(signal, this.#clock, SIGN_MS);
+    try {
+      return derFromRaw(await helper.ask({ do: 'sign', digest }, deadline.signal));
+    } catch (error) {
+      if (signal.aborted) throw error;
+      if (!deadline.expired && !(error instanceof KeyError && error.retryable)) throw error;
+      helper.kill();
+      throw deadline.expired
+        ? new KeyError('KeyUnavailable', `the token did not answer in ${SIGN_MS / 1000} s`)
+        : error;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort(new KeyError('KeyUnavailable', 'the key is closed'));
+    const connected = await this.#connected?.catch(() => undefined);
+    await connected?.helper.close();
+  }
+
+  get #spki(): Uint8Array {
+    if (this.#publicKey === undefined) throw new TypeError('the key is not open');
+    return this.#publicKey;
+  }
+
+  /** One for all callers, and for no caller's signal: others wait for it too. */
+  #connect(): Promise<Connected> {
+    this.#connected ??= this.#start();
+    const mine = this.#connected;
+    return mine.then(
+      (connected) => {
+        if (!connected.helper.ended) return connected;
+        if (this.#connected === mine) this.#connected = undefined;
+        return this.#connect();
+      },
+      (error: unknown) => {
+        if (this.#connected === mine) this.#connected = undefined;
+        throw error;
+      },
+    );
+  }
+
+  async #start(): Promise<Connected> {
+    const { env, publicKey, refusedPins, uri } = this.#request;
+    this.#closed.signal.throwIfAborted();
+    const pin = await readPin(uri);
+    const fingerprint = pin === undefined ? '' : fingerprintOf(uri, pin);
+    if (refusedPins.has(fingerprint)) {
+      throw new KeyError(
+        'KeyDenied',
+        'the token refused this PIN before; it is not tried again, because tokens lock: correct it at pin-source',
+      );
+    }
+    const helper = new HelperProcess(env, () => {
+      this.#connection += 1;
+    });
+    using deadline = new Deadline(this.#closed.signal, this.#clock, OPEN_MS);
+    try {
+      const { id, match, modulePath, scheme } = uri;
+      const wanted = publicKey?.export({ format: 'der', type: 'spki' });
+      const question = { do: 'open', uri: { scheme, id, match, modulePath }, pin, publicKey: wanted } as const;
+      const found = await helper.ask(question, deadline.signal);
+      this.#publicKey = Uint8Array.from(found);
+      return { helper, publicKey: this.#publicKey };
+    } catch (error) {
+      helper.kill();
+      if (deadline.expired) throw new KeyError('KeyUnavailable', `the token did not open in ${OPEN_MS / 1000} s`);
+      if (error instanceof KeyError && error.code === 'KeyDenied' && pin !== undefined) refusedPins.add(fingerprint);
+      throw error;
+    }
+  }
+}
+
+/** Read at every login: a PIN is changed without a restart. Throws KeyError, which names the file and not what is in it. */
+async function readPin({ pinSource, pinValue }: Pkcs11KeyUri): Promise<string | undefined> {
+  if (pinSource === undefined) return pinValue;
+  const text = await readFile(pinSource, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw new KeyError(
+      'KeyNotConfigured',
+      `cannot read the PIN from ${printable(pinSource)}: ${error.code ?? 'failed'}`,
+    );
+  });
+  const pin = text.replace(/\r?\n$/, '');
+  if (pin !== '' && pin.length <= MAX_PIN_BYTES) return pin;
+  throw new KeyError(
+    'KeyNotConfigured',
+    `expected a PIN in ${printable(pinSource)}, found ${pin === '' ? 'an empty file' : 'more than 1 KiB'}`,
+  );
+}
+
+function fingerprintOf({ match, modulePath }: Pkcs11KeyUri, pin: string): string {
+  return createHash('sha256')
+    .update(JSON.stringify([modulePath, match.token, match.serial, match['slot-id'], pin]))
+    .digest('hex');
+}

@@ -1,0 +1,203 @@
+/** Keys in AWS KMS: moto's, and in front of it a fake that answers what moto never does. */
+
+import assert from 'node:assert/strict';
+import { createHash, createPublicKey } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import {
+  CreateAliasCommand,
+  CreateKeyCommand,
+  GetPublicKeyCommand,
+  KMSClient,
+  UpdateAliasCommand,
+} from '@aws-sdk/client-kms';
+import { verifyWithNode } from '../../src/credential/signature.ts';
+import { kmsError } from '../../src/keys/awskms/kms-error.ts';
+import type { KeyResult } from '../../src/keys/guarded-key.ts';
+import { KeyOpener } from '../../src/keys/key-opener.ts';
+import { parseKeyUri } from '../../src/keys/key-uri.ts';
+import { systemClock } from '../../src/kubernetes/clock.ts';
+import { FaultyAws, findMoto, type MotoServer } from '../../testing/keys/moto.ts';
+import { temporaryDirectory } from '../cli/run-command.ts';
+
+const moto = await findMoto();
+const skip = moto.available || process.env['CI'] === 'true' ? false : moto.reason;
+const never = new AbortController().signal;
+const STATIC = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'S3CRET' };
+
+describe('a key in AWS KMS', { skip }, () => {
+  let server: MotoServer;
+  let aws: FaultyAws;
+  let admin: KMSClient;
+
+  before(async () => {
+    assert.ok(moto.available, 'moto');
+    server = await moto.start();
+    aws = await FaultyAws.start(server.url);
+    admin = new KMSClient({
+      region: 'eu-west-1',
+      endpoint: server.url,
+      credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+    });
+  });
+  after(async () => {
+    admin?.destroy();
+    await aws?.[Symbol.asyncDispose]();
+    await server?.[Symbol.asyncDispose]();
+  });
+
+  async function createKey(spec: 'ECC_NIST_P256' | 'ECC_NIST_P384' | 'ECC_NIST_P521' | 'RSA_2048' = 'ECC_NIST_P256') {
+    const { KeyMetadata } = await admin.send(new CreateKeyCommand({ KeySpec: spec, KeyUsage: 'SIGN_VERIFY' }));
+    const { Arn: arn = '', KeyId: id = '' } = KeyMetadata ?? {};
+    const { PublicKey } = await admin.send(new GetPublicKeyCommand({ KeyId: id }));
+    const publicKey = createPublicKey({ key: Buffer.from(PublicKey ?? []), format: 'der', type: 'spki' });
+    const keyAlgorithm = (
+      {
+        ECC_NIST_P256: 'ECDSAP256',
+        ECC_NIST_P384: 'ECDSAP384',
+        ECC_NIST_P521: 'ECDSAP521',
+        RSA_2048: undefined,
+      } as const
+    )[spec];
+    return { id, arn, certificate: { keyAlgorithm, publicKey, subject: 'CN=web.example' } };
+  }
+
+  type Certificate = Awaited<ReturnType<typeof createKey>>['certificate'];
+
+  async function open(
+    name: string,
+    certificate: Certificate | undefined,
+    env: object = STATIC,
+    results: KeyResult[] = [],
+  ) {
+    const uri = parseKeyUri(`awskms:///${name}`);
+    assert.ok(uri.scheme === 'awskms');
+    const keys = new KeyOpener({
+      env: { AWS_REGION: 'eu-west-1', AWS_ENDPOINT_URL: aws.url, ...env },
+      clock: systemClock,
+      observe: (_backend, result) => results.push(result),
+    });
+    return await keys.open(uri, certificate, never);
+  }
+
+  for (const spec of ['ECC_NIST_P256', 'ECC_NIST_P384', 'ECC_NIST_P521'] as const) {
+    test(`signs as the certificate's key: ${spec}`, async () => {
+      const { arn, certificate } = await createKey(spec);
+      const key = await open(arn, certificate, { ...STATIC, AWS_REGION: '' });
+      const messages = Array.from({ length: 10 }, (_, index) => Buffer.from(`message ${index}`));
+      const signatures = await Promise.all(messages.map((message) => key.sign(message)));
+      for (const [index, signature] of signatures.entries()) {
+        const message = messages[index] ?? Buffer.alloc(0);
+        assert.ok(verifyWithNode({ scheme: key.scheme, publicKey: certificate.publicKey, message, signature }));
+      }
+      await key.close();
+    });
+  }
+
+  test('an alias that is moved leaves the key in use, and is another key for the next to open it', async () => {
+    const [first, second] = [await createKey(), await createKey()];
+    await admin.send(new CreateAliasCommand({ AliasName: 'alias/web', TargetKeyId: first.id }));
+    const key = await open('alias/web', first.certificate);
+    await admin.send(new UpdateAliasCommand({ AliasName: 'alias/web', TargetKeyId: second.id }));
+    await key.sign(Buffer.from('message'));
+    await key.close();
+    await assert.rejects(open('alias/web', first.certificate), { code: 'KeyMismatch' });
+    await (await open('alias/web', second.certificate)).close();
+  });
+
+  test('signs with a web identity', async (t) => {
+    const { certificate, id } = await createKey();
+    const token = join(temporaryDirectory(t), 'token');
+    writeFileSync(token, 'header.payload.signature');
+    const before = aws.calls.get('Sts') ?? 0;
+    const key = await open(id, certificate, {
+      AWS_ROLE_ARN: 'arn:aws:iam::123456789012:role/dcred',
+      AWS_WEB_IDENTITY_TOKEN_FILE: token,
+    });
+    await key.sign(Buffer.from('message'));
+    assert.equal(aws.calls.get('Sts'), before + 1);
+    await key.close();
+  });
+
+  for (const [what, fault] of [
+    ['throttling', { status: 400, type: 'ThrottlingException' }],
+    ['a fault of the service', { status: 500, type: 'KMSInternalException' }],
+    ['a key that is not there yet', { status: 500, type: 'KeyUnavailableException' }],
+    ['a connection that is cut', { status: 0, type: undefined }],
+  ] as const) {
+    test(`${what} is waited out`, async () => {
+      const { certificate, id } = await createKey();
+      const results: KeyResult[] = [];
+      const key = await open(id, certificate, STATIC, results);
+      aws.faults.set('Sign', fault);
+      const signing = Promise.all([key.sign(Buffer.from('one')), key.sign(Buffer.from('two'))]);
+      while (!results.includes('KeyUnavailable')) await new Promise((resolve) => setImmediate(resolve));
+      aws.faults.delete('Sign');
+      await signing;
+      await key.close();
+    });
+  }
+
+  for (const [type, code] of [
+    ['DisabledException', 'KeyUnusable'],
+    ['KMSInvalidStateException', 'KeyUnusable'],
+    ['AccessDeniedException', 'KeyDenied'],
+    ['ExpiredTokenException', 'KeyDenied'],
+  ] as const) {
+    test(`${type} fails at once, and says what to do`, async () => {
+      const { certificate, id } = await createKey();
+      const key = await open(id, certificate);
+      aws.faults.set('Sign', { status: 400, type });
+      const before = aws.calls.get('Sign') ?? 0;
+      await assert.rejects(key.sign(Buffer.from('message')), (error: Error) => {
+        assert.match(error.message, new RegExp(`awskms:///${id}: failed to sign: .*${type}`));
+        assert.doesNotMatch(error.message, /never repeated|S3CRET/);
+        assert.equal((error as { code?: string }).code, code);
+        return true;
+      });
+      assert.equal(aws.calls.get('Sign'), before + 1);
+      aws.faults.delete('Sign');
+      await key.close();
+    });
+  }
+
+  test('a message that is too long for KMS is sent as its hash', async () => {
+    const { certificate, id } = await createKey();
+    const key = await open(id, certificate);
+    const message = Buffer.alloc(4_097, 'a');
+    // moto signs every message as if it were not hashed yet; what it gives is therefore not returned.
+    await assert.rejects(key.sign(message), { code: 'KeyMismatch' });
+    const { Message, MessageType } = JSON.parse(aws.bodies.get('Sign') ?? '');
+    assert.deepEqual([MessageType, Message], ['DIGEST', createHash('sha256').update(message).digest('base64')]);
+    await key.sign(message.subarray(1));
+    await key.close();
+  });
+
+  test('another key, none, or one that browsers refuse is said when it is opened', async () => {
+    const [first, second, rsa] = [await createKey(), await createKey(), await createKey('RSA_2048')];
+    await assert.rejects(open(first.id, second.certificate), {
+      code: 'KeyMismatch',
+      message: /does not fit the certificate "CN=web\.example"/,
+    });
+    await assert.rejects(open('00000000-0000-0000-0000-000000000000', first.certificate), { code: 'KeyNotFound' });
+    await assert.rejects(open(rsa.id, undefined), { code: 'KeyUnusable', message: /ECC_NIST_P256/ });
+    await assert.rejects(open(first.id, undefined, {}), { code: 'KeyNotConfigured', message: /no AWS credentials/ });
+    await assert.rejects(open(first.id, undefined, { ...STATIC, AWS_REGION: '' }), {
+      code: 'KeyNotConfigured',
+      message: /AWS_REGION/,
+    });
+  });
+});
+
+test('an error of another kind is a plain sentence, and its text is not repeated', () => {
+  const network = kmsError('sign', Object.assign(new Error('S3CRET'), { code: 'ECONNRESET' }));
+  assert.deepEqual([network.code, network.message.includes('S3CRET')], ['KeyUnavailable', false]);
+  const refused = kmsError(
+    'sign',
+    Object.assign(new Error('S3CRET'), { name: 'ValidationException', $metadata: { httpStatusCode: 400 } }),
+  );
+  assert.deepEqual([refused.code, refused.message.includes('S3CRET')], ['KeyUnusable', false]);
+  assert.equal(kmsError('sign', 'a string').code, 'KeyUnavailable');
+  assert.equal(kmsError('sign', undefined).code, 'KeyUnavailable');
+});

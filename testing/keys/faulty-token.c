@@ -1,0 +1,71 @@
+// A PKCS#11 library that passes every call on to SoftHSM's and fails where the file FAULTY_TOKEN says so: what happens to a real HSM
+// and cannot be made to happen to one in software. The file is read at every signature and every login:
+//
+//	ok              pass on
+//	CODE            C_Sign returns this CK_RV, in hexadecimal, as in 0x32 (CKR_DEVICE_REMOVED)
+//	hang            C_Sign never returns
+//	crash           C_Sign ends the process
+//	wrong           C_Sign returns a signature of something else
+//	pin             C_Login refuses any PIN
+//
+// Each login adds a line to FAULTY_TOKEN_LOGINS.
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <pkcs11/pkcs11.h>
+
+static CK_FUNCTION_LIST_PTR real;
+static CK_FUNCTION_LIST list;
+
+static void read_fault(char *text, size_t size) {
+  text[0] = '\0';
+  const char *path = getenv("FAULTY_TOKEN");
+  FILE *file = path == NULL ? NULL : fopen(path, "r");
+  if (file == NULL) return;
+  if (fgets(text, (int)size, file) == NULL) text[0] = '\0';
+  text[strcspn(text, "\n")] = '\0';
+  fclose(file);
+}
+
+static CK_RV sign(CK_SESSION_HANDLE session, CK_BYTE_PTR data, CK_ULONG size, CK_BYTE_PTR signature, CK_ULONG_PTR length) {
+  char fault[32];
+  read_fault(fault, sizeof fault);
+  if (strcmp(fault, "hang") == 0)
+    for (;;) pause();
+  if (strcmp(fault, "crash") == 0) abort();
+  CK_RV result = real->C_Sign(session, data, size, signature, length);
+  if (strcmp(fault, "wrong") == 0 && signature != NULL && *length > 8) signature[*length - 1] ^= 0x01;
+  if (strncmp(fault, "0x", 2) == 0) return strtoul(fault, NULL, 16);
+  return result;
+}
+
+static CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR_PTR pin, CK_ULONG length) {
+  const char *path = getenv("FAULTY_TOKEN_LOGINS");
+  FILE *file = path == NULL ? NULL : fopen(path, "a");
+  if (file != NULL) {
+    fputs("login\n", file);
+    fclose(file);
+  }
+  char fault[32];
+  read_fault(fault, sizeof fault);
+  if (strcmp(fault, "pin") == 0) return CKR_PIN_INCORRECT;
+  return real->C_Login(session, user, pin, length);
+}
+
+CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR out) {
+  void *library = dlopen("/usr/lib/softhsm/libsofthsm2.so", RTLD_NOW | RTLD_LOCAL);
+  if (library == NULL) return CKR_GENERAL_ERROR;
+  CK_C_GetFunctionList get;
+  *(void **)&get = dlsym(library, "C_GetFunctionList");
+  if (get == NULL) return CKR_GENERAL_ERROR;
+  CK_RV result = get(&real);
+  if (result != CKR_OK) return result;
+  list = *real;
+  list.C_Sign = sign;
+  list.C_Login = login;
+  *out = &list;
+  return CKR_OK;
+}
