@@ -23,7 +23,8 @@ const keepWhatIsUsed: Plugin = {
     setup.onResolve({ filter: /./ }, async ({ path, pluginData, ...options }) => {
       if (pluginData === keepWhatIsUsed.name) return undefined;
       const inside =
-        /node_modules\/(@kubernetes\/client-node|undici|@aws-sdk\/client-kms)\//.test(options.resolveDir) && path.startsWith('.');
+        /node_modules\/(@kubernetes\/client-node|undici|@aws-sdk\/client-kms)\//.test(options.resolveDir) &&
+        path.startsWith('.');
       if (!inside && !WITHOUT_SIDE_EFFECTS.test(path)) return undefined;
       const result = await setup.resolve(path, { ...options, pluginData: keepWhatIsUsed.name });
       return { ...result, sideEffects: false };
