@@ -23,6 +23,7 @@ import type { Pod } from './core/pod.ts';
 import { type GenerateKey, makeSecret, rebuildSecret, UnverifiedCredentialError } from './issuer.ts';
 import { PodFailure, StaleCacheError } from './pod-failure.ts';
 import { refusal, shortMessage } from './refusal.ts';
+import { removeRestored } from './restored-secret.ts';
 import { liftGate } from './scheduling-gate.ts';
 import { wholeSecrets } from './whole-secrets.ts';
 
@@ -51,7 +52,10 @@ export type Applied =
   | { readonly kind: 'ungated'; readonly podResourceVersion: string | undefined };
 
 export interface ApplierOptions {
-  readonly client: Pick<ApiClient, 'create' | 'delete' | 'get' | 'mergePatch' | 'replace' | 'strategicMergePatch'>;
+  readonly client: Pick<
+    ApiClient,
+    'create' | 'delete' | 'get' | 'list' | 'mergePatch' | 'replace' | 'strategicMergePatch'
+  >;
   readonly generateKey: GenerateKey;
   readonly clock: Clock;
 }
@@ -180,8 +184,8 @@ export class Applier {
     try {
       return await this.#options.client.create(SECRETS, manifest, { signal, metadataOnly: true });
     } catch (error) {
-      if (isApiError(error, 'AlreadyExists')) throw await this.#explainExisting(manifest, key, signal);
-      throw refusal(error, 'SecretRefused', 'the Secret');
+      if (!isApiError(error, 'AlreadyExists')) throw refusal(error, 'SecretRefused', 'the Secret');
+      throw await this.#explainExisting(manifest, key, signal);
     }
   }
 
@@ -198,6 +202,9 @@ export class Applier {
     const issued = readIssuedSecret(existing);
     if (issued?.resourceName === key.resourceName && issued.podName === key.pod) {
       return new StaleCacheError(`Secret "${name}" was issued already`, issued.resourceVersion);
+    }
+    if (issued === undefined && (await removeRestored(existing, this.#options.client, signal))) {
+      return new StaleCacheError(`Secret "${name}" was restored without its pod: deleted, to be created again`);
     }
     return new PodFailure(
       'SecretNameTaken',

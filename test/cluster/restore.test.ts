@@ -137,7 +137,11 @@ test('a Secret that dcred does not own is never touched: the clash is an Event a
     ready.message,
     /^1 of 2 pods cannot be served: web-a: Secret "web-web-a" exists and was not issued by dcred.*rename or delete it/,
   );
-  assert.deepEqual((await cluster.resource(namespace, 'web')).status?.pods, { selected: 2, issued: 1, failed: 1 });
+  // The other pod is served; perhaps a moment later.
+  await eventually('the other pod to be served', async () => {
+    const { pods } = (await cluster.resource(namespace, 'web')).status ?? {};
+    return pods?.selected === 2 && pods.issued === 1 && pods.failed === 1 ? true : undefined;
+  });
   const { stdout } = await kubectl('get', 'secret', 'web-web-a', '-n', namespace, '-o', 'jsonpath={.data}');
   assert.deepEqual(JSON.parse(stdout), { mine: Buffer.from('1').toString('base64') });
   const event = await eventually('an Event on the pod', async () =>
@@ -149,6 +153,53 @@ test('a Secret that dcred does not own is never touched: the clash is an Event a
 
   await kubectl('delete', 'secret', 'web-web-a', '-n', namespace);
   await cluster.untilReason(namespace, 'web', 'Issued');
+});
+
+/** What a backup holds: the tools drop what the API server sets, and the owner. */
+async function backup(namespace: string): Promise<Secret & { readonly metadata: object }> {
+  const { stdout } = await kubectl('get', 'secret', 'web-web-a', '-n', namespace, '-o', 'json');
+  const secret = JSON.parse(stdout) as Secret;
+  const { annotations = {}, labels = {}, name = '' } = secret.metadata;
+  return { ...secret, metadata: { name, namespace, labels, annotations } };
+}
+
+const create = (object: object) =>
+  running().cluster.plane.kubectl(['create', '-f', '-'], { input: JSON.stringify(object) });
+
+test('a Secret restored from a backup makes way for a pod of the same name once its own pod is gone', async () => {
+  const { cluster } = running();
+  const { namespace, secret } = await onePod();
+  const saved = await backup(namespace);
+  await cluster.deletePod(namespace, 'web-a');
+  await eventually('the Secret to go with its pod', async () =>
+    (await cluster.secrets(namespace)).length === 0 ? true : undefined,
+  );
+  await create(saved);
+  await cluster.createPod(namespace, 'web-a');
+  const now = await reissued(namespace, secret);
+  assert.equal(now.metadata.ownerReferences?.[0]?.kind, 'Pod');
+  await cluster.untilReason(namespace, 'web', 'Issued');
+});
+
+test('such a Secret of another type, or of a pod that is there, is not touched', async () => {
+  const { cluster } = running();
+  const { namespace } = await onePod();
+  const saved = await backup(namespace);
+  const living = { ...saved, metadata: { ...saved.metadata, name: 'web-web-b' } };
+  const foreign = structuredClone({ ...saved, type: 'Opaque', metadata: { ...saved.metadata, name: 'web-web-c' } });
+  Object.assign(foreign.metadata.annotations ?? {}, { 'dcred.dev/pod-uid': 'gone' });
+  await create(living);
+  await create(foreign);
+  await cluster.createPod(namespace, 'web-b');
+  await cluster.createPod(namespace, 'web-c');
+  await eventually('both pods to fail', async () =>
+    (await cluster.resource(namespace, 'web')).status?.pods?.failed === 2 ? true : undefined,
+  );
+  for (const { metadata, data } of [living, foreign]) {
+    const found = await cluster.secret(namespace, metadata.name ?? '');
+    assert.deepEqual(found?.data, data);
+    assert.equal(found?.metadata.ownerReferences, undefined);
+  }
 });
 
 test('a Secret that lost our label is no longer ours, and is left alone', async () => {

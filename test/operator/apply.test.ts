@@ -22,7 +22,7 @@ interface Call {
   readonly preconditions?: unknown;
 }
 
-type Verb = 'create' | 'replace' | 'delete' | 'get' | 'strategicMergePatch';
+type Verb = 'create' | 'list' | 'replace' | 'delete' | 'get' | 'strategicMergePatch';
 type Answers = Partial<Readonly<Record<Verb, () => KubernetesObject | undefined>>>;
 
 /** A fake API server: answers as given and records the calls. */
@@ -36,6 +36,9 @@ function fakeClient(answers: Answers): { readonly client: ApiClient; readonly ca
     create: async (_type: unknown, object: KubernetesObject) => answer('create', object.metadata.name),
     replace: async (_type: unknown, object: KubernetesObject) => answer('replace', object.metadata.name),
     get: async (_type: unknown, ref: { name: string }) => answer('get', ref.name),
+    list: async (_type: unknown, { fieldSelector }: { fieldSelector?: string }) => ({
+      items: [answer('list', fieldSelector)],
+    }),
     strategicMergePatch: async (_type: unknown, ref: { name: string }, patch: unknown) =>
       answer('strategicMergePatch', ref.name, patch),
     delete: async (_type: unknown, ref: { name: string }, options: { preconditions?: unknown }) =>
@@ -149,6 +152,70 @@ describe('a name that is taken', () => {
       );
     });
   }
+
+  describe('by a Secret that a backup tool restored without its owner', () => {
+    const restored = {
+      ...ours,
+      uid: 'uid-of-restored',
+      ownerReferences: [],
+      annotations: { 'dcred.dev/pod-name': 'web-0', 'dcred.dev/pod-uid': 'uid-of-yesterday' },
+    };
+    /** The Secret, then the pod. */
+    const world = (secret: KubernetesObject['metadata'], pod: () => KubernetesObject, listed = secret) => {
+      const gets = [() => ({ metadata: secret }), pod];
+      const get = () => gets.shift()?.();
+      return fakeClient({ create: refusal('AlreadyExists', 409), get, list: () => ({ metadata: listed }) });
+    };
+    const gone = refusal('NotFound', 404);
+    const successor = () => ({ metadata: { uid: 'uid-of-web-0' } });
+    const alive = () => ({ metadata: { uid: 'uid-of-yesterday' } });
+    const deleted = {
+      verb: 'delete',
+      name: 'web-web-0',
+      preconditions: { uid: 'uid-of-restored', resourceVersion: '42' },
+    };
+
+    for (const [what, pod] of Object.entries({ gone, 'another one now': successor })) {
+      test(`and whose pod is ${what}: exactly that one is deleted, and the key is planned again`, async () => {
+        const { client, calls } = world(restored, pod);
+        await assert.rejects(applier(client).apply(MISSING, subject(), SIGNAL), StaleCacheError);
+        assert.deepEqual(calls.at(-1), deleted);
+        assert.equal(calls[2]?.name, 'metadata.name=web-web-0,type=dcred.dev/delegated-credential');
+      });
+    }
+
+    const kept: Readonly<Record<string, ReturnType<typeof world>>> = {
+      'the pod exists': world(restored, alive),
+      'it is of another type': world(restored, gone, { ...restored, uid: 'another' }),
+      'it has changed since': world(restored, gone, { ...restored, resourceVersion: '43' }),
+      'it has another owner': world(
+        { ...restored, ownerReferences: [{ apiVersion: 'v1', kind: 'Node', name: 'n', uid: 'u' }] },
+        gone,
+      ),
+      'it does not say for which pod': world({ ...restored, annotations: {} }, gone),
+      'it names no pod that can exist': world(
+        { ...restored, annotations: { ...restored.annotations, 'dcred.dev/pod-name': '../x' } },
+        gone,
+      ),
+      'it has not the label of a resource': world(
+        { ...restored, labels: { 'app.kubernetes.io/managed-by': 'dcred' } },
+        gone,
+      ),
+      'it is being deleted': world({ ...restored, deletionTimestamp: '2026-11-22T22:00:00Z' }, gone),
+    };
+    for (const [what, { calls, client }] of Object.entries(kept)) {
+      test(`is left alone where ${what}`, async () => {
+        await assert.rejects(applier(client).apply(MISSING, subject(), SIGNAL), { code: 'SecretNameTaken' });
+        assert.ok(calls.every(({ verb }) => verb !== 'delete'));
+      });
+    }
+
+    test('is left alone where the pod cannot be read', async () => {
+      const { calls, client } = world(restored, refusal('Forbidden', 403));
+      await assert.rejects(applier(client).apply(MISSING, subject(), SIGNAL));
+      assert.ok(calls.every(({ verb }) => verb !== 'delete'));
+    });
+  });
 
   test('and was deleted a moment later', async () => {
     const { client } = fakeClient({ create: refusal('AlreadyExists', 409), get: refusal('NotFound', 404) });

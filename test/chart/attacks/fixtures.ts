@@ -91,6 +91,14 @@ export const FIXTURES: readonly object[] = [
   secret('same-type', { metadata: { labels: {} } }),
   secret('same-labels', { type: 'Opaque' }),
   secret('unowned', { metadata: { ownerReferences: [] } }),
+  secret('restored', { metadata: { ownerReferences: [], annotations: { 'dcred.dev/pod-uid': 'gone' } } }),
+  secret('restored-other-type', {
+    type: 'Opaque',
+    metadata: { ownerReferences: [], annotations: { 'dcred.dev/pod-uid': 'gone' } },
+  }),
+  secret('restored-other-owner', {
+    metadata: { ownerReferences: [NODE_OWNER], annotations: { 'dcred.dev/pod-uid': 'gone' } },
+  }),
   {
     apiVersion: 'dcred.dev/v1alpha1',
     kind: 'DelegatedCredential',

@@ -66,6 +66,7 @@ export const ALLOWED_TO_OPERATOR: Attempts = {
     metadata: { labels: { team: 'web' }, annotations: { 'dcred.dev/renew-at': '2026-01-01T00:00:00Z' } },
   }),
   'delete an issued Secret': remove(`${SECRETS}/issued`),
+  'delete a Secret that was restored without its pod': remove(`${SECRETS}/restored`),
   'nudge the kubelet of a pod': merge(POD, {
     metadata: { annotations: { 'dcred.dev/renewed-at': '2026-01-01T00:00:00Z' } },
   }),

@@ -110,5 +110,9 @@ export const SECRET_ATTACKS: Attempts = {
   'delete a Secret of the same type': remove(`${SECRETS}/same-type`),
   'delete a Secret with the same labels': remove(`${SECRETS}/same-labels`),
   'delete a Secret without an owner': remove(`${SECRETS}/unowned`),
+  'delete an ownerless Secret of another type': remove(`${SECRETS}/restored-other-type`),
+  'delete a Secret that a node owns': remove(`${SECRETS}/restored-other-owner`),
+  'adopt a restored Secret': merge(`${SECRETS}/restored`, { metadata: { ownerReferences: [POD_OWNER] } }),
+  'change a restored Secret': merge(`${SECRETS}/restored`, { metadata: { annotations: { note: 'mine' } } }),
   'delete all Secrets of a namespace': remove(SECRETS),
 };
