@@ -3,6 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { crdFiles } from '../src/api/crd-yaml.ts';
 import { chartFiles } from './chart-files.ts';
+import { dashboards } from './dashboards/model.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
@@ -13,7 +14,7 @@ interface Generated {
 
 export async function generated(): Promise<readonly Generated[]> {
   const crds = crdFiles().map(({ name, yaml }) => ({ path: `crds/${name}`, content: yaml }));
-  return [...crds, ...(await chartFiles(ROOT))];
+  return [...crds, ...(await chartFiles(ROOT)), ...dashboards()];
 }
 
 /** The files whose content differs from what would be generated now. */

@@ -27,6 +27,7 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
         disabled: ['DcredClockSkew'],
         extraRules: [{ alert: 'DcredManyPods', expr: 'sum(dcred_pods{state="selected"}) > 9000' }],
       },
+      dashboards: { enabled: true, labels: { grafana_dashboard: 'yes' }, annotations: { grafana_folder: 'dcred' } },
     },
   },
   'alerts without a webhook and an election': {
