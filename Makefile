@@ -68,6 +68,10 @@ bench: $(MODULES) ## issuing against a bare loop and a Go reference, memory, lat
 	@npm run --silent build
 	@npm run --silent bench
 
+.PHONY: site
+site: $(MODULES) ## the documentation as a site in dist/site, searchable without a server
+	@npm run --silent site
+
 .PHONY: generate
 generate: $(MODULES) ## the generated files that are committed: the CRDs, the chart's README
 	@npm run --silent generate

@@ -2,6 +2,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { crdFiles } from '../src/api/crd-yaml.ts';
+import { apiReference } from './api-reference.ts';
 import { chartFiles } from './chart-files.ts';
 import { dashboards } from './dashboards/model.ts';
 
@@ -14,7 +15,8 @@ interface Generated {
 
 export async function generated(): Promise<readonly Generated[]> {
   const crds = crdFiles().map(({ name, yaml }) => ({ path: `crds/${name}`, content: yaml }));
-  return [...crds, ...(await chartFiles(ROOT)), ...dashboards()];
+  const api = { path: 'docs/api.md', content: apiReference(crds.map(({ content }) => content)) };
+  return [...crds, ...(await chartFiles(ROOT)), ...dashboards(), api];
 }
 
 /** The files whose content differs from what would be generated now. */

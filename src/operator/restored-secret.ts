@@ -20,7 +20,7 @@ interface Ownerless {
 }
 
 /** Undefined for every Secret that says anything else than: issued by dcred, for a pod, and owned by nobody. */
-export function ownerlessSecret({ metadata }: KubernetesObject): Ownerless | undefined {
+function ownerlessSecret({ metadata }: KubernetesObject): Ownerless | undefined {
   const { annotations = {}, deletionTimestamp, labels = {}, ownerReferences = [] } = metadata;
   const { name, namespace, resourceVersion, uid } = metadata;
   if (labels[MANAGED_BY_LABEL] !== MANAGED_BY || labels[RESOURCE_LABEL] === undefined) return undefined;

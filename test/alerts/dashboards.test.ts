@@ -37,12 +37,7 @@ function expanded(expression: string): string {
 
 test('are what is generated', async () => {
   for (const { content, path } of dashboards()) assert.equal(await readFile(join(ROOT, path), 'utf8'), content, path);
-  assert.deepEqual(
-    files,
-    dashboards()
-      .map(({ path }) => path.split('/').at(-1))
-      .sort(),
-  );
+  assert.deepEqual(new Set(files), new Set(dashboards().map(({ path }) => path.split('/').at(-1))));
 });
 
 for (const [file, model] of models) {
@@ -97,7 +92,8 @@ test('each is a ConfigMap with the label of the sidecar, by value', async () => 
   assert.equal(maps.length, files.length);
   for (const map of maps) {
     assert.equal(map.metadata.labels?.['grafana_dashboard'], '1');
-    const [[name = '', content = ''] = []] = Object.entries(map['data'] as Record<string, string>);
-    assert.deepEqual(JSON.parse(content), models.get(name.replace(/^dcred-/, '')));
+    const [data, ...more] = Object.entries(map['data'] as Record<string, string>);
+    assert.ok(data !== undefined && more.length === 0);
+    assert.deepEqual(JSON.parse(data[1]), models.get(data[0].replace(/^dcred-/, '')));
   }
 });

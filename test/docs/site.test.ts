@@ -1,0 +1,42 @@
+/** The documentation as a site: built strictly, complete, searchable, and nothing of it loaded from elsewhere. */
+import assert from 'node:assert/strict';
+import { glob, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { buildSite } from '../../scripts/site.ts';
+
+/** What a browser loads by itself; a link is followed by a person. */
+const LOADED =
+  /<(?:script|img|iframe)[^>]*\ssrc="([^"]+)"|<link[^>]*rel="(?:stylesheet|preload|preconnect|icon)"[^>]*href="([^"]+)"/g;
+
+test('the site is built without a dead link, can be searched, and loads nothing from elsewhere', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'dcred-site-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const site = await buildSite(join(folder, 'site'));
+  if (!site.built) {
+    assert.ok(!site.isFailure && process.env['CI'] !== 'true', site.reason);
+    t.skip(site.reason);
+    return;
+  }
+  const pages = new Map<string, string>();
+  for await (const file of glob('**/*.html', { cwd: site.folder })) {
+    pages.set(file, await readFile(join(site.folder, file), 'utf8'));
+  }
+  const wanted = ['index', 'docs/api', 'docs/runbook', 'docs/adr/index', 'charts/dcred/index', 'examples/fizz/index'];
+  for (const name of wanted) assert.ok(pages.has(`${name}.html`), name);
+  for (const [file, text] of pages) {
+    assert.match(text, /<meta name="viewport"/, file);
+    const loaded = [...text.matchAll(LOADED)].map(([, script, style]) => script ?? style ?? '');
+    assert.ok(loaded.length > 0, file);
+    assert.deepEqual(
+      loaded.filter((url) => /^(?:https?:)?\/\//.test(url)),
+      [],
+      file,
+    );
+  }
+  const index = await readFile(join(site.folder, 'search', 'search_index.js'), 'utf8');
+  for (const word of ['SecretNameTaken', 'DcredCredentialExpiresSoon', 'renewBeforeSeconds']) {
+    assert.ok(index.includes(word), word);
+  }
+});
