@@ -49,6 +49,8 @@ export interface ComponentOptions {
   readonly name: string;
   readonly binary: string;
   readonly args: readonly string[];
+  /** Beside this process's own. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** A folder, and processes that work in it; both go with the process that made them. */
@@ -75,13 +77,14 @@ export class Guardian {
   }
 
   /** Starts a process that the guardian ends. Its output goes to its log. */
-  startComponent({ name, binary, args }: ComponentOptions): Component {
+  startComponent({ name, binary, args, env = {} }: ComponentOptions): Component {
     const logPath = join(this.directory, `${name}.log`);
     const log = openSync(logPath, 'a');
     const child = spawn('sh', ['-c', REGISTER, name, this.directory, binary, ...args], {
       stdio: ['ignore', log, log],
       detached: true,
       cwd: this.directory,
+      env: { ...process.env, ...env },
     });
     closeSync(log);
     child.unref();
