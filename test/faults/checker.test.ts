@@ -84,6 +84,13 @@ function withSecret(name: string, change: (secret: ApiObject) => ApiObject): Obs
   return { ...good, secrets };
 }
 
+/** The same, with pod `a` asking for another name than its Secret has. */
+function askingFor(name: string): Observation {
+  const annotations = { 'secret.dcred.dev/web': name };
+  const renamed = (one: ApiObject) => ({ ...one, metadata: { ...one.metadata, annotations } });
+  return { ...good, pods: good.pods.map((one) => (one.metadata.name === 'a' ? renamed(one) : one)) };
+}
+
 const withData = (secret: ApiObject, data: Entries): ApiObject => ({
   ...secret,
   data: { ...(secret['data'] as Entries), ...data },
@@ -128,14 +135,7 @@ describe('each seeded violation is found', () => {
     {
       what: 'a Secret under another name than the pod asks for',
       rule: 'unserved',
-      seed: () => ({
-        ...good,
-        pods: good.pods.map((one) =>
-          one.metadata.name === 'a'
-            ? { ...one, metadata: { ...one.metadata, annotations: { 'secret.dcred.dev/web': 'chosen' } } }
-            : one,
-        ),
-      }),
+      seed: () => askingFor('chosen'),
     },
     {
       what: 'an expired credential',
@@ -262,6 +262,16 @@ describe('each seeded violation is found', () => {
       what: 'a status that counts wrongly',
       rule: 'status',
       seed: () => ({ ...good, resources: [resource(3)] }),
+    },
+    {
+      what: 'a status that counts a pod whose new name is taken',
+      rule: 'status',
+      seed: () => askingFor('stranger'),
+    },
+    {
+      what: 'a status that counts a pod whose new name is none',
+      rule: 'status',
+      seed: () => askingFor('Not_a_Name'),
     },
   ];
 

@@ -239,13 +239,22 @@ function statusViolations(
   const subject = `resource ${observation.namespace}/${resource.name}`;
   const selected = observation.pods.filter((pod) => isLive(pod) && selectedBy(resource, pod));
   if (observation.pods.some(({ metadata }) => metadata.deletionTimestamp !== undefined)) return [];
-  const served = selected.filter(({ metadata }) =>
-    issued.some((secret) => ownerOf(secret) === metadata.uid && resourceOf(secret) === resource.name),
-  );
-  if (served.length < selected.length) return [];
+  const hasOwn = (pod: ApiObject, name: string | undefined) =>
+    issued.some(
+      (secret) =>
+        ownerOf(secret) === pod.metadata.uid && resourceOf(secret) === resource.name && secret.metadata.name === name,
+    );
+  const served = selected.filter((pod) => hasOwn(pod, secretNameFor(resource, pod)));
+  // Of these a person must change the name; what they had under an earlier one stays, and counts for nothing.
+  const hopeless = selected.filter((pod) => {
+    const wanted = secretNameFor(resource, pod);
+    return wanted === undefined || isClash(observation, wanted, pod.metadata.uid);
+  });
+  if (served.length + hopeless.length < selected.length) return [];
   const status = (resource.raw['status'] ?? {}) as StatusShape;
   const ready = status.conditions?.find(({ type }) => type === 'Ready');
-  const expected = `${selected.length === 0 ? 'NoPods' : 'Issued'} ${selected.length}/${selected.length} generation ${resource.generation}`;
+  const reason = hopeless.length > 0 ? 'PodsFailed' : selected.length === 0 ? 'NoPods' : 'Issued';
+  const expected = `${reason} ${served.length}/${selected.length} generation ${resource.generation}`;
   const { issued: count = 0, selected: of = 0 } = status.pods ?? {};
   const found = `${ready?.reason} ${count}/${of} generation ${status.observedGeneration}`;
   return found === expected ? [] : [{ rule: 'status', subject, detail: `expected ${expected}, found ${found}` }];

@@ -15,6 +15,11 @@ const AT_ONCE = 5;
 /** Twice what the workload needs without a fault: 15. */
 const MOST_VERSIONS = 30;
 const ALWAYS = Number.POSITIVE_INFINITY;
+/**
+ * Where a call in three fails for as long as the run takes, a pod may meet ten failures in a row, and then waits for as long as the
+ * contract's back-off does at most: five minutes.
+ */
+const TIMEOUT_MS = 330_000;
 
 interface NetworkFault {
   readonly name: string;
@@ -94,8 +99,8 @@ async function wholeLife(site: Site, name: string): Promise<number> {
   let worst = 0;
   for (const step of STEPS) {
     await step.change(site);
-    const options = step.settled === true ? {} : { except: ['status' as const] };
-    worst = Math.max(worst, await untilRight(site, `${name} in "${step.name}"`, options));
+    const except = step.settled === true ? [] : ['status' as const];
+    worst = Math.max(worst, await untilRight(site, `${name} in "${step.name}"`, { except, timeoutMs: TIMEOUT_MS }));
   }
   return worst;
 }

@@ -7,13 +7,13 @@ const TIMEOUT_MS = 90_000;
 const INTERVAL_MS = 100;
 
 class NotRecoveredError extends Error {
-  readonly code = 'NOT_RECOVERED';
+  readonly code = 'NotRecovered';
   override readonly name = 'NotRecoveredError';
 }
 
 /** Wrong at a moment at which it must not be, however soon it is right again. */
 class ViolationError extends Error {
-  readonly code = 'VIOLATION';
+  readonly code = 'Violation';
   override readonly name = 'ViolationError';
 }
 
