@@ -77,7 +77,8 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
   ]);
   const metrics = new SignerMetrics(VERSION);
   metrics.collectProcessMetrics();
-  const client = args.boolean('token-review') ? createClient(await connect(args, io)) : undefined;
+  const reviews = args.boolean('token-review');
+  const client = reviews || needsApiServer(config) ? createClient(await connect(args, io)) : undefined;
   const signer = await Process.create({
     address,
     tls: {
@@ -88,9 +89,10 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
     config,
     keySets: await readKeySets(config, signal),
     reviewToken:
-      client === undefined
+      client === undefined || !reviews
         ? undefined
         : async (token, audience, stop) => (await reviewToken(client, token, audience, stop))?.username,
+    client,
     auditLog,
     metrics,
     clock: systemClock,
@@ -113,6 +115,10 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
     await Promise.all(servers.map((server) => server.close()));
     await client?.close();
   }
+}
+
+function needsApiServer({ certificates, delegationGrants }: SignerConfig): boolean {
+  return delegationGrants || certificates.some(({ directory }) => directory === undefined);
 }
 
 async function readConfig(path: string, signal: AbortSignal): Promise<SignerConfig> {

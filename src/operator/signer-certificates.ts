@@ -43,6 +43,8 @@ interface Followed {
   readonly namespace: string;
   readonly referrers: Set<string>;
   version: string | undefined;
+  /** The signer was asked about it, though it may have had no answer yet. */
+  asked: boolean;
   states: Readonly<Record<Usage, CertificateState>>;
 }
 
@@ -95,6 +97,7 @@ export class SignerCertificates implements Certificates {
       namespace: metadata.namespace,
       referrers: new Set(),
       version: undefined,
+      asked: false,
       states: ALL_PENDING,
     };
     this.#followed.set(key, followed);
@@ -138,26 +141,30 @@ export class SignerCertificates implements Certificates {
 
   async #ask(interrupt: AbortController): Promise<void> {
     const { client, signal } = this.#options;
-    const { known, waitSeconds } = this.#question();
+    const { chosen, waitSeconds } = this.#question();
+    const known = chosen.map(({ certificate, namespace, version }) => ({ certificate, namespace, version }));
     this.#interrupt = waitSeconds > 0 ? interrupt : undefined;
     try {
       const news = await client.follow({ known, waitSeconds }, AbortSignal.any([signal, interrupt.signal]));
+      for (const one of chosen) one.asked = true;
       for (const one of news) this.#learn(one);
     } finally {
       this.#interrupt = undefined;
     }
   }
 
-  /** What was never answered first, at once; else some of all, in turn, so that each is asked about in every MAX_WAIT_SECONDS. */
-  #question() {
+  /** What was never asked about first, at once; else some of all, in turn, so that each is asked about in every MAX_WAIT_SECONDS. */
+  #question(): { readonly chosen: readonly Followed[]; readonly waitSeconds: number } {
     const all = [...this.#followed.values()];
-    const unknown = all.filter(({ version }) => version === undefined);
+    const unasked = all.filter(({ asked }) => !asked);
+    if (unasked.length > 0) return { chosen: unasked.slice(0, MAX_FOLLOWED), waitSeconds: 0 };
     const calls = Math.ceil(all.length / MAX_FOLLOWED);
     this.#position = (this.#position + 1) % calls;
     const start = this.#position * MAX_FOLLOWED;
-    const asked = unknown.length > 0 ? unknown.slice(0, MAX_FOLLOWED) : all.slice(start, start + MAX_FOLLOWED);
-    const known = asked.map(({ certificate, namespace, version }) => ({ certificate, namespace, version }));
-    return { known, waitSeconds: unknown.length > 0 ? 0 : Math.max(1, Math.floor(MAX_WAIT_SECONDS / calls)) };
+    return {
+      chosen: all.slice(start, start + MAX_FOLLOWED),
+      waitSeconds: Math.max(1, Math.floor(MAX_WAIT_SECONDS / calls)),
+    };
   }
 
   #learn(news: CertificateNews): void {

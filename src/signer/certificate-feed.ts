@@ -13,7 +13,7 @@ import type { CertificateNews, FollowCall, KnownCertificate } from './protocol.t
 import type { SignerClientIdentity } from './signing-service.ts';
 
 export interface CertificateFeedOptions {
-  readonly certificates: Pick<CertificateSource, 'get'>;
+  readonly certificates: Pick<CertificateSource, 'get' | 'has'>;
   /** Those that may cover the question. */
   readonly grants: (question: GrantQuestion) => readonly Grant[];
   readonly changes: Changes;
@@ -59,7 +59,7 @@ export class CertificateFeed {
     let characters = 0;
     for (const one of known) {
       const current = this.#current(client, one);
-      if (current.version === one.version) continue;
+      if (current === undefined || current.version === one.version) continue;
       characters += current.granted?.chainPem.length ?? 0;
       if (news.length > 0 && characters > MAX_ANSWER_CHARACTERS) break;
       news.push(current);
@@ -67,7 +67,11 @@ export class CertificateFeed {
     return news;
   }
 
-  #current({ cluster }: SignerClientIdentity, { certificate, namespace }: KnownCertificate): CertificateNews {
+  /** Undefined where it is granted and cannot be used at the moment: the client goes on with what it has. */
+  #current(
+    { cluster }: SignerClientIdentity,
+    { certificate, namespace }: KnownCertificate,
+  ): CertificateNews | undefined {
     const { certificates, grants, maxLifetimeSeconds } = this.#options;
     const found = certificates.get(certificate)?.certificate;
     const usages = USAGES.flatMap((usage) => {
@@ -75,7 +79,8 @@ export class CertificateFeed {
       const terms = termsOf(grants(question), question, maxLifetimeSeconds);
       return terms === undefined ? [] : [{ usage, ...terms }];
     });
-    if (found === undefined || usages.length === 0) return { certificate, namespace, version: NOT_GRANTED };
+    if (usages.length === 0 || !certificates.has(certificate)) return { certificate, namespace, version: NOT_GRANTED };
+    if (found === undefined) return undefined;
     const granted = { chainPem: found.chainPem, usages };
     return { certificate, namespace, version: versionOf(granted), granted };
   }

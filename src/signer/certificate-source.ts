@@ -1,6 +1,6 @@
 /**
- * The certificates that the signer holds the keys of: folders with tls.crt and tls.key, such as mounted Secrets. Read again every
- * few seconds, so that a new certificate is used without a restart. One that cannot be used changes nothing: the last good pair
+ * The certificates that the signer holds the keys of: folders with tls.crt and tls.key, or Secrets that it gets by their names. Read
+ * again every few seconds, so that a new certificate is used without a restart. One that cannot be used changes nothing: the last good pair
  * goes on signing, and the problem is reported.
  */
 import { createHash } from 'node:crypto';
@@ -16,13 +16,21 @@ export interface UsableCertificate {
   readonly signer: Signer;
 }
 
-export interface CertificateFolder {
+export interface CertificateLocation {
   readonly name: string;
-  readonly directory: string;
+  /** With tls.crt and tls.key; undefined: the Secret of that name, from the API server. */
+  readonly directory?: string | undefined;
+}
+
+export interface CertificatePair {
+  readonly chainPem: string;
+  readonly keyPem: string;
 }
 
 export interface CertificateSourceOptions {
-  readonly folders: readonly CertificateFolder[];
+  readonly locations: readonly CertificateLocation[];
+  /** Throws for one that is not there. Undefined: all are folders. */
+  readonly readSecret?: ((name: string, signal: AbortSignal) => Promise<CertificatePair>) | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly onProblem?: (name: string, problem: string | undefined) => void;
@@ -48,16 +56,21 @@ export class CertificateSource {
     return this.#usable.get(name);
   }
 
+  /** Whether there should be one of that name, usable or not. */
+  has(name: string): boolean {
+    return this.#options.locations.some((location) => location.name === name);
+  }
+
   /** What keeps certificates from being used; undefined where all are. */
   get problem(): string | undefined {
-    const missing = this.#options.folders.filter(({ name }) => !this.#usable.has(name));
+    const missing = this.#options.locations.filter(({ name }) => !this.#usable.has(name));
     if (missing.length === 0) return undefined;
     return missing.map(({ name }) => `${name}: ${this.#problems.get(name) ?? 'not read yet'}`).join('; ');
   }
 
   /** Reads all folders once. */
   async refresh(signal: AbortSignal): Promise<void> {
-    for (const folder of this.#options.folders) await this.#refreshOne(folder, signal);
+    for (const location of this.#options.locations) await this.#refreshOne(location, signal);
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -67,12 +80,9 @@ export class CertificateSource {
     }
   }
 
-  async #refreshOne({ directory, name }: CertificateFolder, signal: AbortSignal): Promise<void> {
+  async #refreshOne({ directory, name }: CertificateLocation, signal: AbortSignal): Promise<void> {
     try {
-      const [chainPem, keyPem] = await Promise.all(
-        ['tls.crt', 'tls.key'].map((file) => readBounded(join(directory, file))),
-      );
-      if (chainPem === undefined || keyPem === undefined) throw new TypeError('two files were asked for');
+      const { chainPem, keyPem } = await this.#read(name, directory, signal);
       const seen = createHash('sha256').update(`${chainPem}\0${keyPem}`).digest('hex');
       if (this.#seen.get(name) === seen) return;
       const certificate = readDelegationCertificate(chainPem);
@@ -88,6 +98,19 @@ export class CertificateSource {
       if (signal.aborted) return;
       this.#report(name, error instanceof Error ? error.message : String(error));
     }
+  }
+
+  async #read(name: string, directory: string | undefined, signal: AbortSignal): Promise<CertificatePair> {
+    if (directory !== undefined) {
+      const [chainPem, keyPem] = await Promise.all([
+        readBounded(join(directory, 'tls.crt')),
+        readBounded(join(directory, 'tls.key')),
+      ]);
+      return { chainPem, keyPem };
+    }
+    const { readSecret } = this.#options;
+    if (readSecret === undefined) throw new TypeError('expected a directory: there is no connection to an API server');
+    return await readSecret(name, signal);
   }
 
   /** Logged when it changes, not at every look. */

@@ -3,14 +3,18 @@ import * as z from 'zod/mini';
 import { MAX_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import type { Usage } from '../credential/scheme.ts';
 import { printable } from '../text/printable.ts';
-import type { CertificateFolder } from './certificate-source.ts';
+import type { CertificateLocation } from './certificate-source.ts';
 import type { Grant } from './policy.ts';
 
 export interface SignerConfig {
   readonly clients: readonly ClientConfig[];
   readonly issuers: readonly IssuerConfig[];
-  readonly certificates: readonly CertificateFolder[];
+  readonly certificates: readonly CertificateLocation[];
   readonly grants: readonly Grant[];
+  /** DelegationGrants in the certificates' namespaces count too. */
+  readonly delegationGrants: boolean;
+  /** The signer's own cluster, as its clients have it; undefined: they are all of other clusters. */
+  readonly cluster: string | undefined;
   /** The signer's own cap on the life of a credential. */
   readonly maxLifetimeSeconds: number;
   /** Signatures a second for each client, after a burst of twice as many. */
@@ -56,14 +60,19 @@ const schema = z.strictObject({
     )
     .check(z.minLength(1)),
   issuers: z._default(z.array(z.strictObject({ url: text, jwksFile: text })), []),
-  certificates: z.array(z.strictObject({ name, directory: text })).check(z.minLength(1)),
-  grants: z.array(
-    z.strictObject({
-      certificate: name,
-      from: z.array(z.strictObject({ cluster: z.optional(name), namespace: z.optional(name) })).check(z.minLength(1)),
-      usages: z._default(z.array(z.enum(['Server', 'Client'])).check(z.minLength(1)), ['Server']),
-      maxLifetimeSeconds: z.optional(z.int().check(z.gte(MIN_LIFETIME_SECONDS), z.lte(MAX_LIFETIME_SECONDS))),
-    }),
+  certificates: z.array(z.strictObject({ name, directory: z.optional(text) })).check(z.minLength(1)),
+  delegationGrants: z._default(z.boolean(), false),
+  cluster: z.optional(name),
+  grants: z._default(
+    z.array(
+      z.strictObject({
+        certificate: name,
+        from: z.array(z.strictObject({ cluster: z.optional(name), namespace: z.optional(name) })).check(z.minLength(1)),
+        usages: z._default(z.array(z.enum(['Server', 'Client'])).check(z.minLength(1)), ['Server']),
+        maxLifetimeSeconds: z.optional(z.int().check(z.gte(MIN_LIFETIME_SECONDS), z.lte(MAX_LIFETIME_SECONDS))),
+      }),
+    ),
+    [],
   ),
   maxLifetimeSeconds: z._default(
     z.int().check(z.gte(MIN_LIFETIME_SECONDS), z.lte(MAX_LIFETIME_SECONDS)),
@@ -79,7 +88,8 @@ export function parseSignerConfig(value: unknown): SignerConfig {
     const [issue] = parsed.error.issues;
     throw new SignerConfigError(`${issue?.path.join('.') || 'the file'}: ${printable(issue?.message ?? 'invalid')}`);
   }
-  const { certificates, clients, grants, issuers, maxLifetimeSeconds, ratePerSecond } = parsed.data;
+  const { certificates, clients, cluster, delegationGrants, grants, issuers, maxLifetimeSeconds, ratePerSecond } =
+    parsed.data;
   const config: SignerConfig = {
     clients: clients.map(({ issuer, serviceAccount, tlsName, ...rest }) => ({
       ...rest,
@@ -88,7 +98,9 @@ export function parseSignerConfig(value: unknown): SignerConfig {
       issuer,
     })),
     issuers,
-    certificates,
+    certificates: certificates.map(({ directory, name: certificate }) => ({ name: certificate, directory })),
+    delegationGrants,
+    cluster,
     grants: grants.map(({ certificate, from, maxLifetimeSeconds: longest, usages }) => ({
       certificate,
       from: from.map(({ cluster, namespace }) => ({
@@ -106,7 +118,16 @@ export function parseSignerConfig(value: unknown): SignerConfig {
 }
 
 /** What a schema cannot say: names that must be there, and names that may be there once. */
-function checkReferences({ certificates, clients, grants, issuers }: SignerConfig): void {
+function checkReferences({ certificates, clients, delegationGrants, grants, issuers }: SignerConfig): void {
+  const nameless = certificates.find(
+    ({ directory, name: certificate }) =>
+      (directory === undefined || delegationGrants) && splitCertificateName(certificate) === undefined,
+  );
+  if (nameless !== undefined) {
+    throw new SignerConfigError(
+      `certificates: "${nameless.name}" must be NAMESPACE/NAME of a Secret, as it is read from the API server or granted by a DelegationGrant`,
+    );
+  }
   assertUnique(
     'clients',
     clients.map((client) => client.name),
@@ -139,6 +160,14 @@ function checkReferences({ certificates, clients, grants, issuers }: SignerConfi
       `grants: there is no certificate "${unknown.certificate}": add it, or correct the name`,
     );
   }
+}
+
+/** `NAMESPACE/NAME`; undefined for any other name. */
+export function splitCertificateName(
+  certificate: string,
+): { readonly namespace: string; readonly name: string } | undefined {
+  const [namespace, secret, ...rest] = certificate.split('/');
+  return namespace && secret && rest.length === 0 ? { namespace, name: secret } : undefined;
 }
 
 function assertUnique(field: string, values: readonly string[]): void {

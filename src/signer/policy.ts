@@ -15,6 +15,8 @@ export interface Grant {
   readonly maxLifetimeSeconds: number | undefined;
   /** Of one DelegatedCredential. The operator counts them; omitted: any number. */
   readonly maxPods?: number | undefined;
+  /** What the operator does with issued Secrets once nothing covers them any more; omitted: keeps them. */
+  readonly onWithdraw?: 'Keep' | 'Delete' | undefined;
 }
 
 /** Who wants to use which certificate. */
@@ -94,9 +96,10 @@ export function mayRead(grants: readonly Grant[], certificate: string, cluster: 
 export function termsOf(grants: readonly Grant[], question: GrantQuestion, cap: number): GrantTerms | undefined {
   const [best] = grants
     .filter((grant) => covers(grant, question))
-    .map(({ maxLifetimeSeconds = MAX_LIFETIME_SECONDS, maxPods }) => ({
+    .map(({ maxLifetimeSeconds = MAX_LIFETIME_SECONDS, maxPods, onWithdraw = 'Keep' }) => ({
       maxLifetimeSeconds: Math.min(maxLifetimeSeconds, cap, MAX_LIFETIME_SECONDS),
       ...(maxPods === undefined ? {} : { maxPods }),
+      onWithdraw,
     }))
     .sort((a, b) => b.maxLifetimeSeconds - a.maxLifetimeSeconds || podsOf(b) - podsOf(a));
   return best;

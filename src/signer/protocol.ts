@@ -131,6 +131,8 @@ export interface GrantedUsage {
   readonly maxLifetimeSeconds: number;
   /** Of one DelegatedCredential; undefined: any number. */
   readonly maxPods?: number | undefined;
+  /** What becomes of issued Secrets when the grant no longer covers them. */
+  readonly onWithdraw: 'Keep' | 'Delete';
 }
 
 /** The call is not one: answered with 400. */
@@ -226,6 +228,7 @@ const followAnswer = z.object({
                   usage: z.enum(['Server', 'Client']),
                   maxLifetimeSeconds: seconds,
                   maxPods: z.optional(z.number().check(z.int(), z.gte(1))),
+                  onWithdraw: z.enum(['Keep', 'Delete']),
                 }),
               )
               .check(z.minLength(1), z.maxLength(2)),

@@ -31,6 +31,8 @@ export interface SignerServerOptions {
   readonly authenticator: Pick<Authenticator, 'authenticate'>;
   readonly service: Pick<SigningService, 'sign' | 'certificate'>;
   readonly feed: Pick<CertificateFeed, 'news'>;
+  /** Why nothing can be decided yet: answered with 503. */
+  readonly notReady?: () => string | undefined;
   readonly ratePerSecond: number;
   readonly clock: Clock;
   readonly log: Logger;
@@ -143,6 +145,8 @@ export class SignerServer {
 
   async #handle(request: IncomingMessage, signal: AbortSignal): Promise<object> {
     const client = await this.#authenticate(request, signal);
+    const notReady = this.#options.notReady?.();
+    if (notReady !== undefined) throw new HttpRefusal(503, notReady, 1);
     const [method, path] = [request.method, pathOf(request)];
     if (method === 'GET' && path.startsWith(CERTIFICATES_PATH)) return this.#certificate(client, path);
     if (method === 'POST' && path === SIGN_PATH) {

@@ -6,6 +6,7 @@
  *        -> audit log -> answer
  */
 import type { JSONWebKeySet } from 'jose';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
@@ -14,9 +15,11 @@ import { Authenticator, type ReviewToken } from './authentication.ts';
 import { CertificateFeed } from './certificate-feed.ts';
 import { CertificateSource } from './certificate-source.ts';
 import { Changes } from './changes.ts';
-import type { SignerConfig } from './config.ts';
+import { type SignerConfig, SignerConfigError, splitCertificateName } from './config.ts';
+import { GrantWatch } from './grant-watch.ts';
 import type { SignerMetrics } from './metrics.ts';
-import { mayRead } from './policy.ts';
+import { type GrantQuestion, mayRead } from './policy.ts';
+import { readCertificateSecret } from './secret-source.ts';
 import { SignerServer, type SignerServerOptions } from './server.ts';
 import { SigningQueue } from './signing-queue.ts';
 import { SigningService } from './signing-service.ts';
@@ -25,6 +28,8 @@ export interface SignerProcessOptions extends Pick<SignerServerOptions, 'address
   readonly config: SignerConfig;
   readonly keySets: ReadonlyMap<string, JSONWebKeySet>;
   readonly reviewToken: ReviewToken | undefined;
+  /** For Secrets and grants; undefined where the configuration names none. */
+  readonly client?: ApiClient | undefined;
   /** A file; made if missing. */
   readonly auditLog: string;
   readonly metrics: SignerMetrics;
@@ -39,6 +44,7 @@ export class SignerProcess {
   readonly #options: SignerProcessOptions;
   readonly #certificates: CertificateSource;
   readonly #audit: AuditLog;
+  readonly #grants: GrantWatch | undefined;
   readonly #server: SignerServer;
 
   /** Opens the audit log. Throws AuditLogError. */
@@ -48,24 +54,27 @@ export class SignerProcess {
   }
 
   private constructor(options: SignerProcessOptions, audit: AuditLog) {
-    const { clock, config, keySets, log, metrics, reviewToken } = options;
+    const { client, clock, config, keySets, log, metrics, reviewToken } = options;
     this.#options = options;
     this.#audit = audit;
     const now = () => clock.now();
     const changes = new Changes();
     this.#certificates = new CertificateSource({
-      folders: config.certificates,
+      locations: config.certificates,
+      readSecret: client && ((name, signal) => readCertificateSecret(client, name, signal)),
       clock,
       log,
       onProblem: (name, problem) => metrics.certificate(name, problem === undefined),
       onChange: () => changes.notify(),
     });
-    const grants = () => config.grants;
+    this.#grants = config.delegationGrants ? watchGrants(options, () => changes.notify()) : undefined;
+    const grants = (question: GrantQuestion) => [...config.grants, ...(this.#grants?.covering(question) ?? [])];
     const { maxLifetimeSeconds } = config;
     const service = new SigningService({
       certificates: this.#certificates,
       grants,
-      mayRead: (certificate, cluster) => mayRead(config.grants, certificate, cluster),
+      mayRead: (certificate, cluster) =>
+        mayRead(config.grants, certificate, cluster) || this.#grants?.mayRead(certificate, cluster) === true,
       queue: new SigningQueue(QUEUE),
       audit: {
         append: async (entries) => {
@@ -83,6 +92,7 @@ export class SignerProcess {
       authenticator: new Authenticator({ clients: config.clients, keySets, reviewToken, now }),
       service,
       feed: new CertificateFeed({ certificates: this.#certificates, grants, changes, maxLifetimeSeconds, clock }),
+      notReady: () => this.#grants?.problem,
       ratePerSecond: config.ratePerSecond,
       observe: (status, seconds) => metrics.call(status, seconds),
     });
@@ -94,7 +104,7 @@ export class SignerProcess {
 
   /** Why no calls should come here now; undefined: they may. */
   get problem(): string | undefined {
-    return this.#certificates.problem;
+    return this.#certificates.problem ?? this.#grants?.problem;
   }
 
   /** Rejects when the address cannot be bound. */
@@ -111,11 +121,18 @@ export class SignerProcess {
 
   /** Runs until the signal; then the calls that have begun end. */
   async run(signal: AbortSignal): Promise<void> {
-    await this.#certificates.run(signal);
+    await Promise.all([this.#certificates.run(signal), this.#grants?.run(signal)]);
   }
 
   async close(): Promise<void> {
     await this.#server.close();
     await this.#audit.close();
   }
+}
+
+/** Throws SignerConfigError where there is no API server to watch them at. */
+function watchGrants({ client, clock, config, log }: SignerProcessOptions, onChange: () => void): GrantWatch {
+  if (client === undefined) throw new SignerConfigError('delegationGrants: there is no API server to read them from');
+  const namespaces = config.certificates.flatMap(({ name }) => splitCertificateName(name)?.namespace ?? []);
+  return new GrantWatch({ client, clock, random: Math.random, log, namespaces, cluster: config.cluster, onChange });
 }

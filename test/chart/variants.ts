@@ -52,6 +52,38 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
     rbac: { create: false },
     webhook: { serviceAccountName: 'theirs' },
   },
+  'a signer': {
+    namespaces: ['edge'],
+    signer: { enabled: true, certificates: [{ namespace: 'vault', names: ['web-tls', 'api-tls'] }] },
+  },
+  'a signer for other clusters too, behind a narrow NetworkPolicy': {
+    namespaces: ['edge'],
+    networkPolicy: { restrictEgress: true },
+    signer: {
+      enabled: true,
+      certificates: [{ namespace: 'vault', names: ['web-tls'] }],
+      cluster: 'home',
+      clients: [
+        { name: 'eu-west', cluster: 'eu-west', tlsName: 'operator.eu-west.example' },
+        { name: 'us', cluster: 'us', serviceAccount: 'dcred-system/dcred', issuer: 'https://oidc.us.example' },
+      ],
+      issuers: [{ url: 'https://oidc.us.example', jwks: '{"keys": []}' }],
+      maxLifetimeSeconds: 86400,
+      ratePerSecond: 500,
+      replicas: 2,
+      port: 9444,
+      tls: { secretName: 'signer-cert', clientCA: '-----BEGIN CERTIFICATE-----' },
+      auditLog: { volume: { persistentVolumeClaim: { claimName: 'audit' } } },
+      allowFrom: [{ ipBlock: { cidr: '10.1.0.0/16' } }],
+      resources: { limits: { memory: '512Mi' } },
+      serviceAccountName: 'keys',
+      extraArgs: ['--log-level=debug'],
+    },
+  },
+  'a signer in another cluster': {
+    networkPolicy: { restrictEgress: true },
+    signer: { url: 'https://signer.home.example:8444', ca: '-----BEGIN CERTIFICATE-----' },
+  },
   'everything else': {
     image: { repository: 'example.test/team/dcred', digest: `sha256:${'ab'.repeat(32)}`, pullPolicy: 'Always' },
     imagePullSecrets: [{ name: 'pull' }],

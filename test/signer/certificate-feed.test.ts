@@ -25,7 +25,10 @@ class World {
   certificate: UsableCertificate | undefined = first;
   grants: readonly Grant[] = [grant()];
   readonly feed = new CertificateFeed({
-    certificates: { get: (name) => (name === 'vault/web-tls' ? this.certificate : undefined) },
+    certificates: {
+      get: (name) => (name === 'vault/web-tls' ? this.certificate : undefined),
+      has: (name) => name === 'vault/web-tls',
+    },
     grants: () => this.grants,
     changes: this.changes,
     maxLifetimeSeconds: 86_400,
@@ -48,7 +51,7 @@ test('a client that knows nothing gets the chain and the terms, and then nothing
   const [news] = await world.ask();
   assert.deepEqual(news?.granted, {
     chainPem: first.certificate.chainPem,
-    usages: [{ usage: 'Server', maxLifetimeSeconds: 7_200 }],
+    usages: [{ usage: 'Server', maxLifetimeSeconds: 7_200, onWithdraw: 'Keep' }],
   });
   assert.deepEqual(await world.ask(news?.version), []);
 });
@@ -69,7 +72,6 @@ test('who waits is told of a new leaf, of a grant that is withdrawn, and of new 
     () => (world.grants = []),
     () => (world.grants = [grant({ maxLifetimeSeconds: 600, maxPods: 5 })]),
     () => (world.grants = [grant({ usages: ['Server', 'Client'] })]),
-    () => (world.certificate = undefined),
   ];
   for (const step of steps) {
     let answered = false;
@@ -84,6 +86,15 @@ test('who waits is told of a new leaf, of a grant that is withdrawn, and of new 
     version = news.version;
   }
   assert.equal(world.clock.timers, 0, 'nothing is left waiting');
+});
+
+test('a certificate that cannot be read yet is no news: who has it keeps it, and a grant is told apart from it', async () => {
+  const world = new World();
+  world.certificate = undefined;
+  assert.deepEqual(await world.ask(), []);
+  assert.equal((await world.ask(undefined, 0, { namespace: 'shop' }))[0]?.granted, undefined);
+  world.certificate = first;
+  assert.equal((await world.ask())[0]?.granted?.chainPem, first.certificate.chainPem);
 });
 
 test('who waits for nothing gets an empty answer in the end, or when the signer stops', async () => {

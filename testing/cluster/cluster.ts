@@ -161,6 +161,10 @@ export class Cluster {
 export interface ClusterOptions extends ControlPlaneOptions {
   /** Install the webhook's objects too. Default: false, for where no webhook runs the API server would wait for one. */
   readonly webhook?: boolean;
+  /** Namespaces that the chart needs, created before it is installed. */
+  readonly namespaces?: readonly string[];
+  /** Further arguments of `helm install`. */
+  readonly helm?: readonly string[];
 }
 
 /** A folder that every cluster leaves its audit log in, for scripts/audit-report.ts. */
@@ -182,7 +186,9 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     '--create-namespace',
     '--set',
     `webhook.enabled=${options.webhook === true}`,
+    ...(options.helm ?? []),
   ];
+  for (const name of options.namespaces ?? []) await plane.kubectl(['create', 'namespace', name]);
   await plane.helm(['install', 'dcred', CHART, ...args]);
   await plane.kubectl(['wait', '--for=condition=Established', 'crd/delegatedcredentials.dcred.dev', '--timeout=30s']);
   const connection = await loadConnection({ kubeconfig: plane.kubeconfig, env: {} });

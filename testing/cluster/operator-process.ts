@@ -16,6 +16,8 @@ export interface OperatorProcessOptions {
   readonly logLevel?: string;
   /** Let `stepClock` step its wall clock. Default: false. */
   readonly steppableClock?: boolean;
+  /** Node's own options, and the folder that it writes its reports into. */
+  readonly node?: { readonly args: readonly string[]; readonly directory: string };
 }
 
 /** The operator as users run it: a process that ends when the test says so, or with the test's own process. */
@@ -113,11 +115,19 @@ export class OperatorProcess {
 }
 
 export async function startOperator(options: OperatorProcessOptions): Promise<OperatorProcess> {
-  const { args = ['--leader-elect=false'], env = {}, kubeconfig, logLevel = 'debug', steppableClock = false } = options;
+  const {
+    args = ['--leader-elect=false'],
+    env = {},
+    kubeconfig,
+    logLevel = 'debug',
+    node,
+    steppableClock = false,
+  } = options;
   const [metricsPort, healthPort] = [await freePort(), await freePort()];
   const child = spawn(
     process.execPath,
     [
+      ...(node?.args ?? []),
       ...(steppableClock ? ['--import', STEPPABLE_CLOCK] : []),
       MAIN,
       'operator',
@@ -130,6 +140,7 @@ export async function startOperator(options: OperatorProcessOptions): Promise<Op
     {
       stdio: ['ignore', 'inherit', 'pipe', ...(steppableClock ? ['ipc' as const] : [])],
       env: { ...process.env, ...env },
+      ...(node === undefined ? {} : { cwd: node.directory }),
     },
   );
   const operator = new OperatorProcess(child, metricsPort, healthPort);

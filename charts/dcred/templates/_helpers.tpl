@@ -109,3 +109,25 @@ namespace.
   resources: [events]
   verbs: [create, patch]
 {{- end }}
+
+{{/* What each of dcred's pods needs where egress is restricted. */}}
+{{- define "dcred.egressRules" -}}
+# The API server.
+- ports:
+    {{- range .Values.networkPolicy.apiServerPorts }}
+    - port: {{ . }}
+    {{- end }}
+  {{- with .Values.networkPolicy.apiServerCidrs }}
+  to:
+    {{- range . }}
+    - ipBlock:
+        cidr: {{ . }}
+    {{- end }}
+  {{- end }}
+# DNS, for an API server addressed by name.
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{- end }}

@@ -17,7 +17,7 @@ ask the API server, and then lists groups only, no kinds: the policies are rende
 # Nobody but dcred's own accounts is affected.
 - name: dcred-accounts
   expression: >-
-    request.userInfo.username in [{{ include "dcred.operatorUser" . }}{{ if .Values.webhook.enabled }}, {{ include "dcred.webhookUser" . }}{{ end }}]
+    request.userInfo.username in [{{ include "dcred.operatorUser" . }}{{ if .Values.webhook.enabled }}, {{ include "dcred.webhookUser" . }}{{ end }}{{ if .Values.signer.enabled }}, {{ include "dcred.signerUser" . }}{{ end }}]
 {{- end }}
 
 {{- define "dcred.operatorUser" -}}

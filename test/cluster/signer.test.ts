@@ -1,0 +1,250 @@
+/**
+ * The operator without keys: the chart's signer mode on a real API server. The certificate's key is in a guarded namespace, `dcred signer`
+ * alone may read it, a grant of its owner lets the pods' namespace have credentials, and a second cluster has them without a copy of it.
+ */
+
+import assert from 'node:assert/strict';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { signerCommand } from '../../src/cli/signer.ts';
+import { makeDevCertificate } from '../../src/provision/dev-authority.ts';
+import { type Cluster, type Secret, startCluster } from '../../testing/cluster/cluster.ts';
+import { type OperatorProcess, startOperator } from '../../testing/cluster/operator-process.ts';
+import { type SignerProcess, startSigner } from '../../testing/cluster/signer-process.ts';
+import { createTestAuthority, type LeafFiles } from '../../testing/support/certificates.ts';
+import { findInHeap, findInMemory } from '../../testing/support/process-memory.ts';
+import { eventually } from '../../testing/support/processes.ts';
+import { runCommand } from '../cli/run-command.ts';
+import { assertServes, file } from './verification.ts';
+
+const authority = await createTestAuthority();
+const [first, second] = [await authority.issue(), await authority.issue()];
+const SPEC = {
+  certificateRef: { name: 'web-tls', namespace: 'vault' },
+  podSelector: { matchLabels: { app: 'web' } },
+  lifetimeSeconds: 3_600,
+};
+const SYSTEM = 'dcred-system';
+
+let home: Cluster;
+let signer: SignerProcess;
+let token: string;
+
+before(async () => {
+  home = await startCluster({
+    namespaces: ['vault', 'edge'],
+    helm: [
+      '--set-json',
+      'namespaces=["edge"]',
+      '--set',
+      'signer.enabled=true',
+      '--set-json',
+      'signer.certificates=[{"namespace":"vault","names":["web-tls"]}]',
+    ],
+  });
+  await home.putCertificate('vault', 'web-tls', first);
+  const clientCa = await makeDevCertificate({
+    dnsNames: ['operator.eu-west.example'],
+    now: Date.now() / 1000,
+    lifetimeSeconds: 86_400,
+  });
+  const directory = join(home.plane.directory, 'signer');
+  mkdirSync(directory);
+  writeFileSync(join(directory, 'eu.crt'), clientCa.certificate);
+  writeFileSync(join(directory, 'eu.key'), clientCa.key, { mode: 0o600 });
+  // The configuration that the chart made, and a client of another cluster.
+  const { stdout } = await home.plane.kubectl([
+    'get',
+    'configmap',
+    'dcred-signer',
+    '-n',
+    SYSTEM,
+    '-o',
+    'jsonpath={.data.signer\\.yaml}',
+  ]);
+  const { load } = await import('js-yaml');
+  const config = load(stdout) as { clients: object[] };
+  config.clients.push({ name: 'eu-west', cluster: 'eu-west', tlsName: 'operator.eu-west.example' });
+  const kubeconfig = await home.plane.kubeconfigFor({ serviceAccount: { namespace: SYSTEM, name: 'dcred-signer' } });
+  signer = await startSigner({ kubeconfig, config, directory, clientCa: clientCa.authority });
+  const minted = await home.plane.kubectl(['create', 'token', 'dcred', '-n', SYSTEM, '--audience=dcred-signer']);
+  token = join(directory, 'token');
+  writeFileSync(token, minted.stdout, { mode: 0o600 });
+});
+after(async () => {
+  await signer?.stop();
+  await home?.[Symbol.asyncDispose]();
+});
+
+const grant = (from: readonly object[], spec: object = {}) => ({
+  apiVersion: 'dcred.dev/v1alpha1',
+  kind: 'DelegationGrant',
+  metadata: { namespace: 'vault', name: 'web' },
+  spec: { certificateRef: { name: 'web-tls' }, from, ...spec },
+});
+const EDGE = { namespace: 'edge' };
+
+async function allow(...from: readonly object[]): Promise<void> {
+  await home.plane.kubectl(['apply', '-f', '-'], { input: JSON.stringify(grant(from)) });
+}
+
+const bySigner = () => ['--leader-elect=false', '-n', 'edge', `--signer=${signer.url}`, `--signer-ca=${signer.caFile}`];
+
+function startHome(options: object = {}): Promise<OperatorProcess> {
+  return startOperator({
+    kubeconfig: home.operatorKubeconfig,
+    args: [...bySigner(), `--signer-token=${token}`],
+    ...options,
+  });
+}
+
+function check(secret: Secret, leaf: LeafFiles, now = Date.now() / 1000): void {
+  assertServes(secret, 'Server', Math.floor(now));
+  assert.equal(file(secret, 'tls.crt').toString(), leaf.certificatePem);
+  assert.equal(secret.data?.['tls.key'], undefined);
+}
+
+function issuedOn(leaf: LeafFiles) {
+  const sha256 = new X509Certificate(leaf.certificatePem).fingerprint256.replaceAll(':', '').toLowerCase();
+  return (secret: Secret) => secret.metadata.annotations?.['dcred.dev/certificate-sha256'] === sha256;
+}
+
+async function untilAllOn(cluster: Cluster, leaf: LeafFiles, count: number): Promise<readonly Secret[]> {
+  const isOn = issuedOn(leaf);
+  return await eventually(`${count} credentials on the leaf`, async () => {
+    const secrets = await cluster.secrets('edge');
+    return secrets.length === count && secrets.every(isOn) ? secrets : undefined;
+  });
+}
+
+describe('an operator with a signer', () => {
+  test('may not read a certificate’s key by any request', async () => {
+    const account = `system:serviceaccount:${SYSTEM}:dcred`;
+    const requests = [
+      ...['get', 'list', 'watch'].flatMap((verb) => [
+        [verb, 'secrets', '-n', 'vault'],
+        [verb, 'secrets/web-tls', '-n', 'vault'],
+        [verb, 'secrets', '-A'],
+        [verb, 'secrets', '-n', SYSTEM],
+        [verb, 'secrets/dcred-signer-tls', '-n', SYSTEM],
+      ]),
+      ['create', 'serviceaccounts/dcred-signer', '--subresource=token', '-n', SYSTEM],
+      ['create', 'pods', '-n', 'vault'],
+      ['create', 'pods', '-n', SYSTEM],
+      ['create', 'delegationgrants', '-n', 'vault'],
+      ['impersonate', 'serviceaccounts', '-n', SYSTEM],
+    ];
+    for (const request of requests) {
+      const asked = home.plane.kubectl(['auth', 'can-i', ...request, `--as=${account}`]);
+      const answer = await asked.then(
+        ({ stdout }) => stdout.trim(),
+        (error: { stdout?: string }) => error.stdout?.trim(),
+      );
+      assert.equal(answer, 'no', request.join(' '));
+    }
+    const may = await home.plane.kubectl(['auth', 'can-i', 'get', 'secrets', '-n', 'edge', `--as=${account}`]);
+    assert.equal(may.stdout.trim(), 'yes', 'where it serves pods, it may');
+  });
+
+  test('gets credentials once the owner grants them, keeps them while the signer is away, and follows a new leaf', async () => {
+    await using operator = await startHome({ steppableClock: true });
+    await home.createPods('edge', 3);
+    await home.createResource('edge', 'web', SPEC);
+    const refused = await home.untilReason('edge', 'web', 'CertificateNotPermitted');
+    assert.match(refused.message, /DelegationGrant/);
+    await allow(EDGE);
+    await home.untilReason('edge', 'web', 'Issued');
+    const secrets = await home.untilSecrets('edge', 3);
+    for (const secret of secrets) check(secret, first);
+    const keys = new Set(secrets.map(({ data }) => data?.['dc.key']));
+    assert.equal(keys.size, 3);
+
+    // Renewals fall due while the signer is away for somewhat less than half a lifetime.
+    await signer.kill();
+    await operator.stepClock(29 * 60_000);
+    await operator.until('the signer does not answer');
+    await eventually('the condition SignerAvailable', async () => {
+      const { status } = await home.resource('edge', 'web');
+      return (
+        status?.conditions?.find(({ type }) => type === 'SignerAvailable')?.reason === 'SignerUnavailable' || undefined
+      );
+    });
+    assert.match(await operator.metrics(), /^dcred_signer_available 0$/m);
+    for (const secret of await home.secrets('edge')) check(secret, first, Date.now() / 1000 + 29 * 60);
+
+    await home.putCertificate('vault', 'web-tls', second);
+    await signer.start();
+    await signer.stepClock(29 * 60_000);
+    const replaced = await untilAllOn(home, second, 3);
+    for (const secret of replaced) check(secret, second, Date.now() / 1000 + 29 * 60);
+    await home.untilReason('edge', 'web', 'Issued');
+    const { status } = await home.resource('edge', 'web');
+    assert.ok(
+      !status?.conditions?.some(({ type }) => type === 'SignerAvailable'),
+      'the condition goes with the problem',
+    );
+    const log = await runCommand(signerCommand, ['verify-log', signer.auditLog]);
+    assert.equal(log.status, 0, log.stdout);
+
+    // Withdrawn: nothing is issued any more, also not to a new pod.
+    await home.plane.kubectl(['delete', 'delegationgrant', 'web', '-n', 'vault']);
+    await home.untilReason('edge', 'web', 'CertificateNotPermitted');
+    await home.createPod('edge', 'web-late');
+    await allow(EDGE);
+    await home.untilSecrets('edge', 4);
+    await signer.stop();
+    await signer.start();
+  });
+});
+
+describe('the delegation key', () => {
+  const scalar = () =>
+    Buffer.from((createPrivateKey(second.keyPem).export({ format: 'jwk' }) as { d: string }).d, 'base64url');
+  const body = (pem: string) => pem.split('\n')[2] ?? '';
+  const inSecret = (pem: string) => Buffer.from(pem).toString('base64');
+  /** Each as it may be in memory: as a Secret carries it, as PEM, and as OpenSSL's numbers. */
+  const asText = () => ({ secret: inSecret(second.keyPem).slice(64, 160), pem: body(second.keyPem) });
+  const asBytes = () => ({
+    'secret in bytes': Buffer.from(asText().secret),
+    'pem in bytes': Buffer.from(asText().pem),
+    'big-endian scalar': scalar(),
+    'little-endian scalar': Buffer.from(scalar()).reverse(),
+  });
+  /** The certificate itself is public, and kept: what shows that the search would find a key. */
+  const control = () => ({ certificate: body(second.certificatePem) });
+
+  test('is nowhere in an operator that has a signer, and the signer’s memory shows that it would be found', async () => {
+    const directory = join(home.plane.directory, 'heap-of-client');
+    mkdirSync(directory);
+    await using operator = await startHome({ node: { args: ['--heapsnapshot-signal=SIGUSR2'], directory } });
+    await home.untilReason('edge', 'web', 'Issued');
+    await home.createPod('edge', 'web-heap');
+    await home.untilSecrets('edge', 5);
+    assert.deepEqual(await findInHeap(operator.pid, directory, { ...asText(), ...control() }), ['certificate']);
+    assert.deepEqual(await findInMemory(operator.pid, asBytes()), []);
+    assert.ok((await findInMemory(signer.pid, asBytes())).some((name) => name.endsWith('scalar')));
+  });
+
+  test('is not kept as text by an operator that signs itself', async () => {
+    await home.plane.kubectl(['create', 'namespace', 'own']);
+    await home.putCertificate('own', 'web-tls', second);
+    const directory = join(home.plane.directory, 'heap-of-signing');
+    mkdirSync(directory);
+    const node = { args: ['--heapsnapshot-signal=SIGUSR2'], directory };
+    await using operator = await startOperator({
+      kubeconfig: home.plane.kubeconfig,
+      args: ['--leader-elect=false', '-n', 'own'],
+      node,
+    });
+    await home.createPod('own', 'web-0');
+    await home.createResource('own', 'web', { ...SPEC, certificateRef: { name: 'web-tls' } });
+    await home.untilReason('own', 'web', 'Issued');
+    assert.deepEqual(await findInHeap(operator.pid, directory, { ...asText(), ...control() }), ['certificate']);
+    assert.ok(
+      (await findInMemory(operator.pid, asBytes())).some((name) => name.endsWith('scalar')),
+      'it signs with it',
+    );
+  });
+});

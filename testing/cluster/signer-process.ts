@@ -1,0 +1,121 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { dump } from 'js-yaml';
+import { makeDevCertificate } from '../../src/provision/dev-authority.ts';
+import { freePort } from '../support/ports.ts';
+import { endChild, eventually } from '../support/processes.ts';
+
+const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+const STEPPABLE_CLOCK = new URL('../support/steppable-clock.ts', import.meta.url).href;
+const DAY_SECONDS = 86_400;
+
+export interface SignerProcessOptions {
+  /** Of the signer's service account. */
+  readonly kubeconfig: string;
+  /** As in signer.yaml. */
+  readonly config: object;
+  /** For its files. */
+  readonly directory: string;
+  /** Client certificates of this CA count. PEM. */
+  readonly clientCa?: string;
+}
+
+/** `dcred signer` as a process of its own. It may be stopped and started again: address, trust and audit log stay. */
+export class SignerProcess {
+  readonly lines: string[] = [];
+  readonly url: string;
+  readonly auditLog: string;
+  /** What its clients trust: a file. */
+  readonly caFile: string;
+  readonly #args: readonly string[];
+  readonly #healthPort: number;
+  readonly #metricsPort: number;
+  #child: ChildProcess | undefined;
+
+  constructor(directory: string, ports: readonly [number, number, number], args: readonly string[]) {
+    const [port, healthPort, metricsPort] = ports;
+    this.url = `https://localhost:${port}`;
+    this.auditLog = join(directory, 'audit.jsonl');
+    this.caFile = join(directory, 'signer-ca.crt');
+    this.#healthPort = healthPort;
+    this.#metricsPort = metricsPort;
+    this.#args = args;
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  async start(): Promise<void> {
+    const child = spawn(process.execPath, ['--import', STEPPABLE_CLOCK, MAIN, 'signer', ...this.#args], {
+      stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+    });
+    this.#child = child;
+    const { stderr } = child;
+    if (stderr === null) throw new TypeError('the signer has no standard error');
+    createInterface({ input: stderr }).on('line', (line) => this.lines.push(line));
+    await eventually('the signer to be ready', async () => {
+      if (child.exitCode !== null) throw new Error(`the signer ended: ${this.lines.join('\n')}`);
+      const answer = await fetch(`http://127.0.0.1:${this.#healthPort}/readyz`).catch(() => undefined);
+      return answer?.ok || undefined;
+    });
+  }
+
+  async metrics(): Promise<string> {
+    return await (await fetch(`http://127.0.0.1:${this.#metricsPort}/metrics`)).text();
+  }
+
+  /** Steps its wall clock. Resolves once it holds. */
+  async stepClock(ms: number): Promise<void> {
+    if (this.#child === undefined) throw new TypeError('the signer does not run');
+    const stepped = once(this.#child, 'message');
+    this.#child.send({ stepClockMs: ms });
+    await stepped;
+  }
+
+  /** As a node that fails: nobody is told. */
+  async kill(): Promise<void> {
+    if (this.#child !== undefined) await endChild(this.#child, { signal: 'SIGKILL' });
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child !== undefined) await endChild(this.#child);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
+
+export async function startSigner(options: SignerProcessOptions): Promise<SignerProcess> {
+  const { clientCa, config, directory, kubeconfig } = options;
+  const ports = [await freePort(), await freePort(), await freePort()] as const;
+  const now = Math.floor(Date.now() / 1000);
+  // The URL's name.
+  const serving = await makeDevCertificate({ dnsNames: ['localhost'], now, lifetimeSeconds: DAY_SECONDS });
+  await mkdir(directory, { recursive: true });
+  const write = async (name: string, content: string) => {
+    await writeFile(join(directory, name), content, { mode: 0o600 });
+    return join(directory, name);
+  };
+  const args = [
+    `--kubeconfig=${kubeconfig}`,
+    `--config=${await write('signer.yaml', dump(config))}`,
+    `--tls-cert=${await write('serving.crt', serving.certificate)}`,
+    `--tls-key=${await write('serving.key', serving.key)}`,
+    `--audit-log=${join(directory, 'audit.jsonl')}`,
+    `--bind-address=127.0.0.1:${ports[0]}`,
+    `--health-probe-bind-address=127.0.0.1:${ports[1]}`,
+    `--metrics-bind-address=127.0.0.1:${ports[2]}`,
+    '--token-review=true',
+    '--log-level=debug',
+    ...(clientCa === undefined ? [] : [`--client-ca=${await write('clients.crt', clientCa)}`]),
+  ];
+  await write('signer-ca.crt', serving.authority);
+  const signer = new SignerProcess(directory, ports, args);
+  await signer.start();
+  return signer;
+}
