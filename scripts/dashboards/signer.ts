@@ -63,5 +63,13 @@ export const SIGNER: Dashboard = {
       unit: 'reqps',
       queries: [['sum by (code) (rate(dcred_signer_http_requests_total[$__rate_interval]))', '{{code}}']],
     },
+    {
+      title: 'Calls by the operators, by code',
+      description: 'As the operators see it. "<error>": no answer, and nothing is issued meanwhile.',
+      type: 'timeseries',
+      width: 12,
+      unit: 'reqps',
+      queries: [['sum by (code) (rate(dcred_signer_client_requests_total[$__rate_interval]))', '{{code}}']],
+    },
   ],
 };
