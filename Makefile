@@ -22,6 +22,12 @@ image: $(MODULES) ## dist/image.tar, a docker-archive with the chart's default n
 	@npm run --silent build
 	@npm run --silent image
 
+.PHONY: release
+release: $(MODULES) ## dist/release: image, chart, SBOM, one-file CLI, krew manifest, notes, checksums; publishes nothing
+	@npm run --silent build
+	@npm run --silent image
+	@npm run --silent release
+
 .PHONY: test
 test: $(MODULES) ## every test that this machine can run; lists the ones it cannot, and why
 	@npm run --silent test

@@ -73,7 +73,8 @@ interface Bundle {
   readonly inputs: readonly string[];
 }
 
-async function bundle(version: string): Promise<Bundle> {
+/** As a module; or as CommonJS, which is all that a single executable takes. */
+export async function bundle(version: string, format: 'esm' | 'cjs' = 'esm'): Promise<Bundle> {
   const { metafile, outputFiles } = await build({
     absWorkingDir: ROOT,
     entryPoints: ['src/main.ts'],
@@ -83,7 +84,7 @@ async function bundle(version: string): Promise<Bundle> {
     bundle: true,
     platform: 'node',
     target: 'node22.19',
-    format: 'esm',
+    format,
     plugins: [lessOfUndici, lessOfAws, keepWhatIsUsed],
     // A native add-on, in one variant of the image only; loaded when a pkcs11: key is.
     external: ['pkcs11js'],
@@ -91,9 +92,12 @@ async function bundle(version: string): Promise<Bundle> {
     minifyWhitespace: true,
     minifySyntax: true,
     // CommonJS dependencies `require` Node's built-in modules.
-    banner: {
-      js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
-    },
+    banner:
+      format === 'cjs'
+        ? {}
+        : {
+            js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+          },
     define: { DCRED_VERSION: JSON.stringify(version), DCRED_COMMIT: JSON.stringify(commit()) },
     sourcemap: 'linked',
     sourcesContent: true,

@@ -12,7 +12,7 @@ import { imageArchive } from './image-archive.ts';
 const ROOT = join(import.meta.dirname, '..');
 const USER_ID = 65_532;
 /** Node's architectures, by Go's names. */
-const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
+export const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 
 export class ImageError extends Error {
   readonly code = 'Image';
@@ -92,7 +92,7 @@ async function base(): Promise<readonly TarEntry[]> {
 }
 
 /** The Node of the dev dependencies, whose version is pinned; without it, the one that runs this script. */
-async function nodeBinary(): Promise<string> {
+export async function nodeBinary(): Promise<string> {
   const pinned = join(ROOT, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node');
   return access(pinned).then(
     () => pinned,

@@ -14,7 +14,8 @@ const io: CommandIo = {
   stdout: process.stdout,
   stderr: process.stderr,
   env: process.env,
-  program: programName(process.argv[1] ?? ''),
+  // A single executable has no script: it is known by the name that it was called by.
+  program: [process.argv[1] ?? '', process.argv0].map(programName).find((name) => name !== 'dcred') ?? 'dcred',
   signal: stop.signal,
   now: Date.now,
 };
@@ -26,5 +27,10 @@ async function commandsFor(name: string | undefined): Promise<readonly Command[]
   return (await import('./cli/commands.ts')).COMMANDS;
 }
 
-const argv = process.argv.slice(2);
-process.exitCode = await run(await commandsFor(argv[0]), argv, io);
+/** No `await` at the top: the single executable is CommonJS. */
+async function main(): Promise<void> {
+  const argv = process.argv.slice(2);
+  process.exitCode = await run(await commandsFor(argv[0]), argv, io);
+}
+
+void main();

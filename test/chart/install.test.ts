@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
-import { crdYaml } from '../../src/api/crd-yaml.ts';
+import { crdFiles, crdYaml } from '../../src/api/crd-yaml.ts';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { CHART, NAMESPACE } from './chart.ts';
 import { createRestrictedNamespaces, deploy } from './cluster.ts';
+
+const RELEASED_FOLDER = join(CHART, '..', 'released');
+const RELEASED = readdirSync(RELEASED_FOLDER).filter((name) => name.endsWith('.tgz'));
 
 const CRD = 'delegatedcredentials.dcred.dev';
 const CRD_FILE = join('files', 'crds', 'dcred.dev_delegatedcredentials.yaml');
@@ -115,6 +119,35 @@ describe('a release', () => {
     await deploy(plane, 'upgrade');
     assert.equal(await shortNames(), 'dcred');
   });
+
+  for (const name of RELEASED) {
+    test(`of ${name} is upgraded, with everything in use`, async () => {
+      await deploy(plane, 'install', { chart: join(RELEASED_FOLDER, name) });
+      await plane.kubectl(['wait', '--for=condition=Established', 'crd', CRD]);
+      const spec = { certificateRef: { name: 'web-tls' }, lifetimeSeconds: 3600 };
+      const resource = {
+        apiVersion: 'dcred.dev/v1alpha1',
+        kind: 'DelegatedCredential',
+        metadata: { name: 'web' },
+        spec,
+      };
+      await plane.kubectl(['create', '-f', '-'], { input: JSON.stringify(resource) });
+      await deploy(plane, 'upgrade');
+      const crds = crdFiles().map((file) => `crd/${file.name.replace(/^dcred\.dev_|\.yaml$/g, '')}.dcred.dev`);
+      await plane.kubectl(['wait', '--for=condition=Established', ...crds]);
+      const { stdout } = await plane.kubectl(['get', 'dcred', 'web', '-o', 'jsonpath={.spec.lifetimeSeconds}']);
+      assert.equal(stdout, '3600');
+      assert.deepEqual(await names('deployments', '-n', NAMESPACE), [
+        'deployment.apps/dcred',
+        'deployment.apps/dcred-webhook',
+      ]);
+      // What the new chart no longer has is gone, and what it has is as in a new release.
+      const upgraded = await ours();
+      await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE]);
+      await deploy(plane, 'install');
+      assert.deepEqual(upgraded, await ours());
+    });
+  }
 
   test('that is restricted to namespaces loses its cluster-wide permissions', async () => {
     await deploy(plane, 'install');
