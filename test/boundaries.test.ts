@@ -65,7 +65,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   provision: ['text', 'credential'],
   bundle: ['text', 'api', 'check', 'operator', 'status', ...ENGINE],
   check: ['text', 'api', 'credential', 'issued-secret', 'operator', 'operator/core', 'status', ...ENGINE],
-  status: ['text', 'api', 'issued-secret', 'operator', 'operator/core', ...ENGINE],
+  status: ['text', 'api', 'grant', 'issued-secret', 'operator', 'operator/core', ...ENGINE],
   signer: ['text', 'api', 'credential', 'grant', 'keys', 'signer/protocol.ts', ...ENGINE],
   'signer/protocol.ts': ['credential'],
   'signer-client': ['text', 'credential', 'signer/protocol.ts', ...ENGINE],

@@ -12,6 +12,7 @@ import {
   stateAt,
   stateFor,
 } from '../operator/core/certificate-state.ts';
+import type { GrantFact } from '../status/grants.ts';
 import { printable } from '../text/printable.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
@@ -48,7 +49,8 @@ export async function checkCertificate(
   try {
     const read = await readState(client, secret, signal);
     state = stateAt(
-      stateFor({ certificateRef, usage }, namespace, () => read),
+      // The grant is checked apart: here the certificate counts alone.
+      stateFor({ certificateRef: { name: secret.name }, usage }, secret.namespace, () => read),
       now,
     );
   } catch (error) {
@@ -89,4 +91,22 @@ function asReported(unread: string, ready: Wanted['ready']): Finding {
   if (ready.reason.startsWith('Certificate'))
     return problem(ready.reason, `${unread}; ${said}`, 'correct the certificate');
   return ok('Certificate', `${unread}; ${said}`);
+}
+
+/** @param fact undefined where no grant is needed */
+export function checkGrant(what: string, fact: GrantFact | undefined): readonly Finding[] {
+  switch (fact?.kind) {
+    case undefined:
+      return [];
+    case 'granted':
+      return [ok('Grant', `${what}: DelegationGrant ${fact.grant} permits its certificate`)];
+    case 'refused': {
+      const remedy = 'ask the owner of the certificate for a DelegationGrant in its namespace';
+      return [problem('CertificateNotPermitted', `${what}: no DelegationGrant permits its certificate`, remedy)];
+    }
+    case 'unseen': {
+      const message = `${what}: no permission to see whether a DelegationGrant permits its certificate`;
+      return [warning('Grant', message, 'ask the owner of the certificate')];
+    }
+  }
 }

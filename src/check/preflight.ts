@@ -6,9 +6,10 @@ import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { listAll } from '../kubernetes/client/list-all.ts';
 import { apiVersionOf, type ResourceType } from '../kubernetes/resource-type.ts';
 import { DELEGATED_CREDENTIALS } from '../operator/caches.ts';
+import { GrantReader } from '../status/grants.ts';
 import { printable, printableList } from '../text/printable.ts';
 import { refusedOf } from './access.ts';
-import { checkCertificate, type Wanted } from './certificate-check.ts';
+import { checkCertificate, checkGrant, type Wanted } from './certificate-check.ts';
 import { checkApis, checkClock, checkVersion, type ServerVersion } from './features.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 import { findInstalled, type Installed, isOn } from './installation.ts';
@@ -179,6 +180,9 @@ async function checkResources(options: PreflightOptions, nowMs: () => number): P
     })),
   ];
   const now = Math.floor(nowMs() / 1000);
+  const grants = new GrantReader(client, signal);
+  const facts = await Promise.all(listed.filter(isReadable).map((resource) => grants.factOf(resource)));
+  const granted = facts.flatMap((fact, position) => checkGrant(wanted[position]?.what ?? '', fact));
   const findings: Finding[] = unreadable.map(({ metadata }) =>
     problem(
       'SpecInvalid',
@@ -192,6 +196,7 @@ async function checkResources(options: PreflightOptions, nowMs: () => number): P
       ...(await Promise.all(batch.map((one) => checkCertificate(readsKeys ? client : undefined, one, now, signal)))),
     );
   }
+  findings.push(...granted);
   if (findings.length > 0) return findings;
   const where = namespace === undefined ? 'in any namespace' : `in namespace ${namespace}`;
   return [ok('Certificate', `no DelegatedCredential ${where} yet; --certificate NAME checks a Secret for one`)];

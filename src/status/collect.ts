@@ -1,12 +1,15 @@
 /** Reads what an overview is made of. Pods and Secrets as metadata only: no key ever comes here. */
+
+import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import { MANAGED_BY, MANAGED_BY_LABEL, RESOURCE_LABEL } from '../api/keys.ts';
-import { readDelegatedCredential } from '../api/read.ts';
+import { isReadable, readDelegatedCredential } from '../api/read.ts';
 import { readIssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { listKept } from '../kubernetes/client/list-all.ts';
 import { PODS, SECRETS } from '../kubernetes/resource-type.ts';
 import { DELEGATED_CREDENTIALS } from '../operator/caches.ts';
 import { readPod } from '../operator/core/pod.ts';
+import { type GrantFact, GrantReader } from './grants.ts';
 import type { OverviewInput } from './overview.ts';
 
 export interface CollectOptions {
@@ -30,7 +33,8 @@ export async function collect(
   const found = await listKept(client, DELEGATED_CREDENTIALS, selection, readDelegatedCredential, signal);
   const resources = names === undefined ? found : found.filter(({ metadata }) => names.includes(metadata.name));
   if (!pods || resources.length === 0) return { resources, pods: [], secrets: [] };
-  const [podList, secretList] = await Promise.all([
+  const [grants, podList, secretList] = await Promise.all([
+    collectGrants(client, resources.filter(isReadable), signal),
     listKept(client, PODS, { namespace, metadataOnly: true, fieldSelector: LIVE_PODS }, readPod, signal),
     listKept(
       client,
@@ -40,7 +44,21 @@ export async function collect(
       signal,
     ),
   ]);
-  return { resources, pods: podList.filter(({ terminating }) => !terminating), secrets: secretList };
+  return { resources, grants, pods: podList.filter(({ terminating }) => !terminating), secrets: secretList };
+}
+
+async function collectGrants(
+  client: ApiClient,
+  resources: readonly DelegatedCredentialResource[],
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, GrantFact>> {
+  const reader = new GrantReader(client, signal);
+  const facts = new Map<string, GrantFact>();
+  for (const resource of resources) {
+    const fact = await reader.factOf(resource);
+    if (fact !== undefined) facts.set(`${resource.metadata.namespace}/${resource.metadata.name}`, fact);
+  }
+  return facts;
 }
 
 /** Pods that have not ended. */

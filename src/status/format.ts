@@ -1,6 +1,7 @@
 /** Overviews as text: a table of resources, or a tree of each with its pods. */
 import { printable } from '../text/printable.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
+import type { GrantFact } from './grants.ts';
 import type { CredentialState, PodOverview, ResourceOverview } from './overview.ts';
 import { paint } from './paint.ts';
 
@@ -46,7 +47,8 @@ export function formatTable(resources: readonly ResourceOverview[], options: For
 }
 
 export function formatTree(resource: ResourceOverview, options: FormatOptions): string {
-  const { certificateName, message, name, namespace, pods, ready, reason, status, suspended, warnings } = resource;
+  const { certificateName, grant, message, name, namespace, pods, ready, reason, status, suspended, warnings } =
+    resource;
   const { certificate } = status;
   const rows = [
     `${namespace}/${name}  ${paint(`Ready=${ready} ${reason}`, ready === 'True' ? 'green' : 'red', options.colour)}`,
@@ -55,12 +57,26 @@ export function formatTree(resource: ResourceOverview, options: FormatOptions): 
       paint(`  ${one.type}: ${one.reason}: ${printable(one.message, 1024)}`, 'yellow', options.colour),
     ),
     ...(suspended ? [paint('  suspended: nothing is issued or re-issued', 'yellow', options.colour)] : []),
+    ...(grant === undefined ? [] : [grantRow(grant, options.colour)]),
     `  certificate  ${describeCertificate(certificateName, certificate, options.now)}`,
     `  renewal      next ${relative(secondsOf(status.nextRenewalTime), options.now)}, first expiry ${relative(secondsOf(status.earliestExpiryTime), options.now)}`,
     `  pods         ${pods.length}${pods.length === 0 ? '' : `: ${countStates(pods)}`}`,
     ...podRows(pods, options),
   ];
   return `${rows.join('\n')}\n`;
+}
+
+function grantRow(grant: GrantFact, colour: boolean): string {
+  switch (grant.kind) {
+    case 'granted': {
+      const pods = grant.maxPods === undefined ? '' : `, at most ${grant.maxPods} pods`;
+      return `  grant        ${grant.grant}: lifetime at most ${span(grant.lifetimeSeconds)}${pods}`;
+    }
+    case 'refused':
+      return paint('  grant        none: ask the owner of the certificate for a DelegationGrant', 'red', colour);
+    case 'unseen':
+      return '  grant        needed; you have no permission to see it';
+  }
 }
 
 function describeCertificate(

@@ -4,6 +4,7 @@ import { selects } from '../api/pod-selector.ts';
 import { isReadable, type UnreadableResource } from '../api/read.ts';
 import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { Pod } from '../operator/core/pod.ts';
+import type { GrantFact } from './grants.ts';
 
 /**
  * `current`: valid and of the certificate that the resource has now. `outdated`: valid, of another certificate. `expired`: no
@@ -33,6 +34,8 @@ export interface ResourceOverview {
   readonly warnings: readonly { readonly type: string; readonly reason: string; readonly message: string }[];
   readonly suspended: boolean;
   readonly certificateName: string | undefined;
+  /** By which a certificate of another namespace is used; undefined where none is needed. */
+  readonly grant: GrantFact | undefined;
   readonly status: DelegatedCredentialStatus;
   /** Sorted: what needs attention first, then by name. */
   readonly pods: readonly PodOverview[];
@@ -42,6 +45,8 @@ export interface OverviewInput {
   readonly resources: readonly (DelegatedCredentialResource | UnreadableResource)[];
   readonly pods: readonly Pod[];
   readonly secrets: readonly IssuedSecret[];
+  /** By `namespace/name` of the resource. */
+  readonly grants?: ReadonlyMap<string, GrantFact>;
   /** Seconds since the epoch. */
   readonly now: number;
 }
@@ -52,7 +57,7 @@ const URGENCY = { expired: 0, missing: 1, unknown: 2, outdated: 3, current: 4 } 
 >;
 
 /** Costs one pass over the objects, and one over the pods of a namespace for each of its resources. */
-export function overviews({ now, pods, resources, secrets }: OverviewInput): readonly ResourceOverview[] {
+export function overviews({ grants, now, pods, resources, secrets }: OverviewInput): readonly ResourceOverview[] {
   const podsOf = groupBy(pods, ({ namespace }) => namespace);
   const secretsOf = groupBy(secrets, ({ namespace, resourceName }) => `${namespace}/${resourceName}`);
   return resources.map((resource) => {
@@ -64,7 +69,7 @@ export function overviews({ now, pods, resources, secrets }: OverviewInput): rea
       podOverview({ pod, resourceName: name, secret: issued.get(pod.uid), sha256, now }),
     );
     rows.sort((a, b) => URGENCY[a.state] - URGENCY[b.state] || a.name.localeCompare(b.name));
-    return { ...resourceFacts(resource), pods: rows };
+    return { ...resourceFacts(resource), grant: grants?.get(`${namespace}/${name}`), pods: rows };
   });
 }
 
@@ -72,7 +77,9 @@ function isSelected(resource: DelegatedCredentialResource | UnreadableResource, 
   return isReadable(resource) && selects(resource.metadata.name, resource.spec.podSelector, pod);
 }
 
-function resourceFacts(resource: DelegatedCredentialResource | UnreadableResource): Omit<ResourceOverview, 'pods'> {
+function resourceFacts(
+  resource: DelegatedCredentialResource | UnreadableResource,
+): Omit<ResourceOverview, 'grant' | 'pods'> {
   const { metadata, status } = resource;
   const conditions = status.conditions ?? [];
   const ready = conditions.find(({ type }) => type === 'Ready');
@@ -88,9 +95,15 @@ function resourceFacts(resource: DelegatedCredentialResource | UnreadableResourc
       .filter((condition) => condition.type !== 'Ready' && condition.status !== 'True')
       .map(({ message, reason, type }) => ({ type, reason, message })),
     suspended: isReadable(resource) && resource.spec.suspend,
-    certificateName: isReadable(resource) ? resource.spec.certificateRef.name : undefined,
+    certificateName: isReadable(resource) ? secretOf(resource) : undefined,
     status,
   };
+}
+
+/** With its namespace, where that is another one. */
+function secretOf({ metadata, spec }: DelegatedCredentialResource): string {
+  const { name, namespace = metadata.namespace } = spec.certificateRef;
+  return namespace === metadata.namespace ? name : `${namespace}/${name}`;
 }
 
 interface PodInput {

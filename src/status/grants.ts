@@ -1,0 +1,104 @@
+/** By which grant a resource has credentials of a certificate in another namespace: decided by the operator's own code. */
+import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
+import { type DelegationGrantResource, GRANT_KIND, GRANT_PLURAL } from '../api/delegation-grant.ts';
+import { API_GROUP, API_VERSION } from '../api/keys.ts';
+import { readDelegationGrant } from '../api/read-grant.ts';
+import { decideGrant } from '../grant/decide.ts';
+import { isApiError } from '../kubernetes/api-error.ts';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import { listAll } from '../kubernetes/client/list-all.ts';
+import type { KubernetesObject } from '../kubernetes/objects.ts';
+import type { ResourceType } from '../kubernetes/resource-type.ts';
+
+const GRANTS: ResourceType = {
+  group: API_GROUP,
+  version: API_VERSION,
+  plural: GRANT_PLURAL,
+  kind: GRANT_KIND,
+  namespaced: true,
+};
+const NAMESPACES = {
+  group: '',
+  version: 'v1',
+  plural: 'namespaces',
+  kind: 'Namespace',
+  namespaced: false,
+} as const satisfies ResourceType;
+
+/** `unseen`: I may not read what decides it. */
+export type GrantFact =
+  | {
+      readonly kind: 'granted';
+      readonly grant: string;
+      readonly lifetimeSeconds: number;
+      readonly maxPods: number | undefined;
+    }
+  | { readonly kind: 'refused' | 'unseen' };
+
+type Needed = Pick<DelegatedCredentialResource, 'spec'> & {
+  readonly metadata: Pick<DelegatedCredentialResource['metadata'], 'namespace'>;
+};
+type Client = Pick<ApiClient, 'get' | 'list'>;
+
+/** Reads each namespace once, however many resources ask. */
+export class GrantReader {
+  readonly #client: Client;
+  readonly #signal: AbortSignal;
+  readonly #grants = new Map<string, Promise<readonly DelegationGrantResource[] | undefined>>();
+  readonly #namespaces = new Map<string, Promise<KubernetesObject | undefined>>();
+
+  constructor(client: Client, signal: AbortSignal) {
+    this.#client = client;
+    this.#signal = signal;
+  }
+
+  /** Undefined where no grant is needed: the certificate is in the resource's own namespace. Throws ApiError. */
+  async factOf({ metadata, spec }: Needed): Promise<GrantFact | undefined> {
+    const { certificateRef, lifetimeSeconds, usage } = spec;
+    const { namespace } = metadata;
+    if (certificateRef.namespace === undefined || certificateRef.namespace === namespace) return undefined;
+    const [grants, own] = await Promise.all([
+      remembered(this.#grants, certificateRef.namespace, (one) => this.#listGrants(one)),
+      remembered(this.#namespaces, namespace, (one) => this.#getNamespace(one)),
+    ]);
+    if (grants === undefined) return { kind: 'unseen' };
+    const terms = decideGrant(grants, {
+      certificate: { namespace: certificateRef.namespace, name: certificateRef.name },
+      usage,
+      consumer: { namespace, uid: own?.metadata.uid, labels: own?.metadata.labels },
+      lifetimeSeconds,
+    });
+    if (terms === undefined) return { kind: own === undefined ? 'unseen' : 'refused' };
+    const { maxPods } = terms;
+    const grant = `${terms.grant.metadata.namespace}/${terms.grant.metadata.name}`;
+    return { kind: 'granted', grant, lifetimeSeconds: terms.lifetimeSeconds, maxPods };
+  }
+
+  async #listGrants(namespace: string): Promise<readonly DelegationGrantResource[] | undefined> {
+    const all = await unlessForbidden(listAll(this.#client, GRANTS, { namespace }, this.#signal));
+    return all?.map(readDelegationGrant).filter((grant) => 'spec' in grant);
+  }
+
+  #getNamespace(name: string): Promise<KubernetesObject | undefined> {
+    const options = { signal: this.#signal, metadataOnly: true };
+    return unlessForbidden(this.#client.get<KubernetesObject>(NAMESPACES, { name }, options));
+  }
+}
+
+function remembered<T>(all: Map<string, Promise<T>>, key: string, read: (key: string) => Promise<T>): Promise<T> {
+  const before = all.get(key);
+  if (before !== undefined) return before;
+  const reading = read(key);
+  all.set(key, reading);
+  return reading;
+}
+
+/** No definition of grants means no grants, and an operator that knows of none. */
+async function unlessForbidden<T>(call: Promise<T>): Promise<T | undefined> {
+  try {
+    return await call;
+  } catch (error) {
+    if (isApiError(error, 'Forbidden') || isApiError(error, 'NotFound')) return undefined;
+    throw error;
+  }
+}
