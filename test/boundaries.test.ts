@@ -56,7 +56,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'admission/serving': ['text', 'api', ...ENGINE],
   agent: ['text', 'api', 'credential', ...ENGINE],
   probe: ['text', 'credential'],
-  audit: ['text', 'api', 'issued-secret', 'operator', 'operator/core', 'probe', 'status', ...ENGINE],
+  audit: ['text', 'metrics', 'api', 'issued-secret', 'operator', 'operator/core', 'probe', 'status', ...ENGINE],
   'audit/report': ['text', 'audit'],
   keys: ['text', 'credential', 'kubernetes', 'keys/pkcs11', 'keys/awskms', 'keys/hashivault'],
   'keys/pkcs11': ['text', 'credential', 'kubernetes', 'keys'],

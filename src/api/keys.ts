@@ -15,6 +15,10 @@ export const WEBHOOK_NAME = `inject.${API_GROUP}`;
 /** Our name in managedFields. It is how an edit by another client is told from our own, so it never changes. */
 export const FIELD_MANAGER = 'dcred';
 
+/** Scheduled audits in Events, and in managedFields: the condition `Serving` is theirs alone. */
+export const AUDIT_CONTROLLER_NAME = `${API_GROUP}/audit`;
+export const AUDIT_FIELD_MANAGER = 'dcred-audit';
+
 /** On a pod: the label that asks for injection; its value is a resource's name. The annotation may name several, comma-separated. */
 export const INJECT_KEY = `${API_GROUP}/inject`;
 

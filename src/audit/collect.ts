@@ -11,7 +11,7 @@ import { type AuditSubject, auditSubjects, type SubjectInput } from './subject.t
 
 export interface AuditScope {
   /** Undefined: all namespaces. */
-  readonly namespace: string | undefined;
+  readonly namespaces: readonly string[] | undefined;
   /** Undefined: all that the label selector leaves. */
   readonly names: readonly string[] | undefined;
   readonly labelSelector: string | undefined;
@@ -21,7 +21,21 @@ type Client = Pick<ApiClient, 'list'>;
 
 /** Throws ApiError. Names that do not exist are left out. */
 export async function collectAudit(client: Client, scope: AuditScope, signal: AbortSignal): Promise<SubjectInput> {
-  const { labelSelector, names, namespace } = scope;
+  const namespaces: readonly (string | undefined)[] = scope.namespaces ?? [undefined];
+  const inputs = await Promise.all(namespaces.map((namespace) => collectIn(client, namespace, scope, signal)));
+  return {
+    resources: inputs.flatMap(({ resources }) => resources),
+    pods: inputs.flatMap(({ pods }) => pods),
+    secrets: inputs.flatMap(({ secrets }) => secrets),
+  };
+}
+
+async function collectIn(
+  client: Client,
+  namespace: string | undefined,
+  { labelSelector, names }: AuditScope,
+  signal: AbortSignal,
+): Promise<SubjectInput> {
   const found = await listKept(
     client,
     DELEGATED_CREDENTIALS,

@@ -15,7 +15,9 @@ import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, CommandError, type CommandIo, UsageError } from './command.ts';
 import { parseDuration } from './duration.ts';
 import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
+import { METRICS_AUTH_OPTION } from './metrics-guard.ts';
 import { ProgressBar } from './progress-bar.ts';
+import { ADDRESS_OPTIONS, LOG_OPTIONS } from './server-options.ts';
 
 export const auditCommand: Command = {
   name: 'audit',
@@ -29,7 +31,11 @@ export const auditCommand: Command = {
   positionals: { min: 0, max: Number.POSITIVE_INFINITY },
   options: {
     ...KUBERNETES_OPTIONS,
-    namespace: { ...NAMESPACE_OPTION, help: "namespace to audit; the context's when absent" },
+    namespace: {
+      ...NAMESPACE_OPTION,
+      multiple: true,
+      help: "namespace to audit; may be repeated; the context's when absent",
+    },
     'all-namespaces': { type: 'boolean', short: 'A', help: 'audit all namespaces' },
     selector: { type: 'string', short: 'l', value: 'SELECTOR', help: 'only DelegatedCredentials with these labels' },
     via: {
@@ -46,6 +52,14 @@ export const auditCommand: Command = {
       default: '3m',
       help: 'how long after a re-issue a server may still serve the former credential',
     },
+    every: {
+      type: 'string',
+      value: 'DURATION',
+      help: 'audit again and again: metrics, an Event on each pod with a finding, and the condition Serving; for a pod in the cluster',
+    },
+    ...ADDRESS_OPTIONS,
+    ...METRICS_AUTH_OPTION,
+    ...LOG_OPTIONS,
     report: { type: 'string', value: 'FILE', help: 'write an HTML report too: one file, which loads nothing' },
     output: {
       type: 'string',
@@ -59,12 +73,20 @@ export const auditCommand: Command = {
 
   async run(args, io) {
     const limits = readLimits(args);
+    const intervalSeconds = readInterval(args);
     const connection = await connect(args, io);
-    const client = createClient(connection);
+    const scope = readScope(args, connection.defaultNamespace);
     const forwarder = wayOf(args, io, connection);
+    if (intervalSeconds !== undefined) {
+      const { auditOnSchedule } = await import('./audit-schedule.ts');
+      const optionsWith = (client: ApiClient) => auditOptions(client, forwarder, limits, io);
+      await auditOnSchedule(args, io, { connection, scope, intervalSeconds, optionsWith });
+      forwarder?.close();
+      return 0;
+    }
+    const client = createClient(connection);
     const bar = new ProgressBar(io.stderr, 'audit');
     try {
-      const scope = readScope(args, connection.defaultNamespace);
       const input = await collectAudit(client, scope, io.signal);
       assertFound(input.resources, scope);
       const result = await audit(
@@ -100,12 +122,25 @@ function readLimits(args: CommandArguments): Limits {
   return { concurrency, timeoutMs: timeout * 1000, graceSeconds: parseDuration(args.required('grace'), '--grace') };
 }
 
+/** Undefined: one audit. */
+function readInterval(args: CommandArguments): number | undefined {
+  const text = args.string('every');
+  if (text === undefined) return undefined;
+  const seconds = parseDuration(text, '--every');
+  if (seconds < 10) throw new UsageError('--every takes 10s or more');
+  const only = ['report', 'output'].find(
+    (option) => args.string(option) !== (option === 'output' ? 'text' : undefined),
+  );
+  if (only !== undefined) throw new UsageError(`--${only} is for one audit: leave out --every`);
+  return seconds;
+}
+
 function readScope(args: CommandArguments, defaultNamespace: string): AuditScope {
-  const namespace = args.string('namespace');
+  const given = [...new Set(args.strings('namespace'))];
   const all = args.boolean('all-namespaces');
-  if (all && namespace !== undefined) throw new UsageError('expected -n NAMESPACE or -A, not both');
+  if (all && given.length > 0) throw new UsageError('expected -n NAMESPACE or -A, not both');
   return {
-    namespace: all ? undefined : (namespace ?? defaultNamespace),
+    namespaces: all ? undefined : given.length > 0 ? given : [defaultNamespace],
     names: args.positionals.length === 0 ? undefined : args.positionals,
     labelSelector: args.string('selector'),
   };
@@ -137,9 +172,10 @@ function auditOptions(
 
 function assertFound(
   resources: readonly { readonly metadata: { readonly name: string } }[],
-  { names, namespace }: AuditScope,
+  { names, namespaces }: AuditScope,
 ): void {
-  const where = namespace === undefined ? 'in any namespace' : `in namespace "${namespace}"`;
+  const where =
+    namespaces === undefined ? 'in any namespace' : `in namespace ${namespaces.map((name) => `"${name}"`).join(', ')}`;
   const missing = names?.filter((name) => !resources.some(({ metadata }) => metadata.name === name)) ?? [];
   if (missing.length > 0) throw new CommandError(`no DelegatedCredential ${missing.join(', ')} ${where}`);
   if (resources.length === 0) throw new CommandError(`no DelegatedCredential ${where}`);

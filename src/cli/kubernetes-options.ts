@@ -54,7 +54,9 @@ export async function connect(args: CommandArguments, io: CommandIo): Promise<Co
 
 export function createClient(
   connection: Connection,
-  options: Pick<ApiClientOptions, 'connections' | 'maxAttempts' | 'observe' | 'timeoutMs'> = {},
+  options: Partial<
+    Pick<ApiClientOptions, 'connections' | 'fieldManager' | 'maxAttempts' | 'observe' | 'timeoutMs'>
+  > = {},
 ): ApiClient {
   return new ApiClient(connection, {
     userAgent: `dcred/${VERSION}`,

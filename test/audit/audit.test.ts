@@ -9,12 +9,15 @@ import { after, before, describe, test } from 'node:test';
 import { auditCommand } from '../../src/cli/audit.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
+import { DELEGATED_CREDENTIALS } from '../../src/operator/caches.ts';
+import type { Resource } from '../../testing/cluster/cluster.ts';
 import { type FakeKubelet, startFakeKubelet } from '../../testing/cluster/fake-kubelet.ts';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { startBoringServer } from '../../testing/peers/boringssl-server.ts';
 import { findPeers } from '../../testing/peers/peers.ts';
 import { createTestAuthority } from '../../testing/support/certificates.ts';
 import { freePort } from '../../testing/support/ports.ts';
+import { eventually } from '../../testing/support/processes.ts';
 import { runCommand, temporaryDirectory } from '../cli/run-command.ts';
 import { operatorsClient } from '../operator/cluster.ts';
 import { startTlsServer } from '../probe/tls-server.ts';
@@ -28,6 +31,17 @@ interface AuditedPod {
   readonly pod: string;
   readonly state: string;
   readonly message: string;
+}
+
+/** The value of one series. */
+async function series(port: number, name: string): Promise<number> {
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  return Number(
+    text
+      .split('\n')
+      .find((line) => line.startsWith(`${name} `))
+      ?.slice(name.length + 1),
+  );
 }
 
 describe('an audit', { skip: peers.available ? false : peers.reason }, () => {
@@ -184,9 +198,73 @@ describe('an audit', { skip: peers.available ? false : peers.reason }, () => {
         return list(type, selection, options);
       },
     };
-    const scope = { namespace: 'edge', names: undefined, labelSelector: undefined };
+    const scope = { namespaces: ['edge'], names: undefined, labelSelector: undefined };
     await collectAudit(watched, scope, AbortSignal.timeout(60_000));
     assert.deepEqual(asked, [true]);
+  });
+
+  test('on a schedule keeps the condition Serving, beside what the operator writes', async () => {
+    const call = { signal: AbortSignal.timeout(120_000) };
+    const web = { namespace: 'edge', name: 'web' };
+    const port = await freePort();
+    const stop = new AbortController();
+    const argv = ['--kubeconfig', plane.kubeconfig, '-n', 'edge', '--via', 'pod-ip', '--every', '10s'];
+    const addresses = ['--metrics-bind-address', `127.0.0.1:${port}`, '--health-probe-bind-address', '0'];
+    const running = runCommand(auditCommand, [...argv, ...addresses], { signal: stop.signal });
+    try {
+      const serving = async () => {
+        const { status } = await client.get<Resource>(DELEGATED_CREDENTIALS, web, call);
+        return status?.conditions?.find(({ type }) => type === 'Serving');
+      };
+      const found = await eventually('the condition Serving', serving, { timeoutMs: 120_000 });
+      assert.deepEqual([found.status, found.reason], ['False', 'ServedCredentialInvalid']);
+      assert.match(found.message, /^8 of 11 servers: invalid: /);
+
+      // The operator applies its own conditions, and neither takes nor removes this one.
+      const ready = {
+        type: 'Ready',
+        status: 'False',
+        reason: 'Issuing',
+        message: 'one',
+        lastTransitionTime: found.lastTransitionTime,
+      };
+      const applied = { metadata: { ...web }, status: { conditions: [ready] } };
+      await client.apply(DELEGATED_CREDENTIALS, applied, { ...call, subresource: 'status', force: true });
+      const runs = () => series(port, 'dcred_audit_runs_total{outcome="success"}');
+      const { metadata } = await client.get<Resource>(DELEGATED_CREDENTIALS, web, call);
+      const before = await runs();
+      await eventually('another audit', async () => ((await runs()) > before ? true : undefined), {
+        timeoutMs: 120_000,
+      });
+      const after = await client.get<Resource>(DELEGATED_CREDENTIALS, web, call);
+      assert.equal(
+        after.metadata.resourceVersion,
+        metadata.resourceVersion,
+        'an audit that finds the same writes nothing',
+      );
+      assert.deepEqual(after.status?.conditions?.map(({ type }) => type).toSorted(), ['Ready', 'Serving']);
+
+      assert.equal(await series(port, 'dcred_served_credential_stale{namespace="edge",name="web"}'), 5);
+      const { stdout } = await plane.kubectl(['get', 'events.v1.events.k8s.io', '-n', 'edge', '-o', 'json']);
+      const events = JSON.parse(stdout).items as {
+        reason: string;
+        reportingController: string;
+        regarding: { name: string };
+      }[];
+      const ours = events.filter(({ reportingController }) => reportingController === 'dcred.dev/audit');
+      assert.deepEqual(ours.map(({ reason, regarding }) => `${regarding.name} ${reason}`).toSorted(), [
+        'invalid ServedCredentialInvalid',
+        'no-port PortUnknown',
+        'none NoCredentialServed',
+        'other ServedCredentialUnknown',
+        'stale ServedCredentialStale',
+        'unreachable ServerUnreachable',
+        'wrong-leaf ServedCertificateOutdated',
+      ]);
+    } finally {
+      stop.abort();
+      assert.equal((await running).status, 0);
+    }
   });
 
   test('of what does not exist fails', async () => {

@@ -1,6 +1,8 @@
 /** dcred's whole life under the API server's audit log: what its accounts used equals what the chart grants them. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { auditCommand } from '../../src/cli/audit.ts';
+import { PODS } from '../../src/kubernetes/resource-type.ts';
 import {
   type Access,
   AUDITED_ACCESS,
@@ -14,6 +16,7 @@ import { type OperatorProcess, startOperator } from '../../testing/cluster/opera
 import { pointAt, SYSTEM, startWebhook, type WebhookProcess } from '../../testing/cluster/webhook-process.ts';
 import { createTestAuthority } from '../../testing/support/certificates.ts';
 import { eventually } from '../../testing/support/processes.ts';
+import { runCommand } from '../cli/run-command.ts';
 
 const NAMESPACE = 'audited';
 const LABELLED = { labels: { app: 'web', 'dcred.dev/inject': 'web' } };
@@ -31,7 +34,12 @@ class Release implements AsyncDisposable {
   }
 
   static async start(options: ClusterOptions = {}): Promise<Release> {
-    const cluster = await startCluster({ audit: AUDITED_ACCESS, webhook: true, ...options });
+    const cluster = await startCluster({
+      audit: AUDITED_ACCESS,
+      webhook: true,
+      helm: ['--set', 'audit.enabled=true'],
+      ...options,
+    });
     const webhook = await startWebhook(cluster);
     await pointAt(cluster, webhook.port);
     await webhook.ready();
@@ -68,6 +76,37 @@ class Release implements AsyncDisposable {
   }
 }
 
+/** Scheduled audits, as the chart runs them: of a pod whose port cannot be told, that does not run, and runs again. */
+async function auditedTwice({ cluster }: Release, pod: string): Promise<void> {
+  const identity = { serviceAccount: { namespace: SYSTEM, name: 'dcred-audit' } };
+  const kubeconfig = await cluster.plane.kubeconfigFor(identity);
+  const stop = new AbortController();
+  const off = ['--metrics-bind-address', '0', '--health-probe-bind-address', '0'];
+  const argv = ['--kubeconfig', kubeconfig, '--every', '10s', '--via', 'pod-ip', '-A', ...off];
+  const running = runCommand(auditCommand, argv, { signal: stop.signal });
+  const phase = async (status: object) => {
+    const options = { signal: AbortSignal.timeout(60_000), subresource: 'status' };
+    await cluster.client.mergePatch(PODS, { namespace: NAMESPACE, name: pod }, { status }, options);
+  };
+  const serving = (expected: string) =>
+    eventually(`Serving to be ${expected}`, async () => {
+      const { status } = await cluster.resource(NAMESPACE, 'web');
+      const found = status?.conditions?.find(({ type }) => type === 'Serving');
+      return found?.status === expected ? true : undefined;
+    });
+  try {
+    for (let time = 0; time < 2; time += 1) {
+      await phase({ phase: 'Running', podIP: '127.0.0.1', podIPs: [{ ip: '127.0.0.1' }] });
+      await serving('False');
+      await phase({ phase: 'Pending' });
+      await serving('Unknown');
+    }
+  } finally {
+    stop.abort();
+    await running;
+  }
+}
+
 /** Every write that dcred makes, and every read before one. */
 async function wholeLife(release: Release): Promise<void> {
   const { cluster } = release;
@@ -90,6 +129,8 @@ async function wholeLife(release: Release): Promise<void> {
   await eventually('the label', async () =>
     (await cluster.secrets(NAMESPACE)).every(({ metadata }) => metadata.labels?.['team'] === 'web') ? true : undefined,
   );
+
+  await auditedTwice(release, 'web-a');
 
   // A pod that is gone, and a name that is taken, which is retried and counted in one Event.
   await cluster.deletePod(NAMESPACE, 'web-b');

@@ -61,7 +61,7 @@ export function operatorOf(objects: readonly Manifest[]): Manifest {
   return deploymentOf(objects, 'operator');
 }
 
-export function deploymentOf(objects: readonly Manifest[], component: 'operator' | 'webhook'): Manifest {
+export function deploymentOf(objects: readonly Manifest[], component: 'operator' | 'webhook' | 'audit'): Manifest {
   const isOurs = ({ metadata }: Manifest) => metadata.labels?.['app.kubernetes.io/component'] === component;
   return pick(objects.filter(isOurs), 'Deployment');
 }

@@ -21,6 +21,24 @@ describe('NetworkPolicies', () => {
     }
   });
 
+  test('let the audit out to pods of every namespace, and only the audit', async () => {
+    const values = { audit: { enabled: true }, networkPolicy: { restrictEgress: true } };
+    const objects = await render(values);
+    const everywhere = policies(objects).filter(({ spec }) =>
+      spec.egress.some(({ to = [] }: { to?: { namespaceSelector?: object }[] }) =>
+        to.some((peer) => 'namespaceSelector' in peer),
+      ),
+    );
+    assert.deepEqual(
+      everywhere.map(({ metadata }) => metadata.name),
+      ['dcred-audit'],
+    );
+    const [spec] = everywhere.map((one) => one['spec']);
+    const [container] = deploymentOf(objects, 'audit')['spec'].template.spec.containers;
+    const allowed = spec.ingress.flatMap(({ ports }: { ports: { port: string }[] }) => ports.map(({ port }) => port));
+    assert.deepEqual(allowed.toSorted(), container.ports.map(({ name }: { name: string }) => name).toSorted());
+  });
+
   test('restrict egress to the API server and DNS on request', async () => {
     const values = {
       networkPolicy: { restrictEgress: true, apiServerPorts: [16443], apiServerCidrs: ['10.0.0.1/32'] },

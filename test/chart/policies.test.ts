@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { eventually } from '../../testing/support/processes.ts';
 import type { Attempt } from './attacks/attempt.ts';
+import { ALLOWED_TO_AUDIT, DENIED_TO_AUDIT } from './attacks/audit.ts';
 import { FIXTURES, NAMESPACE_OF_FIXTURES } from './attacks/fixtures.ts';
 import { ALLOWED_TO_OPERATOR, DENIED_TO_OPERATOR } from './attacks/operator.ts';
 import { ALLOWED_TO_WEBHOOK, DENIED_TO_WEBHOOK } from './attacks/webhook.ts';
@@ -30,6 +31,7 @@ describe('admission policies', () => {
   let admin: RawClient;
   let operator: RawClient;
   let webhook: RawClient;
+  let auditor: RawClient;
 
   const clientOf = async (name: string, namespace = NAMESPACE) => {
     const { stdout } = await plane.kubectl(['create', 'token', name, '-n', namespace]);
@@ -63,16 +65,17 @@ describe('admission policies', () => {
       extraArgs: { 'kube-controller-manager': ['--controllers=*,-garbage-collector-controller'] },
     });
     await createRestrictedNamespaces(plane, [NAMESPACE]);
-    await deploy(plane, 'install');
+    await deploy(plane, 'install', { values: { audit: { enabled: true } } });
     await plane.kubectl(['wait', '--for=condition=Established', 'crd', 'delegatedcredentials.dcred.dev']);
     await plane.kubectl(['create', 'namespace', NAMESPACE_OF_FIXTURES]);
     await plane.kubectl(['wait', '--for=create', 'serviceaccount/default', '-n', NAMESPACE_OF_FIXTURES]);
     await plane.kubectl(['create', '-f', '-'], { input: list(FIXTURES) });
     await plane.kubectl(['create', 'serviceaccount', 'administrator', '-n', NAMESPACE_OF_FIXTURES]);
     await grant('test-administrator', 'cluster-admin', account('administrator', NAMESPACE_OF_FIXTURES));
-    [operator, webhook, admin] = await Promise.all([
+    [operator, webhook, auditor, admin] = await Promise.all([
       clientOf('dcred'),
       clientOf('dcred-webhook'),
+      clientOf('dcred-audit'),
       clientOf('administrator', NAMESPACE_OF_FIXTURES),
     ]);
   });
@@ -99,8 +102,9 @@ describe('admission policies', () => {
   for (const [who, denied, allowed] of [
     ['operator', DENIED_TO_OPERATOR, ALLOWED_TO_OPERATOR],
     ['webhook', DENIED_TO_WEBHOOK, ALLOWED_TO_WEBHOOK],
+    ['audit', DENIED_TO_AUDIT, ALLOWED_TO_AUDIT],
   ] as const) {
-    const client = () => (who === 'operator' ? operator : webhook);
+    const client = () => ({ operator, webhook, audit: auditor })[who];
 
     describe(`a stolen token of the ${who}, with the chart's roles,`, () => {
       for (const [what, one] of Object.entries(denied)) {
@@ -122,14 +126,11 @@ describe('admission policies', () => {
 
     describe(`a stolen token of the ${who}, with cluster-admin,`, () => {
       before(async () => {
-        await grant('test-excess', 'cluster-admin', account(who === 'operator' ? 'dcred' : 'dcred-webhook'));
-        await grant('test-other', 'cluster-admin', account(who === 'operator' ? 'dcred-webhook' : 'dcred'));
-        await untilInForce([operator, webhook]);
+        const accounts = ['dcred', 'dcred-webhook', 'dcred-audit'].map((name) => account(name));
+        await grant('test-excess', 'cluster-admin', ...accounts);
+        await untilInForce([operator, webhook, auditor]);
       });
-      after(async () => {
-        await revoke('test-excess');
-        await revoke('test-other');
-      });
+      after(() => revoke('test-excess'));
 
       for (const [what, one] of Object.entries(denied)) {
         test(`cannot ${what}: the policy denies it`, async () => {
@@ -148,7 +149,7 @@ describe('admission policies', () => {
   }
 
   describe('another account, with cluster-admin,', () => {
-    for (const [what, one] of Object.entries({ ...DENIED_TO_OPERATOR, ...DENIED_TO_WEBHOOK })) {
+    for (const [what, one] of Object.entries({ ...DENIED_TO_OPERATOR, ...DENIED_TO_WEBHOOK, ...DENIED_TO_AUDIT })) {
       test(`is not affected: ${what}`, async () => {
         const outcome = await attempt(admin, one);
         assert.doesNotMatch(outcome.message, POLICY_DENIAL);

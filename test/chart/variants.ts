@@ -47,6 +47,22 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
       metricsFrom: [{ namespaceSelector: { matchLabels: { name: 'monitoring' } } }],
     },
   },
+  'an audit': { audit: { enabled: true } },
+  'an audit of two namespaces, for authorized scrapers': {
+    namespaces: ['edge', 'shop'],
+    metrics: { auth: true, serviceMonitor: { enabled: true } },
+    networkPolicy: { restrictEgress: true },
+    audit: {
+      enabled: true,
+      interval: '1h30m',
+      grace: '10m',
+      timeout: '5s',
+      concurrency: 8,
+      resources: { limits: { memory: '1Gi' } },
+      serviceAccountName: 'auditor',
+      extraArgs: ['--selector=team=web'],
+    },
+  },
   'your own roles and service accounts': {
     serviceAccount: { create: false, name: 'mine' },
     rbac: { create: false },

@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { after, before, describe, type TestContext, test } from 'node:test';
+import { loadConnection } from '../../src/kubernetes/connection/load-connection.ts';
+import { PortForwarder } from '../../src/kubernetes/port-forward/port-forwarder.ts';
 import { SHELL_IMAGE, shellImage } from '../../testing/node/images.ts';
 import { type Node, startNode } from '../../testing/node/node.ts';
 import { whyNoNode } from '../../testing/node/requirements.ts';
@@ -57,6 +61,24 @@ describe('a real node', { skip: await whyNoNode() }, () => {
     const [first = ''] = (await text('get', 'pods', '-o', 'jsonpath={.items[*].metadata.name}')).split(' ');
     assert.equal(await text('logs', first), `serving as ${first}`);
     assert.equal(await text('exec', first, '--', 'hostname'), first);
+  });
+
+  test('forwards a port of a pod, by its real kubelet and container runtime', async () => {
+    const [first = ''] = (await text('get', 'pods', '-o', 'jsonpath={.items[*].metadata.name}')).split(' ');
+    const connection = await loadConnection({ kubeconfig: node.plane.kubeconfig, env: {} });
+    const forwarder = new PortForwarder(connection, { userAgent: 'test', randomBytes });
+    const signal = AbortSignal.timeout(60_000);
+    const pod = { namespace: 'default', pod: first };
+    const web = await forwarder.connect({ ...pod, port: 8080 }, signal);
+    web.write('GET / HTTP/1.0\r\n\r\n');
+    const chunks: Buffer[] = [];
+    for await (const chunk of web) chunks.push(chunk as Buffer);
+    assert.ok(Buffer.concat(chunks).toString().trim().endsWith(first));
+
+    const closed = await forwarder.connect({ ...pod, port: 8081 }, signal);
+    await assert.rejects(once(closed, 'data'), /connection refused/i);
+    await assert.rejects(forwarder.connect({ ...pod, pod: 'none', port: 8080 }, signal), { reason: 'NotFound' });
+    forwarder.close();
   });
 
   test("answers at a Service's address, on this machine and in a pod, by each of its pods", async () => {

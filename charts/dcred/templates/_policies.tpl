@@ -17,7 +17,7 @@ ask the API server, and then lists groups only, no kinds: the policies are rende
 # Nobody but dcred's own accounts is affected.
 - name: dcred-accounts
   expression: >-
-    request.userInfo.username in [{{ include "dcred.operatorUser" . }}{{ if .Values.webhook.enabled }}, {{ include "dcred.webhookUser" . }}{{ end }}{{ if .Values.signer.enabled }}, {{ include "dcred.signerUser" . }}{{ end }}]
+    request.userInfo.username in [{{ include "dcred.operatorUser" . }}{{ if .Values.webhook.enabled }}, {{ include "dcred.webhookUser" . }}{{ end }}{{ if .Values.signer.enabled }}, {{ include "dcred.signerUser" . }}{{ end }}{{ if .Values.audit.enabled }}, {{ include "dcred.auditUser" . }}{{ end }}]
 {{- end }}
 
 {{- define "dcred.operatorUser" -}}
@@ -28,12 +28,22 @@ ask the API server, and then lists groups only, no kinds: the policies are rende
 'system:serviceaccount:{{ .Release.Namespace }}:{{ include "dcred.webhookServiceAccountName" . }}'
 {{- end }}
 
-{{/* The two may be one account: then it may do what either of them may. */}}
+{{- define "dcred.auditUser" -}}
+'system:serviceaccount:{{ .Release.Namespace }}:{{ include "dcred.auditServiceAccountName" . }}'
+{{- end }}
+
+{{/* They may be one account: then it may do what any of them may. */}}
 {{- define "dcred.policyVariables" -}}
 - name: isOperator
   expression: request.userInfo.username == {{ include "dcred.operatorUser" . }}
 - name: isWebhook
   expression: {{ if .Values.webhook.enabled }}request.userInfo.username == {{ include "dcred.webhookUser" . }}{{ else }}"false"{{ end }}
+{{- end }}
+
+{{/* Only for the policy that lets it write anything: elsewhere it is neither the operator nor the webhook. */}}
+{{- define "dcred.auditPolicyVariables" -}}
+- name: isAudit
+  expression: {{ if .Values.audit.enabled }}request.userInfo.username == {{ include "dcred.auditUser" . }}{{ else }}"false"{{ end }}
 {{- end }}
 
 {{- define "dcred.policyBinding" -}}
