@@ -60,10 +60,11 @@ const fromEntry = z
   .meta(
     cel(
       {
-        rule: '[has(self.namespace), has(self.namespaceSelector), has(self.cluster)].filter(set, set).size() == 1',
+        // A reserved word of CEL, which only newer API servers take unescaped.
+        rule: '[has(self.__namespace__), has(self.namespaceSelector), has(self.cluster)].filter(set, set).size() == 1',
         message: ONE_OF_MESSAGE,
       },
-      { rule: '!has(self.uid) || has(self.namespace)', message: UID_MESSAGE },
+      { rule: '!has(self.uid) || has(self.__namespace__)', message: UID_MESSAGE },
     ),
   );
 

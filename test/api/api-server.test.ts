@@ -321,7 +321,7 @@ describe('the status', () => {
     conditions: [
       { type: 'Ready', status: 'True', reason: 'Issued', message: 'x', lastTransitionTime: '2027-01-15T08:00:00Z' },
     ],
-    certificate: { subject: 'CN=web', notAfter: '2027-02-15T08:00:00Z' },
+    certificate: { name: 'CN=web', subject: 'CN=web', notAfter: '2027-02-15T08:00:00Z' },
     pods: { selected: 3, issued: 2, failed: 0 },
     nextRenewalTime: '2027-01-16T08:00:00Z',
     earliestExpiryTime: '2027-01-17T08:00:00Z',

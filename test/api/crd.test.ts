@@ -87,3 +87,35 @@ for (const definition of [customResourceDefinition, grantDefinition]) {
     });
   });
 }
+
+/** https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-rules */
+const RESERVED = [
+  'true',
+  'false',
+  'null',
+  'in',
+  'as',
+  'break',
+  'const',
+  'continue',
+  'else',
+  'for',
+  'function',
+  'if',
+  'import',
+  'let',
+  'loop',
+  'package',
+  'namespace',
+  'return',
+];
+
+test('no rule names a field by a reserved word of CEL: older API servers know it only as __namespace__', () => {
+  const rules = JSON.stringify([customResourceDefinition(), grantDefinition()], (key, value) => {
+    return key === 'message' || key === 'description' ? undefined : value;
+  }).match(/"rule":"(?:[^"\\]|\\.)*"/g);
+  assert.ok((rules ?? []).length > 20);
+  for (const rule of rules ?? []) {
+    for (const word of RESERVED) assert.doesNotMatch(rule, new RegExp(`self\\.(?:\\w+\\.)*${word}\\b`), rule);
+  }
+});
