@@ -6,22 +6,34 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { load } from 'js-yaml';
+import { type SignerProcess, startSigner } from '../testing/cluster/signer-process.ts';
 import { progressReporter } from '../testing/controlplane/build-progress.ts';
 import { type ControlPlane, startControlPlane } from '../testing/controlplane/control-plane.ts';
 import { createTestAuthority } from '../testing/support/certificates.ts';
-import { endChild, eventually, tryRun } from '../testing/support/processes.ts';
+import { endChild, eventually, type Output, tryRun } from '../testing/support/processes.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const BUNDLE = join(ROOT, 'dist', 'dcred.js');
 const RELEASE_NAMESPACE = 'dcred-system';
+const OPERATOR_USER = `system:serviceaccount:${RELEASE_NAMESPACE}:dcred`;
+
+const GRANT = `apiVersion: dcred.dev/v1alpha1
+kind: DelegationGrant
+metadata:
+  name: web
+  namespace: vault
+spec:
+  certificateRef: {name: web-tls}
+  from: [{namespace: edge}]
+`;
 
 const MANIFESTS = `apiVersion: dcred.dev/v1alpha1
 kind: DelegatedCredential
 metadata:
   name: web
 spec:
-  certificateRef:
-    name: web-tls
+  certificateRef: {name: web-tls, namespace: vault}
   podSelector:
     matchLabels: {app: web}
 ---
@@ -73,7 +85,16 @@ async function runTool(
   args: readonly string[],
 ): Promise<string> {
   if (tool === 'helm') return (await plane.helm(args)).stdout;
-  if (tool === 'kubectl') return (await plane.kubectl(args.map((word) => inFolder(folder, word)))).stdout;
+  if (tool === 'kubectl') {
+    const asked = plane.kubectl(args.map((word) => inFolder(folder, word)));
+    // "kubectl auth can-i" says no by its exit status too.
+    if (args[1] === 'can-i')
+      return await asked.then(
+        ({ stdout }) => stdout,
+        ({ stdout }: Output) => stdout,
+      );
+    return (await asked).stdout;
+  }
   const result = await tryRun(process.execPath, [BUNDLE, ...args.map((word) => inFolder(folder, word))]);
   if (result.status !== 0)
     throw new Error(`dcred ended with status ${result.status}: ${result.stderr}${result.stdout}`);
@@ -83,7 +104,7 @@ async function runTool(
 /** Files of the demo are named without their folder, as a reader would type them. */
 function inFolder(folder: string, word: string): string {
   return word.replace(
-    /(^|=)((?:ca|leaf|web|issued)[\w./-]*\.(?:crt|key|yaml|bin|json))$/,
+    /(^|=)((?:ca|leaf|web|issued|signer)[\w./-]*\.(?:crt|key|yaml|bin|json|jsonl))$/,
     (_all, before, name) => `${before}${join(folder, name)}`,
   );
 }
@@ -106,23 +127,37 @@ async function main(): Promise<void> {
   await mkdir(folder);
   const run = (tool: 'kubectl' | 'helm' | 'dcred', ...args: string[]) => show(plane, folder, tool, args);
 
-  title('dcred, installed by its chart');
-  say(dim(`$ helm install dcred charts/dcred --namespace ${RELEASE_NAMESPACE} --create-namespace`));
-  await plane.helm([
-    'install',
-    'dcred',
-    join(ROOT, 'charts', 'dcred'),
+  title('A certificate with the DelegationUsage extension, and its key in a guarded namespace');
+  await run('kubectl', 'create', 'namespace', 'vault');
+  await run('kubectl', 'create', 'namespace', 'edge');
+  await makeCertificate(folder);
+  await run('dcred', 'inspect', 'leaf.crt');
+  await run(
+    'kubectl',
+    'create',
+    'secret',
+    'tls',
+    'web-tls',
     '--namespace',
-    RELEASE_NAMESPACE,
-    '--create-namespace',
-  ]);
-  await run('kubectl', 'get', 'serviceaccounts,deployments,crds', '--namespace', RELEASE_NAMESPACE, '-o', 'name');
-  say(
-    "No node runs here, so the chart's own pods stay pending. The same bundle runs beside them instead, with a token of",
+    'vault',
+    '--cert=leaf.crt',
+    '--key=leaf.key',
   );
-  say("the chart's service account, and with no permission but what the chart granted.");
-  const kubeconfig = await plane.kubeconfigFor({ serviceAccount: { namespace: RELEASE_NAMESPACE, name: 'dcred' } });
-  const operator = await startOperator(kubeconfig);
+
+  title('dcred, installed by its chart: an operator for namespace edge, and a signer for the certificate');
+  await writeFile(join(folder, 'values.yaml'), VALUES);
+  say(VALUES.trimEnd().replaceAll(/^/gm, '  '));
+  const install = ['install', 'dcred', 'charts/dcred', '--namespace', RELEASE_NAMESPACE, '--create-namespace'];
+  say(dim(`$ helm ${install.join(' ')} --values values.yaml`));
+  const [chart, values] = [join(ROOT, 'charts', 'dcred'), join(folder, 'values.yaml')];
+  await plane.helm([...install.map((word) => (word === 'charts/dcred' ? chart : word)), '--values', values]);
+  await run('kubectl', 'get', 'serviceaccounts,deployments', '--namespace', RELEASE_NAMESPACE, '-o', 'name');
+  say(
+    "No node runs here, so the chart's own pods stay pending. The same bundle runs beside them instead: two processes with tokens",
+  );
+  say("of the chart's two service accounts, and with no permission but what the chart granted.");
+  await using signer = await runSigner(plane, folder);
+  const operator = await startOperator(plane, folder, signer);
   try {
     await story(plane, folder, run);
   } finally {
@@ -138,16 +173,27 @@ async function main(): Promise<void> {
 
 type Run = (tool: 'kubectl' | 'helm' | 'dcred', ...args: string[]) => Promise<void>;
 
-async function story(plane: ControlPlane, folder: string, run: Run): Promise<void> {
-  title('A certificate authority, and a certificate with the DelegationUsage extension');
+const VALUES = `namespaces: [edge]
+signer:
+  enabled: true
+  certificates: [{namespace: vault, names: [web-tls]}]
+`;
+
+async function makeCertificate(folder: string): Promise<void> {
   const authority = await createTestAuthority('dcred demo CA');
   const leaf = await authority.issue({ dnsNames: ['web.example'] });
   await writeFile(join(folder, 'ca.crt'), authority.certificatePem);
   await writeFile(join(folder, 'leaf.crt'), leaf.certificatePem);
   await writeFile(join(folder, 'leaf.key'), leaf.keyPem, { mode: 0o600 });
+}
+
+async function story(plane: ControlPlane, folder: string, run: Run): Promise<void> {
+  title('The certificate is granted to namespace edge, by whoever may write in namespace vault');
+  say(GRANT.trimEnd().replaceAll(/^/gm, '  '));
+  await writeFile(join(folder, 'web-grant.yaml'), GRANT);
   await writeFile(join(folder, 'web.yaml'), MANIFESTS);
-  await run('dcred', 'inspect', 'leaf.crt');
-  await run('kubectl', 'create', 'secret', 'tls', 'web-tls', '--cert=leaf.crt', '--key=leaf.key');
+  await run('kubectl', 'apply', '-f', 'web-grant.yaml');
+  await run('kubectl', 'config', 'set-context', '--current', '--namespace=edge');
 
   title('One DelegatedCredential, and a Deployment of three pods');
   say(MANIFESTS.trimEnd().replaceAll(/^/gm, '  '));
@@ -160,7 +206,11 @@ async function story(plane: ControlPlane, folder: string, run: Run): Promise<voi
   await run('kubectl', 'wait', '--for=condition=Ready', 'dcred/web', '--timeout=30s');
   say(`Every pod had its credential, and the status said so, ${seconds(applied)} after kubectl apply.`);
   await run('kubectl', 'get', 'dcred', '-o', 'wide');
-  await run('kubectl', 'get', 'secrets', '-l', 'app.kubernetes.io/managed-by=dcred');
+  await run('kubectl', 'get', 'secrets');
+  say(
+    'These are all Secrets of the namespace: there is no certificate key among them. The operator may not read the one in vault:',
+  );
+  await run('kubectl', 'auth', 'can-i', 'get', 'secret/web-tls', '--namespace', 'vault', `--as=${OPERATOR_USER}`);
 
   title('What one pod would mount');
   const { stdout: names } = await plane.kubectl([
@@ -207,6 +257,9 @@ async function story(plane: ControlPlane, folder: string, run: Run): Promise<voi
     return stdout === '' ? true : undefined;
   });
   await run('kubectl', 'get', 'secrets');
+
+  title('What the signer signed: one line for each credential, chained so that none can be removed unseen');
+  await run('dcred', 'signer', 'verify-log', 'signer/audit.jsonl');
 }
 
 const EXPIRIES =
@@ -234,12 +287,51 @@ async function untilEvent(plane: ControlPlane, reason: string): Promise<void> {
   );
 }
 
-/** Resolves when its caches are filled; its log is shown only if it fails to start. */
-async function startOperator(kubeconfig: string): Promise<ChildProcess> {
+/** With the configuration that the chart wrote, at an address of this machine. */
+async function runSigner(plane: ControlPlane, folder: string): Promise<SignerProcess> {
   const started = performance.now();
-  const args = ['operator', `--kubeconfig=${kubeconfig}`, '--metrics-bind-address=0', '--health-probe-bind-address=0'];
+  const { stdout } = await plane.kubectl([
+    'get',
+    'configmap',
+    'dcred-signer',
+    '--namespace',
+    RELEASE_NAMESPACE,
+    '-o',
+    'jsonpath={.data.signer\\.yaml}',
+  ]);
+  say(dim('$ dcred signer --config=signer.yaml --kubeconfig=SIGNERS_SERVICE_ACCOUNT'));
+  const kubeconfig = await plane.kubeconfigFor({
+    serviceAccount: { namespace: RELEASE_NAMESPACE, name: 'dcred-signer' },
+  });
+  const directory = join(folder, 'signer');
+  const signer = await startSigner({ kubeconfig, config: load(stdout) as object, directory, program: BUNDLE });
+  say(`ready ${Math.round(performance.now() - started)} ms after its process was started`);
+  return signer;
+}
+
+/** Resolves when its caches are filled; its log is shown only if it fails to start. */
+async function startOperator(plane: ControlPlane, folder: string, signer: SignerProcess): Promise<ChildProcess> {
+  const kubeconfig = await plane.kubeconfigFor({ serviceAccount: { namespace: RELEASE_NAMESPACE, name: 'dcred' } });
+  const token = ['create', 'token', 'dcred', '--namespace', RELEASE_NAMESPACE, '--audience=dcred-signer'];
+  const tokenFile = join(folder, 'token');
+  await writeFile(tokenFile, (await plane.kubectl(token)).stdout, { mode: 0o600 });
+  const started = performance.now();
+  const args = [
+    'operator',
+    `--kubeconfig=${kubeconfig}`,
+    '--namespace=edge',
+    `--signer=${signer.url}`,
+    `--signer-ca=${signer.caFile}`,
+    `--signer-token=${tokenFile}`,
+    '--metrics-bind-address=0',
+    '--health-probe-bind-address=0',
+  ];
   const env = { ...process.env, POD_NAMESPACE: RELEASE_NAMESPACE };
-  say(dim('$ dcred operator --kubeconfig=SERVICE_ACCOUNT'));
+  say(
+    dim(
+      `$ dcred operator --namespace=edge --signer=${signer.url} --signer-token=token --kubeconfig=OPERATORS_SERVICE_ACCOUNT`,
+    ),
+  );
   const child = spawn(process.execPath, [BUNDLE, ...args], { stdio: ['ignore', 'inherit', 'pipe'], env });
   const lines: string[] = [];
   await new Promise<void>((resolve, reject) => {

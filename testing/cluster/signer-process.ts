@@ -21,6 +21,8 @@ export interface SignerProcessOptions {
   readonly directory: string;
   /** Client certificates of this CA count. PEM. */
   readonly clientCa?: string;
+  /** Default: the sources. */
+  readonly program?: string;
 }
 
 /** `dcred signer` as a process of its own. It may be stopped and started again: address, trust and audit log stay. */
@@ -31,11 +33,12 @@ export class SignerProcess {
   /** What its clients trust: a file. */
   readonly caFile: string;
   readonly #args: readonly string[];
+  readonly #program: string;
   readonly #healthPort: number;
   readonly #metricsPort: number;
   #child: ChildProcess | undefined;
 
-  constructor(directory: string, ports: readonly [number, number, number], args: readonly string[]) {
+  constructor(directory: string, ports: readonly [number, number, number], args: readonly string[], program: string) {
     const [port, healthPort, metricsPort] = ports;
     this.url = `https://localhost:${port}`;
     this.auditLog = join(directory, 'audit.jsonl');
@@ -43,6 +46,7 @@ export class SignerProcess {
     this.#healthPort = healthPort;
     this.#metricsPort = metricsPort;
     this.#args = args;
+    this.#program = program;
   }
 
   get pid(): number {
@@ -50,7 +54,7 @@ export class SignerProcess {
   }
 
   async start(): Promise<void> {
-    const child = spawn(process.execPath, ['--import', STEPPABLE_CLOCK, MAIN, 'signer', ...this.#args], {
+    const child = spawn(process.execPath, ['--import', STEPPABLE_CLOCK, this.#program, 'signer', ...this.#args], {
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
     });
     this.#child = child;
@@ -91,7 +95,7 @@ export class SignerProcess {
 }
 
 export async function startSigner(options: SignerProcessOptions): Promise<SignerProcess> {
-  const { clientCa, config, directory, kubeconfig } = options;
+  const { clientCa, config, directory, kubeconfig, program = MAIN } = options;
   const ports = [await freePort(), await freePort(), await freePort()] as const;
   const now = Math.floor(Date.now() / 1000);
   // The URL's name.
@@ -115,7 +119,7 @@ export async function startSigner(options: SignerProcessOptions): Promise<Signer
     ...(clientCa === undefined ? [] : [`--client-ca=${await write('clients.crt', clientCa)}`]),
   ];
   await write('signer-ca.crt', serving.authority);
-  const signer = new SignerProcess(directory, ports, args);
+  const signer = new SignerProcess(directory, ports, args, program);
   await signer.start();
   return signer;
 }
