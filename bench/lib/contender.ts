@@ -19,7 +19,12 @@ const ROOT = join(import.meta.dirname, '..', '..');
 /** As the chart sets them for its memory limit. */
 const NODE_OPTIONS = '--max-old-space-size=128 --max-semi-space-size=4';
 
-export function dcred(name: string, kubeconfig: string, bundle = join(ROOT, 'dist', 'dcred.js')): Contender {
+export function dcred(
+  name: string,
+  kubeconfig: string,
+  bundle = join(ROOT, 'dist', 'dcred.js'),
+  args: readonly string[] = [],
+): Contender {
   return {
     name,
     command: (_namespace, port) => [
@@ -33,6 +38,7 @@ export function dcred(name: string, kubeconfig: string, bundle = join(ROOT, 'dis
       '--leader-elect=false',
       `--metrics-bind-address=127.0.0.1:${port}`,
       '--health-probe-bind-address=0',
+      ...args,
     ],
     env: { NODE_OPTIONS },
     hasMetrics: true,

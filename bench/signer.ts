@@ -1,0 +1,91 @@
+/**
+ * What it costs to have credentials signed by `dcred signer` in place of the operator itself: the first issue of 1,000 pods, the two in turn
+ * on the same pods. And how many credentials a second the signer signs for a client that does nothing else.
+ */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { generateCredentialKey } from '../src/credential/credential-key.ts';
+import { systemClock } from '../src/kubernetes/clock.ts';
+import { MAX_REQUESTS, type SignRequest } from '../src/signer/protocol.ts';
+import { SignerClient } from '../src/signer-client/signer-client.ts';
+import { signerConnection } from '../src/signer-client/signer-connection.ts';
+import { startSigner } from '../testing/cluster/signer-process.ts';
+import { type Contender, dcred, startContender } from './lib/contender.ts';
+import { Observer } from './lib/observer.ts';
+import { keep, median, row, spread } from './lib/results.ts';
+import { Stage } from './lib/stage.ts';
+
+const PODS = Number(process.env['DCRED_BENCH_PODS'] ?? 1000);
+const ROUNDS = Number(process.env['DCRED_BENCH_ROUNDS'] ?? 3);
+const CALLS = 20;
+
+async function firstIssue(stage: Stage, contender: Contender): Promise<number> {
+  using observer = Observer.start(stage.api, stage.namespace, 'web-web-');
+  const running = await startContender(contender, stage.namespace);
+  try {
+    const started = performance.now();
+    await stage.createResource();
+    return PODS / (((await observer.until(PODS)) - started) / 1000);
+  } finally {
+    await running.stop();
+    await stage.deleteResource();
+    await stage.deleteIssuedSecrets();
+  }
+}
+
+await using stage = await Stage.build();
+const { operatorKubeconfig, plane } = stage.cluster;
+const certificate = `${stage.namespace}/web-tls`;
+const account = { namespace: 'dcred-system', name: 'dcred' };
+const directory = join(plane.directory, 'signer');
+await using signer = await startSigner({
+  kubeconfig: plane.kubeconfig,
+  directory,
+  config: {
+    clients: [{ name: 'bench', cluster: 'bench', serviceAccount: `${account.namespace}/${account.name}` }],
+    certificates: [{ name: certificate }],
+    grants: [{ certificate, from: [{ namespace: stage.namespace }] }],
+    ratePerSecond: 1_000_000,
+  },
+});
+const tokenFile = join(directory, 'token');
+const minted = ['create', 'token', account.name, '-n', account.namespace, '--audience=dcred-signer'];
+await writeFile(tokenFile, (await plane.kubectl(minted)).stdout, { mode: 0o600 });
+const args = [`--signer=${signer.url}`, `--signer-ca=${signer.caFile}`, `--signer-token=${tokenFile}`];
+
+const connection = await signerConnection({ url: signer.url, caFile: signer.caFile, tokenFile, clock: systemClock });
+const client = new SignerClient({ connection, userAgent: 'bench', clock: systemClock });
+const { subjectPublicKeyInfo } = await generateCredentialKey('ECDSAP256');
+const request: SignRequest = {
+  certificate,
+  usage: 'Server',
+  dcCertVerifyAlgorithm: 0x0403,
+  subjectPublicKeyInfo,
+  expiresAt: Math.floor(Date.now() / 1000) + 3_600,
+  namespace: stage.namespace,
+  resource: 'web',
+  podUid: 'bench',
+};
+const { signal } = new AbortController();
+const perSecond: Record<string, number> = {};
+for (const size of [1, 16, MAX_REQUESTS]) {
+  const requests = Array.from({ length: size }, () => request);
+  const calls = size === 1 ? CALLS * 20 : CALLS;
+  await client.sign(requests, signal); // Warms up.
+  const started = performance.now();
+  for (let call = 0; call < calls; call += 1) await client.sign(requests, signal);
+  perSecond[size] = (size * calls * 1000) / (performance.now() - started);
+  row(`the signer alone, one call at a time with ${size} requests: signatures a second`, perSecond[size].toFixed(0));
+}
+await client.close();
+
+await stage.createPods(0, PODS);
+const [own, remote]: [number[], number[]] = [[], []];
+for (let round = 0; round < ROUNDS; round += 1) {
+  own.push(await firstIssue(stage, dcred('own', operatorKubeconfig)));
+  remote.push(await firstIssue(stage, dcred('remote', operatorKubeconfig, undefined, args)));
+}
+row('first issue, signed by the operator: credentials a second', spread(own, 0));
+row('first issue, signed by the signer: credentials a second', spread(remote, 0));
+row('the signer against the operator itself', (median(remote) / median(own)).toFixed(2));
+await keep('signer', { own, remote, perSecond });
