@@ -176,6 +176,7 @@ export class Applier {
       spec: resource.spec,
       certificate: certificate.certificate,
       signer: certificate.signer,
+      lifetimeCap: certificate.lifetimeCap?.(),
       now: Math.floor(this.#options.clock.now() / 1000),
     };
   }

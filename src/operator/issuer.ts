@@ -27,6 +27,8 @@ export interface SecretRequest {
   readonly spec: DelegatedCredentialSpec;
   readonly certificate: DelegationCertificate;
   readonly signer: Signer | CredentialSigner;
+  /** Seconds; undefined: as long as the spec says. */
+  readonly lifetimeCap?: number | undefined;
   readonly replaces: IssuedSecret | undefined;
   /** Seconds since the epoch. */
   readonly now: number;
@@ -44,7 +46,8 @@ export async function makeSecret(
   signal: AbortSignal,
 ): Promise<SecretManifest> {
   const { certificate, now, pod, signer, spec } = request;
-  const { lifetimeSeconds, usage } = spec;
+  const { usage } = spec;
+  const lifetimeSeconds = Math.min(spec.lifetimeSeconds, request.lifetimeCap ?? spec.lifetimeSeconds);
   const key = await generateKey(spec.keyAlgorithm);
   const holder = { namespace: request.namespace, resource: request.resourceName, podUid: pod.uid };
   const credential = await issueCredential({ certificate, signer, key, usage, holder, lifetimeSeconds, now, signal });

@@ -9,6 +9,7 @@
  */
 import { checkCertificateUsage, readDelegationCertificate } from '../credential/delegation-certificate.ts';
 import { CertificateError } from '../credential/errors.ts';
+import { MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { USAGES, type Usage } from '../credential/scheme.ts';
 import { Backoff } from '../kubernetes/backoff.ts';
 import { type Clock, delay } from '../kubernetes/clock.ts';
@@ -24,7 +25,7 @@ import type { Certificates, Referrer } from './certificates.ts';
 import { type CertificateState, PENDING, refused } from './core/certificate-state.ts';
 
 export interface SignerCertificatesOptions {
-  readonly client: Pick<SignerClient, 'follow' | 'server'>;
+  readonly client: Pick<SignerClient, 'follow' | 'now' | 'server'>;
   readonly batcher: Pick<SigningBatcher, 'sign'>;
   readonly health: Pick<SignerHealth, 'answered' | 'failed' | 'problem'>;
   readonly clock: Clock;
@@ -47,6 +48,9 @@ interface Followed {
   asked: boolean;
   states: Readonly<Record<Usage, CertificateState>>;
 }
+
+/** Of what an answer's Date says of the signer's clock, and of a life counted in whole seconds. */
+const CLOCK_RESOLUTION_SECONDS = 2;
 
 const ALL_PENDING: Followed['states'] = Object.freeze({ Server: PENDING, Client: PENDING });
 
@@ -177,6 +181,13 @@ export class SignerCertificates implements Certificates {
     for (const resourceKey of followed.referrers) this.#options.onChange(resourceKey);
   }
 
+  /** The signer counts by its own clock, which may be behind, and by the time at which the request reaches it. */
+  #capOf(granted: number): number {
+    const { client, clock } = this.#options;
+    const aheadSeconds = Math.max(0, Math.ceil((clock.now() - client.now()) / 1000));
+    return Math.max(MIN_LIFETIME_SECONDS, granted - aheadSeconds - CLOCK_RESOLUTION_SECONDS);
+  }
+
   #statesOf({ certificate: name, granted, namespace }: CertificateNews): Followed['states'] {
     const denied = notGranted(name, namespace);
     if (granted === undefined) return { Server: denied, Client: denied };
@@ -190,11 +201,14 @@ export class SignerCertificates implements Certificates {
       return { Server: invalid, Client: invalid };
     }
     const states = USAGES.map((usage): [Usage, CertificateState] => {
-      if (!granted.usages.some((one) => one.usage === usage)) return [usage, denied];
+      const terms = granted.usages.find((one) => one.usage === usage);
+      if (terms === undefined) return [usage, denied];
       const unfit = checkCertificateUsage(usable.certificate, usage);
       return [
         usage,
-        unfit === undefined ? { ...usable } : refused(unfit.code, `certificate "${name}": ${unfit.message}`),
+        unfit === undefined
+          ? { ...usable, lifetimeCap: () => this.#capOf(terms.maxLifetimeSeconds) }
+          : refused(unfit.code, `certificate "${name}": ${unfit.message}`),
       ];
     });
     return Object.fromEntries(states) as Record<Usage, CertificateState>;

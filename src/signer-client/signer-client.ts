@@ -44,9 +44,9 @@ export class SignerClient {
     this.#transport = new Transport(options.connection, CONNECTIONS);
   }
 
-  /** How far the local clock is ahead of the signer's (behind: negative), by its last answer; 0: not measurable. */
-  get clockSkewMs(): number {
-    return this.#clockSkewMs;
+  /** The signer's wall clock, in milliseconds, as far as its last answer tells. */
+  now(): number {
+    return this.#options.clock.now() - this.#clockSkewMs;
   }
 
   /** One result for each request, in the same order. Throws ApiError where the call as a whole failed, or the signal's reason. */

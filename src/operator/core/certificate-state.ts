@@ -49,6 +49,8 @@ export type CertificateState =
       readonly kind: 'usable';
       readonly certificate: DelegationCertificate;
       readonly signer: Signer | CredentialSigner;
+      /** The longest life that the signer allows, in seconds, counted from the operator's present; undefined: any. */
+      readonly lifetimeCap?: () => number;
     };
 
 export const PENDING: CertificateState = Object.freeze({ kind: 'pending' });
