@@ -5,7 +5,13 @@ import { isIssued, type Observation } from './checker.ts';
 
 type Entries = Readonly<Record<string, string>>;
 
-const VARYING = ['dcred.dev/issued-at', 'dcred.dev/expires-at', 'dcred.dev/renew-at', 'dcred.dev/pod-uid'];
+const VARYING = [
+  'dcred.dev/credential-sha256',
+  'dcred.dev/issued-at',
+  'dcred.dev/expires-at',
+  'dcred.dev/renew-at',
+  'dcred.dev/pod-uid',
+];
 const TIME = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g;
 
 export function normalised(observation: Observation): string {
