@@ -2,6 +2,7 @@
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Lease } from '../kubernetes/leader/lease.ts';
+import { MAX_SHARDS, shardLeaseNames } from '../kubernetes/leader/shards.ts';
 import { LEASES } from '../kubernetes/resource-type.ts';
 import { LEASE_NAME } from '../operator/operator.ts';
 import { printable, printableList } from '../text/printable.ts';
@@ -61,24 +62,48 @@ export async function checkLeader(
   nowMs: number,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const { args, namespace } = operator;
+  const { args } = operator;
   if (!isOn(args, '--leader-elect', true)) return ok('Leader', 'leader election is off: the only replica leads');
-  const remedy = `see the log of the operator: kubectl logs -n ${namespace} deployment/${operator.name}`;
+  const shards = shardsOf(args);
+  const leases = shards === 1 ? [LEASE_NAME] : shardLeaseNames(LEASE_NAME, shards);
+  const findings = await Promise.all(leases.map((lease) => checkLease(client, operator, lease, nowMs, signal)));
+  const wrong = findings.find(({ level }) => level !== 'ok');
+  if (wrong !== undefined) return wrong;
+  const [only] = findings;
+  return shards === 1 && only !== undefined
+    ? only
+    : ok('Leader', `each of the ${shards} shards has a replica that serves it`);
+}
+
+/** As the operator's own arguments say. */
+function shardsOf(args: readonly string[]): number {
+  const shards = Number(flagValues(args, '--shards').at(-1) ?? 1);
+  return Number.isInteger(shards) && shards >= 1 && shards <= MAX_SHARDS ? shards : 1;
+}
+
+async function checkLease(
+  client: Client,
+  { name: deployment, namespace }: Installed,
+  lease: string,
+  nowMs: number,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const remedy = `see the log of the operator: kubectl logs -n ${namespace} deployment/${deployment}`;
   try {
-    const { spec } = await client.get<Lease>(LEASES, { namespace, name: LEASE_NAME }, { signal });
+    const { spec } = await client.get<Lease>(LEASES, { namespace, name: lease }, { signal });
     const { holderIdentity = '', leaseDurationSeconds = 0, renewTime } = spec ?? {};
     const ageSeconds = Math.round((nowMs - Date.parse(renewTime ?? '')) / 1000);
-    if (holderIdentity === '') return problem('Leader', `nobody holds Lease ${namespace}/${LEASE_NAME}`, remedy);
+    if (holderIdentity === '') return problem('Leader', `nobody holds Lease ${namespace}/${lease}`, remedy);
     const holder = printable(holderIdentity);
     if (ageSeconds <= leaseDurationSeconds)
       return ok('Leader', `${holder} leads, and renewed its lease ${Math.max(0, ageSeconds)} s ago`);
-    return problem('Leader', `${holder} held Lease ${namespace}/${LEASE_NAME} last, ${ageSeconds} s ago`, remedy);
+    return problem('Leader', `${holder} held Lease ${namespace}/${lease} last, ${ageSeconds} s ago`, remedy);
   } catch (error) {
-    if (isApiError(error, 'NotFound')) return problem('Leader', `there is no Lease ${namespace}/${LEASE_NAME}`, remedy);
+    if (isApiError(error, 'NotFound')) return problem('Leader', `there is no Lease ${namespace}/${lease}`, remedy);
     if (isApiError(error, 'Forbidden')) {
       return warning(
         'Leader',
-        `no permission to read Lease ${namespace}/${LEASE_NAME}`,
+        `no permission to read Lease ${namespace}/${lease}`,
         `ask who may read namespace ${namespace}`,
       );
     }
@@ -97,7 +122,7 @@ export async function checkOperatorAccess(
   const wanted = operatorPermissions({ patchPods: gatesPods || isOn(args, '--notify-pods', true) });
   const places = served.length === 0 ? [undefined] : served;
   const checks = places.map((namespace) => ({ namespace, wanted }));
-  const election = { namespace: operator.namespace, wanted: leaderElectionPermissions(LEASE_NAME) };
+  const election = { namespace: operator.namespace, wanted: leaderElectionPermissions(LEASE_NAME, shardsOf(args)) };
   const all = isOn(args, '--leader-elect', true) ? [...checks, election] : checks;
   return await Promise.all(all.map((one) => checkAccount(client, account, one, signal)));
 }

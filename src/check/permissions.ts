@@ -37,7 +37,9 @@ export function operatorPermissions({ patchPods }: { readonly patchPods: boolean
 }
 
 /** In the operator's own namespace. */
-export function leaderElectionPermissions(lease: string): readonly Permission[] {
+/** With shards, a Lease for each of them, and one for each replica. */
+export function leaderElectionPermissions(lease: string, shards = 1): readonly Permission[] {
+  if (shards > 1) return permissions('coordination.k8s.io', 'leases', ['create', 'get', 'list', 'update']);
   return [
     ...permissions('coordination.k8s.io', 'leases', ['create']),
     ...permissions('coordination.k8s.io', 'leases', ['get', 'update'], { name: lease }),

@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { systemClock } from '../kubernetes/clock.ts';
 import { holderIdentity } from '../kubernetes/leader/holder-identity.ts';
 import { LeaderElector } from '../kubernetes/leader/leader-election.ts';
+import { ShardElection } from '../kubernetes/leader/shard-election.ts';
+import { MAX_SHARDS } from '../kubernetes/leader/shards.ts';
 import { OperatorMetrics } from '../operator/metrics.ts';
 import { LEASE_NAME, Operator } from '../operator/operator.ts';
 import { isDnsLabel } from '../text/dns-name.ts';
@@ -34,6 +36,12 @@ export const operatorCommand: Command = {
       help: 'serve this namespace only; may be repeated; default: all',
     },
     'leader-elect': { type: 'boolean', default: true, help: 'enable leader election among replicas, by a Lease' },
+    shards: {
+      type: 'string',
+      value: 'N',
+      default: '1',
+      help: 'share the namespaces among the replicas, in N shards with a Lease each; the same N for all replicas; 1: one replica leads',
+    },
     ...ADDRESS_OPTIONS,
     ...METRICS_AUTH_OPTION,
     workers: { type: 'string', value: 'N', default: '16', help: 'how many pods are reconciled at a time' },
@@ -50,6 +58,7 @@ export const operatorCommand: Command = {
 
 async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitStatus> {
   const workers = readWorkers(args.required('workers'));
+  const shards = readShards(args.required('shards'), args.boolean('leader-elect'));
   const metricsAddress = readAddress(args, 'metrics-bind-address');
   const healthAddress = readAddress(args, 'health-probe-bind-address');
   const log = createLogger(args.required('log-level'), io);
@@ -70,9 +79,14 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
     namespaces: readNamespaces(args.strings('namespace')),
     workers,
     notifyPods: args.boolean('notify-pods'),
-    elector: args.boolean('leader-elect')
-      ? new LeaderElector({ ...shared, namespace, name: LEASE_NAME, identity })
-      : undefined,
+    elector:
+      args.boolean('leader-elect') && shards === 1
+        ? new LeaderElector({ ...shared, namespace, name: LEASE_NAME, identity })
+        : undefined,
+    shards:
+      shards === 1
+        ? undefined
+        : new ShardElection({ ...shared, namespace, name: LEASE_NAME, shards, identity, pod: podOf(io) }),
     metrics,
     instance,
     namespace,
@@ -107,6 +121,21 @@ function readNamespaces(names: readonly string[]): readonly string[] {
   throw new UsageError(
     `--namespace takes the name of one namespace (lower-case letters, digits and "-"), and may be repeated; got ${JSON.stringify(wrong)}`,
   );
+}
+
+/** Where the downward API says it. */
+function podOf({ env }: CommandIo): { readonly name: string; readonly uid: string } | undefined {
+  const [name, uid] = [env['POD_NAME'], env['POD_UID']];
+  return name && uid ? { name, uid } : undefined;
+}
+
+function readShards(text: string, leaderElection: boolean): number {
+  const shards = Number(text);
+  if (!Number.isInteger(shards) || shards < 1 || shards > MAX_SHARDS) {
+    throw new UsageError(`--shards takes a whole number from 1 to ${MAX_SHARDS}; got "${text}"`);
+  }
+  if (shards === 1 || leaderElection) return shards;
+  throw new UsageError('--shards needs leader election: without Leases every replica would serve every shard');
 }
 
 function readWorkers(text: string): number {

@@ -2,7 +2,7 @@
 import type { Registry } from 'prom-client';
 import { systemClock } from '../kubernetes/clock.ts';
 import { ConnectionError } from '../kubernetes/connection/connection-error.ts';
-import type { OperatorSigner } from '../operator/operator.ts';
+import type { OperatorSigner } from '../operator/operator-options.ts';
 import { SignerClientMetrics } from '../operator/signer-link.ts';
 import { SignerClient } from '../signer-client/signer-client.ts';
 import { signerConnection } from '../signer-client/signer-connection.ts';

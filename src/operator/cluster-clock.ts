@@ -9,7 +9,10 @@
  */
 import { CLOCK_SKEW_SECONDS } from '../credential/lifetime.ts';
 import type { Clock, TimerHandle } from '../kubernetes/clock.ts';
+import type { Logger } from '../kubernetes/log.ts';
 
+/** Between two checks of whether the clocks differ. */
+const CHECK_MS = 10_000;
 /** Less is not worth a correction: the `Date` header has whole seconds, and requests take their time. */
 const TOLERANCE_MS = 30_000;
 /** The reserve that lifetimes leave. A difference beyond it is not a clock to go by. */
@@ -65,4 +68,18 @@ export class ClusterClock implements Clock {
     const behindMs = -(this.skewMs ?? 0);
     return behindMs < TOLERANCE_MS ? 0 : Math.min(behindMs, MAX_CORRECTION_MS);
   }
+}
+
+/** Logs when the clocks begin to differ and when they agree again, and reports it: every resource says so. */
+export function watchSkew(clock: ClusterClock, log: Logger, onChange: () => void): TimerHandle {
+  let known = clock.isSkewed;
+  const look = (): void => {
+    timer = clock.setTimeout(look, CHECK_MS);
+    if (clock.isSkewed === known) return;
+    known = !known;
+    log.warn({ skewMs: Math.round(clock.skewMs ?? 0) }, known ? 'clock skew' : 'clocks agree again');
+    onChange();
+  };
+  let timer = clock.setTimeout(look, 0);
+  return { cancel: () => timer.cancel() };
 }

@@ -10,59 +10,30 @@ import { selects } from '../api/pod-selector.ts';
 import { isReadable } from '../api/read.ts';
 import { generateCredentialKey } from '../credential/credential-key.ts';
 import { type IssuedSecret, podKeyOf } from '../issued-secret/issued-secret.ts';
-import { formatObjectKey, formatPodKey, type PodKey } from '../issued-secret/names.ts';
+import { formatObjectKey, formatPodKey, type ObjectKey, type PodKey, parseObjectKey } from '../issued-secret/names.ts';
 import type { Change, ReflectorEvent } from '../kubernetes/cache/reflector.ts';
-import type { ApiClient } from '../kubernetes/client/api-client.ts';
-import type { Clock, TimerHandle } from '../kubernetes/clock.ts';
 import { EventRecorder } from '../kubernetes/events/event-recorder.ts';
-import type { LeaderElector } from '../kubernetes/leader/leader-election.ts';
-import type { Logger } from '../kubernetes/log.ts';
+import type { ShardElection } from '../kubernetes/leader/shard-election.ts';
 import { WorkQueue } from '../kubernetes/queue/work-queue.ts';
-import { runWorkers } from '../kubernetes/queue/workers.ts';
-import type { SignerClient } from '../signer-client/signer-client.ts';
+import { type Outcome, runWorkers } from '../kubernetes/queue/workers.ts';
 import { Applier } from './apply.ts';
 import { type CachedSecret, Caches, type Resource } from './caches.ts';
 import { CertificateWatcher } from './certificate-watcher.ts';
-import { ClusterClock } from './cluster-clock.ts';
+import { ClusterClock, watchSkew } from './cluster-clock.ts';
 import { Membership } from './core/membership.ts';
 import { metadataIgnored, type PodWarning, unservedResources } from './core/missed-injection.ts';
 import { type Pod, samePod } from './core/pod.ts';
-import type { GenerateKey } from './issuer.ts';
 import { KubeletNudge } from './kubelet-nudge.ts';
-import type { OperatorMetrics } from './metrics.ts';
+import type { OperatorOptions } from './operator-options.ts';
+import { ownedClient } from './owned-client.ts';
 import { PodController } from './pod-controller.ts';
 import { PodFailures } from './pod-failure.ts';
 import { Reporter } from './reporter.ts';
 import { ResourceController } from './resource-controller.ts';
-import { linkSigner, type SignerClientMetrics, type SignerLink } from './signer-link.ts';
+import { serveShards } from './serve-shards.ts';
+import { EVERYTHING, type Ownership, ShardSet } from './shard-set.ts';
+import { linkSigner, type SignerLink } from './signer-link.ts';
 import { TakenNames } from './taken-names.ts';
-
-export interface OperatorOptions {
-  readonly client: ApiClient;
-  /** Empty: every namespace. */
-  readonly namespaces: readonly string[];
-  readonly workers: number;
-  /** Nudge kubelets to mount new Secrets at once, by an annotation of the pod. */
-  readonly notifyPods: boolean;
-  /** Undefined: no leader election; this process leads at once. */
-  readonly elector: LeaderElector | undefined;
-  readonly metrics: OperatorMetrics;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly log: Logger;
-  /** Who reports Events: the pod's or the host's name. */
-  readonly instance: string;
-  /** Where Events about nothing in particular go. */
-  readonly namespace: string;
-  readonly generateKey?: GenerateKey;
-  /** Signs in place of this process, which then reads no certificate Secret. */
-  readonly signer?: OperatorSigner | undefined;
-}
-
-export interface OperatorSigner {
-  readonly client: SignerClient;
-  readonly metrics: Pick<SignerClientMetrics, 'available'>;
-}
 
 /** Also the name by which metrics show who leads where there is no lease. */
 export const LEASE_NAME = 'dcred-operator';
@@ -73,7 +44,6 @@ const UNSERVED_MS = 3_000;
 /** How long work in progress may take to finish at shutdown; a request to the API server takes milliseconds. */
 const DRAIN_MS = 5_000;
 const FLUSH_MS = 2_000;
-const CLOCK_CHECK_MS = 10_000;
 
 export class Operator {
   readonly #options: OperatorOptions;
@@ -86,6 +56,7 @@ export class Operator {
   readonly #caches: Caches;
   /** Before it leads, this process enqueues nothing: no worker takes keys, and those of deleted pods would pile up. */
   #leading = false;
+  #ownership: Ownership = EVERYTHING;
   /** Records a warning about a pod; only the leader does. */
   #warn: (pod: Pod, warning: PodWarning) => void = () => {};
   #pods: PodController | undefined;
@@ -102,7 +73,7 @@ export class Operator {
       new WorkQueue({ clock, random, observe: (event) => metrics.engine.queueEvent(name, event) });
     this.#podQueue = queue('pod');
     this.#resourceQueue = queue('resource');
-    metrics.engine.leading(LEASE_NAME, false);
+    for (const lease of options.shards?.leaseNames ?? [LEASE_NAME]) metrics.engine.leading(lease, false);
     metrics.engine.watchQueue('pod', this.#podQueue);
     metrics.engine.watchQueue('resource', this.#resourceQueue);
     this.#caches = new Caches({
@@ -137,10 +108,11 @@ export class Operator {
 
   /** Runs until the signal, then until work in progress is done. `lost`: the lease was lost, and the process must exit. */
   async run(signal: AbortSignal): Promise<'released' | 'lost'> {
-    const { elector } = this.#options;
+    const { elector, shards } = this.#options;
     const watching = new AbortController();
     const watches = this.#caches.run(watching.signal);
     try {
+      if (shards !== undefined) return await this.#leadShards(shards, signal);
       if (elector !== undefined) return await elector.run({ signal, lead: (leading) => this.#lead(leading) });
       await this.#lead(signal);
       return 'released';
@@ -150,14 +122,38 @@ export class Operator {
     }
   }
 
+  /** Everything is set up once, and serves whichever shards this process holds. Losing one does not end the process. */
+  async #leadShards(shards: ShardElection, signal: AbortSignal): Promise<'released'> {
+    const served = new ShardSet(shards.leaseNames.length);
+    this.#ownership = served;
+    // Whoever cannot see the cluster yet takes no shard.
+    await Promise.race([this.#caches.settled(), aborted(signal)]);
+    const serving = serveShards({
+      election: shards,
+      served,
+      clock: this.#clock,
+      drainMs: DRAIN_MS,
+      log: this.#options.log,
+      leading: (lease, isServed) => this.#options.metrics.engine.leading(lease, isServed),
+      begun: (isMeant) => this.#enqueueAll(isMeant),
+      ended: (isMeant) => this.#resources?.release(isMeant),
+      signal,
+    });
+    await Promise.all([this.#lead(signal), serving]);
+    return 'released';
+  }
+
   async #lead(signal: AbortSignal): Promise<void> {
     const { client, instance, log, metrics, namespace, workers } = this.#options;
     const clock = this.#clock;
     // Each namespace by itself: one that cannot be read keeps no other from being served.
     await Promise.race([this.#caches.settled(), aborted(signal)]);
     if (signal.aborted) return;
-    log.info({}, 'leading');
-    metrics.engine.leading(LEASE_NAME, true);
+    const isOnly = this.#ownership === EVERYTHING;
+    if (isOnly) {
+      log.info({}, 'leading');
+      metrics.engine.leading(LEASE_NAME, true);
+    }
     const events = new EventRecorder({
       client,
       controller: CONTROLLER_NAME,
@@ -184,7 +180,7 @@ export class Operator {
     this.#names = controllers.names;
     this.#enqueueAll();
     this.#enqueueLateNamespaces();
-    const clockTimer = this.#watchClock();
+    const clockTimer = watchSkew(clock, log, () => this.#enqueueResources());
     await aborted(signal);
     log.info({}, 'draining');
     const drainTimer = clock.setTimeout(() => working.abort(), DRAIN_MS);
@@ -196,13 +192,15 @@ export class Operator {
     this.#resourceQueue.shutDown();
     await Promise.all([controllers.certificates.ended(), controllers.names.ended()]);
     await events.flush(AbortSignal.timeout(FLUSH_MS));
-    metrics.engine.leading(LEASE_NAME, false);
+    if (isOnly) metrics.engine.leading(LEASE_NAME, false);
   }
 
   #controllers(reporter: Reporter, signal: AbortSignal) {
-    const { client, generateKey = generateCredentialKey, log, metrics, namespaces, notifyPods } = this.#options;
+    const { generateKey = generateCredentialKey, log, metrics, namespaces, notifyPods } = this.#options;
     const clock = this.#clock;
     const { certificates, problem: signerProblem } = this.#certificates(signal);
+    const ownership = this.#ownership;
+    const client = ownedClient(this.#options.client, (namespace) => ownership.mayWrite(namespace));
     const names = new TakenNames({
       engine: this.#engine('secrets'),
       namespaces,
@@ -248,8 +246,11 @@ export class Operator {
     return linkSigner({ client: signer.client, clock: this.#clock, random, log, onCertificate, onProblem, signal });
   }
 
-  #enqueueResources(): void {
-    for (const resource of this.#caches.resources.values()) this.#resourceQueue.add(formatObjectKey(resource));
+  #enqueueResources(isMeant: (namespace: string) => boolean = () => true): void {
+    for (const resource of this.#caches.resources.values()) {
+      const { namespace } = resource;
+      if (isMeant(namespace) && this.#serves(namespace)) this.#resourceQueue.add(formatObjectKey(resource));
+    }
   }
 
   #work(
@@ -263,11 +264,23 @@ export class Operator {
     return runWorkers({
       queue,
       workers,
-      reconcile: (key) => controller.reconcile(key, working),
+      reconcile: (key) => this.#reconcile(key, controller, working),
       signal: taking,
       log: log.child({ queue: name }),
       observe: (observation) => metrics.reconciled(name, observation),
     });
+  }
+
+  /** A key of a namespace that is not served, or no longer, is done: whoever serves it enqueues it. */
+  async #reconcile(key: string, controller: Pick<PodController, 'reconcile'>, working: AbortSignal): Promise<Outcome> {
+    const { namespace } = parseObjectKey(key);
+    const work = (signal = working) => controller.reconcile(key, signal);
+    const outcome = await this.#ownership.during(namespace, work);
+    return outcome !== undefined && this.#ownership.serves(namespace) ? outcome : { kind: 'done' };
+  }
+
+  #serves(namespace: string): boolean {
+    return this.#leading && this.#ownership.serves(namespace);
   }
 
   #engine(kind: string) {
@@ -282,14 +295,16 @@ export class Operator {
   }
 
   /** Whatever happened before this process led. Pods without a Secret are enqueued by their resource: see `fanOut`. */
-  #enqueueAll(): void {
-    this.#enqueueResources();
+  #enqueueAll(isMeant: (namespace: string) => boolean = () => true): void {
+    const isServed = ({ namespace }: ObjectKey) => isMeant(namespace) && this.#serves(namespace);
+    this.#enqueueResources(isMeant);
     for (const pod of this.#caches.pods.values()) {
+      if (!isServed(pod)) continue;
       this.#warnIgnored(pod, undefined);
       this.#scheduleUnservedCheck(pod);
     }
     for (const { issued } of this.#caches.secrets.values()) {
-      if (issued === undefined) continue;
+      if (issued === undefined || !isServed(issued)) continue;
       this.#pods?.secretSeen(issued, undefined);
       this.#enqueueWave(issued);
     }
@@ -298,23 +313,6 @@ export class Operator {
   /** What expires first comes first, also after a restart. */
   #enqueueWave(issued: IssuedSecret): void {
     this.#podQueue.add(podKeyOf(issued), 'background', (issued.facts?.expiresAt ?? 0) * 1000);
-  }
-
-  /** Every resource says when the clocks begin to differ, and when they agree again. */
-  #watchClock(): TimerHandle {
-    let known = this.#clock.isSkewed;
-    const look = (): void => {
-      timer = this.#clock.setTimeout(look, CLOCK_CHECK_MS);
-      if (this.#clock.isSkewed === known) return;
-      known = !known;
-      this.#options.log.warn(
-        { skewMs: Math.round(this.#clock.skewMs ?? 0) },
-        known ? 'clock skew' : 'clocks agree again',
-      );
-      this.#enqueueResources();
-    };
-    let timer = this.#clock.setTimeout(look, 0);
-    return { cancel: () => timer.cancel() };
   }
 
   /** Nothing is decided in a namespace before it is complete: then all of it is enqueued. */
@@ -327,7 +325,7 @@ export class Operator {
 
   #resourceChanged({ current, previous }: Change<Resource>): void {
     const changed = current ?? previous;
-    if (changed === undefined || !this.#leading) return;
+    if (changed === undefined || !this.#serves(changed.namespace)) return;
     if (current !== undefined && previous !== undefined && this.#resources?.isEcho(previous, current)) return;
     this.#resourceQueue.add(formatObjectKey(changed));
   }
@@ -337,8 +335,8 @@ export class Operator {
     const pod = current ?? previous;
     if (pod === undefined) return;
     const resources = this.#membership.podChanged(previous, current);
-    if (!this.#leading) return;
     const { namespace } = pod;
+    if (!this.#serves(namespace)) return;
     for (const resourceName of resources) this.#enqueuePod({ namespace, resourceName, pod: pod.name });
     if (current === undefined) return;
     this.#warnIgnored(current, previous);
@@ -363,7 +361,7 @@ export class Operator {
   }
 
   #secretChanged({ current, previous }: Change<CachedSecret>): void {
-    if (!this.#leading) return;
+    if (!this.#serves((current ?? previous)?.namespace ?? '')) return;
     const before = previous?.issued;
     if (current?.issued !== undefined) this.#pods?.secretSeen(current.issued, before);
     if (before !== undefined && current?.issued?.uid !== before.uid) this.#pods?.secretGone(before);

@@ -1,4 +1,5 @@
 /** Why a pod is not served, and which pods that is true of right now. */
+import { parseObjectKey } from '../issued-secret/names.ts';
 import { FAILURE_REASONS, type FailureReason } from './core/plan.ts';
 
 /** The API server or a signer refuses; a person has to change something. */
@@ -64,6 +65,13 @@ export class PodFailures {
     const found = this.#cleanUps.get(resourceKey);
     const [first] = found?.values() ?? [];
     return found === undefined || first === undefined ? undefined : { refused: found.size, message: first.message };
+  }
+
+  /** Another replica serves these namespaces now. */
+  release(isReleased: (namespace: string) => boolean): void {
+    for (const table of [this.#failures, this.#cleanUps]) {
+      for (const key of table.keys()) if (isReleased(parseObjectKey(key).namespace)) table.delete(key);
+    }
   }
 
   /** Returns whether this is news. */

@@ -8,7 +8,6 @@ import { isDeepStrictEqual } from 'node:util';
 import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import { isReadable, type UnreadableResource } from '../api/read.ts';
 import { formatObjectKey, type PodKey, parseObjectKey } from '../issued-secret/names.ts';
-import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import type { Outcome } from '../kubernetes/queue/workers.ts';
@@ -21,14 +20,14 @@ import { fanOut } from './fan-out.ts';
 import type { OperatorMetrics } from './metrics.ts';
 import type { PodFailures } from './pod-failure.ts';
 import type { Reporter } from './reporter.ts';
-import { STATUS_INTERVAL_MS, StatusWriter } from './status-writer.ts';
+import { STATUS_INTERVAL_MS, StatusWriter, type StatusWriterOptions } from './status-writer.ts';
 import { Tally } from './tally.ts';
 
 /** A certificate is read in milliseconds; a status written before that would be wrong a moment later. */
 const CERTIFICATE_TIMEOUT_MS = 5_000;
 
 export interface ResourceControllerOptions {
-  readonly client: ApiClient;
+  readonly client: StatusWriterOptions['client'];
   readonly caches: Caches;
   readonly membership: Membership;
   readonly certificates: Pick<Certificates, 'follow' | 'resolve'>;
@@ -112,6 +111,26 @@ export class ResourceController {
     );
   }
 
+  /** Another replica serves these namespaces now: nothing of their resources is kept, followed or shown here. */
+  release(isReleased: (namespace: string) => boolean): void {
+    const { certificates, failures, membership, metrics } = this.#options;
+    for (const key of this.#states.keys()) {
+      const { name, namespace } = parseObjectKey(key);
+      if (!isReleased(namespace)) continue;
+      this.#drop(key);
+      certificates.follow(key, undefined);
+      membership.removeResource(namespace, name);
+      metrics.resourceGone(namespace, name);
+    }
+    failures.release(isReleased);
+  }
+
+  #drop(key: string): void {
+    this.#states.delete(key);
+    this.#status.forget(key);
+    this.#tally.forget(key);
+  }
+
   /** The pod, its Secrets or its failure may have changed. */
   podChanged(key: PodKey): void {
     this.#tally.podChanged(key);
@@ -193,9 +212,7 @@ export class ResourceController {
   #forget(key: string): Outcome {
     const { caches, certificates, membership, metrics, podQueue } = this.#options;
     const { namespace, name } = parseObjectKey(key);
-    this.#states.delete(key);
-    this.#status.forget(key);
-    this.#tally.forget(key);
+    this.#drop(key);
     certificates.follow(key, undefined);
     fanOut({ caches, membership, podQueue, namespace, name });
     membership.removeResource(namespace, name);

@@ -130,6 +130,13 @@ describe('permissions', () => {
       assert.equal(await count(['get', 'create', 'update'].map((verb) => lease(verb, 'other'))), 0);
     });
 
+    test('cover the Leases of shards and replicas, where there are shards, and only in its own namespace', async () => {
+      await install({ operator: { shards: 4 } });
+      const needed = ['create', 'get', 'list', 'update'].map((verb) => lease(verb, NAMESPACE, ''));
+      assert.equal(await count(needed), 4);
+      assert.equal(await count(['get', 'create', 'list', 'update'].map((verb) => lease(verb, 'other'))), 0);
+    });
+
     test('are not granted without leader election', async () => {
       await install({ leaderElection: { enabled: false }, replicas: 1 });
       assert.equal(await count([lease('create', NAMESPACE, ''), lease('get', NAMESPACE)]), 0);

@@ -12,6 +12,7 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
     webhook: { enabled: false },
   },
   'a single replica without leader election': { replicas: 1, leaderElection: { enabled: false } },
+  'replicas that share the namespaces': { replicas: 3, operator: { shards: 12 } },
   'no metrics': { metrics: { port: 0 } },
   'metrics for authorized scrapers': { metrics: { auth: true } },
   'a ServiceMonitor': {

@@ -57,4 +57,9 @@ describe('the permissions that are checked are those of the chart', () => {
     const role = pick(await render(), 'Role', 'dcred-leader-election');
     assert.deepEqual([...granted(role)].sort(), described(leaderElectionPermissions(LEASE_NAME)));
   });
+
+  test('for shards', async () => {
+    const role = pick(await render({ operator: { shards: 4 } }), 'Role', 'dcred-leader-election');
+    assert.deepEqual([...granted(role)].sort(), described(leaderElectionPermissions(LEASE_NAME, 4)));
+  });
 });

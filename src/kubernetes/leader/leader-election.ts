@@ -16,7 +16,7 @@ import { LEASES } from '../resource-type.ts';
 import { claimedSpec, isHeldByOther, type Lease, type Observation, observe, releasedSpec } from './lease.ts';
 
 export interface LeaderElectorOptions {
-  readonly client: ApiClient;
+  readonly client: Pick<ApiClient, 'create' | 'get' | 'replace'>;
   readonly namespace: string;
   readonly name: string;
   /** Never that of two processes at once, which would both lead: see `holderIdentity`. */
@@ -27,10 +27,21 @@ export interface LeaderElectorOptions {
   readonly renewDeadlineMs?: number;
   /** Between two tries. 2 s. */
   readonly retryPeriodMs?: number;
+  /**
+   * Whether a lease that is free may be taken now; read at every try, until it is taken. Meanwhile the lease is watched all the same,
+   * so that its expiry is known. Always.
+   */
+  readonly mayAcquire?: () => boolean;
   readonly clock: Clock;
   /** In [0, 1). */
   readonly random: () => number;
   readonly log: Logger;
+}
+
+/** Why the signal of a leader aborts that must stop at once: another candidate may lead in a moment. */
+export class LeaseLostError extends Error {
+  readonly code = 'LeaseLost';
+  override readonly name = 'LeaseLostError';
 }
 
 export interface RunForLeaderOptions {
@@ -92,7 +103,7 @@ export class LeaderElector {
         return 'released';
       }
       log.error({ lease: name, identity }, 'lost the lease');
-      leading.abort(new Error('lost the leader lease'));
+      leading.abort(new LeaseLostError(`lost the lease ${name}`));
       await delay(this.#options.clock, this.#leaseDurationMs - this.#renewDeadlineMs, ended.signal);
       return 'lost';
     } finally {
@@ -176,6 +187,7 @@ export class LeaderElector {
       found === undefined ? undefined : observe(this.#observation, found, this.#options.clock.monotonic());
     if (this.#observation !== undefined && isHeldByOther(this.#observation, this.#options.identity, startedAt))
       return 'other';
+    if (this.#heldSince === undefined && this.#options.mayAcquire?.() === false) return 'other';
     return (await this.#write(signal)) ? 'held' : 'failed';
   }
 

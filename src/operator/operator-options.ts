@@ -1,0 +1,39 @@
+/** What the operator is made from. */
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import type { Clock } from '../kubernetes/clock.ts';
+import type { LeaderElector } from '../kubernetes/leader/leader-election.ts';
+import type { ShardElection } from '../kubernetes/leader/shard-election.ts';
+import type { Logger } from '../kubernetes/log.ts';
+import type { SignerClient } from '../signer-client/signer-client.ts';
+import type { GenerateKey } from './issuer.ts';
+import type { OperatorMetrics } from './metrics.ts';
+import type { SignerClientMetrics } from './signer-link.ts';
+
+export interface OperatorOptions {
+  readonly client: ApiClient;
+  /** Empty: every namespace. */
+  readonly namespaces: readonly string[];
+  readonly workers: number;
+  /** Nudge kubelets to mount new Secrets at once, by an annotation of the pod. */
+  readonly notifyPods: boolean;
+  /** Undefined: no leader election; this process leads at once. */
+  readonly elector: LeaderElector | undefined;
+  /** Instead of `elector`: this process serves the namespaces of the shards that it holds the leases of. */
+  readonly shards?: ShardElection | undefined;
+  readonly metrics: OperatorMetrics;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  /** Who reports Events: the pod's or the host's name. */
+  readonly instance: string;
+  /** Where Events about nothing in particular go. */
+  readonly namespace: string;
+  readonly generateKey?: GenerateKey;
+  /** Signs in place of this process, which then reads no certificate Secret. */
+  readonly signer?: OperatorSigner | undefined;
+}
+
+export interface OperatorSigner {
+  readonly client: SignerClient;
+  readonly metrics: Pick<SignerClientMetrics, 'available'>;
+}
