@@ -1,0 +1,97 @@
+/**
+ * Many resources of one pod each, on a real API server, with the heap and the memory limit that the chart gives the operator: whether
+ * all are served, and what it takes. 200 resources unless DCRED_BENCH_RESOURCES says more; the limit is checked, time is reported.
+ */
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { PODS, SECRETS } from '../src/kubernetes/resource-type.ts';
+import { DELEGATED_CREDENTIALS } from '../src/operator/caches.ts';
+import { type Cluster, startCluster } from '../testing/cluster/cluster.ts';
+import { type OperatorProcess, startOperator } from '../testing/cluster/operator-process.ts';
+import { createTestAuthority } from '../testing/support/certificates.ts';
+
+const RESOURCES = Number(process.env['DCRED_BENCH_RESOURCES'] ?? 200);
+const PER_NAMESPACE = 100;
+const AT_ONCE = 16;
+/** As the chart's deployment sets them for its default limit of 256 MiB. */
+const CHART_HEAP = '--max-old-space-size=128 --max-semi-space-size=4';
+const LIMIT_MB = 268;
+
+async function inParallel(count: number, act: (index: number) => Promise<unknown>): Promise<void> {
+  let next = 0;
+  const work = async (): Promise<void> => {
+    for (let index = next++; index < count; index = next++) await act(index);
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+}
+
+async function populate(cluster: Cluster): Promise<readonly string[]> {
+  const authority = await createTestAuthority();
+  const namespaces: string[] = [];
+  for (let index = 0; index < Math.ceil(RESOURCES / PER_NAMESPACE); index += 1) {
+    const namespace = await cluster.namespace(`team-${index}`);
+    await cluster.putCertificate(namespace, 'web-tls', await authority.issue());
+    namespaces.push(namespace);
+  }
+  const { client, signal } = cluster;
+  await inParallel(RESOURCES, async (index) => {
+    const namespace = namespaces[Math.floor(index / PER_NAMESPACE)] ?? '';
+    const name = `r${index}`;
+    const metadata = { namespace, name, labels: { app: name } };
+    const spec = { certificateRef: { name: 'web-tls' }, podSelector: { matchLabels: { app: name } } };
+    const containers = [{ name: 'web', image: 'example.test/web' }];
+    await client.create(PODS, { metadata, spec: { containers } } as never, { signal, metadataOnly: true });
+    await client.create(DELEGATED_CREDENTIALS, { metadata, spec } as never, { signal, metadataOnly: true });
+  });
+  return namespaces;
+}
+
+/** Resident memory now and at its highest, in MB; Linux only. */
+async function memory({ pid }: OperatorProcess): Promise<{ readonly now: number; readonly highest: number }> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  const of = (field: string) => (Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(status)?.[1]) * 1024) / 1e6;
+  return { now: of('VmRSS'), highest: of('VmHWM') };
+}
+
+async function ready(operator: OperatorProcess): Promise<number> {
+  const text = await operator.metrics();
+  return text.split('\n').filter((line) => line.startsWith('dcred_ready{') && line.endsWith(' 1')).length;
+}
+
+async function watches(cluster: Cluster): Promise<number> {
+  const { stdout } = await cluster.plane.kubectl(['get', '--raw', '/metrics']);
+  const lines = stdout.split('\n').filter((line) => /^apiserver_longrunning_requests\{.*verb="WATCH"/.test(line));
+  return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+}
+
+function row(what: string, figure: string): void {
+  process.stdout.write(`${what.padEnd(56)} ${figure}\n`);
+}
+
+await using cluster = await startCluster();
+await populate(cluster);
+const watchesBefore = await watches(cluster);
+const env = { NODE_OPTIONS: CHART_HEAP };
+const started = performance.now();
+await using operator = await startOperator({ kubeconfig: cluster.operatorKubeconfig, logLevel: 'info', env });
+while ((await ready(operator)) < RESOURCES) {
+  if (operator.exitCode !== null)
+    throw new Error(`the operator ended with status ${operator.exitCode}:\n${operator.log.slice(-2_000)}`);
+  await delay(500);
+}
+row(`${RESOURCES} resources of one pod each: served after`, `${((performance.now() - started) / 1000).toFixed(1)} s`);
+const { items } = await cluster.client.list(
+  SECRETS,
+  { labelSelector: 'app.kubernetes.io/managed-by=dcred', metadataOnly: true, resourceVersion: '0' },
+  { signal: cluster.signal },
+);
+row('issued Secrets', String(items.length));
+const { highest, now } = await memory(operator);
+row('resident memory now; at its highest', `${now.toFixed(0)} MB; ${highest.toFixed(0)} MB (limit ${LIMIT_MB} MB)`);
+row('watches of the operator', String((await watches(cluster)) - watchesBefore));
+const scraped = performance.now();
+row(
+  'a scrape',
+  `${((await operator.metrics()).length / 1e6).toFixed(1)} MB in ${(performance.now() - scraped).toFixed(0)} ms`,
+);
+if (items.length !== RESOURCES || highest > LIMIT_MB) process.exitCode = 1;
