@@ -98,7 +98,8 @@ describe("the chart's PrometheusRule", () => {
     )['spec'];
 
   test('has the same rules, each with a link to its section', async () => {
-    const made = await rendered({ runbookUrl: 'https://docs.example.test/runbook' });
+    const everything = { audit: { enabled: true } };
+    const made = await rendered({ runbookUrl: 'https://docs.example.test/runbook' }, everything);
     const withLinks = rules.groups.map((group) => ({
       ...group,
       rules: group.rules.map((rule) => ({
@@ -123,7 +124,8 @@ describe("the chart's PrometheusRule", () => {
       { webhook: { enabled: false }, leaderElection: { enabled: false }, replicas: 1 },
     );
     const left = made.groups.flatMap((group) => group.rules.map(({ alert }) => alert));
-    for (const gone of ['DcredClockSkew', 'DcredWebhookDown', 'DcredNoLeader']) assert.ok(!left.includes(gone), gone);
+    const absent = ['DcredClockSkew', 'DcredWebhookDown', 'DcredNoLeader', 'DcredServedCredentialStale'];
+    for (const gone of absent) assert.ok(!left.includes(gone), gone);
     assert.deepEqual(made.groups.at(-1), { name: 'dcred-extra', rules: [extra] });
   });
 

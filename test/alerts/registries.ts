@@ -1,6 +1,7 @@
 /** Every metric that a dcred process serves, read from what Prometheus would read. */
 import { WebhookMetrics } from '../../src/admission/metrics.ts';
 import { AgentMetrics } from '../../src/agent/metrics.ts';
+import { AuditMetrics } from '../../src/audit/metrics.ts';
 import { OperatorMetrics } from '../../src/operator/metrics.ts';
 import { SignerClientMetrics } from '../../src/operator/signer-link.ts';
 import { SignerMetrics } from '../../src/signer/metrics.ts';
@@ -12,6 +13,7 @@ export async function sampleNames(): Promise<ReadonlySet<string>> {
     await webhookText(),
     await new SignerMetrics('0').registry.metrics(),
     agentText(),
+    await new AuditMetrics('0').registry.metrics(),
   ];
   const families = texts.flatMap((text) => [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)]);
   const names = families.flatMap(([, name = '', type]) =>
