@@ -57,6 +57,7 @@ export const NOT_RUN: readonly (readonly [pattern: RegExp, reason: string])[] = 
   [/^kubectl logs\b/, 'no node runs the pods here; make e2e reads their logs'],
   [/^helm test\b/, 'no node runs the pods here; make e2e runs it, and test/chart runs its script'],
   [/^dcred (?:probe|audit)\b/, 'no server runs here; test/probe and test/audit have real ones'],
+  [/<<'EOF'$/, 'reads the lines after it; test/audit writes that status on a real API server'],
   [/^dcred signer\b/, 'runs until it is stopped; test/signer runs it'],
 ];
 
