@@ -44,7 +44,7 @@ export class SignerClient {
     this.#transport = new Transport(options.connection, CONNECTIONS);
   }
 
-  /** The signer's wall clock, in milliseconds, as far as its last answer tells. */
+  /** The signer's wall clock, in milliseconds, as far as its last answer tells: never ahead of it, and behind by a second or two. */
   now(): number {
     return this.#options.clock.now() - this.#clockSkewMs;
   }
@@ -106,12 +106,12 @@ export class SignerClient {
       contentType: 'application/json',
       body,
     };
-    const onSkew = (skewMs: number): void => {
-      this.#clockSkewMs = skewMs;
-    };
-    const context = { transport: this.#transport, userAgent, now: () => clock.now(), onSkew };
+    const context = { transport: this.#transport, userAgent, now: () => clock.now(), onSkew: () => {} };
     using deadline = new Deadline(signal, clock, ms);
     const response = await exchange(context, request, 'calls', deadline, ms);
+    // Not from when the request was sent: the answer may have waited for news, and its Date is when it was written.
+    const date = Date.parse(String(response.headers['date']));
+    if (!Number.isNaN(date)) this.#clockSkewMs = clock.now() - date;
     let text: string;
     try {
       text = await response.body.text();

@@ -1,0 +1,108 @@
+/** The operator's way to the signer, on a real connection: a client certificate or a token from files, news of a certificate, signatures. */
+
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { generateCredentialKey } from '../../src/credential/credential-key.ts';
+import { type Clock, systemClock } from '../../src/kubernetes/clock.ts';
+import { makeDevCertificate } from '../../src/provision/dev-authority.ts';
+import { parseSignerConfig } from '../../src/signer/config.ts';
+import { SignerMetrics } from '../../src/signer/metrics.ts';
+import { SignerProcess } from '../../src/signer/signer.ts';
+import { SignerClient } from '../../src/signer-client/signer-client.ts';
+import { signerConnection } from '../../src/signer-client/signer-connection.ts';
+import { leaf } from '../../testing/support/openssl.ts';
+import { recordingLogger } from '../../testing/support/recording-logger.ts';
+import { temporaryDirectory } from '../cli/run-command.ts';
+
+const NOW = Math.floor(Date.now() / 1000);
+
+test('a client with a certificate and one with a token that is replaced get what is granted to their clusters', async (t) => {
+  const folder = temporaryDirectory(t);
+  const file = (name: string, content: string) => {
+    writeFileSync(join(folder, name), content);
+    return join(folder, name);
+  };
+  const web = leaf();
+  mkdirSync(join(folder, 'web-tls'));
+  file('web-tls/tls.crt', web.certificatePem);
+  file('web-tls/tls.key', web.keyPem);
+  const serving = await makeDevCertificate({ dnsNames: ['localhost'], now: NOW, lifetimeSeconds: 86_400 });
+  const eu = await makeDevCertificate({ dnsNames: ['operator.eu'], now: NOW, lifetimeSeconds: 86_400 });
+  const metrics = new SignerMetrics('test');
+  const signer = await SignerProcess.create({
+    address: { host: '127.0.0.1', port: 0 },
+    tls: { certificatePem: serving.certificate, keyPem: serving.key, clientCaPem: eu.authority },
+    config: parseSignerConfig({
+      clients: [
+        { name: 'eu', cluster: 'eu', tlsName: 'operator.eu' },
+        { name: 'here', cluster: 'here', serviceAccount: 'dcred-system/dcred' },
+      ],
+      certificates: [{ name: 'vault/web-tls', directory: join(folder, 'web-tls') }],
+      grants: [{ certificate: 'vault/web-tls', from: [{ cluster: 'eu', namespace: 'edge' }, { cluster: 'here' }] }],
+    }),
+    keySets: new Map(),
+    // A fake of the API server's answer.
+    reviewToken: async (token) => (token === 'second' ? 'system:serviceaccount:dcred-system:dcred' : undefined),
+    auditLog: join(folder, 'audit.jsonl'),
+    metrics,
+    clock: systemClock,
+    log: recordingLogger(),
+  });
+  const stop = new AbortController();
+  await signer.listen(stop.signal);
+  t.after(async () => {
+    stop.abort();
+    await signer.close();
+  });
+  const url = `https://localhost:${signer.port}`;
+  const caFile = file('ca.crt', serving.authority);
+  const connect = async (files: object, clock: Clock = systemClock) => {
+    const connection = await signerConnection({ url, caFile, ...files, clock: systemClock });
+    const client = new SignerClient({ connection, userAgent: 'test', clock });
+    t.after(() => client.close());
+    return client;
+  };
+  const known = [
+    { certificate: 'vault/web-tls', namespace: 'edge' },
+    { certificate: 'vault/web-tls', namespace: 'shop' },
+  ];
+  const granted = async (client: SignerClient) =>
+    (await client.follow({ known, waitSeconds: 0 }, stop.signal)).map((news) => news.granted?.chainPem);
+
+  const byCertificate = await connect({ certFile: file('eu.crt', eu.certificate), keyFile: file('eu.key', eu.key) });
+  assert.deepEqual(await granted(byCertificate), [web.certificatePem, undefined]);
+  const { subjectPublicKeyInfo } = await generateCredentialKey('ECDSAP256');
+  const request = {
+    certificate: 'vault/web-tls',
+    usage: 'Server',
+    dcCertVerifyAlgorithm: 0x0403,
+    subjectPublicKeyInfo,
+    expiresAt: NOW + 3_600,
+    namespace: 'edge',
+    resource: 'web',
+    podUid: 'uid',
+  } as const;
+  const results = await byCertificate.sign([request, { ...request, namespace: 'shop' }], stop.signal);
+  assert.deepEqual(
+    results.map(({ ok }) => ok),
+    [true, false],
+  );
+
+  // Ten minutes ahead, and told by an answer that had to wait: it must not take the wait for a part of the difference.
+  const ahead: Clock = { ...systemClock, now: () => Date.now() + 600_000 };
+  const early = await connect({ certFile: join(folder, 'eu.crt'), keyFile: join(folder, 'eu.key') }, ahead);
+  const news = await early.follow({ known, waitSeconds: 0 }, stop.signal);
+  assert.deepEqual(await early.follow({ known: news, waitSeconds: 3 }, stop.signal), []);
+  assert.ok(early.now() <= Date.now() && early.now() > Date.now() - 300_000);
+
+  const byToken = await connect({ tokenFile: file('token', 'first') });
+  await assert.rejects(granted(byToken), { status: 401 });
+  file('token', 'second');
+  assert.deepEqual(
+    await granted(byToken),
+    [web.certificatePem, web.certificatePem],
+    'read again, because it was refused',
+  );
+});
