@@ -20,6 +20,7 @@ import { findPeers } from '../../testing/peers/peers.ts';
 import { findTlslite } from '../../testing/peers/tlslite.ts';
 import { authority, leaf } from '../../testing/support/openssl.ts';
 import { runCommand, temporaryDirectory } from '../cli/run-command.ts';
+import { nginxMissing, Pod } from '../examples/nginx.ts';
 import { startTlsServer } from './tls-server.ts';
 
 const NAME = 'web.example';
@@ -147,6 +148,41 @@ describe('a server without one', () => {
     assert.equal(status, 1);
     assert.match(stdout, /protocol_version/);
     assert.match(stdout, /^TLS 1\.2\s+certificate [0-9a-f]{64}/m);
+  });
+});
+
+const noNginx = await nginxMissing();
+
+describe('nginx, on OpenSSL', { skip: process.env['CI'] === 'true' ? false : (noNginx ?? false) }, () => {
+  test('serves its certificate alone, to clients of TLS 1.2 and 1.3 with and without support', async (t) => {
+    const pod = await Pod.create(t);
+    const [certificate, key] = ['web.crt', 'web.key'].map((name) => join(pod.directory, name));
+    await writeFile(certificate ?? '', made.certificatePem + ca.certificatePem);
+    await writeFile(key ?? '', made.keyPem);
+    const configuration = `
+      daemon off; error_log stderr; pid ${join(pod.directory, 'nginx.pid')};
+      events {}
+      http {
+        access_log off;
+        client_body_temp_path ${join(pod.directory, 'tmp')};
+        server {
+          listen 127.0.0.1:${pod.port} ssl;
+          ssl_protocols TLSv1.2 TLSv1.3;
+          ssl_certificate ${certificate};
+          ssl_certificate_key ${key};
+          ssl_ecdh_curve P-256;
+        }
+      }`;
+    const file = join(pod.directory, 'nginx.conf');
+    await writeFile(file, configuration);
+    await pod.start(t, file);
+    const { status, stdout } = await probe(t, pod.port, '--alpn', 'http/1.1');
+    assert.equal(status, 0, stdout);
+    assert.match(stdout, /^delegated credential\s+none/m);
+    assert.match(stdout, /after a HelloRetryRequest$/m);
+    assert.match(stdout, /^ALPN\s+http\/1\.1$/m);
+    assert.match(stdout, /^TLS 1\.2\s+the same certificate/m);
+    assert.equal((await probe(t, pod.port, '--expect-dc')).status, 1);
   });
 });
 
