@@ -20,9 +20,13 @@ const io: CommandIo = {
   now: Date.now,
 };
 
-/** The agent runs beside every server of a fleet, so it loads no more than it needs. The helper is for dcred itself to start. */
+/**
+ * The agent runs beside every server of a fleet, so it loads no more than it needs. A probe is over in less time than all commands take
+ * to load. The helper is for dcred itself to start.
+ */
 async function commandsFor(name: string | undefined): Promise<readonly Command[]> {
   if (name === 'agent') return [(await import('./cli/agent.ts')).agentCommand];
+  if (name === 'probe') return [(await import('./cli/probe.ts')).probeCommand];
   if (name === HELPER_COMMAND) return [(await import('./cli/pkcs11-helper.ts')).pkcs11HelperCommand];
   return (await import('./cli/commands.ts')).COMMANDS;
 }
