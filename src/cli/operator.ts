@@ -6,6 +6,7 @@ import { ShardElection } from '../kubernetes/leader/shard-election.ts';
 import { MAX_SHARDS } from '../kubernetes/leader/shards.ts';
 import { OperatorMetrics } from '../operator/metrics.ts';
 import { LEASE_NAME, Operator } from '../operator/operator.ts';
+import { WritePace } from '../operator/write-pace.ts';
 import { isDnsLabel } from '../text/dns-name.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
@@ -44,7 +45,7 @@ export const operatorCommand: Command = {
     },
     ...ADDRESS_OPTIONS,
     ...METRICS_AUTH_OPTION,
-    workers: { type: 'string', value: 'N', default: '16', help: 'how many pods are reconciled at a time' },
+    workers: { type: 'string', value: 'N', default: '16', help: 'how many pods are reconciled at a time, at most' },
     'notify-pods': {
       type: 'boolean',
       default: true,
@@ -66,9 +67,13 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
   metrics.engine.collectProcessMetrics();
   const signer = await connectSigner(args, metrics.registry);
   const connection = await connect(args, io);
+  const pace = new WritePace(workers, systemClock);
   const client = createClient(connection, {
     connections: Math.max(MIN_CONNECTIONS, workers + SPARE_CONNECTIONS),
-    observe: (call) => metrics.engine.apiCall(call),
+    observe: (call) => {
+      metrics.engine.apiCall(call);
+      pace.observe(call);
+    },
   });
   const instance = instanceName(io);
   const namespace = io.env['POD_NAMESPACE'] ?? connection.defaultNamespace;
@@ -78,6 +83,7 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
     ...shared,
     namespaces: readNamespaces(args.strings('namespace')),
     workers,
+    pace,
     notifyPods: args.boolean('notify-pods'),
     elector:
       args.boolean('leader-elect') && shards === 1

@@ -8,12 +8,15 @@ import type { SignerClient } from '../signer-client/signer-client.ts';
 import type { GenerateKey } from './issuer.ts';
 import type { OperatorMetrics } from './metrics.ts';
 import type { SignerClientMetrics } from './signer-link.ts';
+import type { WritePace } from './write-pace.ts';
 
 export interface OperatorOptions {
   readonly client: ApiClient;
   /** Empty: every namespace. */
   readonly namespaces: readonly string[];
   readonly workers: number;
+  /** Less than `workers` at a time while the API server is busy. Undefined: always as many. */
+  readonly pace?: WritePace | undefined;
   /** Nudge kubelets to mount new Secrets at once, by an annotation of the pod. */
   readonly notifyPods: boolean;
   /** Undefined: no leader election; this process leads at once. */

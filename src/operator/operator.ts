@@ -73,6 +73,7 @@ export class Operator {
       new WorkQueue({ clock, random, observe: (event) => metrics.engine.queueEvent(name, event) });
     this.#podQueue = queue('pod');
     this.#resourceQueue = queue('resource');
+    options.pace?.follow(this.#podQueue);
     for (const lease of options.shards?.leaseNames ?? [LEASE_NAME]) metrics.engine.leading(lease, false);
     metrics.engine.watchQueue('pod', this.#podQueue);
     metrics.engine.watchQueue('resource', this.#resourceQueue);
@@ -260,8 +261,9 @@ export class Operator {
     controller: Pick<PodController, 'reconcile'>,
     { taking, working }: { readonly taking: AbortSignal; readonly working: AbortSignal },
   ): Promise<void> {
-    const { log, metrics } = this.#options;
+    const { log, metrics, pace } = this.#options;
     return runWorkers({
+      gate: queue === this.#podQueue ? pace?.gate : undefined,
       queue,
       workers,
       reconcile: (key) => this.#reconcile(key, controller, working),

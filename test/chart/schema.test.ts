@@ -11,6 +11,10 @@ const REFUSED: Readonly<Record<string, readonly [Values, RegExp]>> = {
   'a namespace as text': [{ namespaces: 'edge' }, /\/namespaces.*want array/s],
   'a namespace that cannot exist': [{ namespaces: ['Edge_1'] }, /\/namespaces\/0.*does not match/s],
   'an unknown log level': [{ logLevel: 'verbose' }, /\/logLevel.*'debug', 'info', 'warn', 'error'/s],
+  'a precedence before the exempt ones': [
+    { flowControl: { matchingPrecedence: 0 } },
+    /\/flowControl\/matchingPrecedence.*minimum/s,
+  ],
   'no workers': [{ workers: 0 }, /\/workers.*minimum/s],
   'an invalid tag': [{ image: { tag: 'a b' } }, /\/image\/tag/],
   'a repository with a digest': [{ image: { repository: 'a@sha256:00' } }, /\/image\/repository/],

@@ -38,6 +38,7 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
     webhook: { enabled: false },
     metrics: { podMonitor: { enabled: true }, prometheusRule: { enabled: true } },
   },
+  'a flow of its own': { flowControl: { enabled: true, concurrencyShares: 30, matchingPrecedence: 900 } },
   'no NetworkPolicy': { networkPolicy: { enabled: false } },
   'a narrow NetworkPolicy': {
     networkPolicy: {

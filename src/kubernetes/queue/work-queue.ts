@@ -94,6 +94,11 @@ export class WorkQueue {
     return this.#delayed.size;
   }
 
+  /** Keys that workers have now. */
+  get taken(): number {
+    return this.#processing.size;
+  }
+
   /** How long each of the keys that workers have now has been processed, in seconds. */
   get processing(): readonly number[] {
     return Array.from(this.#processing.values(), ({ since }) => this.#secondsSince(since));

@@ -3,6 +3,7 @@
 import { retryAfterMs } from '../api-error.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Logger } from '../log.ts';
+import type { Gate } from './gate.ts';
 import type { Lane, WorkQueue } from './work-queue.ts';
 
 /**
@@ -43,6 +44,8 @@ export interface RunWorkersOptions {
   readonly log: Logger;
   readonly clock?: Clock;
   readonly observe?: (observation: ReconcileObservation) => void;
+  /** A worker passes it before it takes a key: so no more keys are processed at once than it lets in. Default: `workers`. */
+  readonly gate?: Gate | undefined;
 }
 
 /** Ends when the queue is shut down and empty, or the signal aborts, and every worker has finished its key. Never rejects. */
@@ -51,14 +54,27 @@ export async function runWorkers(options: RunWorkersOptions): Promise<void> {
 }
 
 async function work(options: RunWorkersOptions): Promise<void> {
-  const { queue, signal, clock = systemClock, observe } = options;
-  for (let key = await queue.take(signal); key !== undefined; key = await queue.take(signal)) {
-    const started = clock.monotonic();
-    const outcome = await reconciled(options, key);
-    settle(options, key, outcome);
-    queue.done(key);
-    observe?.({ outcome: outcome.kind, seconds: (clock.monotonic() - started) / 1000 });
+  const { gate, signal } = options;
+  while (gate === undefined || (await gate.enter(signal))) {
+    try {
+      if (!(await processNext(options))) return;
+    } finally {
+      gate?.leave();
+    }
   }
+}
+
+/** False when there is no key any more. */
+async function processNext(options: RunWorkersOptions): Promise<boolean> {
+  const { queue, signal, clock = systemClock, observe } = options;
+  const key = await queue.take(signal);
+  if (key === undefined) return false;
+  const started = clock.monotonic();
+  const outcome = await reconciled(options, key);
+  settle(options, key, outcome);
+  queue.done(key);
+  observe?.({ outcome: outcome.kind, seconds: (clock.monotonic() - started) / 1000 });
+  return true;
 }
 
 async function reconciled({ reconcile, signal }: RunWorkersOptions, key: string): Promise<Outcome> {

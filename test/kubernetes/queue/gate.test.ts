@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { Gate } from '../../../src/kubernetes/queue/gate.ts';
+
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+test('lets in as many as the limit allows, in turn, and nobody waits while there is room', async () => {
+  const steps = fc.array(fc.constantFrom('enter' as const, 'leave' as const, 'raise' as const, 'lower' as const));
+  await fc.assert(
+    fc.asyncProperty(steps, async (sequence) => {
+      let limit = 2;
+      let next = 0;
+      const entered: number[] = [];
+      const gate = new Gate(() => limit);
+      const { signal } = new AbortController();
+      for (const step of sequence) {
+        const before = gate.inside;
+        if (step === 'enter') {
+          const number = next;
+          next += 1;
+          void gate.enter(signal).then(() => entered.push(number));
+        } else if (step === 'leave' && gate.inside > 0) gate.leave();
+        else if (step === 'raise') {
+          limit += 1;
+          gate.admit();
+        } else if (step === 'lower' && limit > 1) limit -= 1;
+        await settled();
+        assert.ok(gate.inside <= Math.max(limit, before), `${gate.inside} inside at a limit of ${limit}`);
+        const isFull = gate.inside >= limit;
+        assert.ok(isFull || entered.length === next, 'somebody waits beside free room');
+      }
+      assert.deepEqual(
+        entered,
+        entered.toSorted((a, b) => a - b),
+      );
+    }),
+  );
+});
+
+test('who waits is let go when the signal aborts, and takes no room', async () => {
+  const gate = new Gate(() => 1);
+  const stop = new AbortController();
+  assert.equal(await gate.enter(stop.signal), true);
+  const waiting = gate.enter(stop.signal);
+  stop.abort();
+  assert.equal(await waiting, false);
+  assert.equal(gate.inside, 1);
+});
