@@ -164,7 +164,7 @@ export class Operator {
       log,
       onDropped: (reason) => metrics.engine.eventDropped(reason),
     });
-    const reporter = new Reporter({ events, metrics, log });
+    const reporter = new Reporter({ events, metrics, log, clock });
     // Two signals: `signal` stops workers from taking keys, at once; keys that were taken may finish. What is left in the queues
     // is for the next leader, who enqueues everything anyway.
     const working = new AbortController();
@@ -192,6 +192,7 @@ export class Operator {
     this.#podQueue.shutDown();
     this.#resourceQueue.shutDown();
     await Promise.all([controllers.certificates.ended(), controllers.names.ended()]);
+    reporter.flush();
     await events.flush(AbortSignal.timeout(FLUSH_MS));
     if (isOnly) metrics.engine.leading(LEASE_NAME, false);
   }

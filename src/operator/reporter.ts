@@ -3,12 +3,14 @@ import { type DelegatedCredentialResource, KIND } from '../api/delegated-credent
 import { API_GROUP, API_VERSION, RENEW_REQUESTED_AT } from '../api/keys.ts';
 import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { PodKey } from '../issued-secret/names.ts';
+import type { Clock } from '../kubernetes/clock.ts';
 import type { EventInput, EventSubject } from '../kubernetes/events/event-recorder.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import type { PodWarning, PodWarningReason } from './core/missed-injection.ts';
 import type { DeleteReason, IssueReason } from './core/plan.ts';
 import type { Pod } from './core/pod.ts';
 import type { ReadyReason } from './core/status.ts';
+import { IssueLog } from './issue-log.ts';
 import type { OperatorMetrics } from './metrics.ts';
 import type { PodFailure, PodFailureReason } from './pod-failure.ts';
 
@@ -27,21 +29,24 @@ export interface ReporterOptions {
   readonly events: { record(event: EventInput & { readonly reason: EventReason }): void };
   readonly metrics: OperatorMetrics;
   readonly log: Logger;
+  readonly clock: Clock;
 }
 
 type Metadata = DelegatedCredentialResource['metadata'];
 
 export class Reporter {
   readonly #options: ReporterOptions;
+  readonly #issueLog: IssueLog;
 
   constructor(options: ReporterOptions) {
     this.#options = options;
+    this.#issueLog = new IssueLog(options);
   }
 
   issued({ metadata }: DelegatedCredentialResource, pod: Pod, reason: IssueReason, seconds: number): void {
-    const { events, log, metrics } = this.#options;
+    const { events, metrics } = this.#options;
     metrics.issued(reason, seconds);
-    log.info({ namespace: pod.namespace, resource: metadata.name, pod: pod.name, reason }, 'issued a credential');
+    this.#issueLog.issued({ namespace: pod.namespace, resource: metadata.name, pod: pod.name, reason });
     events.record({
       regarding: resourceSubject(metadata),
       type: 'Normal',
@@ -49,6 +54,11 @@ export class Reporter {
       action: 'Issue',
       note: ISSUE_NOTES[reason],
     });
+  }
+
+  /** Logs what is still counted. */
+  flush(): void {
+    this.#issueLog.flush();
   }
 
   deleted({ name, namespace, podName, resourceName: resource }: IssuedSecret, reason: DeleteReason): void {

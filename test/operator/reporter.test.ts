@@ -7,6 +7,7 @@ import { OperatorMetrics } from '../../src/operator/metrics.ts';
 import { PodFailure, type PodFailureReason } from '../../src/operator/pod-failure.ts';
 import { Reporter } from '../../src/operator/reporter.ts';
 import { issuedSecret, podOf, resource } from '../../testing/support/builders.ts';
+import { FakeClock } from '../../testing/support/fake-clock.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
 
 /** The events are kept by a fake; metrics and log are as they are. */
@@ -14,7 +15,12 @@ function reporting() {
   const events: EventInput[] = [];
   const metrics = new OperatorMetrics('test');
   const log = recordingLogger();
-  const reporter = new Reporter({ events: { record: (event) => events.push(event) }, metrics, log });
+  const reporter = new Reporter({
+    events: { record: (event) => events.push(event) },
+    metrics,
+    log,
+    clock: new FakeClock(),
+  });
   const counted = async (name: string, reason: string) => {
     const lines = (await metrics.registry.metrics()).split('\n');
     return Number(lines.find((line) => line.startsWith(`${name}{reason="${reason}"}`))?.split(' ')[1]);

@@ -97,7 +97,7 @@ class World {
       failures: this.failures,
       podQueue: this.podQueue,
       resourceQueue: this.resourceQueue,
-      reporter: new Reporter({ events: { record: () => {} }, metrics: this.metrics, log }),
+      reporter: new Reporter({ events: { record: () => {} }, metrics: this.metrics, log, clock: new FakeClock() }),
       metrics: this.metrics,
       clock: this.clock,
       isClockSkewed: () => this.skewed,

@@ -18,6 +18,7 @@ import { PodFailures } from '../../../src/operator/pod-failure.ts';
 import { Reporter } from '../../../src/operator/reporter.ts';
 import { Tally } from '../../../src/operator/tally.ts';
 import { issuedSecret, NOW, podOf, resource, specOf } from '../../../testing/support/builders.ts';
+import { FakeClock } from '../../../testing/support/fake-clock.ts';
 import { PodTable } from '../../../testing/support/pod-table.ts';
 import { recordingLogger } from '../../../testing/support/recording-logger.ts';
 
@@ -104,7 +105,12 @@ test('each warning is an Event on the pod, a metric and a log line with the same
   const events: EventInput[] = [];
   const metrics = new OperatorMetrics('1.2.3');
   const log = recordingLogger();
-  const reporter = new Reporter({ events: { record: (event) => void events.push(event) }, metrics, log });
+  const reporter = new Reporter({
+    events: { record: (event) => void events.push(event) },
+    metrics,
+    log,
+    clock: new FakeClock(),
+  });
   reporter.podWarned(podOf(), 'web', notInjected(podOf(), 'web', 'dcred-system'));
   const absent = { name: 'web', pod: podOf(), resource: undefined, secrets: [], refusal: undefined };
   reporter.podWarned(podOf(), 'web', pendingWarning(absent) ?? assert.fail('no notice'));
