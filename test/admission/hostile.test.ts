@@ -1,12 +1,12 @@
 /** The webhook's own process under what anything in the pod network can send it, within the memory that the chart gives it. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, type TestContext, test } from 'node:test';
 import { connect, type TLSSocket } from 'node:tls';
-import { build } from 'esbuild';
 import { load } from 'js-yaml';
+import { bundle } from '../../scripts/build.ts';
 import { PODS } from '../../src/kubernetes/resource-type.ts';
 import { type Cluster, startCluster } from '../../testing/cluster/cluster.ts';
 import {
@@ -46,16 +46,8 @@ before(async () => {
   // Bundled, as in the image: the sources' types would take memory too.
   directory = await mkdtemp(join(tmpdir(), 'dcred-hostile-'));
   const main = join(directory, 'dcred.mjs');
-  await build({
-    entryPoints: [join(ROOT, 'src/main.ts')],
-    outfile: main,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
-    define: { 'process.env.DCRED_VERSION': '"test"' },
-    logLevel: 'error',
-  });
+  const script = (await bundle('test')).files.find(({ path }) => path.endsWith('.js'));
+  await writeFile(main, script?.contents ?? assert.fail('no bundle'));
   cluster = await startCluster({ controllerManager: true, webhook: true });
   webhook = await startWebhook(cluster, ['--log-level=error'], {
     main,
