@@ -112,7 +112,11 @@ function lost(before: Json, after: Json | undefined, path: string): readonly str
   if (after === undefined) return [path];
   if (Array.isArray(before) && Array.isArray(after)) {
     const items = new Map(after.map((item: Json, index) => [keyOf(item, index), item]));
-    const theirs = (list: readonly Json[]) => list.map(keyOf).filter((key) => !OWN_ITEM.test(key));
+    const theirs = (list: readonly Json[]) =>
+      list
+        .filter((item, index) => !isOwnMount(item, `${path}/${keyOf(item, index)}`))
+        .map(keyOf)
+        .filter((key) => !OWN_ITEM.test(key));
     const expected = theirs(before);
     const order = theirs(after).filter((key) => expected.includes(key));
     const missing = before.flatMap((item: Json, index) =>
