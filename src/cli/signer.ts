@@ -94,6 +94,7 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
         : async (token, audience, stop) => (await reviewToken(client, token, audience, stop))?.username,
     client,
     auditLog,
+    env: io.env,
     metrics,
     clock: systemClock,
     log,

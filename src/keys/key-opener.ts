@@ -8,7 +8,7 @@ import type { OpenRequest, RemoteKey } from './remote-key.ts';
 
 /** A `file:` URI is a path: whoever reads files reads it. */
 export type RemoteKeyUri = Exclude<KeyUri, { readonly scheme: 'file' }>;
-type KeyBackend = RemoteKeyUri['scheme'];
+export type KeyBackend = RemoteKeyUri['scheme'];
 
 export interface KeyOpenerOptions {
   /** Where each backend's own tools find its address and credentials too. */

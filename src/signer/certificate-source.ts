@@ -8,6 +8,8 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DelegationCertificate, readDelegationCertificate } from '../credential/delegation-certificate.ts';
 import { assertSignerMatches, type Signer, signerFromPem } from '../credential/signer.ts';
+import type { RemoteKeyUri } from '../keys/key-opener.ts';
+import type { KeyUri } from '../keys/key-uri.ts';
 import { type Clock, delay } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
 
@@ -20,7 +22,20 @@ export interface CertificateLocation {
   readonly name: string;
   /** With tls.crt and tls.key; undefined: the Secret of that name, from the API server. */
   readonly directory?: string | undefined;
+  /** In place of tls.key. From the signer's own configuration: an object of a tenant never names a key. */
+  readonly key?: KeyUri | undefined;
 }
+
+/** A signer that may hold connections. */
+interface OpenSigner extends Signer {
+  close?(): Promise<void>;
+}
+
+export type OpenRemoteKey = (
+  uri: RemoteKeyUri,
+  certificate: DelegationCertificate,
+  signal: AbortSignal,
+) => Promise<OpenSigner>;
 
 export interface CertificatePair {
   readonly chainPem: string;
@@ -29,6 +44,7 @@ export interface CertificatePair {
 
 export interface CertificateSourceOptions {
   readonly locations: readonly CertificateLocation[];
+  readonly openRemoteKey: OpenRemoteKey;
   /** Throws for one that is not there. Undefined: all are folders. */
   readonly readSecret?: ((name: string, signal: AbortSignal) => Promise<CertificatePair>) | undefined;
   readonly clock: Clock;
@@ -44,7 +60,7 @@ const MAX_FILE_BYTES = 64 * 1024;
 
 export class CertificateSource {
   readonly #options: CertificateSourceOptions;
-  readonly #usable = new Map<string, UsableCertificate>();
+  readonly #usable = new Map<string, UsableCertificate & { readonly signer: OpenSigner }>();
   readonly #seen = new Map<string, string>();
   readonly #problems = new Map<string, string>();
 
@@ -70,41 +86,66 @@ export class CertificateSource {
 
   /** Reads all folders once. */
   async refresh(signal: AbortSignal): Promise<void> {
-    for (const location of this.#options.locations) await this.#refreshOne(location, signal);
+    await Promise.all(this.#options.locations.map((location) => this.#refreshOne(location, signal)));
   }
 
+  /** Each by itself: a key that cannot be reached holds up no other. */
   async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      await this.refresh(signal);
-      await delay(this.#options.clock, POLL_MS, signal);
-    }
+    const watch = async (location: CertificateLocation): Promise<void> => {
+      while (!signal.aborted) {
+        await this.#refreshOne(location, signal);
+        await delay(this.#options.clock, POLL_MS, signal);
+      }
+    };
+    await Promise.all(this.#options.locations.map(watch));
   }
 
-  async #refreshOne({ directory, name }: CertificateLocation, signal: AbortSignal): Promise<void> {
+  async close(): Promise<void> {
+    const open = [...this.#usable.values()];
+    this.#usable.clear();
+    await Promise.allSettled(open.map(({ signer }) => signer.close?.()));
+  }
+
+  async #refreshOne(location: CertificateLocation, signal: AbortSignal): Promise<void> {
+    const { name } = location;
     try {
-      const { chainPem, keyPem } = await this.#read(name, directory, signal);
+      const { chainPem, keyPem } = await this.#read(location, signal);
       const seen = createHash('sha256').update(`${chainPem}\0${keyPem}`).digest('hex');
       if (this.#seen.get(name) === seen) return;
       const certificate = readDelegationCertificate(chainPem);
-      const signer = signerFromPem(keyPem);
-      // A folder that is being changed may hold a pair of two generations: it is read again, and nothing is lost.
-      await assertSignerMatches(signer, certificate, { signal });
+      const signer = await this.#open(location, keyPem, certificate, signal);
+      const before = this.#usable.get(name);
       this.#usable.set(name, { certificate, signer });
       this.#seen.set(name, seen);
       this.#report(name, undefined);
       this.#options.log.info({ certificate: name, sha256: certificate.sha256 }, 'certificate loaded');
       this.#options.onChange?.();
+      await before?.signer.close?.();
     } catch (error) {
       if (signal.aborted) return;
       this.#report(name, error instanceof Error ? error.message : String(error));
     }
   }
 
-  async #read(name: string, directory: string | undefined, signal: AbortSignal): Promise<CertificatePair> {
+  async #open(
+    { key }: CertificateLocation,
+    keyPem: string,
+    certificate: DelegationCertificate,
+    signal: AbortSignal,
+  ): Promise<OpenSigner> {
+    if (isRemote(key)) return await this.#options.openRemoteKey(key, certificate, signal);
+    const signer = signerFromPem(keyPem);
+    // A folder that is being changed may hold a pair of two generations: it is read again, and nothing is lost.
+    await assertSignerMatches(signer, certificate, { signal });
+    return signer;
+  }
+
+  /** Of a key that is kept elsewhere, `keyPem` is empty. */
+  async #read({ directory, key, name }: CertificateLocation, signal: AbortSignal): Promise<CertificatePair> {
     if (directory !== undefined) {
       const [chainPem, keyPem] = await Promise.all([
         readBounded(join(directory, 'tls.crt')),
-        readBounded(join(directory, 'tls.key')),
+        isRemote(key) ? '' : readBounded(key?.path ?? join(directory, 'tls.key')),
       ]);
       return { chainPem, keyPem };
     }
@@ -123,6 +164,10 @@ export class CertificateSource {
     }
     this.#options.onProblem?.(name, problem);
   }
+}
+
+function isRemote(key: KeyUri | undefined): key is RemoteKeyUri {
+  return key !== undefined && key.scheme !== 'file';
 }
 
 async function readBounded(path: string): Promise<string> {

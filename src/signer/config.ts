@@ -2,6 +2,8 @@
 import * as z from 'zod/mini';
 import { MAX_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import type { Usage } from '../credential/scheme.ts';
+import { type KeyUri, parseKeyUri } from '../keys/key-uri.ts';
+import { KeyUriError } from '../keys/percent-decode.ts';
 import { printable } from '../text/printable.ts';
 import type { CertificateLocation } from './certificate-source.ts';
 import type { Grant } from './policy.ts';
@@ -47,6 +49,8 @@ export class SignerConfigError extends Error {
 const name = z.string().check(z.regex(/^[a-z0-9][a-z0-9./-]{0,252}$/));
 const text = z.string().check(z.minLength(1), z.maxLength(1024));
 
+const keyUri = z.string().check(z.minLength(1), z.maxLength(4096));
+
 const schema = z.strictObject({
   clients: z
     .array(
@@ -60,7 +64,9 @@ const schema = z.strictObject({
     )
     .check(z.minLength(1)),
   issuers: z._default(z.array(z.strictObject({ url: text, jwksFile: text })), []),
-  certificates: z.array(z.strictObject({ name, directory: z.optional(text) })).check(z.minLength(1)),
+  certificates: z
+    .array(z.strictObject({ name, directory: z.optional(text), key: z.optional(keyUri) }))
+    .check(z.minLength(1)),
   delegationGrants: z._default(z.boolean(), false),
   cluster: z.optional(name),
   grants: z._default(
@@ -98,7 +104,11 @@ export function parseSignerConfig(value: unknown): SignerConfig {
       issuer,
     })),
     issuers,
-    certificates: certificates.map(({ directory, name: certificate }) => ({ name: certificate, directory })),
+    certificates: certificates.map(({ directory, key, name: certificate }) => ({
+      name: certificate,
+      directory,
+      key: readKey(certificate, directory, key),
+    })),
     delegationGrants,
     cluster,
     grants: grants.map(({ certificate, from, maxLifetimeSeconds: longest, usages }) => ({
@@ -115,6 +125,21 @@ export function parseSignerConfig(value: unknown): SignerConfig {
   };
   checkReferences(config);
   return config;
+}
+
+function readKey(certificate: string, directory: string | undefined, text: string | undefined): KeyUri | undefined {
+  if (text === undefined) return undefined;
+  if (directory === undefined) {
+    throw new SignerConfigError(
+      `certificates: "${certificate}" has a key and no directory: name the folder with its tls.crt`,
+    );
+  }
+  try {
+    return parseKeyUri(text);
+  } catch (error) {
+    if (!(error instanceof KeyUriError)) throw error;
+    throw new SignerConfigError(`certificates: the key of "${certificate}": ${error.message}`, { cause: error });
+  }
 }
 
 /** What a schema cannot say: names that must be there, and names that may be there once. */

@@ -1,5 +1,7 @@
 /** The signer's metrics. Every label has a closed set of values. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { KeyResult } from '../keys/guarded-key.ts';
+import type { KeyBackend } from '../keys/key-opener.ts';
 import type { RefusalReason, SignResult } from './protocol.ts';
 
 const RESULTS = [
@@ -43,6 +45,20 @@ export class SignerMetrics {
     registers: [this.registry],
   });
 
+  readonly #keyCalls = new Counter({
+    name: 'dcred_signer_key_requests_total',
+    help: 'Attempts to sign with a key that is kept elsewhere, by backend and result: signed, or why not.',
+    labelNames: ['backend', 'result'],
+    registers: [this.registry],
+  });
+  readonly #keySeconds = new Histogram({
+    name: 'dcred_signer_key_request_duration_seconds',
+    help: 'Time that such an attempt took.',
+    labelNames: ['backend'],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers: [this.registry],
+  });
+
   constructor(version: string) {
     new Gauge({
       name: 'dcred_build_info',
@@ -69,6 +85,11 @@ export class SignerMetrics {
 
   auditSequence(sequence: number): void {
     this.#sequence.set(sequence);
+  }
+
+  key(backend: KeyBackend, result: KeyResult, seconds: number): void {
+    this.#keyCalls.inc({ backend, result });
+    this.#keySeconds.observe({ backend }, seconds);
   }
 
   certificate(certificate: string, usable: boolean): void {

@@ -6,6 +6,7 @@
  *        -> audit log -> answer
  */
 import type { JSONWebKeySet } from 'jose';
+import { KeyOpener } from '../keys/key-opener.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
@@ -32,6 +33,8 @@ export interface SignerProcessOptions extends Pick<SignerServerOptions, 'address
   readonly client?: ApiClient | undefined;
   /** A file; made if missing. */
   readonly auditLog: string;
+  /** Where the backends of keys find their addresses and credentials. */
+  readonly env: Readonly<Record<string, string | undefined>>;
   readonly metrics: SignerMetrics;
   readonly clock: Clock;
   readonly log: Logger;
@@ -59,8 +62,14 @@ export class SignerProcess {
     this.#audit = audit;
     const now = () => clock.now();
     const changes = new Changes();
+    const keys = new KeyOpener({
+      env: options.env,
+      clock,
+      observe: (backend, result, seconds) => metrics.key(backend, result, seconds),
+    });
     this.#certificates = new CertificateSource({
       locations: config.certificates,
+      openRemoteKey: (uri, certificate, signal) => keys.open(uri, certificate, signal),
       readSecret: client && ((name, signal) => readCertificateSecret(client, name, signal)),
       clock,
       log,
@@ -126,6 +135,7 @@ export class SignerProcess {
 
   async close(): Promise<void> {
     await this.#server.close();
+    await this.#certificates.close();
     await this.#audit.close();
   }
 }

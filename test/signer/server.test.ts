@@ -77,6 +77,7 @@ async function start(t: TestContext, change: object = {}): Promise<Started> {
     address: { host: '127.0.0.1', port: 0 },
     tls: { certificatePem: serving.certificate, keyPem: serving.key, clientCaPem: operator.authority },
     config: parseSignerConfig({ ...CONFIG, certificates: [{ name: 'vault/web-tls', directory }], ...change }),
+    env: {},
     keySets: new Map([[ISSUER, { keys: [{ ...(await exportJWK(tokens.publicKey)), alg: 'ES256' }] }]]),
     // A fake of the API server's answer; the real one is asked in signer-process.test.ts.
     reviewToken: async (token) => (token === 'good' ? 'system:serviceaccount:dcred-system:dcred' : undefined),
