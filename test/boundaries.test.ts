@@ -63,6 +63,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'keys/awskms': ['text', 'credential', 'kubernetes', 'keys'],
   'keys/hashivault': ['text', 'credential', 'kubernetes', 'keys'],
   provision: ['text', 'credential'],
+  issuer: ['text', 'api', 'credential', 'keys', 'provision', ...ENGINE],
   bundle: ['text', 'api', 'check', 'operator', 'status', ...ENGINE],
   check: ['text', 'api', 'credential', 'issued-secret', 'operator', 'operator/core', 'status', ...ENGINE],
   status: ['text', 'api', 'grant', 'issued-secret', 'operator', 'operator/core', ...ENGINE],
@@ -82,6 +83,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'audit/report',
     'credential',
     'issued-secret',
+    'issuer',
     'keys',
     'keys/pkcs11',
     'operator',
@@ -163,6 +165,7 @@ describe('src', () => {
 const TOOLS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'testing/support': ['src', 'testing/support'],
   'testing/keys': ['testing/keys', 'testing/controlplane', 'testing/support', 'scripts/pkcs11-addon.ts'],
+  'testing/certmanager': ['testing/certmanager', 'testing/controlplane', 'testing/support'],
   'testing/controlplane': ['testing/controlplane', 'testing/support'],
   'testing/peers': ['testing/peers', 'testing/support'],
   'testing/cluster': ['src', 'testing/cluster', 'testing/controlplane', 'testing/support'],

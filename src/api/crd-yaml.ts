@@ -1,5 +1,5 @@
 import { dump } from 'js-yaml';
-import { customResourceDefinition, grantDefinition } from './crd.ts';
+import { clusterIssuerDefinition, customResourceDefinition, grantDefinition, issuerDefinition } from './crd.ts';
 import { MANAGED_BY_LABEL } from './keys.ts';
 
 interface CrdFile {
@@ -12,6 +12,8 @@ export function crdFiles(release?: HelmRelease): readonly CrdFile[] {
   return [
     crdFile('delegatedcredentials', 'delegated-credential', owned(customResourceDefinition(), release)),
     crdFile('delegationgrants', 'delegation-grant', owned(grantDefinition(), release)),
+    crdFile('delegationissuers', 'delegation-issuer', owned(issuerDefinition(), release)),
+    crdFile('clusterdelegationissuers', 'delegation-issuer', owned(clusterIssuerDefinition(), release)),
   ];
 }
 

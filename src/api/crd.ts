@@ -2,6 +2,15 @@
 import { definition, type JsonSchema, type ResourceDefinition } from './custom-resource.ts';
 import { KIND, RESOURCE_RULES, specSchema, statusSchema } from './delegated-credential.ts';
 import { GRANT_KIND, GRANT_PLURAL, grantSpecSchema, grantStatusSchema } from './delegation-grant.ts';
+import {
+  CLUSTER_ISSUER_KIND,
+  CLUSTER_ISSUER_PLURAL,
+  clusterIssuerSpecSchema,
+  ISSUER_KIND,
+  ISSUER_PLURAL,
+  issuerSpecSchema,
+  issuerStatusSchema,
+} from './delegation-issuer.ts';
 
 export const PLURAL = 'delegatedcredentials';
 
@@ -52,6 +61,19 @@ const DELEGATION_GRANT: ResourceDefinition = {
   ],
 };
 
+const ISSUER: Omit<ResourceDefinition, 'kind' | 'plural' | 'shortName' | 'description' | 'spec'> = {
+  categories: [],
+  status: issuerStatusSchema,
+  rules: [],
+  selectableFields: [],
+  columns: [
+    { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status' },
+    { name: 'Reason', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].reason' },
+    { name: 'CA', type: 'string', jsonPath: '.spec.ca.secretName' },
+    { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+  ],
+};
+
 /** Of DelegatedCredential. */
 export function customResourceDefinition(): JsonSchema {
   return definition(DELEGATED_CREDENTIAL);
@@ -60,4 +82,29 @@ export function customResourceDefinition(): JsonSchema {
 /** Of DelegationGrant. */
 export function grantDefinition(): JsonSchema {
   return definition(DELEGATION_GRANT);
+}
+
+/** Of DelegationIssuer. */
+export function issuerDefinition(): JsonSchema {
+  return definition({
+    ...ISSUER,
+    kind: ISSUER_KIND,
+    plural: ISSUER_PLURAL,
+    shortName: 'dcissuer',
+    description: 'A CA that signs delegation certificates for the Certificates of cert-manager in this namespace.',
+    spec: issuerSpecSchema,
+  });
+}
+
+/** Of ClusterDelegationIssuer. */
+export function clusterIssuerDefinition(): JsonSchema {
+  return definition({
+    ...ISSUER,
+    kind: CLUSTER_ISSUER_KIND,
+    plural: CLUSTER_ISSUER_PLURAL,
+    scope: 'Cluster',
+    shortName: 'dcclusterissuer',
+    description: 'A CA that signs delegation certificates for the Certificates of cert-manager in every namespace.',
+    spec: clusterIssuerSpecSchema,
+  });
 }

@@ -17,6 +17,8 @@ interface PrinterColumn {
 export interface ResourceDefinition {
   readonly kind: string;
   readonly plural: string;
+  /** Default: Namespaced. */
+  readonly scope?: 'Namespaced' | 'Cluster';
   readonly shortName: string;
   readonly categories: readonly string[];
   readonly description: string;
@@ -31,14 +33,14 @@ export interface ResourceDefinition {
 
 /** The CRD as an object, ready to be printed as YAML or sent to an API server. */
 export function definition(resource: ResourceDefinition): JsonSchema {
-  const { categories, columns, kind, plural, selectableFields, shortName } = resource;
+  const { categories, columns, kind, plural, scope = 'Namespaced', selectableFields, shortName } = resource;
   return {
     apiVersion: 'apiextensions.k8s.io/v1',
     kind: 'CustomResourceDefinition',
     metadata: { name: `${plural}.${API_GROUP}` },
     spec: {
       group: API_GROUP,
-      scope: 'Namespaced',
+      scope,
       names: {
         kind,
         listKind: `${kind}List`,

@@ -11,6 +11,7 @@ import { devCaCommand } from './dev-ca.ts';
 import { eventsCommand } from './events.ts';
 import { inspectCommand } from './inspect.ts';
 import { issueCommand } from './issue.ts';
+import { issuerCommand } from './issuer.ts';
 import { operatorCommand } from './operator.ts';
 import { probeCommand } from './probe.ts';
 import { renewCommand } from './renew.ts';
@@ -25,6 +26,7 @@ export const COMMANDS: readonly Command[] = [
   operatorCommand,
   webhookCommand,
   signerCommand,
+  issuerCommand,
   agentCommand,
   checkCommand,
   statusCommand,

@@ -19,8 +19,8 @@ export const csrCommand: Command = {
   usage: 'csr --dns NAME... --out DIR [--key KEY]',
   description:
     'Writes tls.csr, a PKCS#10 request for a delegation certificate, and tls.key, a fresh ECDSA P-256 key, into DIR; ' +
-    '--key uses an existing key, which may be in an HSM or KMS. --for CA also writes what that CA needs to set the DelegationUsage extension, and prints ' +
-    'the command to run. Never overwrites a key. Needs no cluster.',
+    '--key KEY uses an existing key, which may be in an HSM or KMS. --for CA also writes what that CA needs to set the ' +
+    'DelegationUsage extension, and prints the command to run. Never overwrites a key. Needs no cluster.',
   example: 'dcred csr --dns web.example --dns www.web.example --for aws-private-ca --out web',
   options: {
     dns: { type: 'string', value: 'NAME', multiple: true, help: 'DNS name of the certificate, *. allowed; repeatable' },

@@ -30,6 +30,12 @@ export function objectIdentifier(dotted: string): Uint8Array {
   return element(0x06, Uint8Array.from(arcs.flatMap(base128)));
 }
 
+/** RFC 5280 section 4.1.2.5: UTCTime up to 2049, GeneralizedTime from then on. */
+export function time(seconds: number): Uint8Array {
+  const text = new Date(seconds * 1000).toISOString().replace(/[-:T]|\.\d+/g, '');
+  return Number(text.slice(0, 4)) < 2050 ? element(0x17, Buffer.from(text.slice(2))) : element(0x18, Buffer.from(text));
+}
+
 function base128(arc: number): readonly number[] {
   const digits = [arc % 128];
   for (let rest = Math.floor(arc / 128); rest > 0; rest = Math.floor(rest / 128)) digits.unshift((rest % 128) | 0x80);

@@ -17,7 +17,7 @@ const ECDSA_WITH = {
 /** What a common name holds at most (RFC 5280, ub-common-name). */
 const MAX_COMMON_NAME = 64;
 
-function extension(oid: string, critical: boolean, value: Uint8Array): Uint8Array {
+export function extension(oid: string, critical: boolean, value: Uint8Array): Uint8Array {
   return sequence(objectIdentifier(oid), ...(critical ? [boolean(true)] : []), octetString(value));
 }
 

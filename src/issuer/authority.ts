@@ -1,0 +1,73 @@
+/** A CA: its certificate, its chain, and what signs with its key. */
+import { createHash, X509Certificate } from 'node:crypto';
+import { type Certificate, readCertificateChain } from '../credential/certificate.ts';
+import { readElement, readElements, TAG } from '../credential/der.ts';
+import { CertificateError } from '../credential/errors.ts';
+import type { Signer } from '../credential/signer.ts';
+
+export interface Authority {
+  readonly certificate: Certificate;
+  readonly signer: Signer;
+  /** DER of its subject: the issuer of what it signs. */
+  readonly name: Uint8Array;
+  /** Its subjectKeyIdentifier (RFC 5280 section 4.2.1.2). */
+  readonly keyIdentifier: Uint8Array;
+  /** What follows the leaf in a chain, PEM: empty for a root, which clients have. */
+  readonly chainPem: string;
+  /** What clients trust, PEM: the last certificate of the Secret. */
+  readonly rootPem: string;
+}
+
+/** Reads a CA's tls.crt. Throws CertificateError for what is no CA, or no longer one. `now` in seconds. */
+export function readAuthority(chainPem: string, now: number): Omit<Authority, 'signer'> {
+  const chain = readCertificateChain(chainPem);
+  const [certificate] = chain;
+  const x509 = new X509Certificate(certificate.der);
+  if (!certificate.authority || !x509.ca) {
+    throw new CertificateError(
+      'CertificateInvalid',
+      `"${certificate.subject}" is no CA: expected basicConstraints CA:TRUE and keyUsage keyCertSign`,
+    );
+  }
+  if (now < certificate.notBefore || now > certificate.notAfter) {
+    throw new CertificateError(
+      'CertificateInvalid',
+      `the CA "${certificate.subject}" is ${now > certificate.notAfter ? 'expired: replace it' : 'not yet valid'}`,
+    );
+  }
+  const [tbs] = readElements(readElement(certificate.der, TAG.sequence).content);
+  const fields = readElements(readElement(tbs?.encoded ?? new Uint8Array(), TAG.sequence).content);
+  const first = fields[0]?.tag === TAG.version ? 1 : 0;
+  const [name, spki] = [fields[first + 4], fields[first + 5]];
+  if (name === undefined || spki === undefined)
+    throw new CertificateError('CertificateInvalid', 'the CA certificate is cut off');
+  const isSelfSigned = (one: Certificate) => {
+    const parsed = new X509Certificate(one.der);
+    return parsed.subject === parsed.issuer;
+  };
+  return {
+    certificate,
+    name: name.encoded,
+    keyIdentifier: subjectKeyIdentifier(fields) ?? createHash('sha1').update(publicKeyBits(spki.content)).digest(),
+    chainPem: chain
+      .filter((one) => !isSelfSigned(one))
+      .map(({ leafPem }) => leafPem)
+      .join(''),
+    rootPem: chain.at(-1)?.leafPem ?? '',
+  };
+}
+
+function publicKeyBits(spki: Uint8Array): Uint8Array {
+  return readElements(spki)[1]?.content.subarray(1) ?? new Uint8Array();
+}
+
+function subjectKeyIdentifier(fields: ReturnType<typeof readElements>): Uint8Array | undefined {
+  const extensions = fields.find(({ tag }) => tag === TAG.extensions);
+  if (extensions === undefined) return undefined;
+  for (const { content } of readElements(readElement(extensions.content, TAG.sequence).content)) {
+    const parts = readElements(content);
+    const isIt = Buffer.from(parts[0]?.content ?? []).toString('hex') === '551d0e';
+    if (isIt) return readElement(parts.at(-1)?.content ?? new Uint8Array(), TAG.octetString).content;
+  }
+  return undefined;
+}
