@@ -46,10 +46,10 @@ export function readCertificateRequest(raw: KubernetesObject, group: string): Ce
     namespace: metadata.namespace ?? '',
     name: metadata.name ?? '',
     resourceVersion: metadata.resourceVersion ?? '',
-    issuer: { kind: String(issuer.kind ?? ''), name: String(issuer.name ?? '') },
+    issuer: { kind: text(issuer.kind), name: text(issuer.name) },
     terms: {
       isCA: isCA === true,
-      usages: Array.isArray(usages) ? usages.map(String) : [],
+      usages: Array.isArray(usages) ? usages.map(text) : [],
       durationSeconds: typeof duration === 'string' ? parseGoDuration(duration) : undefined,
     },
     csrPem:
@@ -59,6 +59,10 @@ export function readCertificateRequest(raw: KubernetesObject, group: string): Ce
     conditions: Array.isArray(status.conditions) ? status.conditions : [],
     hasCertificate: typeof status.certificate === 'string' && status.certificate !== '',
   };
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : '';
 }
 
 /** Go's `2160h0m0s`, in seconds. Undefined for what is none. */

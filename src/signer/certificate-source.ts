@@ -103,7 +103,7 @@ export class CertificateSource {
   async close(): Promise<void> {
     const open = [...this.#usable.values()];
     this.#usable.clear();
-    await Promise.allSettled(open.map(({ signer }) => signer.close?.()));
+    await Promise.allSettled(open.map(async ({ signer }) => await signer.close?.()));
   }
 
   async #refreshOne(location: CertificateLocation, signal: AbortSignal): Promise<void> {

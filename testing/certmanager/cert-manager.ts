@@ -21,6 +21,9 @@ export async function findCertManagerCrds(): Promise<CertManagerCrds> {
     const { Dir: folder } = JSON.parse(stdout) as { readonly Dir: string };
     return { available: true, folder: join(folder, 'deploy', 'crds') };
   } catch (error) {
-    return { available: false, reason: `cert-manager's Go module: ${error instanceof Error ? error.message : error}` };
+    return {
+      available: false,
+      reason: `cert-manager's Go module: ${error instanceof Error ? error.message : String(error)}`,
+    };
   }
 }
