@@ -42,6 +42,7 @@ test('a client with a certificate and one with a token that is replaced get what
       certificates: [{ name: 'vault/web-tls', directory: join(folder, 'web-tls') }],
       grants: [{ certificate: 'vault/web-tls', from: [{ cluster: 'eu', namespace: 'edge' }, { cluster: 'here' }] }],
     }),
+    env: {},
     keySets: new Map(),
     // A fake of the API server's answer.
     reviewToken: async (token) => (token === 'second' ? 'system:serviceaccount:dcred-system:dcred' : undefined),
