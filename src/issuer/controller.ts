@@ -40,8 +40,8 @@ const type = (kind: string, plural: string, namespaced: boolean) => ({
   plural,
   namespaced,
 });
-export const ISSUERS: ResourceType = type(ISSUER_KIND, ISSUER_PLURAL, true);
-export const CLUSTER_ISSUERS: ResourceType = type(CLUSTER_ISSUER_KIND, CLUSTER_ISSUER_PLURAL, false);
+const ISSUERS: ResourceType = type(ISSUER_KIND, ISSUER_PLURAL, true);
+const CLUSTER_ISSUERS: ResourceType = type(CLUSTER_ISSUER_KIND, CLUSTER_ISSUER_PLURAL, false);
 
 export interface IssuerControllerOptions {
   readonly client: ApiClient;
