@@ -115,7 +115,10 @@ export class SignerServer {
 
   /** For new connections. */
   use(certificatePem: string, keyPem: string): void {
-    this.#server.setSecureContext({ cert: certificatePem, key: keyPem, minVersion: 'TLSv1.3' });
+    const { clientCaPem } = this.#options.tls;
+    // The whole context is replaced: without its CA, no client certificate would be verified any more.
+    const trust = clientCaPem === undefined ? {} : { ca: clientCaPem };
+    this.#server.setSecureContext({ cert: certificatePem, key: keyPem, minVersion: 'TLSv1.3', ...trust });
   }
 
   /** Lets the calls that have begun end, within the time that a call may take; those that wait for news are answered at once. */

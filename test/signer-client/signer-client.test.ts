@@ -91,9 +91,14 @@ test('a client with a certificate and one with a token that is replaced get what
     [true, false],
   );
 
+  // A serving certificate that is renewed changes nothing for clients.
+  signer.useServingCertificate(serving.certificate, serving.key);
+  const files = { certFile: join(folder, 'eu.crt'), keyFile: join(folder, 'eu.key') };
+  assert.deepEqual(await granted(await connect(files)), [web.certificatePem, undefined]);
+
   // Ten minutes ahead, and told by an answer that had to wait: it must not take the wait for a part of the difference.
   const ahead: Clock = { ...systemClock, now: () => Date.now() + 600_000 };
-  const early = await connect({ certFile: join(folder, 'eu.crt'), keyFile: join(folder, 'eu.key') }, ahead);
+  const early = await connect(files, ahead);
   const news = await early.follow({ known, waitSeconds: 0 }, stop.signal);
   assert.deepEqual(await early.follow({ known: news, waitSeconds: 3 }, stop.signal), []);
   assert.ok(early.now() <= Date.now() && early.now() > Date.now() - 300_000);
