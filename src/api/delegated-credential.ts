@@ -168,6 +168,17 @@ export const statusSchema = z
     conditions: conditions('The state in detail; Ready is the summary.'),
     certificate: certificateStatus.optional(),
     pods: podsStatus.optional(),
+    reissue: z
+      .object({
+        updated: z.int32().describe('How many pods hold a credential of the new certificate.'),
+        total: z.int32().describe('How many pods are selected.'),
+        startTime: time('When the new certificate was first seen.'),
+      })
+      .optional()
+      .describe('There while all credentials are re-issued because the certificate has changed.'),
+    lifetimeSeconds: count(
+      'How long credentials are valid that are issued by a DelegationGrant: the smaller one of its maxLifetimeSeconds and spec.lifetimeSeconds.',
+    ),
     earliestExpiryTime: time('When the first of the issued credentials expires.'),
     nextRenewalTime: time('When the next credential is due to be re-issued.'),
   })

@@ -18,7 +18,7 @@ export const GRANT_PLURAL = 'delegationgrants';
 const MAX_FROM = 32;
 const MAX_SELECTOR_ENTRIES = 8;
 /** Of `status.users`. */
-const MAX_USERS = 32;
+export const MAX_USERS = 32;
 
 const ONE_OF_MESSAGE =
   'every entry of from needs exactly one of namespace, namespaceSelector and cluster; write one entry for each of them';

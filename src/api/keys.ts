@@ -64,6 +64,8 @@ export const SECRET_ANNOTATIONS = {
   credentialSha256: `${API_GROUP}/credential-sha256`,
   usage: `${API_GROUP}/usage`,
   keyAlgorithm: `${API_GROUP}/key-algorithm`,
+  /** `Delete`: by a grant whose withdrawal deletes the Secret. Absent: it stays. */
+  onWithdraw: `${API_GROUP}/on-withdraw`,
 } as const;
 
 /** Keys of this prefix are dcred's own: nobody else may set them through `secretTemplate`. */

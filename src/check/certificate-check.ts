@@ -5,6 +5,7 @@ import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Condition } from '../kubernetes/objects.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
+import { OWN } from '../operator/core/access.ts';
 import {
   type CertificateSecret,
   type CertificateState,
@@ -50,7 +51,7 @@ export async function checkCertificate(
     const read = await readState(client, secret, signal);
     state = stateAt(
       // The grant is checked apart: here the certificate counts alone.
-      stateFor({ certificateRef: { name: secret.name }, usage }, secret.namespace, () => read),
+      stateFor({ certificateRef: { name: secret.name }, usage }, secret.namespace, OWN, () => read),
       now,
     );
   } catch (error) {

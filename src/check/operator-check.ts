@@ -119,9 +119,9 @@ export async function checkOperatorAccess(
 ): Promise<readonly Finding[]> {
   const { account, args } = operator;
   const served = flagValues(args, '--namespace', '-n');
-  const wanted = operatorPermissions({ patchPods: gatesPods || isOn(args, '--notify-pods', true) });
+  const patchPods = gatesPods || isOn(args, '--notify-pods', true);
   const places = served.length === 0 ? [undefined] : served;
-  const checks = places.map((namespace) => ({ namespace, wanted }));
+  const checks = places.map((namespace) => ({ namespace, wanted: operatorPermissions({ namespace, patchPods }) }));
   const election = { namespace: operator.namespace, wanted: leaderElectionPermissions(LEASE_NAME, shardsOf(args)) };
   const all = isOn(args, '--leader-elect', true) ? [...checks, election] : checks;
   return await Promise.all(all.map((one) => checkAccount(client, account, one, signal)));

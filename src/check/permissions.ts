@@ -3,6 +3,7 @@
  * both ways.
  */
 import { PLURAL } from '../api/crd.ts';
+import { GRANT_PLURAL } from '../api/delegation-grant.ts';
 import { API_GROUP } from '../api/keys.ts';
 
 export interface Permission {
@@ -25,11 +26,22 @@ function permissions(
 
 const READ = ['get', 'list', 'watch'];
 
-/** @param patchPods it annotates pods after a re-issue, or lifts their scheduling gates */
-export function operatorPermissions({ patchPods }: { readonly patchPods: boolean }): readonly Permission[] {
+export interface OperatorTasks {
+  /** It annotates pods after a re-issue, or lifts their scheduling gates. */
+  readonly patchPods: boolean;
+  /** One of a list that it serves; undefined: it serves all of them. */
+  readonly namespace?: string | undefined;
+}
+
+export function operatorPermissions({ namespace, patchPods }: OperatorTasks): readonly Permission[] {
   return [
     ...permissions(API_GROUP, PLURAL, READ),
     ...permissions(API_GROUP, PLURAL, ['patch'], { subresource: 'status' }),
+    ...permissions(API_GROUP, GRANT_PLURAL, READ),
+    ...permissions(API_GROUP, GRANT_PLURAL, ['patch'], { subresource: 'status' }),
+    ...(namespace === undefined
+      ? permissions('', 'namespaces', READ)
+      : permissions('', 'namespaces', ['get'], { name: namespace })),
     ...permissions('', 'pods', patchPods ? [...READ, 'patch'] : READ),
     ...permissions('', 'secrets', [...READ, 'create', 'update', 'patch', 'delete']),
     ...permissions('events.k8s.io', 'events', ['create', 'patch']),

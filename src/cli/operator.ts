@@ -17,6 +17,7 @@ import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './serve
 import { connectSigner, SIGNER_OPTIONS } from './signer-options.ts';
 
 const MAX_WORKERS = 256;
+const MAX_REISSUES = 100_000;
 /** No worker waits for another's connection; the spare ones are for status, Events and reads of certificates. */
 const MIN_CONNECTIONS = 32;
 const SPARE_CONNECTIONS = 16;
@@ -36,6 +37,17 @@ export const operatorCommand: Command = {
       multiple: true,
       help: 'serve this namespace only; may be repeated; default: all',
     },
+    'certificate-namespace': {
+      type: 'string',
+      multiple: true,
+      value: 'NAMESPACE',
+      help: 'beside --namespace: honour the DelegationGrants of this namespace; may be repeated',
+    },
+    'require-grant': {
+      type: 'boolean',
+      default: false,
+      help: "use no certificate without a DelegationGrant, not even one of the resource's own namespace",
+    },
     'leader-elect': { type: 'boolean', default: true, help: 'enable leader election among replicas, by a Lease' },
     shards: {
       type: 'string',
@@ -46,6 +58,12 @@ export const operatorCommand: Command = {
     ...ADDRESS_OPTIONS,
     ...METRICS_AUTH_OPTION,
     workers: { type: 'string', value: 'N', default: '16', help: 'how many pods are reconciled at a time, at most' },
+    'max-reissues-per-second': {
+      type: 'string',
+      value: 'N',
+      default: '0',
+      help: 'pace of the wave after a new leaf, soonest expiry first; 0: as fast as the API server answers',
+    },
     'notify-pods': {
       type: 'boolean',
       default: true,
@@ -81,9 +99,12 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
   const shared = { client, clock: systemClock, random: Math.random, log };
   const operator = new Operator({
     ...shared,
-    namespaces: readNamespaces(args.strings('namespace')),
+    namespaces: readNamespaces('namespace', args),
+    certificateNamespaces: readNamespaces('certificate-namespace', args),
+    requireGrant: args.boolean('require-grant'),
     workers,
     pace,
+    maxReissuesPerSecond: readRate(args.required('max-reissues-per-second')),
     notifyPods: args.boolean('notify-pods'),
     elector:
       args.boolean('leader-elect') && shards === 1
@@ -121,12 +142,20 @@ function probes(operator: Operator): Readonly<Record<string, Answer>> {
   return { '/healthz': probe(() => undefined), '/readyz': probe(() => operator.notReady) };
 }
 
-function readNamespaces(names: readonly string[]): readonly string[] {
+function readNamespaces(option: string, args: CommandArguments): readonly string[] {
+  const names = args.strings(option);
   const wrong = names.find((name) => !isDnsLabel(name));
   if (wrong === undefined) return names;
   throw new UsageError(
-    `--namespace takes the name of one namespace (lower-case letters, digits and "-"), and may be repeated; got ${JSON.stringify(wrong)}`,
+    `--${option} takes the name of one namespace (lower-case letters, digits and "-"), and may be repeated; got ${JSON.stringify(wrong)}`,
   );
+}
+
+/** Undefined: no limit. */
+function readRate(text: string): number | undefined {
+  const rate = Number(text);
+  if (text.trim() !== '' && rate >= 0 && rate <= MAX_REISSUES) return rate === 0 ? undefined : rate;
+  throw new UsageError(`--max-reissues-per-second takes a number from 0 to ${MAX_REISSUES}; got "${text}"`);
 }
 
 /** Where the downward API says it. */

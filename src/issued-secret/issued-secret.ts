@@ -46,6 +46,8 @@ export interface IssuedSecret {
   readonly facts: CredentialFacts | undefined;
   /** No other client changed what dcred wrote. */
   readonly intact: boolean;
+  /** It goes when the grant that it was issued by is withdrawn. */
+  readonly deleteOnWithdraw?: true;
   /** What `secretTemplate` set. */
   readonly template: ExtraMetadata;
   /** What other clients set; kept through every re-issue. */
@@ -71,9 +73,13 @@ const OWN_LABELS: readonly string[] = [MANAGED_BY_LABEL, RESOURCE_LABEL];
 const OWN_ANNOTATIONS: readonly string[] = Object.values(SECRET_ANNOTATIONS);
 /**
  * Without its chain's hash a Secret is not void: its chain is published again, and key and credential stay. Without its credential's
- * hash an audit compares times instead.
+ * hash an audit compares times instead. The word for a withdrawal is written again as labels are, and most have none.
  */
-const OPTIONAL_ANNOTATIONS: readonly string[] = [SECRET_ANNOTATIONS.chainSha256, SECRET_ANNOTATIONS.credentialSha256];
+const OPTIONAL_ANNOTATIONS: readonly string[] = [
+  SECRET_ANNOTATIONS.chainSha256,
+  SECRET_ANNOTATIONS.credentialSha256,
+  SECRET_ANNOTATIONS.onWithdraw,
+];
 const REQUIRED_ANNOTATIONS = OWN_ANNOTATIONS.filter((name) => !OPTIONAL_ANNOTATIONS.includes(name));
 /** kubectl stores the whole object there, private key included; it must not outlive a re-issue. */
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
@@ -130,6 +136,7 @@ export function readWholeIssuedSecret({ metadata }: KubernetesObject): IssuedSec
     facts,
     intact: facts !== undefined && ownership.intact && annotations[SECRET_ANNOTATIONS.podUid] === owner.uid,
     ...(writtenAt === undefined ? {} : { writtenAt }),
+    ...(annotations[SECRET_ANNOTATIONS.onWithdraw] === 'Delete' && { deleteOnWithdraw: true as const }),
     template: extras(labels, annotations, (kind, key) => owns(ownership, kind, key)),
     foreign: extras(labels, annotations, (kind, key) => !owns(ownership, kind, key)),
     ...(finalizers.length === 0 ? {} : { finalizers }),

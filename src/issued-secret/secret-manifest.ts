@@ -28,6 +28,8 @@ export interface SecretContent {
   /** Seconds since the epoch. */
   readonly renewAt: number;
   readonly template: ExtraMetadata;
+  /** What becomes of it when its grant is withdrawn. Undefined: there is none, so that it stays. */
+  readonly onWithdraw?: 'Keep' | 'Delete' | undefined;
   /** The Secret that this one replaces, at exactly that resourceVersion. */
   readonly replaces?: IssuedSecret | undefined;
 }
@@ -74,6 +76,7 @@ export function secretManifest(content: SecretContent): SecretManifest {
 function ownMetadata({
   certificate,
   credential,
+  onWithdraw,
   pod,
   renewAt,
   resourceName: resource,
@@ -93,6 +96,7 @@ function ownMetadata({
       [SECRET_ANNOTATIONS.credentialSha256]: createHash('sha256').update(credential.bytes).digest('hex'),
       [SECRET_ANNOTATIONS.usage]: credential.usage,
       [SECRET_ANNOTATIONS.keyAlgorithm]: credential.keyAlgorithm,
+      ...(onWithdraw === 'Delete' && { [SECRET_ANNOTATIONS.onWithdraw]: onWithdraw }),
     },
   };
 }

@@ -25,6 +25,14 @@ export const SECRETS = {
   namespaced: true,
 } as const satisfies ResourceType;
 
+export const NAMESPACES = {
+  group: '',
+  version: 'v1',
+  plural: 'namespaces',
+  kind: 'Namespace',
+  namespaced: false,
+} as const satisfies ResourceType;
+
 export const LEASES = {
   group: 'coordination.k8s.io',
   version: 'v1',

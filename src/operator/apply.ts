@@ -17,9 +17,11 @@ import { SECRETS } from '../kubernetes/resource-type.ts';
 import { SignerUnavailableError, SigningRefusedError } from '../signer-client/errors.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import { Confirmation } from './confirmation.ts';
+import { type Access, OWN } from './core/access.ts';
 import type { CertificateState } from './core/certificate-state.ts';
 import { type DeleteReason, type IssueReason, type Step, wantedMetadata } from './core/plan.ts';
 import type { Pod } from './core/pod.ts';
+import { GrantCheck } from './grant-check.ts';
 import { type GenerateKey, makeSecret, rebuildSecret, UnverifiedCredentialError } from './issuer.ts';
 import { PodFailure, StaleCacheError } from './pod-failure.ts';
 import { refusal, shortMessage } from './refusal.ts';
@@ -32,6 +34,8 @@ export interface Subject {
   readonly resource: DelegatedCredentialResource | undefined;
   readonly pod: Pod | undefined;
   readonly certificate: CertificateState | undefined;
+  /** Whether the resource may use it, as it was planned on. Omitted: no grant is needed. */
+  readonly access?: Access;
   /** The pod had a Secret that is gone: the API server confirms the pod before it gets another. */
   readonly recreates?: boolean;
 }
@@ -58,17 +62,21 @@ export interface ApplierOptions {
   >;
   readonly generateKey: GenerateKey;
   readonly clock: Clock;
+  /** A certificate of the resource's own namespace needs a grant too. */
+  readonly requireGrant?: boolean;
 }
 
 type StepOf<K extends Step['kind']> = Extract<Step, { kind: K }>;
 
 export class Applier {
   readonly #options: ApplierOptions;
+  readonly #grants: GrantCheck;
   readonly #confirmation: Confirmation;
 
   constructor(options: ApplierOptions) {
     this.#options = options;
-    this.#confirmation = new Confirmation(options.client);
+    this.#grants = new GrantCheck(options.client, options.requireGrant ?? false);
+    this.#confirmation = new Confirmation(options.client, this.#grants);
   }
 
   /** What the cache keeps in part, complete: see `wholeSecrets`. */
@@ -110,6 +118,7 @@ export class Applier {
     const manifest = await makeSecret({ ...request, replaces }, generateKey, signal).catch((error: unknown) => {
       throw signal.aborted ? error : issueFailure(error);
     });
+    await this.#confirmGrant(subject, signal);
     const written =
       replaces === undefined
         ? await this.#create(manifest, subject.key, signal)
@@ -132,6 +141,7 @@ export class Applier {
     if (manifest === undefined) {
       return await this.#issue({ kind: 'issue', reason: 'Modified', name, replaces: secret }, subject, signal);
     }
+    await this.#confirmGrant(subject, signal);
     const written = await this.#replace(manifest, secret, signal);
     return { kind: 'rechained', resourceVersion: written.metadata.resourceVersion };
   }
@@ -164,7 +174,12 @@ export class Applier {
     return found;
   }
 
-  #request(name: string, { certificate, key, pod, resource }: Subject) {
+  /** Right before a credential is written, so that what is withdrawn while it is made is not published. */
+  async #confirmGrant({ access = OWN, resource }: Subject, signal: AbortSignal): Promise<void> {
+    if (access.kind === 'granted' && resource !== undefined) await this.#grants.holds(access, resource, signal);
+  }
+
+  #request(name: string, { access = OWN, certificate, key, pod, resource }: Subject) {
     if (certificate?.kind !== 'usable' || pod === undefined || resource === undefined) {
       throw new TypeError('planned to issue without a certificate, a pod or a resource');
     }
@@ -174,6 +189,7 @@ export class Applier {
       resourceName: key.resourceName,
       pod,
       spec: resource.spec,
+      onWithdraw: access.kind === 'granted' ? access.terms.onWithdraw : undefined,
       certificate: certificate.certificate,
       signer: certificate.signer,
       lifetimeCap: certificate.lifetimeCap?.(),
@@ -274,7 +290,7 @@ export class Applier {
   /** Labels and annotations only. With the resourceVersion in the patch, the API server refuses it for a Secret that has changed. */
   async #annotate(
     { renewAt, secret }: StepOf<'annotate'>,
-    { resource }: Subject,
+    { access = OWN, resource }: Subject,
     signal: AbortSignal,
   ): Promise<Applied> {
     if (resource === undefined) throw new TypeError('planned to annotate without a resource');
@@ -287,6 +303,8 @@ export class Applier {
         annotations: {
           ...difference(template.annotations, wanted.annotations),
           [SECRET_ANNOTATIONS.renewAt]: formatRfc3339(renewAt),
+          [SECRET_ANNOTATIONS.onWithdraw]:
+            access.kind === 'granted' && access.terms.onWithdraw === 'Delete' ? 'Delete' : null,
         },
       },
     };

@@ -14,17 +14,16 @@ import type { TimerHandle } from '../kubernetes/clock.ts';
 import { TokenBucket } from '../kubernetes/events/token-bucket.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
-import type { Certificates, Referrer } from './certificates.ts';
 import {
   type CertificateSecret,
   type CertificateState,
   notReadable,
   PENDING,
   readCertificateSecret,
-  stateFor,
   UNSEEN,
   unreadable,
 } from './core/certificate-state.ts';
+import { NEXT_CERTIFICATE_KEY, NEXT_KEY_KEY } from './core/next-certificate.ts';
 import { SecretWatch, type Visibility, type WatchEngine } from './secret-watch.ts';
 
 interface Watched {
@@ -66,7 +65,7 @@ const READS_PER_SECOND = 0.1;
 /** A Secret that cannot be read for so long is treated as one that cannot be watched. */
 const UNSEEN_MS = 120_000;
 
-export class CertificateWatcher implements Certificates {
+export class CertificateWatcher {
   readonly #options: CertificateWatcherOptions;
   readonly #watched = new Map<string, Watched>();
   /** Resource to the Secret that it refers to. */
@@ -77,10 +76,6 @@ export class CertificateWatcher implements Certificates {
 
   constructor(options: CertificateWatcherOptions) {
     this.#options = options;
-  }
-
-  follow(resourceKey: string, resource: Referrer | undefined): void {
-    this.refer(resourceKey, resource === undefined ? undefined : ownSecret(resource));
   }
 
   /** Sets the Secret that a resource refers to; undefined when the resource is gone. Starts and stops watches as needed. */
@@ -103,16 +98,13 @@ export class CertificateWatcher implements Certificates {
     return watched?.blocked ?? watched?.read ?? PENDING;
   }
 
-  resolve({ metadata, spec }: Referrer): CertificateState {
-    return stateFor(spec, metadata.namespace, (secret) => this.state(secret));
-  }
-
   /** How many certificates are followed, and by how many watches. */
   get size(): { readonly certificates: number; readonly watches: number } {
     const watches = [...this.#watches.values()].reduce((sum, { size }) => sum + size, 0);
     return { certificates: this.#watched.size, watches };
   }
 
+  /** Resolves when every watch has ended, after the signal. */
   async ended(): Promise<void> {
     for (const watched of this.#watched.values()) watched.timer?.cancel();
     await Promise.all([...this.#reading, ...[...this.#watches.values()].map((watch) => watch.ended())]);
@@ -293,14 +285,8 @@ export class CertificateWatcher implements Certificates {
   }
 }
 
-/** A Secret that may not be used is not read either. */
-function ownSecret({ metadata: { namespace }, spec }: Referrer): ObjectKey | undefined {
-  const { name, namespace: referred = namespace } = spec.certificateRef;
-  return referred === namespace ? { namespace, name } : undefined;
-}
-
 function fingerprintOf({ data = {} }: CertificateSecret): string {
   const hash = createHash('sha256');
-  for (const key of ['tls.crt', 'tls.key']) hash.update(`${data[key] ?? ''}\0`);
+  for (const key of ['tls.crt', 'tls.key', NEXT_CERTIFICATE_KEY, NEXT_KEY_KEY]) hash.update(`${data[key] ?? ''}\0`);
   return hash.digest('base64');
 }

@@ -14,6 +14,7 @@ import { PODS, type ResourceType } from '../kubernetes/resource-type.ts';
 import { DELEGATED_CREDENTIALS } from './caches.ts';
 import type { DeleteReason } from './core/plan.ts';
 import { type Pod, readPod } from './core/pod.ts';
+import type { GrantCheck } from './grant-check.ts';
 import { StaleCacheError } from './pod-failure.ts';
 import { refusal } from './refusal.ts';
 import { chosenSecretName } from './situation.ts';
@@ -22,9 +23,11 @@ type PodObject = KubernetesObject<{ readonly status?: { readonly phase?: string 
 
 export class Confirmation {
   readonly #client: Pick<ApiClient, 'get'>;
+  readonly #grants: Pick<GrantCheck, 'isWithdrawn'>;
 
-  constructor(client: Pick<ApiClient, 'get'>) {
+  constructor(client: Pick<ApiClient, 'get'>, grants: Pick<GrantCheck, 'isWithdrawn'>) {
     this.#client = client;
+    this.#grants = grants;
   }
 
   /**
@@ -58,6 +61,12 @@ export class Confirmation {
       if (resource === undefined) return;
       if (isReadable(resource) && !selects(resourceName, resource.spec.podSelector, pod)) return;
       throw new StaleCacheError(`pod "${podName}" is selected, and the cache does not show it yet`);
+    }
+    if (reason === 'GrantWithdrawn') {
+      const resource = await this.#resource(key, signal);
+      if (resource === undefined) return;
+      if (isReadable(resource) && (await this.#grants.isWithdrawn(resource, signal))) return;
+      throw new StaleCacheError('the certificate is granted, and the cache does not show it yet');
     }
     if (chosenSecretName(resourceName, pod) !== secret.name) return;
     throw new StaleCacheError(`pod "${podName}" uses Secret "${secret.name}", and the cache does not show it yet`);

@@ -25,6 +25,7 @@ export interface SecretRequest {
   readonly resourceName: string;
   readonly pod: { readonly name: string; readonly uid: string };
   readonly spec: DelegatedCredentialSpec;
+  readonly onWithdraw?: 'Keep' | 'Delete' | undefined;
   readonly certificate: DelegationCertificate;
   readonly signer: Signer | CredentialSigner;
   /** Seconds; undefined: as long as the spec says. */

@@ -12,8 +12,8 @@ import { DELETE_REASONS, type DeleteReason, ISSUE_REASONS, type IssueReason } fr
 import { POD_FAILURE_REASONS, type PodFailureReason } from './pod-failure.ts';
 import { type ResourceFacts, ResourceSeries } from './resource-series.ts';
 
-const WATCHED = ['delegatedcredentials', 'pods', 'secrets', 'certificates'] as const;
-const QUEUES = ['pod', 'resource'] as const;
+const WATCHED = ['delegatedcredentials', 'pods', 'secrets', 'certificates', 'delegationgrants', 'namespaces'] as const;
+const QUEUES = ['pod', 'resource', 'grant'] as const;
 const OUTCOMES = ['done', 'at', 'retry', 'stalled'] as const satisfies ReconcileObservation['outcome'][];
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 

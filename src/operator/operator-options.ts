@@ -5,18 +5,21 @@ import type { LeaderElector } from '../kubernetes/leader/leader-election.ts';
 import type { ShardElection } from '../kubernetes/leader/shard-election.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import type { SignerClient } from '../signer-client/signer-client.ts';
+import type { GrantScope } from './grants.ts';
 import type { GenerateKey } from './issuer.ts';
 import type { OperatorMetrics } from './metrics.ts';
 import type { SignerClientMetrics } from './signer-link.ts';
 import type { WritePace } from './write-pace.ts';
 
-export interface OperatorOptions {
+export interface OperatorOptions extends Partial<Omit<GrantScope, 'namespaces'>> {
   readonly client: ApiClient;
   /** Empty: every namespace. */
   readonly namespaces: readonly string[];
   readonly workers: number;
   /** Less than `workers` at a time while the API server is busy. Undefined: always as many. */
   readonly pace?: WritePace | undefined;
+  /** Of re-issues in a wave: see `WavePacer`. Undefined: no limit. */
+  readonly maxReissuesPerSecond?: number | undefined;
   /** Nudge kubelets to mount new Secrets at once, by an annotation of the pod. */
   readonly notifyPods: boolean;
   /** Undefined: no leader election; this process leads at once. */

@@ -18,22 +18,22 @@ import { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import { type Outcome, runWorkers } from '../kubernetes/queue/workers.ts';
 import { Applier } from './apply.ts';
 import { type CachedSecret, Caches, type Resource } from './caches.ts';
-import { CertificateWatcher } from './certificate-watcher.ts';
+import { type CertificateLink, linkCertificates } from './certificate-link.ts';
 import { ClusterClock, watchSkew } from './cluster-clock.ts';
 import { Membership } from './core/membership.ts';
 import { metadataIgnored, type PodWarning, unservedResources } from './core/missed-injection.ts';
 import { type Pod, samePod } from './core/pod.ts';
 import { KubeletNudge } from './kubelet-nudge.ts';
 import type { OperatorOptions } from './operator-options.ts';
-import { ownedClient } from './owned-client.ts';
+import { type OperatorClient, ownedClient } from './owned-client.ts';
 import { PodController } from './pod-controller.ts';
 import { PodFailures } from './pod-failure.ts';
 import { Reporter } from './reporter.ts';
 import { ResourceController } from './resource-controller.ts';
 import { serveShards } from './serve-shards.ts';
 import { EVERYTHING, type Ownership, ShardSet } from './shard-set.ts';
-import { linkSigner, type SignerLink } from './signer-link.ts';
 import { TakenNames } from './taken-names.ts';
+import { WavePacer } from './wave-pacer.ts';
 
 /** Also the name by which metrics show who leads where there is no lease. */
 export const LEASE_NAME = 'dcred-operator';
@@ -53,6 +53,7 @@ export class Operator {
   });
   readonly #podQueue: WorkQueue;
   readonly #resourceQueue: WorkQueue;
+  readonly #grantQueue: WorkQueue;
   readonly #caches: Caches;
   /** Before it leads, this process enqueues nothing: no worker takes keys, and those of deleted pods would pile up. */
   #leading = false;
@@ -74,9 +75,11 @@ export class Operator {
     this.#podQueue = queue('pod');
     this.#resourceQueue = queue('resource');
     options.pace?.follow(this.#podQueue);
+    this.#grantQueue = queue('grant');
     for (const lease of options.shards?.leaseNames ?? [LEASE_NAME]) metrics.engine.leading(lease, false);
     metrics.engine.watchQueue('pod', this.#podQueue);
     metrics.engine.watchQueue('resource', this.#resourceQueue);
+    metrics.engine.watchQueue('grant', this.#grantQueue);
     this.#caches = new Caches({
       namespaces,
       engine: (kind) => this.#engine(kind),
@@ -173,6 +176,7 @@ export class Operator {
     const ended = Promise.all([
       this.#work('pod', this.#podQueue, workers, controllers.pods, work),
       this.#work('resource', this.#resourceQueue, RESOURCE_WORKERS, controllers.resources, work),
+      this.#work('grant', this.#grantQueue, 1, controllers.grants, work),
     ]);
     this.#leading = true;
     this.#warn = (pod, warning) => reporter.podWarned(pod, '', warning);
@@ -191,6 +195,7 @@ export class Operator {
     working.abort();
     this.#podQueue.shutDown();
     this.#resourceQueue.shutDown();
+    this.#grantQueue.shutDown();
     await Promise.all([controllers.certificates.ended(), controllers.names.ended()]);
     reporter.flush();
     await events.flush(AbortSignal.timeout(FLUSH_MS));
@@ -199,10 +204,11 @@ export class Operator {
 
   #controllers(reporter: Reporter, signal: AbortSignal) {
     const { generateKey = generateCredentialKey, log, metrics, namespaces, notifyPods } = this.#options;
+    const { requireGrant = false } = this.#options;
     const clock = this.#clock;
-    const { certificates, problem: signerProblem } = this.#certificates(signal);
     const ownership = this.#ownership;
     const client = ownedClient(this.#options.client, (namespace) => ownership.mayWrite(namespace));
+    const { certificates, grants, problem: signerProblem } = this.#certificates(client, signal);
     const names = new TakenNames({
       engine: this.#engine('secrets'),
       namespaces,
@@ -215,6 +221,7 @@ export class Operator {
     const resources = new ResourceController({
       ...shared,
       client,
+      grants,
       membership: this.#membership,
       podQueue: this.#podQueue,
       resourceQueue: this.#resourceQueue,
@@ -224,28 +231,27 @@ export class Operator {
     });
     const pods = new PodController({
       ...shared,
-      applier: new Applier({ client, generateKey, clock }),
+      applier: new Applier({ client, generateKey, clock, requireGrant }),
+      enqueue: (key) => this.#podQueue.add(key),
+      pacer: new WavePacer({ maxPerSecond: this.#options.maxReissuesPerSecond, queue: this.#podQueue, clock }),
       ownNamespace: this.#options.namespace,
       nudge: notifyPods ? new KubeletNudge({ client, clock, log, metrics }) : undefined,
       onOutcome: (key) => resources.podReconciled(key),
     });
-    return { certificates, names, pods, resources };
+    return { certificates, grants, names, pods, resources };
   }
 
-  /** From a signer where there is one, else from Secrets. */
-  #certificates(signal: AbortSignal): SignerLink {
-    const { log, namespaces, random, signer } = this.#options;
-    const onCertificate = (key: string) => this.#resourceQueue.add(key);
-    if (signer === undefined) {
-      const engine = this.#engine('certificates');
-      const certificates = new CertificateWatcher({ engine, namespaces, log, onChange: onCertificate, signal });
-      return { certificates, problem: () => undefined };
-    }
-    const onProblem = (problem: string | undefined) => {
-      signer.metrics.available(problem === undefined);
-      this.#enqueueResources();
-    };
-    return linkSigner({ client: signer.client, clock: this.#clock, random, log, onCertificate, onProblem, signal });
+  #certificates(client: OperatorClient, signal: AbortSignal): CertificateLink {
+    return linkCertificates({
+      ...this.#options,
+      client,
+      clock: this.#clock,
+      engine: (kind) => this.#engine(kind),
+      grantQueue: this.#grantQueue,
+      onCertificate: (key) => this.#resourceQueue.add(key),
+      onSignerProblem: () => this.#enqueueResources(),
+      signal,
+    });
   }
 
   #enqueueResources(isMeant: (namespace: string) => boolean = () => true): void {
@@ -259,7 +265,7 @@ export class Operator {
     name: string,
     queue: WorkQueue,
     workers: number,
-    controller: Pick<PodController, 'reconcile'>,
+    controller: { readonly reconcile: (key: string, signal: AbortSignal) => Promise<Outcome> },
     { taking, working }: { readonly taking: AbortSignal; readonly working: AbortSignal },
   ): Promise<void> {
     const { log, metrics, pace } = this.#options;

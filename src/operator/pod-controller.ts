@@ -23,11 +23,13 @@ import { maxRetryDelayMs } from './core/schedule.ts';
 import { type KubeletNudge, needsNudge } from './kubelet-nudge.ts';
 import { combine } from './outcomes.ts';
 import { PodFailure, type PodFailures, StaleCacheError } from './pod-failure.ts';
+import { PodSlots } from './pod-slots.ts';
 import type { Reporter } from './reporter.ts';
 import { describeFailure, type Situation, situationOf } from './situation.ts';
 import { SuspectWrites } from './suspect-writes.ts';
 import type { TakenNames } from './taken-names.ts';
 import { UnseenWrites } from './unseen-writes.ts';
+import type { WavePacer } from './wave-pacer.ts';
 
 /** How long a write waits to show in the caches before its pod is reconciled again regardless. */
 const CACHE_TIMEOUT_MS = 5_000;
@@ -36,10 +38,14 @@ const TRANSIENT_TRIES = 3;
 
 export interface PodControllerOptions {
   readonly caches: Caches;
-  readonly certificates: Pick<Certificates, 'resolve'>;
+  readonly certificates: Pick<Certificates, 'access' | 'resolve'>;
   readonly applier: Pick<Applier, 'apply' | 'wholeSecrets'>;
   readonly failures: PodFailures;
   readonly names: Pick<TakenNames, 'release' | 'wait'>;
+  /** Told of every credential that was issued. */
+  readonly pacer: Pick<WavePacer, 'issued'>;
+  /** Enqueues a pod that may be served now. */
+  readonly enqueue: (podKey: string) => void;
   /** Undefined: kubelets find new Secrets by themselves. */
   readonly nudge: Pick<KubeletNudge, 'send'> | undefined;
   readonly reporter: Pick<
@@ -61,12 +67,14 @@ export class PodController {
   readonly #annotations = new RestorationGuard();
   readonly #deletions = new DeletionDelay();
   readonly #suspects = new SuspectWrites();
+  readonly #slots: PodSlots;
   /** How often in a row a pod met a refusal that may pass. */
   readonly #transient = new Map<string, number>();
 
   constructor(options: PodControllerOptions) {
     this.#options = options;
     this.#unseen = new UnseenWrites(options.caches, options.clock);
+    this.#slots = new PodSlots({ ...options, onFree: options.enqueue });
   }
 
   /** The cache shows a Secret, new or changed. */
@@ -78,6 +86,7 @@ export class PodController {
   secretGone(secret: IssuedSecret): void {
     const { caches, clock } = this.#options;
     this.#suspects.gone(secret.uid);
+    this.#slots.freed(podKeyOf(secret));
     const pod = caches.pods.get(secret.namespace, secret.podName);
     if (pod?.uid === secret.podUid) this.#restorations.lost(podKeyOf(secret), secret.podUid, clock.now());
   }
@@ -117,12 +126,20 @@ export class PodController {
         const allowedAt = this.#restorations.allowedAt(key, uid, clock.now(), longestWaitMs(situation));
         if (allowedAt > clock.now()) return { kind: 'at', timeMs: allowedAt };
       }
+      this.#takeSlot(key, situation, decided);
       for (const step of decided.steps) await this.#take(step, key, situation, signal);
     } catch (error) {
+      this.#slots.release(key);
       return this.#failed(key, situation, error);
     }
     const outcome = this.#settle(key, situation, decided);
     return combine(outcome, await this.#cleanUp(key, situation, decided, signal), clock.now());
+  }
+
+  #takeSlot(key: string, { access, pod }: Situation, { steps }: Plan): void {
+    const maxPods = access.kind === 'granted' ? access.terms.maxPods : undefined;
+    if (maxPods === undefined || pod === undefined || !steps.some(({ kind }) => kind === 'issue')) return;
+    this.#slots.take(key, pod.uid, maxPods);
   }
 
   async #take(step: Step, key: string, situation: Situation, signal: AbortSignal): Promise<void> {
@@ -200,6 +217,7 @@ export class PodController {
       case 'issued':
         this.#unseen.wrote(key, { secret: applied.resourceVersion });
         if (pod === undefined || resource === undefined) return;
+        this.#options.pacer.issued(applied.reason);
         reporter.issued(resource, pod, applied.reason, applied.seconds);
         // Said once, with the pod's first credential.
         if (applied.reason !== 'Missing' || !missedInjection(pod, resourceName)) return;

@@ -3,7 +3,7 @@ import { parseObjectKey } from '../issued-secret/names.ts';
 import { FAILURE_REASONS, type FailureReason } from './core/plan.ts';
 
 /** The API server or a signer refuses; a person has to change something. */
-const REFUSALS = ['SecretRefused', 'ReadRefused', 'IssueFailed', 'GateNotLifted'] as const;
+const REFUSALS = ['SecretRefused', 'ReadRefused', 'IssueFailed', 'GateNotLifted', 'MaxPodsReached'] as const;
 
 export const POD_FAILURE_REASONS = [...FAILURE_REASONS, ...REFUSALS] as const;
 export type PodFailureReason = FailureReason | (typeof REFUSALS)[number];

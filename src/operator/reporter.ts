@@ -15,7 +15,14 @@ import type { OperatorMetrics } from './metrics.ts';
 import type { PodFailure, PodFailureReason } from './pod-failure.ts';
 
 /** Of Events on a resource, beside the reasons of what was issued and of the Ready condition. */
-export const RESOURCE_EVENT_REASONS = ['ChainChanged', 'CleanUpRefused', 'RenewRequestUnreadable'] as const;
+export const RESOURCE_EVENT_REASONS = [
+  'CertificateExpiring',
+  'ChainChanged',
+  'CleanUpRefused',
+  'ReissueFinished',
+  'ReissueStarted',
+  'RenewRequestUnreadable',
+] as const;
 
 /** A reason that is in none of these lists has no section in docs/troubleshooting.md. */
 type EventReason =
@@ -47,6 +54,8 @@ export class Reporter {
     const { events, metrics } = this.#options;
     metrics.issued(reason, seconds);
     this.#issueLog.issued({ namespace: pod.namespace, resource: metadata.name, pod: pod.name, reason });
+    // Two Events for the whole wave: see `reissue`.
+    if (reason === 'CertificateChanged') return;
     events.record({
       regarding: resourceSubject(metadata),
       type: 'Normal',
@@ -136,6 +145,31 @@ export class Reporter {
       'pod cannot use its credential',
     );
     events.record({ regarding: podSubject(pod), type: 'Warning', reason, action: 'Inject', note });
+  }
+
+  /** A new leaf: all credentials are re-issued from it, or have been. */
+  reissue(metadata: Metadata, reason: 'ReissueStarted' | 'ReissueFinished', pods: number): void {
+    const { events, log } = this.#options;
+    const { name, namespace } = metadata;
+    const started = reason === 'ReissueStarted';
+    log.info({ namespace, resource: name, reason, pods }, started ? 're-issue started' : 're-issue finished');
+    const note = started
+      ? `the certificate has changed: the credentials of ${pods} pods are re-issued, soonest expiry first`
+      : `the credentials of ${pods} pods are re-issued from the new certificate, except of pods that cannot be served`;
+    events.record({ regarding: resourceSubject(metadata), type: 'Normal', reason, action: 'Issue', note });
+  }
+
+  certificateExpiring(metadata: Metadata, message: string): void {
+    const { events, log } = this.#options;
+    const reason = 'CertificateExpiring';
+    log.warn({ namespace: metadata.namespace, resource: metadata.name, reason }, 'the certificate expires soon');
+    events.record({
+      regarding: resourceSubject(metadata),
+      type: 'Warning',
+      reason,
+      action: 'Reconcile',
+      note: message,
+    });
   }
 
   /** The Ready condition has a new reason. */

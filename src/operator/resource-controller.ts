@@ -13,16 +13,24 @@ import type { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import type { Outcome } from '../kubernetes/queue/workers.ts';
 import type { Caches, Resource } from './caches.ts';
 import type { Certificates } from './certificates.ts';
+import { type Access, OWN, termsKey, underTerms } from './core/access.ts';
+import { warnsAt } from './core/certificate-conditions.ts';
 import { type CertificateState, nextStateChange, stateAt } from './core/certificate-state.ts';
 import type { Membership } from './core/membership.ts';
 import { resourceStatus, unreadableStatus } from './core/status.ts';
 import { fanOut } from './fan-out.ts';
+import type { GrantController } from './grant-controller.ts';
 import type { OperatorMetrics } from './metrics.ts';
 import type { PodFailures } from './pod-failure.ts';
 import type { Reporter } from './reporter.ts';
 import { STATUS_INTERVAL_MS, StatusWriter, type StatusWriterOptions } from './status-writer.ts';
 import { Tally } from './tally.ts';
 
+/**
+ * When a resource is told that it may not use a certificate, after it was first seen to want it. A missing grant is known at once, a
+ * missing Secret only after it was read: both are said at the same moment, because a grant must not tell which Secrets there are.
+ */
+const NOT_PERMITTED_MS = 1_000;
 /** A certificate is read in milliseconds; a status written before that would be wrong a moment later. */
 const CERTIFICATE_TIMEOUT_MS = 5_000;
 
@@ -30,7 +38,8 @@ export interface ResourceControllerOptions {
   readonly client: StatusWriterOptions['client'];
   readonly caches: Caches;
   readonly membership: Membership;
-  readonly certificates: Pick<Certificates, 'follow' | 'resolve'>;
+  readonly certificates: Pick<Certificates, 'access' | 'follow' | 'resolve'>;
+  readonly grants: Pick<GrantController, 'used'>;
   readonly failures: PodFailures;
   readonly podQueue: WorkQueue;
   readonly resourceQueue: WorkQueue;
@@ -53,6 +62,8 @@ interface FanOutInputs {
    * may have been missing, and a pod that was reconciled then waits to be enqueued again.
    */
   readonly certificate: CertificateState | 'unusable';
+  /** Of the grant. */
+  readonly terms: string;
 }
 
 const NO_INPUTS: FanOutInputs = Object.freeze({
@@ -60,10 +71,11 @@ const NO_INPUTS: FanOutInputs = Object.freeze({
   spec: undefined,
   renewRequestedAt: undefined,
   certificate: 'unusable',
+  terms: '',
 });
 
 function sameFanOutInputs(a: FanOutInputs, b: FanOutInputs): boolean {
-  const keys = ['generation', 'renewRequestedAt', 'certificate'] as const;
+  const keys = ['generation', 'renewRequestedAt', 'certificate', 'terms'] as const;
   // A generation may come twice, with another spec, where etcd was restored.
   return keys.every((key) => Object.is(a[key], b[key])) && isDeepStrictEqual(a.spec, b.spec);
 }
@@ -72,6 +84,9 @@ function sameFanOutInputs(a: FanOutInputs, b: FanOutInputs): boolean {
 interface ResourceState {
   /** When it was first seen. */
   readonly sinceMs: number;
+  /** The certificate and usage that it wants, and since when. */
+  wanted: string;
+  wantedSinceMs: number;
   /** A resource re-created under the same name is another one. */
   readonly uid: string;
   selector: unknown;
@@ -153,25 +168,32 @@ export class ResourceController {
     const { caches, clock } = this.#options;
     const { namespace, name } = parseObjectKey(key);
     if (!caches.isComplete(namespace)) return { kind: 'stalled' };
-    const resource = caches.resources.get(namespace, name)?.value;
-    if (resource === undefined) return this.#forget(key);
-    const state = this.#stateOf(key, resource);
-    if (!isReadable(resource)) return await this.#reportUnreadable(key, resource, state, signal);
+    const found = caches.resources.get(namespace, name)?.value;
+    if (found === undefined) return this.#forget(key);
+    const state = this.#stateOf(key, found);
+    if (!isReadable(found)) return await this.#reportUnreadable(key, found, state, signal);
 
-    this.#follow(key, resource, state);
-    this.#reportRequest(resource, state);
+    this.#follow(key, found, state);
+    this.#reportRequest(found, state);
+    const access = this.#options.certificates.access(found);
+    const resource = underTerms(found, access);
     const now = Math.floor(clock.now() / 1000);
     const resolved = this.#options.certificates.resolve(resource);
     const certificate = stateAt(resolved, now);
-    this.#fanOutOnce(key, resource, certificate, state);
+    this.#fanOutOnce(key, resource, certificate, access, state);
     const waitUntil = state.sinceMs + CERTIFICATE_TIMEOUT_MS;
     if (certificate.kind === 'pending' && clock.now() < waitUntil) return { kind: 'at', timeMs: waitUntil };
 
+    const answersAt = answerTime(certificate, state);
+    if (clock.now() < answersAt) return { kind: 'at', timeMs: answersAt };
+
     state.countedMs = clock.now();
     const tally = this.#tally.count({ resource, certificate, now });
+    this.#options.grants.used(key, access, tally.issued);
     const cleanUp = this.#options.failures.cleanUpsOf(key);
     const status = resourceStatus({
       spec: resource.spec,
+      granted: access.kind === 'granted',
       generation: resource.metadata.generation,
       previous: this.#status.previous(key, resource),
       certificate,
@@ -188,7 +210,8 @@ export class ResourceController {
     const wait = await this.#status.write(key, resource, status, signal);
     if (wait !== undefined) return wait;
     const change = nextStateChange(resolved, now);
-    const moments = [change, tally.nextExpiry].filter((moment) => moment !== undefined && moment > now);
+    const warning = usable && warnsAt(usable, resource.spec.lifetimeSeconds);
+    const moments = [change, warning, tally.nextExpiry].filter((moment) => moment !== undefined && moment > now);
     if (moments.length === 0) return { kind: 'done' };
     return { kind: 'at', timeMs: Math.min(...(moments as number[])) * 1000 };
   }
@@ -199,6 +222,8 @@ export class ResourceController {
     const state: ResourceState = {
       sinceMs: this.#options.clock.now(),
       uid: metadata.uid,
+      wanted: '',
+      wantedSinceMs: 0,
       selector: NEVER,
       fannedOut: NO_INPUTS,
       reportedRequest: false,
@@ -214,6 +239,7 @@ export class ResourceController {
     const { namespace, name } = parseObjectKey(key);
     this.#drop(key);
     certificates.follow(key, undefined);
+    this.#options.grants.used(key, OWN, 0);
     fanOut({ caches, membership, podQueue, namespace, name });
     membership.removeResource(namespace, name);
     metrics.resourceGone(namespace, name);
@@ -226,6 +252,8 @@ export class ResourceController {
     const { metadata, spec } = resource;
     const { namespace, name } = metadata;
     certificates.follow(key, resource);
+    const wanted = JSON.stringify([spec.certificateRef, spec.usage]);
+    if (wanted !== state.wanted) Object.assign(state, { wanted, wantedSinceMs: this.#options.clock.now() });
     if (isDeepStrictEqual(state.selector, spec.podSelector)) return;
     // Pods of the old selector are enqueued too: they may have Secrets to lose. Their keys come from those Secrets.
     membership.setResource(namespace, name, spec.podSelector);
@@ -242,6 +270,7 @@ export class ResourceController {
     key: string,
     resource: DelegatedCredentialResource,
     certificate: CertificateState,
+    access: Access,
     state: ResourceState,
   ): void {
     const { caches, membership, podQueue } = this.#options;
@@ -252,6 +281,7 @@ export class ResourceController {
       spec: resource.spec,
       renewRequestedAt: resource.metadata.renewRequestedAt,
       certificate: certificate.kind === 'usable' ? certificate : 'unusable',
+      terms: termsKey(access),
     };
     if (sameFanOutInputs(state.fannedOut, inputs)) return;
     state.fannedOut = inputs;
@@ -271,6 +301,12 @@ export class ResourceController {
     const status = unreadableStatus(problem, metadata.generation, this.#status.previous(key, resource), now);
     return (await this.#status.write(key, resource, status, signal)) ?? { kind: 'done' };
   }
+}
+
+/** When the status may say what is known; see NOT_PERMITTED_MS. */
+function answerTime(certificate: CertificateState, { wantedSinceMs }: ResourceState): number {
+  const isSecretive = certificate.kind === 'refused' && certificate.reason === 'CertificateNotPermitted';
+  return isSecretive ? wantedSinceMs + NOT_PERMITTED_MS : Number.NEGATIVE_INFINITY;
 }
 
 /** Differs from every selector, undefined included. */

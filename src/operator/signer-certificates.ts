@@ -22,6 +22,7 @@ import { remoteSigner } from '../signer-client/remote-signer.ts';
 import type { SignerClient } from '../signer-client/signer-client.ts';
 import type { SigningBatcher } from '../signer-client/signing-batcher.ts';
 import type { Certificates, Referrer } from './certificates.ts';
+import { type Access, OWN } from './core/access.ts';
 import { type CertificateState, PENDING, refused } from './core/certificate-state.ts';
 
 export interface SignerCertificatesOptions {
@@ -81,6 +82,11 @@ export class SignerCertificates implements Certificates {
     this.#references.set(resourceKey, key);
     const followed = this.#followed.get(key) ?? this.#start(key, resource);
     followed.referrers.add(resourceKey);
+  }
+
+  /** The signer decides, on every signature. */
+  access(): Access {
+    return OWN;
   }
 
   resolve(resource: Referrer): CertificateState {

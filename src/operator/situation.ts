@@ -7,6 +7,7 @@ import { type IssuedSecret, podKeyOf } from '../issued-secret/issued-secret.ts';
 import { defaultSecretName, isSecretName, type PodKey, parsePodKey } from '../issued-secret/names.ts';
 import type { Caches } from './caches.ts';
 import type { Certificates } from './certificates.ts';
+import { type Access, OWN, underTerms } from './core/access.ts';
 import { type CertificateState, latestExpiry, stateAt } from './core/certificate-state.ts';
 import type { FailureReason, Observed } from './core/plan.ts';
 import type { Pod } from './core/pod.ts';
@@ -14,17 +15,18 @@ import { PodFailure } from './pod-failure.ts';
 
 export interface Situation {
   readonly key: PodKey;
-  /** Undefined: there is none of that name. */
+  /** With the lifetime that it may have. Undefined: there is none of that name. */
   readonly resource: DelegatedCredentialResource | undefined;
   /** Undefined: there is none of that name, or it has ended. */
   readonly pod: Pod | undefined;
   readonly certificate: CertificateState | undefined;
+  readonly access: Access;
   readonly observed: Observed;
 }
 
 export interface SituationSources {
   readonly caches: Caches;
-  readonly certificates: Pick<Certificates, 'resolve'>;
+  readonly certificates: Pick<Certificates, 'access' | 'resolve'>;
   /** Seconds since the epoch. */
   readonly now: number;
 }
@@ -33,8 +35,10 @@ export interface SituationSources {
 export function situationOf(key: string, { caches, certificates, now }: SituationSources): Situation | undefined {
   const podKey = parsePodKey(key);
   const { namespace, resourceName, pod: podName } = podKey;
-  const resource = caches.resources.get(namespace, resourceName)?.value;
-  if (resource !== undefined && !isReadable(resource)) return undefined;
+  const found = caches.resources.get(namespace, resourceName)?.value;
+  if (found !== undefined && !isReadable(found)) return undefined;
+  const access = found === undefined ? OWN : certificates.access(found);
+  const resource = found && underTerms(found, access);
   const pod = caches.pods.get(namespace, podName);
   const certificate = resource === undefined ? undefined : stateAt(certificates.resolve(resource), now);
   const secretName = pod === undefined ? undefined : chosenSecretName(resourceName, pod);
@@ -43,8 +47,11 @@ export function situationOf(key: string, { caches, certificates, now }: Situatio
     resource,
     pod,
     certificate,
+    access,
     observed: {
       now,
+      withdrawn: access.kind === 'refused',
+      onWithdraw: access.kind === 'granted' ? access.terms.onWithdraw : undefined,
       spec: resource?.spec,
       renewRequestedAt: resource?.metadata.renewRequestedAt,
       pod: pod && {

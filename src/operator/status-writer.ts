@@ -11,7 +11,7 @@ import type { Clock } from '../kubernetes/clock.ts';
 import type { Outcome } from '../kubernetes/queue/workers.ts';
 import { type Caches, DELEGATED_CREDENTIALS } from './caches.ts';
 import { RestorationGuard } from './core/restoration-guard.ts';
-import type { ReadyReason } from './core/status.ts';
+import { CONDITION_TYPES as OWN_CONDITIONS, type ReadyReason } from './core/status.ts';
 import type { Reporter } from './reporter.ts';
 
 export const STATUS_INTERVAL_MS = 1_000;
@@ -33,7 +33,7 @@ interface Written {
 export interface StatusWriterOptions {
   readonly client: Pick<ApiClient, 'apply' | 'mergePatch'>;
   readonly caches: { readonly resources: Pick<Caches['resources'], 'isAtLeast'> };
-  readonly reporter: Pick<Reporter, 'readyChanged'>;
+  readonly reporter: Pick<Reporter, 'certificateExpiring' | 'readyChanged' | 'reissue'>;
   readonly clock: Clock;
 }
 
@@ -143,16 +143,23 @@ export class StatusWriter {
     before: DelegatedCredentialStatus,
     after: DelegatedCredentialStatus,
   ): void {
-    const was = readyOf(before);
-    const is = readyOf(after);
+    const { reporter } = this.#options;
+    const total = after.pods?.selected ?? 0;
+    const isNewLeaf = before.certificate !== undefined && before.certificate.sha256 !== after.certificate?.sha256;
+    if (isNewLeaf && total > 0) reporter.reissue(metadata, 'ReissueStarted', total);
+    const wasUnderWay = before.reissue !== undefined || (isNewLeaf && total > 0);
+    if (wasUnderWay && after.reissue === undefined) reporter.reissue(metadata, 'ReissueFinished', total);
+    const warning = conditionOf(after, 'CertificateExpiring');
+    if (warning !== undefined && conditionOf(before, 'CertificateExpiring') === undefined) {
+      reporter.certificateExpiring(metadata, warning.message);
+    }
+    const was = conditionOf(before, 'Ready');
+    const is = conditionOf(after, 'Ready');
     if (is === undefined || was?.reason === is.reason) return;
     const reason = is.reason as ReadyReason;
-    this.#options.reporter.readyChanged(metadata, { reason, ok: is.status === 'True', message: is.message });
+    reporter.readyChanged(metadata, { reason, ok: is.status === 'True', message: is.message });
   }
 }
-
-/** Conditions of any other type belong to others. */
-const OWN_CONDITIONS: ReadonlySet<string> = new Set(['Ready', 'Injected', 'ClockSynchronized', 'CleanedUp']);
 
 function ownPart(status: DelegatedCredentialStatus): DelegatedCredentialStatus {
   if (status.conditions === undefined) return status;
@@ -182,6 +189,6 @@ function plain({ conditions = [], ...status }: DelegatedCredentialStatus): unkno
   return JSON.parse(JSON.stringify({ ...status, conditions: sorted }));
 }
 
-function readyOf({ conditions }: DelegatedCredentialStatus) {
-  return conditions?.find(({ type }) => type === 'Ready');
+function conditionOf({ conditions }: DelegatedCredentialStatus, wanted: string) {
+  return conditions?.find(({ type }) => type === wanted);
 }

@@ -13,6 +13,8 @@ const OPERATOR = { user: 'system:serviceaccount:dcred-system:dcred' };
 const SERVED: Readonly<Record<string, readonly string[]>> = {
   'delegatedcredentials.dcred.dev': ['get', 'list', 'watch'],
   'delegatedcredentials.dcred.dev/status': ['patch'],
+  'delegationgrants.dcred.dev': ['get', 'list', 'watch'],
+  'delegationgrants.dcred.dev/status': ['patch'],
   pods: ['get', 'list', 'watch', 'patch'],
   secrets: ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete'],
   'events.events.k8s.io': ['create', 'patch'],
@@ -29,7 +31,6 @@ const SENSITIVE: readonly string[] = [
   'serviceaccounts/token',
   'deployments.apps',
   'nodes',
-  'namespaces',
   'roles.rbac.authorization.k8s.io',
   'rolebindings.rbac.authorization.k8s.io',
   'clusterroles.rbac.authorization.k8s.io',
@@ -45,6 +46,8 @@ function questionsAbout(namespace: string | undefined): readonly Question[] {
   );
 }
 
+const READ = ['get', 'list', 'watch'];
+
 describe('permissions', () => {
   let plane: ControlPlane;
 
@@ -57,6 +60,8 @@ describe('permissions', () => {
   const expected = new Set(
     Object.entries(SERVED).flatMap(([resource, verbs]) => verbs.map((verb) => `${verb} ${resource}`)),
   );
+  /** A namespace is authorized as if it were in itself. */
+  const onNamespace = (name: string) => VERBS.map((verb) => ({ verb, resource: 'namespaces', namespace: name, name }));
   const install = async (values: Values) => {
     await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE, '--ignore-not-found']);
     await deploy(plane, 'install', { values });
@@ -64,6 +69,13 @@ describe('permissions', () => {
 
   describe('of an operator for every namespace', () => {
     before(() => install({}));
+
+    test('include the metadata of namespaces', async () => {
+      assert.deepEqual(
+        await allowed(plane, OPERATOR, onNamespace('edge')),
+        new Set(READ.map((verb) => `${verb} namespaces`)),
+      );
+    });
 
     test('are exactly what it needs, in any namespace', async () => {
       assert.deepEqual(await allowed(plane, OPERATOR, questionsAbout('other')), expected);
@@ -98,6 +110,11 @@ describe('permissions', () => {
   describe('of an operator for two namespaces', () => {
     before(() => install({ namespaces: ['edge', 'shop'] }));
 
+    test('include to get these namespaces, and no other', async () => {
+      assert.deepEqual(await allowed(plane, OPERATOR, onNamespace('edge')), new Set(['get namespaces']));
+      assert.deepEqual(await allowed(plane, OPERATOR, onNamespace('other')), new Set());
+    });
+
     for (const namespace of ['edge', 'shop']) {
       test(`are exactly what it needs in ${namespace}`, async () => {
         assert.deepEqual(await allowed(plane, OPERATOR, questionsAbout(namespace)), expected);
@@ -108,6 +125,32 @@ describe('permissions', () => {
         assert.deepEqual(await allowed(plane, OPERATOR, questionsAbout(namespace)), new Set());
       });
     }
+  });
+
+  describe('of an operator for a certificate in a guarded namespace', () => {
+    before(() => install({ namespaces: ['edge'], certificates: [{ namespace: 'other', names: ['web-tls'] }] }));
+
+    test('are exactly what it needs in the namespace that it serves', async () => {
+      assert.deepEqual(await allowed(plane, OPERATOR, questionsAbout('edge')), expected);
+    });
+
+    test('cover the grants of the guarded namespace, and no Secret but the certificate', async () => {
+      const grants = ['get', 'list', 'watch'].map((verb) => `${verb} delegationgrants.dcred.dev`);
+      const wanted = new Set([...grants, 'patch delegationgrants.dcred.dev/status']);
+      assert.deepEqual(await allowed(plane, OPERATOR, questionsAbout('other')), wanted);
+      const about = (name: string) => VERBS.map((verb) => ({ verb, resource: 'secrets', namespace: 'other', name }));
+      assert.deepEqual(
+        await allowed(plane, OPERATOR, about('web-tls')),
+        new Set(READ.map((verb) => `${verb} secrets`)),
+      );
+      assert.deepEqual(await allowed(plane, OPERATOR, about('another')), new Set());
+    });
+
+    test('are none in any other namespace', async () => {
+      for (const namespace of ['shop', NAMESPACE, undefined]) {
+        assert.deepEqual(await allowed(plane, OPERATOR, questionsAbout(namespace)), new Set());
+      }
+    });
   });
 
   describe('for the lease', () => {
@@ -155,7 +198,6 @@ describe('permissions of users', () => {
   });
   after(() => plane.stop());
 
-  const READ = ['get', 'list', 'watch'];
   for (const [role, verbs] of [
     ['view', READ],
     ['edit', VERBS],
@@ -171,6 +213,11 @@ describe('permissions of users', () => {
         return isDeepStrictEqual(found, wanted) ? true : undefined;
       });
       assert.deepEqual(await allowed(plane, { user }, about('delegatedcredentials.dcred.dev/status')), new Set());
+      const onGrants = new Set((role === 'admin' ? VERBS : READ).map((verb) => `${verb} delegationgrants.dcred.dev`));
+      await eventually('the permissions on grants', async () => {
+        const found = await allowed(plane, { user }, about('delegationgrants.dcred.dev'));
+        return isDeepStrictEqual(found, onGrants) ? true : undefined;
+      });
     });
   }
 });

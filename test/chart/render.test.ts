@@ -130,13 +130,44 @@ describe('namespaces', () => {
     const roles = objects.filter(({ kind, metadata }) => kind === 'Role' && metadata.name === 'dcred-operator');
     assert.equal(roles.length, 2);
     assert.deepEqual(new Set(roles.map(({ metadata }) => metadata.namespace)), new Set(['edge', 'shop']));
-    for (const role of roles) assert.deepEqual(role['rules'], everywhere['rules']);
+    const isOnNamespaces = ({ resources }: { resources: readonly string[] }) => resources.includes('namespaces');
+    for (const role of roles) {
+      const [onNamespaces] = role['rules'].filter(isOnNamespaces);
+      assert.deepEqual([onNamespaces.resourceNames, onNamespaces.verbs], [[role.metadata.namespace], ['get']]);
+      const others = (rules: readonly { resources: readonly string[] }[]) =>
+        rules.filter((rule) => !isOnNamespaces(rule));
+      assert.deepEqual(others(role['rules']), others(everywhere['rules']));
+    }
     assert.deepEqual(
       (await container({ namespaces: ['edge', 'shop', 'edge'] })).args.filter((arg: string) =>
         arg.includes('namespace'),
       ),
       ['--namespace=edge', '--namespace=shop'],
     );
+  });
+
+  test('listed, with certificates elsewhere: those Secrets by name, and a flag', async () => {
+    const values = {
+      namespaces: ['edge'],
+      certificates: [{ namespace: 'vault', names: ['web-tls'] }],
+      requireGrant: true,
+    };
+    const roles = (await render(values)).filter(
+      ({ kind, metadata }) => kind === 'Role' && metadata.namespace === 'vault',
+    );
+    const onSecrets = roles.flatMap((role) => role['rules']).filter(({ resources }) => resources.includes('secrets'));
+    assert.deepEqual(
+      onSecrets.map(({ resourceNames, verbs }) => [resourceNames, verbs]),
+      [[['web-tls'], ['get', 'list', 'watch']]],
+    );
+    const { args } = await container(values);
+    assert.ok(args.includes('--certificate-namespace=vault') && args.includes('--require-grant=true'), args.join(' '));
+  });
+
+  test('certificates elsewhere need a list of namespaces that they are not in', async () => {
+    const certificates = [{ namespace: 'vault', names: ['web-tls'] }];
+    await assert.rejects(render({ certificates }), /certificates: set namespaces too/);
+    await assert.rejects(render({ certificates, namespaces: ['vault'] }), /namespace "vault" is served/);
   });
 
   test('listed, without CRD and aggregated roles: no cluster-scoped object', async () => {
@@ -148,7 +179,7 @@ describe('namespaces', () => {
   });
 });
 
-test('two releases share no cluster-scoped name except the CRD', async () => {
+test('two releases share no cluster-scoped name except the CRDs', async () => {
   const namesOf = async (release: string) =>
     (await render({}, release))
       .filter(({ metadata }) => metadata.namespace === undefined)
@@ -156,7 +187,7 @@ test('two releases share no cluster-scoped name except the CRD', async () => {
   const [one, other] = await Promise.all([namesOf('one'), namesOf('other')]);
   assert.deepEqual(
     one.filter((name) => other.includes(name)),
-    ['delegatedcredentials.dcred.dev'],
+    ['delegatedcredentials.dcred.dev', 'delegationgrants.dcred.dev'],
   );
 });
 

@@ -4,6 +4,11 @@ import type { Values } from './chart.ts';
 export const VARIANTS: Readonly<Record<string, Values>> = {
   'the defaults': {},
   'two namespaces only': { namespaces: ['edge', 'shop'] },
+  'certificates of a guarded namespace': {
+    namespaces: ['edge'],
+    certificates: [{ namespace: 'vault', names: ['web-tls', 'api-tls'] }],
+    requireGrant: true,
+  },
   'no cluster-scoped object': {
     namespaces: ['edge'],
     rbac: { aggregate: false },
@@ -107,6 +112,7 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
     imagePullSecrets: [{ name: 'pull' }],
     replicas: 3,
     workers: 4,
+    reissue: { maxPerSecond: 50 },
     notifyPods: false,
     logLevel: 'debug',
     resources: { limits: { memory: '1Gi', cpu: 1 }, requests: { memory: '1Gi', cpu: '500m' } },

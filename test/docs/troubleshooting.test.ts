@@ -10,7 +10,7 @@ import { POD_FAILURE_REASONS } from '../../src/operator/pod-failure.ts';
 import { RESOURCE_EVENT_REASONS } from '../../src/operator/reporter.ts';
 
 /** Of conditions other than Ready. */
-const OTHER_CONDITIONS = ['PodsNotInjected', 'ClockSkew', 'CleanUpRefused'];
+const OTHER_CONDITIONS = ['CertificateExpiring', 'NextCertificate', 'PodsNotInjected', 'ClockSkew', 'CleanUpRefused'];
 
 const text = await readFile(join(import.meta.dirname, '..', '..', 'docs', 'troubleshooting.md'), 'utf8');
 

@@ -7,7 +7,7 @@ import { SECRETS } from '../../src/kubernetes/resource-type.ts';
 import { CertificateWatcher } from '../../src/operator/certificate-watcher.ts';
 import type { CertificateState } from '../../src/operator/core/certificate-state.ts';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
-import { type Delegation, delegation, resource, specOf } from '../../testing/support/builders.ts';
+import { type Delegation, delegation } from '../../testing/support/builders.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
 import { operatorsClient } from './cluster.ts';
 
@@ -210,20 +210,12 @@ describe('with a real API server, a certificate', () => {
     assert.ok(!told.includes(one.keyPem.split('\n')[1] ?? 'none'));
   });
 
-  test('of another namespace is neither watched nor read', async () => {
+  test('that no resource refers to any more is forgotten', async () => {
     await using watching = new Watching(client);
-    const follow = (namespace: string) =>
-      watching.watcher.follow(
-        'default/web',
-        resource({ namespace: 'default', spec: specOf({ certificateRef: { name: 'own', namespace } }) }),
-      );
-    follow('default');
+    watching.refer('web', 'own');
     await watching.until('own', 'CertificateNotFound');
     assert.equal(watching.watcher.size.certificates, 1);
-    follow('kube-system');
-    assert.equal(watching.watcher.size.certificates, 0);
-    follow('default');
-    watching.watcher.follow('default/web', undefined);
+    watching.refer('web', undefined);
     assert.equal(watching.watcher.size.certificates, 0);
   });
 

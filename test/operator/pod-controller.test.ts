@@ -8,6 +8,7 @@ import { type IssuedSecret, podKeyOf } from '../../src/issued-secret/issued-secr
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { Applied } from '../../src/operator/apply.ts';
 import type { Caches } from '../../src/operator/caches.ts';
+import { type Access, OWN } from '../../src/operator/core/access.ts';
 import { type CertificateState, refused } from '../../src/operator/core/certificate-state.ts';
 import type { Step } from '../../src/operator/core/plan.ts';
 import type { Pod } from '../../src/operator/core/pod.ts';
@@ -56,6 +57,9 @@ class World {
   pod: Pod | undefined = podOf();
   secrets: IssuedSecret[] = [];
   certificate: CertificateState = USABLE;
+  access: Access = OWN;
+  readonly enqueued: string[] = [];
+  readonly paced: string[] = [];
   /** The newest version that the caches show. */
   seen = 100;
   /** Whether all caches of the namespace have been filled. */
@@ -76,7 +80,9 @@ class World {
       },
     } as unknown as Caches,
     ownNamespace: 'dcred-system',
-    certificates: { resolve: () => this.certificate },
+    certificates: { access: () => this.access, resolve: () => this.certificate },
+    pacer: { issued: (reason) => void this.paced.push(reason) },
+    enqueue: (key) => void this.enqueued.push(key),
     applier: {
       apply: async (step, { recreates = false }) => {
         this.steps.push(step);

@@ -8,6 +8,7 @@ import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { WorkQueue } from '../../src/kubernetes/queue/work-queue.ts';
 import type { Caches } from '../../src/operator/caches.ts';
 import type { Referrer } from '../../src/operator/certificates.ts';
+import { type Access, OWN } from '../../src/operator/core/access.ts';
 import { type CertificateState, PENDING, refused } from '../../src/operator/core/certificate-state.ts';
 import { Membership } from '../../src/operator/core/membership.ts';
 import type { Pod } from '../../src/operator/core/pod.ts';
@@ -15,7 +16,15 @@ import { OperatorMetrics } from '../../src/operator/metrics.ts';
 import { PodFailure, PodFailures } from '../../src/operator/pod-failure.ts';
 import { Reporter } from '../../src/operator/reporter.ts';
 import { ResourceController } from '../../src/operator/resource-controller.ts';
-import { type Delegation, delegation, issuedSecret, podOf, resource, specOf } from '../../testing/support/builders.ts';
+import {
+  type Delegation,
+  delegation,
+  grant,
+  issuedSecret,
+  podOf,
+  resource,
+  specOf,
+} from '../../testing/support/builders.ts';
 import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
 import { PodTable } from '../../testing/support/pod-table.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
@@ -50,6 +59,8 @@ class World {
   found: DelegatedCredentialResource | UnreadableResource | undefined = resource();
   #secrets: IssuedSecret[] = [];
   certificate: CertificateState = usable();
+  access: Access = OWN;
+  readonly users: string[] = [];
   refusal: string | undefined;
   /** Of the resource at the API server, and the newest that the cache shows. */
   version = 100;
@@ -73,6 +84,7 @@ class World {
     } as unknown as Caches;
     const certificates = {
       follow: (_: string, followed: Referrer | undefined) => this.referred.push(followed?.spec.certificateRef.name),
+      access: () => this.access,
       resolve: () => this.certificate,
     };
     const client = {
@@ -94,6 +106,7 @@ class World {
       caches,
       membership: this.membership,
       certificates,
+      grants: { used: (key, access, pods) => void this.users.push(`${key} ${access.kind} ${pods}`) },
       failures: this.failures,
       podQueue: this.podQueue,
       resourceQueue: this.resourceQueue,
@@ -155,6 +168,11 @@ class World {
   }
 }
 
+function granted(terms: Partial<Extract<Access, { kind: 'granted' }>['terms']>): Access {
+  const defaults = { grant: grant(), lifetimeSeconds: 172_800, maxPods: undefined, onWithdraw: 'Keep' } as const;
+  return { kind: 'granted', terms: { ...defaults, ...terms } };
+}
+
 describe('a resource that is new', () => {
   test('has its certificate watched, its pods enqueued and its status written', async () => {
     const world = new World();
@@ -180,8 +198,36 @@ describe('a resource that is new', () => {
     const world = new World();
     world.found = resource({ spec: specOf({ certificateRef: { name: 'web-tls', namespace: 'vault' } }) });
     world.certificate = refused('CertificateNotPermitted', 'grant it');
+    const until = world.clock.now() + 1_000;
+    assert.deepEqual(await world.reconcile(), { kind: 'at', timeMs: until });
+    assert.equal(world.reason(), undefined, 'said at a moment that does not tell how it was found');
+    world.clock.advance(1_000);
     await world.reconcile();
     assert.equal(world.reason(), 'CertificateNotPermitted');
+  });
+
+  test('whose certificate is granted says so, and how long its credentials live', async () => {
+    const world = new World();
+    world.found = resource({ spec: specOf({ certificateRef: { name: 'web-tls', namespace: 'vault' } }) });
+    world.access = granted({ lifetimeSeconds: 3600 });
+    await world.reconcile();
+    assert.equal(world.written.at(-1)?.lifetimeSeconds, 3600);
+    assert.deepEqual(world.users, ['edge/web granted 0']);
+  });
+
+  test('enqueues its pods again when the terms of its grant change, and when it is withdrawn', async () => {
+    const world = new World();
+    for (const access of [granted({}), granted({ onWithdraw: 'Delete' }), granted({ maxPods: 3 })]) {
+      world.access = access;
+      await world.reconcile();
+      assert.deepEqual(await world.enqueued(), ['edge/web/web-0']);
+      await world.reconcile();
+      assert.deepEqual(await world.enqueued(), []);
+    }
+    world.access = { kind: 'refused' };
+    world.certificate = refused('CertificateNotPermitted', 'grant it');
+    await world.reconcile();
+    assert.deepEqual(await world.enqueued(), ['edge/web/web-0']);
   });
 
   test('that refers to its own namespace is served', async () => {

@@ -88,6 +88,14 @@ namespace.
 - apiGroups: [dcred.dev]
   resources: [delegatedcredentials/status]
   verbs: [patch]
+# Who may use the certificates of these namespaces. It gets a grant by name before each issue, because the cache may be stale.
+- apiGroups: [dcred.dev]
+  resources: [delegationgrants]
+  verbs: [get, list, watch]
+# It writes only their status.
+- apiGroups: [dcred.dev]
+  resources: [delegationgrants/status]
+  verbs: [patch]
 # The pods to serve. It gets a pod by name before it deletes the pod's Secret, because the cache may be stale.
 - apiGroups: ['']
   resources: [pods]

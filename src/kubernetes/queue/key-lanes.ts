@@ -64,9 +64,11 @@ export class KeyLanes {
     this.#background.set(key, rank ?? this.#background.get(key)?.order ?? 0);
   }
 
-  shift(): { readonly key: string; readonly lane: Lane } | undefined {
+  /** @param urgentOnly the background rests */
+  shift(urgentOnly = false): { readonly key: string; readonly lane: Lane } | undefined {
     const urgent = this.#urgent.shift();
     if (urgent !== undefined) return { key: urgent, lane: 'urgent' };
+    if (urgentOnly) return undefined;
     const background = this.#background.popUntil(Number.POSITIVE_INFINITY);
     return background === undefined ? undefined : { key: background.key, lane: 'background' };
   }

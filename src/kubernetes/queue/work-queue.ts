@@ -74,6 +74,9 @@ export class WorkQueue {
   readonly #failures = new Map<string, number>();
   readonly #takers = new Set<() => void>();
   #timer: TimerHandle | undefined;
+  /** On the monotonic clock: until then no background key is taken. */
+  #restsUntil = Number.NEGATIVE_INFINITY;
+  #restTimer: TimerHandle | undefined;
   #wakeAt = Number.POSITIVE_INFINITY;
   /** Wall minus monotonic clock at the last check: falls when the wall clock is set back. */
   #offset: number;
@@ -198,12 +201,28 @@ export class WorkQueue {
     this.#makeReady(key, again.lane, again.rank);
   }
 
+  /** Background keys wait for so long from now, in their order; urgent ones do not. A later call replaces an earlier one. */
+  restBackground(ms: number): void {
+    const { clock } = this.#options;
+    this.#restTimer?.cancel();
+    this.#restTimer = undefined;
+    if (this.#shutDown) return;
+    this.#restsUntil = clock.monotonic() + ms;
+    this.#restTimer = clock.setTimeout(() => {
+      this.#restTimer = undefined;
+      this.#restsUntil = Number.NEGATIVE_INFINITY;
+      for (const wake of this.#takers) wake();
+    }, ms);
+  }
+
   /** What is ready will still be taken; what is delayed is dropped. */
   shutDown(): void {
     this.#shutDown = true;
     this.#delayed.clear();
     this.#timer?.cancel();
     this.#timer = undefined;
+    this.#restTimer?.cancel();
+    this.#restsUntil = Number.NEGATIVE_INFINITY;
     for (const wake of this.#takers) wake();
   }
 
@@ -222,7 +241,7 @@ export class WorkQueue {
   }
 
   #takeReady(): string | undefined {
-    const next = this.#ready.shift();
+    const next = this.#ready.shift(this.#options.clock.monotonic() < this.#restsUntil);
     if (next === undefined) return undefined;
     const { key, lane } = next;
     const { clock, observe } = this.#options;

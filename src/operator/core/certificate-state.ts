@@ -11,10 +11,13 @@ import {
 } from '../../credential/delegation-certificate.ts';
 import { CertificateError } from '../../credential/errors.ts';
 import { MIN_LIFETIME_SECONDS } from '../../credential/lifetime.ts';
+import type { Usage } from '../../credential/scheme.ts';
 import { assertSignerMatches, type Signer, signerFromPem } from '../../credential/signer.ts';
 import type { ObjectKey } from '../../issued-secret/names.ts';
 import type { KubernetesObject } from '../../kubernetes/objects.ts';
 import { formatRfc3339 } from '../../text/rfc3339.ts';
+import type { Access } from './access.ts';
+import { checkNextCertificate, NEXT_CERTIFICATE_KEY, NEXT_KEY_KEY, type NextCertificate } from './next-certificate.ts';
 
 export type CertificateSecret = KubernetesObject<{
   readonly type?: string;
@@ -51,6 +54,8 @@ export type CertificateState =
       readonly signer: Signer | CredentialSigner;
       /** The longest life that the signer allows, in seconds, counted from the operator's present; undefined: any. */
       readonly lifetimeCap?: () => number;
+      /** Announced to follow it. */
+      readonly next?: NextCertificate;
     };
 
 export const PENDING: CertificateState = Object.freeze({ kind: 'pending' });
@@ -95,7 +100,16 @@ export async function readCertificateSecret(
     const certificate = readDelegationCertificate(chainPem);
     const signer = signerFromPem(keyPem);
     await assertSignerMatches(signer, certificate, { signal });
-    return { kind: 'usable', certificate, signer };
+    const next = await checkNextCertificate(
+      {
+        chainPem: decode(secret, NEXT_CERTIFICATE_KEY),
+        keyPem: decode(secret, NEXT_KEY_KEY),
+        current: certificate,
+        currentKeyPem: keyPem,
+      },
+      signal,
+    );
+    return { kind: 'usable', certificate, signer, ...(next === undefined ? {} : { next }) };
   } catch (error) {
     if (error instanceof CertificateError) return refused(error.code, `Secret "${name}": ${error.message}`);
     throw error;
@@ -135,28 +149,35 @@ export function latestExpiry({ notAfter }: Pick<DelegationCertificate, 'notAfter
   return notAfter - 1;
 }
 
-/**
- * The certificate of a resource, as far as the resource may use it: of its own namespace, and good for its usage. Ignores the
- * clock: see `stateAt`.
- */
+/** The certificate of a resource, as far as the resource may use it, and good for its usage. Ignores the clock: see `stateAt`. */
 export function stateFor(
   { certificateRef, usage }: Pick<DelegatedCredentialSpec, 'certificateRef' | 'usage'>,
   ownNamespace: string,
+  access: Access,
   stateOf: (secret: ObjectKey) => CertificateState,
 ): CertificateState {
   const { name, namespace = ownNamespace } = certificateRef;
-  if (namespace !== ownNamespace) return notGranted(namespace, ownNamespace);
+  if (access.kind === 'pending') return PENDING;
+  if (access.kind === 'refused') return notPermitted({ name, namespace }, ownNamespace, usage);
   const state = stateOf({ namespace, name });
+  // A grant must not tell whether the Secret is there: not by its words, and not by when they come (see `answersAt`).
+  if (access.kind === 'granted' && state.kind === 'refused' && state.reason === 'CertificateNotFound') {
+    return notPermitted({ name, namespace }, ownNamespace, usage);
+  }
   if (state.kind !== 'usable') return state;
   const unfit = checkCertificateUsage(state.certificate, usage);
   return unfit === undefined ? state : refused(unfit.code, `Secret "${name}": ${unfit.message}`);
 }
 
-function notGranted(namespace: string, ownNamespace: string): CertificateState {
+/** The same words whether the grant or the Secret is missing. */
+function notPermitted({ name, namespace }: ObjectKey, ownNamespace: string, usage: Usage): CertificateState {
   return refused(
     'CertificateNotPermitted',
-    `spec.certificateRef names a Secret in namespace "${namespace}", which has not granted it to namespace ` +
-      `"${ownNamespace}": put the certificate into a Secret of this namespace and remove certificateRef.namespace`,
+    `no DelegationGrant in namespace "${namespace}" lets namespace "${ownNamespace}" use Secret "${name}" for usage ${usage}, or there ` +
+      "is no such Secret: ask that namespace's owner for the grant" +
+      (namespace === ownNamespace
+        ? ''
+        : ', or put the certificate into a Secret of this namespace and remove certificateRef.namespace'),
   );
 }
 
@@ -192,6 +213,6 @@ export function refused(reason: CertificateReason, message: string): Certificate
 const KEYS = ['tls.crt', 'tls.key'] as const;
 
 function decode({ data }: CertificateSecret, key: string): string | undefined {
-  const value = data?.[key];
+  const value = data?.[key]?.slice(0, MAX_ENCODED_LENGTH);
   return value === undefined || value === '' ? undefined : Buffer.from(value, 'base64').toString('utf8');
 }

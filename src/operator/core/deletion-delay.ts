@@ -1,12 +1,12 @@
 /**
- * A Secret whose pod is no longer selected, or has another Secret name, waits a moment before it is deleted. One
- * `kubectl apply` that changes a selector and relabels the pods is many writes: in between, pods that keep their credential look
- * as if they had lost it. The time is of the first look, so a change back and forth starts again.
+ * A Secret whose pod is no longer selected, has another Secret name, or has lost its grant, waits a moment before it is deleted.
+ * One `kubectl apply` that changes a selector and relabels the pods is many writes, and `kubectl replace --force` deletes a grant
+ * and creates it again: in between, pods that keep their credential look as if they had lost it. The time is of the first look, so a change back and forth starts again.
  */
 import type { DeleteReason } from './plan.ts';
 
 const DELAY_MS = 10_000;
-const DELAYED: ReadonlySet<DeleteReason> = new Set<DeleteReason>(['NotSelected', 'Renamed']);
+const DELAYED: ReadonlySet<DeleteReason> = new Set<DeleteReason>(['NotSelected', 'Renamed', 'GrantWithdrawn']);
 
 interface Deletion {
   readonly reason: DeleteReason;

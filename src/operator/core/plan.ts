@@ -22,7 +22,14 @@ export const ISSUE_REASONS = [
 export type IssueReason = (typeof ISSUE_REASONS)[number];
 
 /** Why a Secret is deleted. */
-export const DELETE_REASONS = ['ResourceGone', 'PodGone', 'NotSelected', 'PodReplaced', 'Renamed'] as const;
+export const DELETE_REASONS = [
+  'ResourceGone',
+  'PodGone',
+  'NotSelected',
+  'PodReplaced',
+  'Renamed',
+  'GrantWithdrawn',
+] as const;
 export type DeleteReason = (typeof DELETE_REASONS)[number];
 
 /** Why a selected pod cannot be served. */
@@ -47,6 +54,10 @@ export interface Observed {
   readonly renewRequestedAt?: number | undefined;
   /** Undefined: the pod is gone, or has ended. */
   readonly pod: ObservedPod | undefined;
+  /** No grant permits the use of the certificate: never true while that is not known. */
+  readonly withdrawn?: boolean;
+  /** What the grant says of Secrets that outlive it. */
+  readonly onWithdraw?: 'Keep' | 'Delete' | undefined;
   /** The name of the pod's Secret; undefined where its annotation is no valid name. */
   readonly secretName: string | undefined;
   /** The uid of a Secret that somebody else may have written under dcred's name: see `SuspectWrites`. */
@@ -97,6 +108,12 @@ export function plan(observed: Observed): Plan {
   const replaced = secrets.filter((secret) => secret.podUid !== pod.uid);
   const own = secrets.filter((secret) => secret.podUid === pod.uid);
 
+  if (observed.withdrawn === true && own.some(({ deleteOnWithdraw }) => deleteOnWithdraw)) {
+    const withdrawn = own.filter(({ deleteOnWithdraw }) => deleteOnWithdraw);
+    const cleanUp = [...deletions(replaced, 'PodReplaced'), ...deletions(withdrawn, 'GrantWithdrawn')];
+    return { steps: NO_STEPS, cleanUp };
+  }
+
   if (secretName === undefined) {
     return { steps: NO_STEPS, cleanUp: deletions(replaced, 'PodReplaced'), failure: 'SecretNameInvalid' };
   }
@@ -137,7 +154,7 @@ export function plan(observed: Observed): Plan {
   }
   const verify: readonly Step[] = observed.suspect === current.uid ? [{ kind: 'verify', secret: current }] : NO_STEPS;
   const steps = [...verify, ...lifted];
-  if (!metadataDiffers(current, spec, renewAt)) return { steps, cleanUp: leftovers, ...wake };
+  if (!metadataDiffers(current, spec, renewAt, observed.onWithdraw)) return { steps, cleanUp: leftovers, ...wake };
   const annotate: Step = { kind: 'annotate', secret: current, renewAt: renewAt ?? current.facts?.renewAt ?? 0 };
   return { steps, cleanUp: [annotate, ...leftovers], ...wake };
 }
@@ -238,10 +255,12 @@ function clockSlack(lifetimeSeconds: number): number {
 }
 
 function metadataDiffers(
-  { facts, foreign, template }: IssuedSecret,
+  { deleteOnWithdraw, facts, foreign, template }: IssuedSecret,
   spec: DelegatedCredentialSpec,
   renewAt: number | undefined,
+  onWithdraw: Observed['onWithdraw'],
 ): boolean {
+  if ((deleteOnWithdraw === true) !== (onWithdraw === 'Delete')) return true;
   if (renewAt !== undefined && renewAt !== facts?.renewAt) return true;
   const wanted = wantedMetadata(spec);
   return (

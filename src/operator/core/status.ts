@@ -11,7 +11,19 @@ import { setCondition } from '../../kubernetes/conditions.ts';
 import type { Condition } from '../../kubernetes/objects.ts';
 import { firstItems, printable } from '../../text/printable.ts';
 import { formatRfc3339 } from '../../text/rfc3339.ts';
+import { expiring, nextCertificate } from './certificate-conditions.ts';
 import { CERTIFICATE_REASONS, type CertificateState } from './certificate-state.ts';
+
+/** The types of conditions that dcred writes; those of any other type belong to others. */
+export const CONDITION_TYPES: ReadonlySet<string> = new Set([
+  'Ready',
+  'Injected',
+  'ClockSynchronized',
+  'CleanedUp',
+  'SignerAvailable',
+  'CertificateExpiring',
+  'NextCertificate',
+]);
 
 /** The reasons of the Ready condition. `SpecInvalid`: an object that an older CRD let pass. */
 export const READY_REASONS = [
@@ -42,7 +54,10 @@ export interface PodTally {
 }
 
 export interface StatusInput {
+  /** With the lifetime that the resource may have. */
   readonly spec: DelegatedCredentialSpec;
+  /** Its certificate is used by a grant. */
+  readonly granted?: boolean;
   readonly generation: number;
   readonly previous: DelegatedCredentialStatus;
   readonly certificate: CertificateState;
@@ -69,12 +84,29 @@ export function resourceStatus(input: StatusInput): DelegatedCredentialStatus {
   const facts = certificate.kind === 'usable' ? certificateFacts(certificate.certificate) : previous.certificate;
   return {
     observedGeneration: generation,
-    conditions: withProblems(withInjected(withReady(previous, readiness(input), generation, now), input), input),
+    conditions: withFuture(
+      withProblems(withInjected(withReady(previous, readiness(input), generation, now), input), input),
+      input,
+    ),
     ...(facts === undefined ? {} : { certificate: facts }),
     pods: { selected: pods.selected, issued: pods.issued, failed: pods.failed },
+    ...reissueOf(input),
+    ...(input.granted === true && { lifetimeSeconds: input.spec.lifetimeSeconds }),
     ...(earliestExpiry === undefined ? {} : { earliestExpiryTime: formatRfc3339(earliestExpiry) }),
     ...(nextRenewal === undefined ? {} : { nextRenewalTime: formatRfc3339(nextRenewal) }),
   };
+}
+
+/** A new leaf makes every credential void: how far its wave is, from the first status that knows the leaf to the last pod. */
+function reissueOf({ certificate, now, pods, previous }: StatusInput): Pick<DelegatedCredentialStatus, 'reissue'> {
+  const known = previous.certificate?.sha256;
+  if (certificate.kind !== 'usable') return previous.reissue === undefined ? {} : { reissue: previous.reissue };
+  const begins = known !== undefined && known !== certificate.certificate.sha256;
+  if (!begins && previous.reissue === undefined) return {};
+  // A pod that cannot be served is reported by itself; the wave does not wait for it.
+  if (pods.issued + pods.failed >= pods.selected) return {};
+  const startTime = begins ? formatRfc3339(now) : previous.reissue?.startTime;
+  return { reissue: { updated: pods.issued, total: pods.selected, ...(startTime === undefined ? {} : { startTime }) } };
 }
 
 /** The status of a resource whose spec cannot be read. */
@@ -190,6 +222,20 @@ function withProblems(conditions: Condition[], input: StatusInput): Condition[] 
   return problems.reduce((all, [type, problem]) => {
     if (problem === undefined) return all.filter((condition) => condition.type !== type);
     return withCondition(all, { type, status: 'False', observedGeneration: generation, ...problem }, now);
+  }, conditions);
+}
+
+/** Of the certificate: not part of Ready, because all pods are served. */
+function withFuture(conditions: Condition[], { certificate, generation, now, spec }: StatusInput): Condition[] {
+  if (certificate.kind === 'pending') return conditions;
+  const usable = certificate.kind === 'usable' ? certificate.certificate : undefined;
+  const reports = [
+    ['CertificateExpiring', usable && expiring(usable, spec.lifetimeSeconds, now)],
+    ['NextCertificate', nextCertificate(certificate, spec.usage)],
+  ] as const;
+  return reports.reduce((all, [type, report]) => {
+    if (report === undefined) return all.filter((condition) => condition.type !== type);
+    return withCondition(all, { type, observedGeneration: generation, ...report }, now);
   }, conditions);
 }
 

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import fc from 'fast-check';
+import { decideGrant } from '../../../src/grant/decide.ts';
+import { OWN } from '../../../src/operator/core/access.ts';
 import {
   type CertificateReason,
   type CertificateSecret,
@@ -14,6 +16,7 @@ import {
   stateFor,
   UNSEEN,
 } from '../../../src/operator/core/certificate-state.ts';
+import { grant } from '../../../testing/support/builders.ts';
 import { convert, type Leaf, leaf } from '../../../testing/support/openssl.ts';
 
 const signal = new AbortController().signal;
@@ -322,15 +325,34 @@ test('an entry over 64 KiB is refused before it is decoded', async () => {
 
 describe('for a resource, a certificate', () => {
   const stateFrom = (state: CertificateState, usage: 'Server' | 'Client', namespace?: string) =>
-    stateFor({ certificateRef: { name: 'web-tls', ...(namespace && { namespace }) }, usage }, 'edge', (secret) => {
+    stateFor({ certificateRef: { name: 'web-tls', ...(namespace && { namespace }) }, usage }, 'edge', OWN, (secret) => {
       assert.deepEqual(secret, { namespace: 'edge', name: 'web-tls' });
       return state;
     });
+  const foreign = { certificateRef: { name: 'web-tls', namespace: 'vault' }, usage: 'Server' } as const;
+  const never = () => assert.fail('it was looked up');
+  const terms = decideGrant([grant()], {
+    certificate: { namespace: 'vault', name: 'web-tls' },
+    usage: 'Server',
+    consumer: { namespace: 'edge' },
+    lifetimeSeconds: 60,
+  });
 
-  test('of another namespace is refused, and not looked up', () => {
-    const state = stateFrom(PENDING, 'Server', 'vault');
+  test('that no grant permits is refused, and not looked up', () => {
+    const state = stateFor(foreign, 'edge', { kind: 'refused' }, never);
     assert.ok(state.kind === 'refused');
     assert.equal(state.reason, 'CertificateNotPermitted');
+  });
+
+  test('is not looked up before the grants are known', () => {
+    assert.equal(stateFor(foreign, 'edge', { kind: 'pending' }, never).kind, 'pending');
+  });
+
+  test('that is granted and does not exist gets the same words as one that is not granted', async () => {
+    assert.ok(terms !== undefined);
+    const missing = await readCertificateSecret(undefined, 'web-tls', signal);
+    const state = stateFor(foreign, 'edge', { kind: 'granted', terms }, () => missing);
+    assert.deepEqual(state, stateFor(foreign, 'edge', { kind: 'refused' }, never));
   });
 
   test('is as it was read', () => {

@@ -366,6 +366,32 @@ const TABLE: readonly Row[] = [
     [],
   ],
   [
+    'a grant that was withdrawn, where the Secret is to go with it',
+    { withdrawn: true, certificate: undefined, secrets: [issuedSecret({ deleteOnWithdraw: true })] },
+    ['delete GrantWithdrawn web-web-0'],
+  ],
+  [
+    'a grant that was withdrawn, where the Secret is to stay',
+    { withdrawn: true, certificate: undefined, secrets: [issuedSecret()] },
+    [],
+  ],
+  [
+    'a grant that was withdrawn while the certificate is still in memory',
+    { withdrawn: true, secrets: [issuedSecret({ deleteOnWithdraw: true })] },
+    ['delete GrantWithdrawn web-web-0'],
+  ],
+  [
+    'a certificate that is missing is no withdrawal',
+    { withdrawn: false, certificate: undefined, secrets: [issuedSecret({ deleteOnWithdraw: true })] },
+    [],
+  ],
+  ['a grant whose withdrawal deletes, from now on', { onWithdraw: 'Delete' }, ['annotate web-web-0']],
+  [
+    'a grant whose withdrawal deletes no more',
+    { onWithdraw: 'Keep', secrets: [issuedSecret({ deleteOnWithdraw: true })] },
+    ['annotate web-web-0'],
+  ],
+  [
     'a renewal time other than the scheduled one',
     { secrets: [issuedSecret({ facts: facts({ renewAt: NOW + 1 }) })] },
     ['annotate web-web-0'],

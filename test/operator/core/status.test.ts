@@ -265,3 +265,38 @@ describe('a certificate that expires before a whole lifetime', () => {
     assert.deepEqual(statusOf({ previous: first, now: late() + 60 }).conditions, first.conditions);
   });
 });
+
+describe('the wave of a new leaf', () => {
+  const old = { sha256: '0'.repeat(64) };
+
+  test('is shown from the first status that knows the leaf to the last pod', () => {
+    const first = statusOf({ previous: { certificate: old }, pods: tally({ issued: 0 }) });
+    assert.deepEqual([first.reissue?.updated, first.reissue?.total], [0, 3]);
+    const second = statusOf({ previous: first, pods: tally({ issued: 2 }), now: now + 5 });
+    assert.deepEqual(second.reissue, { updated: 2, total: 3, startTime: first.reissue?.startTime });
+    assert.equal(statusOf({ previous: second }).reissue, undefined);
+  });
+
+  test('does not wait for pods that cannot be served, and goes on while the certificate cannot be read', () => {
+    const first = statusOf({ previous: { certificate: old }, pods: tally({ issued: 0 }) });
+    assert.equal(statusOf({ previous: first, pods: tally({ issued: 2, failed: 1 }) }).reissue, undefined);
+    assert.deepEqual(statusOf({ previous: first, certificate: PENDING }).reissue, first.reissue);
+  });
+
+  test('begins again with every further leaf, back and forth', () => {
+    const first = statusOf({ previous: { certificate: old }, pods: tally({ issued: 1 }) });
+    const { certificate: other, signer } = delegation();
+    const back = statusOf({
+      previous: first,
+      certificate: { kind: 'usable', certificate: other, signer },
+      pods: tally({ issued: 0 }),
+      now: now + 60,
+    });
+    assert.equal(back.reissue?.updated, 0);
+    assert.notEqual(back.reissue?.startTime, first.reissue?.startTime);
+  });
+
+  test('is none where the first pods get their first credentials', () => {
+    assert.equal(statusOf({ pods: tally({ issued: 0 }) }).reissue, undefined);
+  });
+});

@@ -1,0 +1,81 @@
+/**
+ * Where an operator gets certificates from: from a signer where there is one, which decides on grants itself; else from Secrets, as
+ * far as the grants of the cluster permit.
+ */
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import type { Clock } from '../kubernetes/clock.ts';
+import type { Logger } from '../kubernetes/log.ts';
+import type { WorkQueue } from '../kubernetes/queue/work-queue.ts';
+import type { SignerClient } from '../signer-client/signer-client.ts';
+import { CertificateWatcher } from './certificate-watcher.ts';
+import { PENDING } from './core/certificate-state.ts';
+import { GrantController } from './grant-controller.ts';
+import { GrantedCertificates } from './granted-certificates.ts';
+import { type GrantScope, Grants } from './grants.ts';
+import type { WatchEngine } from './secret-watch.ts';
+import { linkSigner, type SignerClientMetrics, type SignerLink } from './signer-link.ts';
+
+export interface CertificateLinkOptions extends Partial<Omit<GrantScope, 'namespaces'>> {
+  /** For the status of grants. */
+  readonly client: Pick<ApiClient, 'apply'>;
+  readonly engine: (kind: string) => WatchEngine;
+  /** The namespaces that are served; empty: all of them. */
+  readonly namespaces: readonly string[];
+  readonly signer?:
+    | { readonly client: SignerClient; readonly metrics: Pick<SignerClientMetrics, 'available'> }
+    | undefined;
+  readonly grantQueue: WorkQueue;
+  /** The certificate of a resource, or what it may do with it, may have changed. */
+  readonly onCertificate: (resourceKey: string) => void;
+  /** The signer does not answer, or answers again. */
+  readonly onSignerProblem: () => void;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+export interface CertificateLink extends SignerLink {
+  /** Keeps the status of grants. */
+  readonly grants: GrantController;
+}
+
+export function linkCertificates(options: CertificateLinkOptions): CertificateLink {
+  const { client, clock, grantQueue: queue, log, onCertificate, random, signal, signer } = options;
+  const shared = { client, queue, clock, log };
+  if (signer === undefined) return linkSecrets(options);
+  const onProblem = (problem: string | undefined) => {
+    signer.metrics.available(problem === undefined);
+    options.onSignerProblem();
+  };
+  const link = linkSigner({ client: signer.client, clock, random, log, onCertificate, onProblem, signal });
+  return {
+    ...link,
+    grants: new GrantController({ ...shared, grantOf: () => undefined, certificateOf: () => PENDING }),
+  };
+}
+
+function linkSecrets(options: CertificateLinkOptions): CertificateLink {
+  const { client, clock, engine, grantQueue: queue, log, namespaces, onCertificate: onChange, signal } = options;
+  const { certificateNamespaces = [], requireGrant = false } = options;
+  const watcher = new CertificateWatcher({ engine: engine('certificates'), namespaces, log, onChange, signal });
+  const granted = new Grants({
+    engine,
+    namespaces,
+    certificateNamespaces,
+    requireGrant,
+    log,
+    onChange,
+    onGrant: (key) => grants.changed(key),
+    signal,
+  });
+  const grants = new GrantController({
+    client,
+    queue,
+    clock,
+    log,
+    grantOf: (key) => granted.get(key),
+    certificateOf: (secret) => watcher.state(secret),
+  });
+  return { certificates: new GrantedCertificates(watcher, granted), grants, problem: () => undefined };
+}

@@ -1,0 +1,123 @@
+/**
+ * Asks the API server whether a grant still holds. Watches may be silent for a minute and more (a half-open connection), a namespace
+ * may have been deleted and created again in between: what they showed last permits nothing by itself.
+ */
+import { isReadableGrant, readDelegationGrant } from '../api/read-grant.ts';
+import { decideGrant } from '../grant/decide.ts';
+import { isApiError } from '../kubernetes/api-error.ts';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import type { KubernetesObject } from '../kubernetes/objects.ts';
+import type { Referrer } from './certificates.ts';
+import type { Access } from './core/access.ts';
+import { certificateOf, DELEGATION_GRANTS, needsGrant, requestOf } from './grants.ts';
+import { type NamespaceFacts, readLiveNamespace } from './namespaces.ts';
+import { StaleCacheError } from './pod-failure.ts';
+import { refusal } from './refusal.ts';
+
+type Granted = Extract<Access, { kind: 'granted' }>;
+
+interface Found {
+  /** Undefined: there is none of that name. */
+  readonly grant: KubernetesObject | undefined;
+  readonly namespace: NamespaceFacts;
+}
+
+export class GrantCheck {
+  readonly #client: Pick<ApiClient, 'get' | 'list'>;
+  readonly #requireGrant: boolean;
+  /** Reads that have begun, and those that begin when they are done, by what is read. */
+  readonly #running = new Map<string, Promise<Found>>();
+  readonly #next = new Map<string, Promise<Found>>();
+
+  constructor(client: Pick<ApiClient, 'get' | 'list'>, requireGrant: boolean) {
+    this.#client = client;
+    this.#requireGrant = requireGrant;
+  }
+
+  /**
+   * The grant covers this resource now, on these terms or better ones.
+   * @param resource with the lifetime that the terms permit
+   * @throws StaleCacheError where it does not
+   */
+  async holds({ terms }: Granted, resource: Referrer, signal: AbortSignal): Promise<void> {
+    const { namespace } = resource.metadata;
+    const { metadata } = terms.grant;
+    const found = await this.#read(metadata, namespace, signal).catch((error: unknown) => {
+      throw refusal(error, 'ReadRefused', 'to show the grant and the namespace');
+    });
+    const grant = found.grant === undefined ? undefined : readDelegationGrant(found.grant);
+    const live =
+      grant !== undefined && isReadableGrant(grant)
+        ? decideGrant([grant], requestOf(resource, { ...found.namespace, namespace }))
+        : undefined;
+    const isSame =
+      live?.lifetimeSeconds === resource.spec.lifetimeSeconds &&
+      live.maxPods === terms.maxPods &&
+      live.onWithdraw === terms.onWithdraw;
+    if (isSame) return;
+    throw new StaleCacheError(
+      'the grant of the certificate has changed or is gone, and the cache does not show it yet',
+    );
+  }
+
+  /** Whether the resource has no permission to use its certificate any more. */
+  async isWithdrawn(resource: Referrer, signal: AbortSignal): Promise<boolean> {
+    if (!needsGrant(resource, { requireGrant: this.#requireGrant })) return false;
+    const { namespace } = resource.metadata;
+    try {
+      const { items } = await this.#client.list(
+        DELEGATION_GRANTS,
+        { namespace: certificateOf(resource).namespace },
+        { signal },
+      );
+      const grants = items.map(readDelegationGrant).filter(isReadableGrant);
+      const facts = await readLiveNamespace(this.#client, namespace, signal);
+      return decideGrant(grants, requestOf(resource, { ...facts, namespace })) === undefined;
+    } catch (error) {
+      // The whole kind is gone: dcred is being uninstalled, which withdraws nothing.
+      if (isApiError(error, 'NotFound')) return false;
+      throw refusal(error, 'ReadRefused', 'to show the grants and the namespace');
+    }
+  }
+
+  /**
+   * Read after this call, never before. Those who ask while a read runs share the next one: a wave costs a few reads for each
+   * batch of workers, not two for each pod.
+   */
+  #read(grant: { readonly namespace: string; readonly name: string }, namespace: string, signal: AbortSignal) {
+    const key = `${grant.namespace}/${grant.name}/${namespace}`;
+    const waiting = this.#next.get(key);
+    if (waiting !== undefined) return waiting;
+    const before = this.#running.get(key) ?? Promise.resolve();
+    const next = before
+      .catch(() => undefined)
+      .then(async () => {
+        this.#next.delete(key);
+        this.#running.set(key, next);
+        try {
+          return await this.#readNow(grant, namespace, signal);
+        } finally {
+          if (this.#running.get(key) === next) this.#running.delete(key);
+        }
+      });
+    this.#next.set(key, next);
+    return next;
+  }
+
+  async #readNow(
+    { name, namespace: home }: { readonly namespace: string; readonly name: string },
+    namespace: string,
+    signal: AbortSignal,
+  ): Promise<Found> {
+    const [grant, facts] = await Promise.all([
+      this.#client
+        .get<KubernetesObject>(DELEGATION_GRANTS, { namespace: home, name }, { signal })
+        .catch((error: unknown) => {
+          if (isApiError(error, 'NotFound')) return undefined;
+          throw error;
+        }),
+      readLiveNamespace(this.#client, namespace, signal),
+    ]);
+    return { grant, namespace: facts };
+  }
+}
