@@ -85,6 +85,7 @@ const grant = (from: readonly object[], spec: object = {}) => ({
   spec: { certificateRef: { name: 'web-tls' }, from, ...spec },
 });
 const EDGE = { namespace: 'edge' };
+const EU = { cluster: 'eu-west' };
 
 async function allow(...from: readonly object[]): Promise<void> {
   await home.plane.kubectl(['apply', '-f', '-'], { input: JSON.stringify(grant(from)) });
@@ -247,4 +248,49 @@ describe('the delegation key', () => {
       'it signs with it',
     );
   });
+});
+
+test('a second cluster has credentials of the same leaf without a copy of its key, until its grant goes', async () => {
+  await home.putCertificate('vault', 'web-tls', second);
+  await allow(EDGE, EU);
+  await using far = await startCluster({ namespaces: ['edge'] });
+  const directory = join(home.plane.directory, 'signer');
+  const args = [
+    ...bySigner(),
+    `--signer-cert=${join(directory, 'eu.crt')}`,
+    `--signer-key=${join(directory, 'eu.key')}`,
+  ];
+  const start = () => startOperator({ kubeconfig: far.operatorKubeconfig, args, steppableClock: true });
+  await using here = await startHome();
+  const atHome = (await home.secrets('edge')).length;
+  await untilAllOn(home, second, atHome);
+  await using there = await start();
+  // Ten minutes ahead of the signer, and with all of the life that is granted.
+  await there.stepClock(600_000);
+  await home.plane.kubectl(['apply', '-f', '-'], {
+    input: JSON.stringify(grant([EDGE, EU], { maxLifetimeSeconds: 3_600 })),
+  });
+  await far.createPod('edge', 'web-0');
+  await far.createResource('edge', 'web', SPEC);
+  const [secret] = await untilAllOn(far, second, 1);
+  assert.ok(secret);
+  check(secret, second);
+  assert.deepEqual(
+    (await far.secrets('edge')).filter(({ data }) => data?.['tls.key'] !== undefined),
+    [],
+  );
+  const mine = (await home.secrets('edge')).map(({ data }) => data?.['dc.bin']);
+  assert.ok(!mine.includes(secret.data?.['dc.bin']));
+
+  await home.putCertificate('vault', 'web-tls', first);
+  await untilAllOn(far, first, 1);
+  await untilAllOn(home, first, atHome);
+
+  await allow(EDGE);
+  await far.untilReason('edge', 'web', 'CertificateNotPermitted');
+  await untilAllOn(home, first, atHome);
+  await far.createPod('edge', 'web-1');
+  await allow(EDGE, EU);
+  await untilAllOn(far, first, 2);
+  assert.equal(there.exitCode ?? here.exitCode, null);
 });
