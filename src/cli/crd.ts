@@ -7,7 +7,7 @@ export const crdCommand: Command = {
   summary: 'print the CustomResourceDefinitions',
   usage: 'crd [--helm-release NAMESPACE/NAME]',
   description:
-    'Prints the CustomResourceDefinitions of DelegatedCredential and DelegationGrant as YAML, as this version of dcred needs them. Where ' +
+    'Prints the CustomResourceDefinitions of this version of dcred as YAML. Where ' +
     'the chart is to be installed afterwards, name its release, or "helm install" refuses: the definitions are then its own.',
   example: 'dcred crd --helm-release dcred-system/dcred | kubectl apply --server-side -f -',
   options: {
