@@ -107,6 +107,37 @@ async function auditedTwice({ cluster }: Release, pod: string): Promise<void> {
   }
 }
 
+/** A certificate of a guarded namespace, by a grant to namespaces with a label: it is given, and nothing uses it yet. */
+async function useGrant({ cluster }: Release) {
+  const authority = await createTestAuthority();
+  const [owner, consumer] = [await cluster.namespace('audited-vault'), await cluster.namespace('audited-edge')];
+  await cluster.plane.kubectl(['label', 'namespace', consumer, 'tier=edge']);
+  await cluster.putCertificate(owner, 'web-tls', await authority.issue());
+  const spec = {
+    certificateRef: { name: 'web-tls' },
+    from: [{ namespaceSelector: { matchLabels: { tier: 'edge' } } }],
+    onWithdraw: 'Delete',
+  };
+  const metadata = { namespace: owner, name: 'edge' };
+  const grant = { apiVersion: 'dcred.dev/v1alpha1', kind: 'DelegationGrant', metadata, spec };
+  await cluster.plane.kubectl(['create', '-f', '-'], { input: JSON.stringify(grant) });
+  const podSelector = { matchLabels: { app: 'granted' } };
+  await cluster.createResource(consumer, 'web', { certificateRef: { name: 'web-tls', namespace: owner }, podSelector });
+  await cluster.untilReason(consumer, 'web', 'NoPods');
+  return { owner, consumer };
+}
+
+/** And its withdrawal. */
+async function withdrawGrant(release: Release): Promise<void> {
+  const { cluster } = release;
+  const { consumer, owner } = await useGrant(release);
+  await cluster.plane.kubectl(['wait', '--for=create', 'serviceaccount/default', '-n', consumer]);
+  await cluster.createPod(consumer, 'web-a', { labels: { app: 'granted' } });
+  await cluster.untilSecrets(consumer, 1);
+  await cluster.plane.kubectl(['delete', 'dcgrant', 'edge', '-n', owner]);
+  await cluster.untilSecrets(consumer, 0);
+}
+
 /** Every write that dcred makes, and every read before one. */
 async function wholeLife(release: Release): Promise<void> {
   const { cluster } = release;
@@ -143,6 +174,8 @@ async function wholeLife(release: Release): Promise<void> {
   await cluster.createPod(NAMESPACE, 'web-c', { labels: { app: 'taken' } });
   await cluster.untilReason(NAMESPACE, 'taken', 'PodsFailed');
 
+  await withdrawGrant(release);
+
   // A resource that is gone.
   await cluster.plane.kubectl(['delete', 'dcred', 'web', '-n', NAMESPACE]);
   await cluster.untilSecrets(NAMESPACE, 0);
@@ -157,7 +190,7 @@ describe('what the operator and the webhook request', () => {
       // It would delete the Secrets of gone pods before the operator does.
       extraArgs: { 'kube-controller-manager': ['--controllers=*,-garbage-collector-controller'] },
     });
-    await wholeLife(release);
+    await Promise.all([wholeLife(release), useGrant(older)]);
     const granted = await release.granted();
     const report = async () => compareAccess(granted, [...(await older.used()), ...(await release.used())]);
     // Some come at their own time: a repeated Event, a renewed lease.
