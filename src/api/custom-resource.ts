@@ -56,7 +56,8 @@ export function definition(resource: ResourceDefinition): JsonSchema {
           served: true,
           storage: true,
           subresources: { status: {} },
-          selectableFields: selectableFields.map((jsonPath) => ({ jsonPath })),
+          // The API server drops an empty list, and server-side apply then takes the two for different.
+          ...(selectableFields.length > 0 && { selectableFields: selectableFields.map((jsonPath) => ({ jsonPath })) }),
           additionalPrinterColumns: columns,
           schema: { openAPIV3Schema: resourceSchema(resource) },
         },
