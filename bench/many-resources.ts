@@ -4,8 +4,8 @@
  */
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { DELEGATED_CREDENTIALS } from '../src/api/resource-types.ts';
 import { PODS, SECRETS } from '../src/kubernetes/resource-type.ts';
-import { DELEGATED_CREDENTIALS } from '../src/operator/caches.ts';
 import { type Cluster, startCluster } from '../testing/cluster/cluster.ts';
 import { type OperatorProcess, startOperator } from '../testing/cluster/operator-process.ts';
 import { createTestAuthority } from '../testing/support/certificates.ts';

@@ -1,4 +1,5 @@
 /** The CustomResourceDefinitions, made from the zod schemas of the resources. */
+
 import { definition, type JsonSchema, type ResourceDefinition } from './custom-resource.ts';
 import { KIND, RESOURCE_RULES, specSchema, statusSchema } from './delegated-credential.ts';
 import { GRANT_KIND, GRANT_PLURAL, grantSpecSchema, grantStatusSchema } from './delegation-grant.ts';
@@ -11,8 +12,9 @@ import {
   issuerSpecSchema,
   issuerStatusSchema,
 } from './delegation-issuer.ts';
+import { DELEGATED_CREDENTIALS } from './resource-types.ts';
 
-export const PLURAL = 'delegatedcredentials';
+export const PLURAL = DELEGATED_CREDENTIALS.plural;
 
 const DELEGATED_CREDENTIAL: ResourceDefinition = {
   kind: KIND,

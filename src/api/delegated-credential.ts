@@ -11,6 +11,7 @@ import * as z from 'zod';
 import { MAX_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { KEY_ALGORITHMS, USAGES } from '../credential/scheme.ts';
 import { INJECT_KEY, MANAGED_BY_LABEL, OWN_PREFIX } from './keys.ts';
+import { DELEGATED_CREDENTIALS } from './resource-types.ts';
 import {
   type CelRule,
   cel,
@@ -27,7 +28,7 @@ import {
   time,
 } from './schema-parts.ts';
 
-export const KIND = 'DelegatedCredential';
+export const KIND = DELEGATED_CREDENTIALS.kind;
 
 /** Leaves room for `<name>-<pod name>` and for the volume name `dcred-<name>` (63 characters at most, no dots). */
 export const MAX_NAME_LENGTH = 40;

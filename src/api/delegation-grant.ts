@@ -5,14 +5,16 @@
  * A grant never says more than its owner wrote: what the schema does not know, or an older CRD let pass, makes the whole grant
  * void (`read-grant.ts`).
  */
+
 import * as z from 'zod';
 import { MAX_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { USAGES } from '../credential/scheme.ts';
 import { DNS_SUBDOMAIN_PATTERN } from '../text/dns-name.ts';
+import { DELEGATION_GRANTS } from './resource-types.ts';
 import { cel, conditions, count, labelSelector, namespaceName, secretName } from './schema-parts.ts';
 
-export const GRANT_KIND = 'DelegationGrant';
-export const GRANT_PLURAL = 'delegationgrants';
+export const GRANT_KIND = DELEGATION_GRANTS.kind;
+export const GRANT_PLURAL = DELEGATION_GRANTS.plural;
 
 /** Of `from`, and of a selector in it: CEL's cost grows with their product. */
 const MAX_FROM = 32;

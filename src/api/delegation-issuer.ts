@@ -5,14 +5,16 @@
  * A CA key that is not in a Secret is named by the configuration of `dcred issuer`, and only a cluster-wide issuer may refer to it: else
  * whoever can create a DelegationIssuer in a namespace would sign with it.
  */
+
 import * as z from 'zod';
 import { DNS_SUBDOMAIN_PATTERN } from '../text/dns-name.ts';
+import { CLUSTER_DELEGATION_ISSUERS, DELEGATION_ISSUERS } from './resource-types.ts';
 import { cel, conditions, secretName } from './schema-parts.ts';
 
-export const ISSUER_KIND = 'DelegationIssuer';
-export const ISSUER_PLURAL = 'delegationissuers';
-export const CLUSTER_ISSUER_KIND = 'ClusterDelegationIssuer';
-export const CLUSTER_ISSUER_PLURAL = 'clusterdelegationissuers';
+export const ISSUER_KIND = DELEGATION_ISSUERS.kind;
+export const ISSUER_PLURAL = DELEGATION_ISSUERS.plural;
+export const CLUSTER_ISSUER_KIND = CLUSTER_DELEGATION_ISSUERS.kind;
+export const CLUSTER_ISSUER_PLURAL = CLUSTER_DELEGATION_ISSUERS.plural;
 
 const MAX_DNS_NAMES = 64;
 const HOUR = 3_600;

@@ -1,10 +1,10 @@
 /** Reads what an audit needs. Secrets as metadata only: no key ever comes here. Lists only, so that no other verb need be granted. */
 import { readDelegatedCredential } from '../api/read.ts';
+import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { readIssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { listKept } from '../kubernetes/client/list-all.ts';
 import { PODS, SECRETS } from '../kubernetes/resource-type.ts';
-import { DELEGATED_CREDENTIALS } from '../operator/caches.ts';
 import { LIVE_PODS, secretsOf } from '../status/collect.ts';
 import { type PodObject, readAuditedPod } from './pod.ts';
 import { type AuditSubject, auditSubjects, type SubjectInput } from './subject.ts';

@@ -4,13 +4,13 @@
  */
 import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import type { UnreadableResource } from '../api/read.ts';
+import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { setCondition } from '../kubernetes/conditions.ts';
 import type { EventRecorder } from '../kubernetes/events/event-recorder.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import type { Condition } from '../kubernetes/objects.ts';
-import { DELEGATED_CREDENTIALS } from '../operator/caches.ts';
 import type { AuditState } from './judge.ts';
 import type { AuditEntry, AuditResult } from './result.ts';
 import { podNotice, SERVING, servingCondition } from './serving-condition.ts';

@@ -1,14 +1,13 @@
 /** Reads what a support archive is made of. Secrets as metadata only: no key ever comes here. */
 import { WEBHOOK_NAME } from '../api/keys.ts';
+import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import type { Finding } from '../check/finding.ts';
 import { DEPLOYMENTS, PART_OF_DCRED } from '../check/installation.ts';
-import { MUTATING_WEBHOOK_CONFIGURATIONS } from '../check/webhook-check.ts';
 import { ApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { listAll } from '../kubernetes/client/list-all.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
-import { PODS, type ResourceType } from '../kubernetes/resource-type.ts';
-import { DELEGATED_CREDENTIALS } from '../operator/caches.ts';
+import { MUTATING_WEBHOOK_CONFIGURATIONS, PODS, type ResourceType } from '../kubernetes/resource-type.ts';
 import { collect } from '../status/collect.ts';
 import { collectEvents } from '../status/events.ts';
 import { overviews } from '../status/overview.ts';

@@ -1,11 +1,11 @@
 /** Runs every check, in the order in which a person would: what the later ones need comes first. */
 import { customResourceDefinition, grantDefinition } from '../api/crd.ts';
 import { isReadable, readDelegatedCredential } from '../api/read.ts';
+import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { ApiError, isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { listAll } from '../kubernetes/client/list-all.ts';
 import { apiVersionOf, type ResourceType } from '../kubernetes/resource-type.ts';
-import { DELEGATED_CREDENTIALS } from '../operator/caches.ts';
 import { GrantReader } from '../status/grants.ts';
 import { printable, printableList } from '../text/printable.ts';
 import { refusedOf } from './access.ts';

@@ -4,17 +4,10 @@ import { INJECT_KEY, NOT_INJECTED_ANNOTATION, secretNameAnnotation, WEBHOOK_NAME
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
-import { PODS, type ResourceType } from '../kubernetes/resource-type.ts';
+import { MUTATING_WEBHOOK_CONFIGURATIONS, PODS, type ResourceType } from '../kubernetes/resource-type.ts';
 import { printable } from '../text/printable.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 
-export const MUTATING_WEBHOOK_CONFIGURATIONS = {
-  group: 'admissionregistration.k8s.io',
-  version: 'v1',
-  plural: 'mutatingwebhookconfigurations',
-  kind: 'MutatingWebhookConfiguration',
-  namespaced: false,
-} as const satisfies ResourceType;
 const ENDPOINT_SLICES = {
   group: 'discovery.k8s.io',
   version: 'v1',

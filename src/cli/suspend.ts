@@ -1,4 +1,4 @@
-import { DELEGATED_CREDENTIALS } from '../operator/caches.ts';
+import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { findTargets } from '../renew/request.ts';
 import type { Command, CommandArguments, CommandIo, ExitStatus } from './command.ts';
 import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';

@@ -6,8 +6,9 @@
  *        |                        '--(a request that is never signed)--> Failed, with failureTime
  *        '--(denied)--> Denied, with failureTime
  */
-import { CLUSTER_ISSUER_KIND, CLUSTER_ISSUER_PLURAL, ISSUER_KIND, ISSUER_PLURAL } from '../api/delegation-issuer.ts';
-import { API_GROUP, API_VERSION } from '../api/keys.ts';
+import { CLUSTER_ISSUER_KIND, ISSUER_KIND } from '../api/delegation-issuer.ts';
+import { API_GROUP } from '../api/keys.ts';
+import { CLUSTER_DELEGATION_ISSUERS, DELEGATION_ISSUERS } from '../api/resource-types.ts';
 import type { KeyOpener, RemoteKeyUri } from '../keys/key-opener.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import { Reflector } from '../kubernetes/cache/reflector.ts';
@@ -32,16 +33,6 @@ import { AuthorityLoader, IssuerError, type IssuerReference, readIssuer } from '
 import { planCertificate } from './policy.ts';
 import { CsrError, readCsr } from './read-csr.ts';
 import { signLeaf } from './sign-leaf.ts';
-
-const type = (kind: string, plural: string, namespaced: boolean) => ({
-  group: API_GROUP,
-  version: API_VERSION,
-  kind,
-  plural,
-  namespaced,
-});
-const ISSUERS: ResourceType = type(ISSUER_KIND, ISSUER_PLURAL, true);
-const CLUSTER_ISSUERS: ResourceType = type(CLUSTER_ISSUER_KIND, CLUSTER_ISSUER_PLURAL, false);
 
 export interface IssuerControllerOptions {
   readonly client: ApiClient;
@@ -101,8 +92,8 @@ export class IssuerController {
         keyOf: ({ raw }) => keyOf(kind, raw),
         onChange: ({ current, previous }) => this.#issuerChanged(kind, current, previous),
       });
-    this.#issuers = watchIssuers(ISSUERS, ISSUER_KIND);
-    this.#clusterIssuers = watchIssuers(CLUSTER_ISSUERS, CLUSTER_ISSUER_KIND);
+    this.#issuers = watchIssuers(DELEGATION_ISSUERS, ISSUER_KIND);
+    this.#clusterIssuers = watchIssuers(CLUSTER_DELEGATION_ISSUERS, CLUSTER_ISSUER_KIND);
   }
 
   /** Until the signal. */
@@ -234,7 +225,7 @@ export class IssuerController {
       this.#options.clock.now(),
     );
     if (next === conditions) return;
-    const issuers = kind === ISSUER_KIND ? ISSUERS : CLUSTER_ISSUERS;
+    const issuers = kind === ISSUER_KIND ? DELEGATION_ISSUERS : CLUSTER_DELEGATION_ISSUERS;
     await this.#patchStatus(
       issuers,
       { name, ...(kind === ISSUER_KIND ? { namespace } : {}) },

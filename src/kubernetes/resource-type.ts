@@ -49,6 +49,14 @@ export const EVENTS = {
   namespaced: true,
 } as const satisfies ResourceType;
 
+export const MUTATING_WEBHOOK_CONFIGURATIONS = {
+  group: 'admissionregistration.k8s.io',
+  version: 'v1',
+  plural: 'mutatingwebhookconfigurations',
+  kind: 'MutatingWebhookConfiguration',
+  namespaced: false,
+} as const satisfies ResourceType;
+
 export interface ResourcePathParts {
   readonly namespace?: string | undefined;
   readonly name?: string | undefined;

@@ -1,24 +1,16 @@
 /** The operator's view of the cluster: one reflector for each kind, and for each namespace where it serves a list of them. */
 
-import { PLURAL } from '../api/crd.ts';
-import { type DelegatedCredentialResource, KIND } from '../api/delegated-credential.ts';
-import { API_GROUP, API_VERSION, MANAGED_BY, MANAGED_BY_LABEL } from '../api/keys.ts';
+import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
+import { MANAGED_BY, MANAGED_BY_LABEL } from '../api/keys.ts';
 import { readDelegatedCredential, type UnreadableResource } from '../api/read.ts';
+import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { type IssuedSecret, podKeyOf, readIssuedSecret } from '../issued-secret/issued-secret.ts';
 import { formatObjectKey, type ObjectKey } from '../issued-secret/names.ts';
 import { NamespacedCache, namespacedKey, type ReflectorScope } from '../kubernetes/cache/namespaced-cache.ts';
 import { type Change, Reflector, type ReflectorOptions } from '../kubernetes/cache/reflector.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
-import { PODS, type ResourceType, SECRETS } from '../kubernetes/resource-type.ts';
+import { PODS, SECRETS } from '../kubernetes/resource-type.ts';
 import { type Pod, readPod } from './core/pod.ts';
-
-export const DELEGATED_CREDENTIALS: ResourceType = {
-  group: API_GROUP,
-  version: API_VERSION,
-  plural: PLURAL,
-  kind: KIND,
-  namespaced: true,
-};
 
 type Engine = Pick<ReflectorOptions<never>, 'client' | 'clock' | 'random' | 'log' | 'observe'>;
 

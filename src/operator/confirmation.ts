@@ -5,13 +5,13 @@
 import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import { selects } from '../api/pod-selector.ts';
 import { isReadable, readDelegatedCredential, type UnreadableResource } from '../api/read.ts';
+import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { PodKey } from '../issued-secret/names.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { PODS, type ResourceType } from '../kubernetes/resource-type.ts';
-import { DELEGATED_CREDENTIALS } from './caches.ts';
 import type { DeleteReason } from './core/plan.ts';
 import { type Pod, readPod } from './core/pod.ts';
 import type { GrantCheck } from './grant-check.ts';

@@ -3,13 +3,14 @@
  * may have been deleted and created again in between: what they showed last permits nothing by itself.
  */
 import { isReadableGrant, readDelegationGrant } from '../api/read-grant.ts';
+import { DELEGATION_GRANTS } from '../api/resource-types.ts';
 import { decideGrant } from '../grant/decide.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import type { Referrer } from './certificates.ts';
 import type { Access } from './core/access.ts';
-import { certificateOf, DELEGATION_GRANTS, needsGrant, requestOf } from './grants.ts';
+import { certificateOf, needsGrant, requestOf } from './grants.ts';
 import { type NamespaceFacts, readLiveNamespace } from './namespaces.ts';
 import { StaleCacheError } from './pod-failure.ts';
 import { refusal } from './refusal.ts';

@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { DelegationGrantResource, DelegationGrantStatus } from '../api/delegation-grant.ts';
 import { isReadableGrant, type UnreadableGrant } from '../api/read-grant.ts';
+import { DELEGATION_GRANTS } from '../api/resource-types.ts';
 import { formatObjectKey, type ObjectKey, parseObjectKey } from '../issued-secret/names.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
@@ -12,7 +13,6 @@ import type { Outcome } from '../kubernetes/queue/workers.ts';
 import type { Access } from './core/access.ts';
 import { type CertificateState, PENDING } from './core/certificate-state.ts';
 import { grantStatus } from './core/grant-status.ts';
-import { DELEGATION_GRANTS } from './grants.ts';
 import { NotServedError } from './owned-client.ts';
 import { STATUS_INTERVAL_MS } from './status-writer.ts';
 

@@ -4,28 +4,18 @@
  * (`grant-check.ts`).
  */
 import type { DelegationGrantResource } from '../api/delegation-grant.ts';
-import { GRANT_KIND, GRANT_PLURAL } from '../api/delegation-grant.ts';
-import { API_GROUP, API_VERSION } from '../api/keys.ts';
 import { isReadableGrant, readDelegationGrant, type UnreadableGrant } from '../api/read-grant.ts';
+import { DELEGATION_GRANTS } from '../api/resource-types.ts';
 import { decideGrant, type GrantRequest, needsNamespace } from '../grant/decide.ts';
 import { formatObjectKey, type ObjectKey, parseObjectKey } from '../issued-secret/names.ts';
 import { NamespacedCache, namespacedKey } from '../kubernetes/cache/namespaced-cache.ts';
 import { type Change, Reflector } from '../kubernetes/cache/reflector.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
-import type { ResourceType } from '../kubernetes/resource-type.ts';
 import type { Referrer } from './certificates.ts';
 import { type Access, OWN } from './core/access.ts';
 import { Namespaces } from './namespaces.ts';
 import type { WatchEngine } from './secret-watch.ts';
-
-export const DELEGATION_GRANTS: ResourceType = {
-  group: API_GROUP,
-  version: API_VERSION,
-  plural: GRANT_PLURAL,
-  kind: GRANT_KIND,
-  namespaced: true,
-};
 
 export interface GrantScope {
   /** The namespaces that are served; empty: all of them. */

@@ -5,11 +5,12 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { DelegatedCredentialResource, DelegatedCredentialStatus } from '../api/delegated-credential.ts';
+import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Outcome } from '../kubernetes/queue/workers.ts';
-import { type Caches, DELEGATED_CREDENTIALS } from './caches.ts';
+import type { Caches } from './caches.ts';
 import { RestorationGuard } from './core/restoration-guard.ts';
 import { CONDITION_TYPES as OWN_CONDITIONS, type ReadyReason } from './core/status.ts';
 import type { Reporter } from './reporter.ts';

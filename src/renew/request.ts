@@ -1,10 +1,10 @@
 /** Finds the selected DelegatedCredentials, and requests that the operator re-issues what was issued for them. */
 import { RENEW_REQUESTED_AT } from '../api/keys.ts';
 import { formatRenewRequest } from '../api/renew-request.ts';
+import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject, ManagedFieldsEntry } from '../kubernetes/objects.ts';
-import { DELEGATED_CREDENTIALS } from '../operator/caches.ts';
 import { printable, printableList } from '../text/printable.ts';
 
 export interface Target {

@@ -3,14 +3,13 @@
  * Decided by the same function as in the operator. A certificate's own namespace needs a grant too: what runs beside a guarded key
  * gets no credential by being there.
  */
-import { GRANT_KIND, GRANT_PLURAL } from '../api/delegation-grant.ts';
-import { API_GROUP, API_VERSION } from '../api/keys.ts';
 import { isReadableGrant, readDelegationGrant } from '../api/read-grant.ts';
+import { DELEGATION_GRANTS } from '../api/resource-types.ts';
 import { MAX_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { decideGrant, type Grant as GrantObject, needsNamespace } from '../grant/decide.ts';
 import { NamespacedCache, namespacedKey } from '../kubernetes/cache/namespaced-cache.ts';
 import { Reflector, type ReflectorOptions } from '../kubernetes/cache/reflector.ts';
-import type { ResourceType } from '../kubernetes/resource-type.ts';
+import { NAMESPACES } from '../kubernetes/resource-type.ts';
 import { splitCertificateName } from './config.ts';
 import type { Grant, GrantQuestion } from './policy.ts';
 
@@ -21,21 +20,6 @@ export interface GrantWatchOptions extends Pick<ReflectorOptions<never>, 'client
   readonly cluster: string | undefined;
   readonly onChange: () => void;
 }
-
-const GRANTS: ResourceType = {
-  group: API_GROUP,
-  version: API_VERSION,
-  plural: GRANT_PLURAL,
-  kind: GRANT_KIND,
-  namespaced: true,
-};
-const NAMESPACES: ResourceType = {
-  group: '',
-  version: 'v1',
-  plural: 'namespaces',
-  kind: 'Namespace',
-  namespaced: false,
-};
 
 /** A grant that cannot be read permits nothing. */
 interface Watched {
@@ -63,7 +47,7 @@ export class GrantWatch {
       ({ namespace, observe }) =>
         new Reflector<Watched>({
           ...options,
-          type: GRANTS,
+          type: DELEGATION_GRANTS,
           namespace,
           observe,
           transform: (raw) => {

@@ -3,11 +3,11 @@
 import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import { MANAGED_BY, MANAGED_BY_LABEL, RESOURCE_LABEL } from '../api/keys.ts';
 import { isReadable, readDelegatedCredential } from '../api/read.ts';
+import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { readIssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { listKept } from '../kubernetes/client/list-all.ts';
 import { PODS, SECRETS } from '../kubernetes/resource-type.ts';
-import { DELEGATED_CREDENTIALS } from '../operator/caches.ts';
 import { readPod } from '../operator/core/pod.ts';
 import { type GrantFact, GrantReader } from './grants.ts';
 import type { OverviewInput } from './overview.ts';

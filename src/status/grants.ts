@@ -1,29 +1,14 @@
 /** By which grant a resource has credentials of a certificate in another namespace: decided by the operator's own code. */
 import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
-import { type DelegationGrantResource, GRANT_KIND, GRANT_PLURAL } from '../api/delegation-grant.ts';
-import { API_GROUP, API_VERSION } from '../api/keys.ts';
-import { readDelegationGrant } from '../api/read-grant.ts';
+import type { DelegationGrantResource } from '../api/delegation-grant.ts';
+import { isReadableGrant, readDelegationGrant } from '../api/read-grant.ts';
+import { DELEGATION_GRANTS } from '../api/resource-types.ts';
 import { decideGrant } from '../grant/decide.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { listAll } from '../kubernetes/client/list-all.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
-import type { ResourceType } from '../kubernetes/resource-type.ts';
-
-const GRANTS: ResourceType = {
-  group: API_GROUP,
-  version: API_VERSION,
-  plural: GRANT_PLURAL,
-  kind: GRANT_KIND,
-  namespaced: true,
-};
-const NAMESPACES = {
-  group: '',
-  version: 'v1',
-  plural: 'namespaces',
-  kind: 'Namespace',
-  namespaced: false,
-} as const satisfies ResourceType;
+import { NAMESPACES } from '../kubernetes/resource-type.ts';
 
 /** `unseen`: I may not read what decides it. */
 export type GrantFact =
@@ -75,8 +60,8 @@ export class GrantReader {
   }
 
   async #listGrants(namespace: string): Promise<readonly DelegationGrantResource[] | undefined> {
-    const all = await unlessForbidden(listAll(this.#client, GRANTS, { namespace }, this.#signal));
-    return all?.map(readDelegationGrant).filter((grant) => 'spec' in grant);
+    const all = await unlessForbidden(listAll(this.#client, DELEGATION_GRANTS, { namespace }, this.#signal));
+    return all?.map(readDelegationGrant).filter(isReadableGrant);
   }
 
   #getNamespace(name: string): Promise<KubernetesObject | undefined> {

@@ -2,13 +2,13 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DELEGATED_CREDENTIALS } from '../../src/api/resource-types.ts';
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { signerFromPem } from '../../src/credential/signer.ts';
 import type { SecretManifest } from '../../src/issued-secret/secret-manifest.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
-import { DELEGATED_CREDENTIALS } from '../../src/operator/caches.ts';
 import { makeSecret } from '../../src/operator/issuer.ts';
 import { specOf } from '../../testing/support/builders.ts';
 import type { LeafFiles } from '../../testing/support/certificates.ts';

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { DELEGATED_CREDENTIALS } from '../../src/api/resource-types.ts';
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
 import type { LeaderElector } from '../../src/kubernetes/leader/leader-election.ts';
 import type { KubernetesObject, WatchEvent } from '../../src/kubernetes/objects.ts';
 import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
-import { DELEGATED_CREDENTIALS } from '../../src/operator/caches.ts';
 import { makeSecret } from '../../src/operator/issuer.ts';
 import { OperatorMetrics } from '../../src/operator/metrics.ts';
 import { Operator } from '../../src/operator/operator.ts';

@@ -2,12 +2,12 @@
 import { randomUUID } from 'node:crypto';
 import { cp, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DELEGATED_CREDENTIALS } from '../../src/api/resource-types.ts';
 import { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
 import { loadConnection } from '../../src/kubernetes/connection/load-connection.ts';
 import type { Condition, KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
-import { DELEGATED_CREDENTIALS } from '../../src/operator/caches.ts';
 
 import { auditLogPath } from '../controlplane/audit.ts';
 import { type ControlPlane, startControlPlane } from '../controlplane/control-plane.ts';

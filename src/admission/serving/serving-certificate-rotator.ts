@@ -9,17 +9,12 @@ import type { ApiClient } from '../../kubernetes/client/api-client.ts';
 import { type Clock, delay } from '../../kubernetes/clock.ts';
 import { TokenBucket } from '../../kubernetes/events/token-bucket.ts';
 import type { Logger } from '../../kubernetes/log.ts';
-import { SECRETS } from '../../kubernetes/resource-type.ts';
+import { MUTATING_WEBHOOK_CONFIGURATIONS, SECRETS } from '../../kubernetes/resource-type.ts';
 import { formatRfc3339Milli } from '../../text/rfc3339.ts';
 import { certificateSecret, readSecret, type ServingCertificateSecret } from './certificate-secret.ts';
 import { type Decision, decide, type RotationReason } from './rotation-plan.ts';
 import { makeCertificate, type ServingCertificate } from './serving-certificate.ts';
-import {
-  MUTATING_WEBHOOK_CONFIGURATIONS,
-  trustedAuthorities,
-  trusting,
-  type WebhookConfiguration,
-} from './webhook-configuration.ts';
+import { trustedAuthorities, trusting, type WebhookConfiguration } from './webhook-configuration.ts';
 
 export type CertificateEvent =
   | { readonly kind: 'issued' | 'trusted' | 'failed' }

@@ -1,15 +1,6 @@
 /** The MutatingWebhookConfiguration. This server writes only the `caBundle` of each of its webhooks. */
 import type { KubernetesObject } from '../../kubernetes/objects.ts';
-import type { ResourceType } from '../../kubernetes/resource-type.ts';
 import { type Authority, mergeBundle, readBundle } from './trust-bundle.ts';
-
-export const MUTATING_WEBHOOK_CONFIGURATIONS = {
-  group: 'admissionregistration.k8s.io',
-  version: 'v1',
-  plural: 'mutatingwebhookconfigurations',
-  kind: 'MutatingWebhookConfiguration',
-  namespaced: false,
-} as const satisfies ResourceType;
 
 export type WebhookConfiguration = KubernetesObject<{
   readonly webhooks?: readonly {
