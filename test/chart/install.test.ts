@@ -154,6 +154,7 @@ describe('a release', () => {
     assert.ok((await ours()).some((name) => name.startsWith('clusterrolebinding')));
     await deploy(plane, 'upgrade', { values: { namespaces: ['edge', 'shop'], webhook: { enabled: false } } });
     assert.deepEqual(await ours(), [
+      'clusterrole.rbac.authorization.k8s.io/dcred-system:dcred-admin',
       'clusterrole.rbac.authorization.k8s.io/dcred-system:dcred-edit',
       'clusterrole.rbac.authorization.k8s.io/dcred-system:dcred-view',
     ]);

@@ -20,8 +20,11 @@ describe('the webhook', () => {
     test(`${name}: knows every option in its arguments, or is not installed`, async () => {
       const objects = await render(values);
       if (Reflect.get((values['webhook'] as object | undefined) ?? {}, 'enabled') === false) {
+        // The policy on webhook configurations keeps the operator's account from them, whether there is a webhook or not.
+        const policies = objects.filter(({ kind }) => kind.startsWith('ValidatingAdmissionPolicy'));
+        const others = objects.filter((object) => !policies.includes(object));
         assert.deepEqual(
-          objects.filter(({ metadata }) => metadata.name.includes('webhook')),
+          others.filter(({ metadata }) => metadata.name.includes('webhook')),
           [],
         );
         return;
