@@ -14,7 +14,7 @@ describe('a real API server', () => {
     await plane.kubectl(['create', '-f', '-'], { input: list(MONITORING_CRDS) });
     await plane.kubectl(['create', '-f', '-'], { input: crdYaml() });
     await plane.kubectl(['wait', '--for=condition=Established', 'crd', '--all']);
-    await createRestrictedNamespaces(plane, [NAMESPACE, 'edge', 'shop']);
+    await createRestrictedNamespaces(plane, [NAMESPACE, 'edge', 'shop', 'vault']);
   });
   after(() => plane.stop());
 
