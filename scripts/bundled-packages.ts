@@ -11,6 +11,8 @@ export interface BundledPackage {
   readonly license: string;
   /** `sha512-...`, as the lockfile pins it. */
   readonly integrity: string;
+  /** Its address, which the packages of one repository share. */
+  readonly repository: string | undefined;
 }
 
 /** A package that cannot be described: nobody may ship what has no licence. */
@@ -33,31 +35,52 @@ export async function bundledPackages(root: string, files: readonly string[]): P
   return await Promise.all(
     paths.map(async (path) => {
       const manifest = JSON.parse(await readFile(join(root, path, 'package.json'), 'utf8'));
-      const { license, name, version } = manifest as Record<string, unknown>;
+      const { license, name, repository, version } = manifest as Record<string, unknown>;
       const integrity = lock.packages[path]?.integrity;
       if (typeof license !== 'string' || typeof name !== 'string' || typeof version !== 'string') {
         throw new UnlicensedPackageError(`${path}/package.json: expected name, version and license`);
       }
       if (integrity === undefined) throw new UnlicensedPackageError(`${path}: not pinned by package-lock.json`);
-      return { path, name, version, license, integrity };
+      return { path, name, version, license, integrity, repository: (repository as { url?: string } | undefined)?.url };
     }),
   );
 }
 
-/** One section a package: its name, and its licence as it ships it. */
+/**
+ * One section a package: its name, and its licence as it ships it. A package that ships none takes the text from a neighbour: one
+ * that is published from the same repository under the same licence. Throws UnlicensedPackageError where there is no neighbour either.
+ */
 export async function licences(root: string, packages: readonly BundledPackage[]): Promise<string> {
-  const sections = await Promise.all(
-    packages.map(async ({ license, name, path, version }) => {
-      const files = (await readdir(join(root, path)))
-        .filter((file) => /^(licen[cs]e|copying|notice)/i.test(file))
-        .sort();
-      const texts = await Promise.all(files.map((file) => readFile(join(root, path, file), 'utf8')));
-      const text =
-        texts.length === 0 ? 'The package ships no licence file.' : texts.map((one) => one.trim()).join('\n\n');
-      return `${'='.repeat(80)}\n${name} ${version} (${license})\n${'='.repeat(80)}\n\n${text}\n`;
-    }),
+  const shipped = await Promise.all(
+    packages.map(async (one) => ({ ...one, text: await licenceFiles(root, one.path) })),
   );
+  const sections = shipped.map(({ license, name, path, repository, text, version }) => {
+    const found = text ?? neighbourText({ license, repository }, shipped);
+    if (found === undefined) {
+      throw new UnlicensedPackageError(`${path}: ships no licence file, and no package of its repository does`);
+    }
+    return `${'='.repeat(80)}\n${name} ${version} (${license})\n${'='.repeat(80)}\n\n${found}\n`;
+  });
   return `dcred.js contains these packages.\n\n${sections.join('\n')}`;
+}
+
+/** The text of the licence files in a package's folder; undefined where there is none. */
+async function licenceFiles(root: string, path: string): Promise<string | undefined> {
+  const files = (await readdir(join(root, path))).filter((file) => /^(licen[cs]e|copying|notice)/i.test(file)).sort();
+  if (files.length === 0) return undefined;
+  const texts = await Promise.all(files.map((file) => readFile(join(root, path, file), 'utf8')));
+  return texts.map((one) => one.trim()).join('\n\n');
+}
+
+function neighbourText(
+  { license, repository }: Pick<BundledPackage, 'license' | 'repository'>,
+  packages: readonly (BundledPackage & { readonly text: string | undefined })[],
+): string | undefined {
+  if (repository === undefined) return undefined;
+  const neighbour = packages.find(
+    (one) => one.text !== undefined && one.license === license && one.repository === repository,
+  );
+  return neighbour && `${neighbour.text}\n\n(The text is ${neighbour.name}'s, from the same repository.)`;
 }
 
 /** CycloneDX 1.6. No serial number and no time, which would differ from build to build. */

@@ -76,17 +76,19 @@ async function prepare(args: readonly string[]): Promise<boolean> {
   const client = new ApiClient(connection, settings);
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   try {
+    let isReady = true;
     for (const crd of await committedCrds()) {
       const problem = await problemOf(client, crd, signal);
       if (problem === undefined) continue;
       if (!args.includes(APPLY)) {
         process.stderr.write(`CustomResourceDefinition ${problem}: apply it by make run ARGS=${APPLY}\n`);
-        return false;
+        isReady = false;
+        continue;
       }
       await client.apply(CRDS, crd, { signal, force: true });
       process.stderr.write(`applied ${crd.metadata.name}\n`);
     }
-    return true;
+    return isReady;
   } finally {
     await client.close();
   }

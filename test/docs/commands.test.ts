@@ -131,7 +131,7 @@ async function makeWorld(folder: string, plane: ControlPlane): Promise<World> {
   for (const name of ['charts', 'examples']) await symlink(join(ROOT, name), join(folder, name));
   const now = Math.floor(Date.now() / 1000);
   const certificate = await makeDevCertificate({ dnsNames: ['web.example'], now, lifetimeSeconds: 30 * 86_400 });
-  for (const name of ['leaf.crt', 'tls.crt', 'web.crt', 'api.crt', 'leaf-and-chain.pem']) {
+  for (const name of ['leaf.crt', 'tls.crt', 'web.crt', 'api.crt', 'leaf-and-chain.pem', 'clients.crt']) {
     await writeFile(join(folder, name), certificate.certificate);
   }
   for (const name of ['leaf.key', 'tls.key', 'web.key', 'api.key'])
@@ -188,11 +188,13 @@ async function filledIn(text: string, shell: Shell): Promise<string> {
 
 /** Pages create the same things as others before them. */
 function preparation(line: string): string | undefined {
-  const secret = /^kubectl create secret tls (\S+)( -n \S+)?/.exec(line);
-  if (secret !== null) return `kubectl delete secret ${secret[1]}${secret[2] ?? ''} --ignore-not-found`;
-  const release = /^helm install (\S+) \S+(?: --namespace (\S+))?/.exec(line);
-  if (release === null) return undefined;
-  return `helm uninstall ${release[1]} --ignore-not-found ${release[2] === undefined ? '' : `--namespace ${release[2]}`}`;
+  const [namespace = ''] = / (?:-n|--namespace) \S+/.exec(line) ?? [];
+  const [, secret] = /^kubectl (?:-n \S+ )?create secret tls (\S+)/.exec(line) ?? [];
+  if (secret !== undefined) return `kubectl delete secret ${secret}${namespace} --ignore-not-found`;
+  const [, made] = /^kubectl create namespace (\S+)/.exec(line) ?? [];
+  if (made !== undefined) return `kubectl delete namespace ${made} --ignore-not-found`;
+  const [, release] = /^helm install (\S+)/.exec(line) ?? [];
+  return release && `helm uninstall ${release} --ignore-not-found${namespace}`;
 }
 
 /** What the pages' examples assume: a certificate, a resource, a pod. */

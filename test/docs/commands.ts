@@ -57,8 +57,11 @@ export const NOT_RUN: readonly (readonly [pattern: RegExp, reason: string])[] = 
   [/^kubectl logs\b/, 'no node runs the pods here; make e2e reads their logs'],
   [/^helm test\b/, 'no node runs the pods here; make e2e runs it, and test/chart runs its script'],
   [/^dcred (?:probe|audit)\b/, 'no server runs here; test/probe and test/audit have real ones'],
-  [/<<'EOF'$/, 'reads the lines after it; test/audit writes that status on a real API server'],
-  [/^dcred signer\b/, 'runs until it is stopped; test/signer runs it'],
+  [/^npm run bench\b|^node bench\//, 'a benchmark: minutes, and CI runs each of them small'],
+  [/<<'?(?:EOF|END)'?$/, 'reads the lines after it; test/audit and test/signer write it on a real API server'],
+  [/^dcred (?:signer|operator)(?! verify-log)\b/, 'runs until it is stopped; test/signer and test/operator run it'],
+  [/^dcred signer verify-log\b/, 'reads the log of a signer that ran; test/signer writes one'],
+  [/--key '?(?:pkcs11|awskms|hashivault):/, 'needs a token or a service that test/keys has'],
 ];
 
 export function whyNotRun(text: string): string | undefined {
