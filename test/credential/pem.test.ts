@@ -1,6 +1,6 @@
 /** What we read is what OpenSSL reads: known cases, then generated damage, judged by OpenSSL in this process and by its program. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { verify, X509Certificate } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -144,25 +144,25 @@ function oneLine(label: string, der: Uint8Array): string {
   return `-----BEGIN ${label}-----\n${Buffer.from(der).toString('base64')}\n-----END ${label}-----\n`;
 }
 
-/** The certificates that the program `openssl` finds in each text. */
+/**
+ * The certificates that the program `openssl` finds in each text, in their order. By way of PKCS#7, because `storeutl` leaves out the
+ * certificate after a block of a kind that it does not know, where what serves TLS takes it.
+ */
 function chainByProgram(texts: readonly string[]): readonly (readonly string[])[] {
-  const directory = mkdtempSync(join(tmpdir(), 'dcred-pem-'));
-  try {
-    return texts.map((text) => {
+  return texts.map((text) => {
+    const directory = mkdtempSync(join(tmpdir(), 'dcred-pem-'));
+    try {
       const file = join(directory, 'chain.crt');
       writeFileSync(file, text);
-      // It fails where a block is of a kind that it does not know, after it has shown the others.
-      const { stdout } = spawnSync('openssl', ['storeutl', '-certs', file], { encoding: 'utf8' });
-      const blocks = readPem(stdout.replaceAll(/^(?![-A-Za-z0-9+/=]+$|-----).*$/gm, '#'));
-      return blocks
-        .filter(({ label }) => label.endsWith('CERTIFICATE'))
-        .map(({ label, der }) =>
-          new X509Certificate(writePem(label, der)).fingerprint256.replaceAll(':', '').toLowerCase(),
-        );
-    });
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+      const collected = execFileSync('openssl', ['crl2pkcs7', '-nocrl', '-certfile', file]);
+      const printed = execFileSync('openssl', ['pkcs7', '-print_certs'], { input: collected, encoding: 'utf8' });
+      return [...printed.matchAll(/^-----BEGIN CERTIFICATE-----\n[^-]+-----END CERTIFICATE-----$/gm)].map(([block]) =>
+        new X509Certificate(block).fingerprint256.replaceAll(':', '').toLowerCase(),
+      );
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
 }
 
 /** One change of a text, of the kinds that editors, templates, shells and attackers make. */
