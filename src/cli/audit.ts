@@ -14,8 +14,16 @@ import { PortForwarder } from '../kubernetes/port-forward/port-forwarder.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, CommandError, type CommandIo, UsageError } from './command.ts';
 import { parseDuration } from './duration.ts';
-import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
+import {
+  connect,
+  createClient,
+  inNamespaces,
+  KUBERNETES_OPTIONS,
+  NAMESPACE_OPTION,
+  resourceNames,
+} from './kubernetes-options.ts';
 import { METRICS_AUTH_OPTION } from './metrics-guard.ts';
+import { jsonText, wantsColour } from './output.ts';
 import { ProgressBar } from './progress-bar.ts';
 import { ADDRESS_OPTIONS, LOG_OPTIONS } from './server-options.ts';
 
@@ -141,7 +149,7 @@ function readScope(args: CommandArguments, defaultNamespace: string): AuditScope
   if (all && given.length > 0) throw new UsageError('expected -n NAMESPACE or -A, not both');
   return {
     namespaces: all ? undefined : given.length > 0 ? given : [defaultNamespace],
-    names: args.positionals.length === 0 ? undefined : args.positionals,
+    names: resourceNames(args),
     labelSelector: args.string('selector'),
   };
 }
@@ -174,8 +182,7 @@ function assertFound(
   resources: readonly { readonly metadata: { readonly name: string } }[],
   { names, namespaces }: AuditScope,
 ): void {
-  const where =
-    namespaces === undefined ? 'in any namespace' : `in namespace ${namespaces.map((name) => `"${name}"`).join(', ')}`;
+  const where = inNamespaces(namespaces);
   const missing = names?.filter((name) => !resources.some(({ metadata }) => metadata.name === name)) ?? [];
   if (missing.length > 0) throw new CommandError(`no DelegatedCredential ${missing.join(', ')} ${where}`);
   if (resources.length === 0) throw new CommandError(`no DelegatedCredential ${where}`);
@@ -193,8 +200,6 @@ async function writeReport(file: string, html: string, signal: AbortSignal): Pro
 
 function output(result: AuditResult, args: CommandArguments, io: CommandIo): string {
   const format = args.string('output');
-  if (format === 'json') return `${JSON.stringify(auditJson(result), undefined, 2)}\n`;
-  // https://no-color.org: any value but the empty one.
-  const colour = io.stdout.isTTY === true && (io.env['NO_COLOR'] ?? '') === '';
-  return formatAudit(result, { wide: format === 'wide', colour });
+  if (format === 'json') return jsonText(auditJson(result));
+  return formatAudit(result, { wide: format === 'wide', colour: wantsColour(io) });
 }

@@ -9,9 +9,9 @@ import {
   connect,
   createClient,
   KUBERNETES_OPTIONS,
-  NAMESPACE_OPTION,
   readScope,
   SCOPE_OPTIONS,
+  SYSTEM_NAMESPACE_OPTION,
 } from './kubernetes-options.ts';
 
 export const bundleCommand: Command = {
@@ -26,11 +26,7 @@ export const bundleCommand: Command = {
   options: {
     ...KUBERNETES_OPTIONS,
     ...SCOPE_OPTIONS,
-    'system-namespace': {
-      ...NAMESPACE_OPTION,
-      short: 's',
-      help: 'namespace that dcred is installed in; default: all are searched',
-    },
+    'system-namespace': SYSTEM_NAMESPACE_OPTION,
     file: { type: 'string', short: 'f', value: 'FILE', help: 'the new file; default: dcred-bundle-TIME.tar.gz' },
   },
 

@@ -1,18 +1,17 @@
 import { formatFindings } from '../check/format.ts';
 import { preflight } from '../check/preflight.ts';
 import { isDnsSubdomain } from '../text/dns-name.ts';
-import { printableJson } from '../text/printable.ts';
 import { VERSION } from '../version.ts';
 import type { Command } from './command.ts';
 import {
   connect,
   createClient,
   KUBERNETES_OPTIONS,
-  NAMESPACE_OPTION,
   readScope,
   SCOPE_OPTIONS,
+  SYSTEM_NAMESPACE_OPTION,
 } from './kubernetes-options.ts';
-import { OUTPUT_OPTION, wantsColour } from './output.ts';
+import { jsonText, OUTPUT_OPTION, wantsColour } from './output.ts';
 
 export const checkCommand: Command = {
   name: 'check',
@@ -34,11 +33,7 @@ export const checkCommand: Command = {
       expects: (value) => (isDnsSubdomain(value) ? undefined : 'the name of a Secret, such as web-tls'),
       help: 'also check this certificate Secret, which no DelegatedCredential names yet; may be repeated',
     },
-    'system-namespace': {
-      ...NAMESPACE_OPTION,
-      short: 's',
-      help: 'namespace that dcred is installed in; default: all are searched',
-    },
+    'system-namespace': SYSTEM_NAMESPACE_OPTION,
     output: OUTPUT_OPTION,
   },
 
@@ -57,10 +52,7 @@ export const checkCommand: Command = {
         now: () => io.now(),
         signal: io.signal,
       });
-      const text =
-        args.string('output') === 'json'
-          ? `${printableJson(JSON.stringify(findings, undefined, 2))}\n`
-          : formatFindings(findings, wantsColour(io));
+      const text = args.string('output') === 'json' ? jsonText(findings) : formatFindings(findings, wantsColour(io));
       io.stdout.write(text);
       return findings.some(({ level }) => level === 'problem') ? 1 : 0;
     } finally {

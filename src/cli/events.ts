@@ -1,11 +1,18 @@
-import { isResourceName } from '../api/injection.ts';
 import { collectEvents, type ReportedEvent } from '../status/events.ts';
 import { align, relative } from '../status/format.ts';
 import { paint } from '../status/paint.ts';
-import { printable, printableJson } from '../text/printable.ts';
-import { type Command, UsageError } from './command.ts';
-import { connect, createClient, KUBERNETES_OPTIONS, readScope, SCOPE_OPTIONS } from './kubernetes-options.ts';
-import { OUTPUT_OPTION, wantsColour } from './output.ts';
+import { printable } from '../text/printable.ts';
+import type { Command } from './command.ts';
+import {
+  connect,
+  createClient,
+  inNamespaces,
+  KUBERNETES_OPTIONS,
+  readScope,
+  resourceNames,
+  SCOPE_OPTIONS,
+} from './kubernetes-options.ts';
+import { jsonText, OUTPUT_OPTION, wantsColour } from './output.ts';
 
 export const eventsCommand: Command = {
   name: 'events',
@@ -24,9 +31,7 @@ export const eventsCommand: Command = {
   },
 
   async run(args, io) {
-    const names = args.positionals.length > 0 ? args.positionals : undefined;
-    const wrong = names?.find((name) => !isResourceName(name));
-    if (wrong !== undefined) throw new UsageError(`"${wrong}" is not the name of a DelegatedCredential`);
+    const names = resourceNames(args);
     const connection = await connect(args, io);
     const client = createClient(connection);
     try {
@@ -34,11 +39,11 @@ export const eventsCommand: Command = {
       const options = { namespace, names, type: args.string('type') };
       const events = await collectEvents(client, options, io.signal);
       if (args.string('output') === 'json') {
-        io.stdout.write(`${printableJson(JSON.stringify(events, undefined, 2))}\n`);
+        io.stdout.write(jsonText(events));
         return 0;
       }
       if (events.length === 0) {
-        const where = namespace === undefined ? 'in any namespace' : `in namespace "${namespace}"`;
+        const where = inNamespaces(namespace === undefined ? undefined : [namespace]);
         io.stderr.write(`no Events of dcred ${where}: Kubernetes keeps them for an hour\n`);
         return 0;
       }

@@ -1,7 +1,6 @@
 import { readCertificateChain } from '../credential/certificate.ts';
 import { MalformedCredentialError } from '../credential/errors.ts';
 import { readCredentialFile } from '../credential/formats.ts';
-import { printableJson } from '../text/printable.ts';
 import { type Command, type CommandArguments, CommandError, type CommandIo } from './command.ts';
 import { namingFile, reading } from './credential-input.ts';
 import { readInput } from './input.ts';
@@ -17,7 +16,7 @@ import { formatInspection } from './inspection-text.ts';
 import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
 import { type LiveName, readLiveName, readLivePod, readLiveSecret } from './live-objects.ts';
 import { looksLikeManifest, readSecretManifests } from './manifest.ts';
-import { OUTPUT_OPTION } from './output.ts';
+import { jsonText, OUTPUT_OPTION } from './output.ts';
 
 export const inspectCommand: Command = {
   name: 'inspect',
@@ -105,7 +104,7 @@ async function inspect(data: Uint8Array, source: string, now: number): Promise<r
 
 /** One object, or a list where there are several: what jq users expect of kubectl. */
 function formatJson(inspections: readonly Inspection[]): string {
-  return `${printableJson(JSON.stringify(inspections.length === 1 ? inspections[0] : inspections, undefined, 2))}\n`;
+  return jsonText(inspections.length === 1 ? inspections[0] : inspections);
 }
 
 function formatText(inspections: readonly Inspection[], now: number): string {

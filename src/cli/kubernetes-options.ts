@@ -1,6 +1,7 @@
 /** The flags that every command with a cluster shares; they follow kubectl. */
 
 import { hostname } from 'node:os';
+import { isResourceName } from '../api/injection.ts';
 import { FIELD_MANAGER } from '../api/keys.ts';
 import { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { ApiClientOptions } from '../kubernetes/client/api-types.ts';
@@ -33,6 +34,12 @@ export const NAMESPACE_OPTION = {
       : 'the name of one namespace: lower-case letters, digits and "-", at most 63 characters, such as edge',
 } as const satisfies Omit<OptionSpec, 'help'>;
 
+export const SYSTEM_NAMESPACE_OPTION = {
+  ...NAMESPACE_OPTION,
+  short: 's',
+  help: 'namespace that dcred is installed in; default: all are searched',
+} as const satisfies OptionSpec;
+
 /** One namespace, or all: as kubectl reads objects. */
 export const SCOPE_OPTIONS = {
   namespace: { ...NAMESPACE_OPTION, help: "namespace to read; the context's when absent" },
@@ -45,6 +52,20 @@ export function readScope(args: CommandArguments, defaultNamespace: string): str
   if (!args.boolean('all-namespaces')) return given ?? defaultNamespace;
   if (given !== undefined) throw new UsageError('expected -n NAMESPACE or -A, not both');
   return undefined;
+}
+
+/** For a message; undefined for all namespaces. */
+export function inNamespaces(namespaces: readonly string[] | undefined): string {
+  return namespaces === undefined
+    ? 'in any namespace'
+    : `in namespace ${namespaces.map((name) => `"${name}"`).join(', ')}`;
+}
+
+/** The DelegatedCredentials that the positionals name; undefined for all. Throws UsageError. */
+export function resourceNames(args: CommandArguments): readonly string[] | undefined {
+  const wrong = args.positionals.find((name) => !isResourceName(name));
+  if (wrong !== undefined) throw new UsageError(`"${wrong}" is not the name of a DelegatedCredential`);
+  return args.positionals.length > 0 ? args.positionals : undefined;
 }
 
 /** Finds the cluster. Throws ConnectionError with the places that were tried. */

@@ -4,6 +4,7 @@ import { formatTarget, type Target } from '../probe/target.ts';
 import { printable, printableList } from '../text/printable.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import { formatDuration } from './duration.ts';
+import { jsonText } from './output.ts';
 
 /** Whether every check holds and, where one is expected, a credential was served. */
 export function isHealthy({ supporting }: ProbeReport, expectCredential: boolean): boolean {
@@ -110,7 +111,7 @@ export function formatProbeJson(target: Target, { ordinary, supporting, tls12 }:
     withoutDelegatedCredentials: ordinary.ok ? ordinary : failed(ordinary),
     tls12: tls12.ok ? tls12 : failed(tls12),
   };
-  return `${JSON.stringify(report, undefined, 2)}\n`;
+  return jsonText(report);
 }
 
 function describeJson({ assessment, handshake }: Served): object {

@@ -7,6 +7,7 @@ import { parseTarget } from '../probe/target.ts';
 import { type Command, UsageError } from './command.ts';
 import { readCaFile } from './credential-input.ts';
 import { parseDuration } from './duration.ts';
+import { OUTPUT_OPTION } from './output.ts';
 import { formatProbeJson, formatProbeText, isHealthy } from './probe-report.ts';
 
 export const probeCommand: Command = {
@@ -31,14 +32,7 @@ export const probeCommand: Command = {
     },
     timeout: { type: 'string', value: 'DURATION', default: '10s', help: 'limit for all connections together' },
     'expect-dc': { type: 'boolean', help: 'fail unless the server serves a valid delegated credential' },
-    output: {
-      type: 'string',
-      short: 'o',
-      value: 'FORMAT',
-      choices: ['text', 'json'],
-      default: 'text',
-      help: 'output format',
-    },
+    output: OUTPUT_OPTION,
   },
 
   async run(args, io) {

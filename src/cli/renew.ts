@@ -3,7 +3,6 @@ import { systemClock } from '../kubernetes/clock.ts';
 import { type Counts, describePending, type Progress, progressBar, progressLine, summary } from '../renew/progress.ts';
 import { findTargets, type Request, requestRenewal, type Selection, type Target } from '../renew/request.ts';
 import { waitForRenewal } from '../renew/wait.ts';
-import { printableJson } from '../text/printable.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import {
   type Command,
@@ -14,7 +13,8 @@ import {
   UsageError,
 } from './command.ts';
 import { parseDuration } from './duration.ts';
-import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
+import { connect, createClient, inNamespaces, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
+import { jsonText } from './output.ts';
 
 export const renewCommand: Command = {
   name: 'renew',
@@ -101,7 +101,7 @@ function readSelection(args: CommandArguments, defaultNamespace: string): Select
 }
 
 function whereLooked({ labelSelector, namespace }: Selection): string {
-  const where = namespace === undefined ? 'in any namespace' : `in namespace "${namespace}"`;
+  const where = inNamespaces(namespace === undefined ? undefined : [namespace]);
   return labelSelector === undefined ? where : `has the labels "${labelSelector}" ${where}`;
 }
 
@@ -149,7 +149,7 @@ function json(targets: readonly Target[], { failures, requestedAt }: Request, wa
       })),
     }),
   };
-  return `${printableJson(JSON.stringify(outcome, null, 2))}\n`;
+  return jsonText(outcome);
 }
 
 const REDRAW_MS = 100;

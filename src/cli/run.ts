@@ -4,6 +4,7 @@ import { printable } from '../text/printable.ts';
 import { parseArguments } from './arguments.ts';
 import { type Command, CommandError, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { commandHelp, overview } from './help.ts';
+import { guardedIo } from './output.ts';
 
 const MAX_LINE_LENGTH = 4_096;
 
@@ -25,7 +26,12 @@ function asCalled(text: string, commands: readonly Command[], { program = 'dcred
  * Runs the command that `argv` (without the executable) names. Never throws: what goes wrong is a line on standard error and a
  * status.
  */
-export async function run(commands: readonly Command[], argv: readonly string[], io: CommandIo): Promise<ExitStatus> {
+export async function run(
+  commands: readonly Command[],
+  argv: readonly string[],
+  processIo: CommandIo,
+): Promise<ExitStatus> {
+  const io = guardedIo(processIo);
   const [name, ...rest] = argv;
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
     return showHelp(commands, name === 'help' ? rest[0] : undefined, io);

@@ -1,11 +1,18 @@
-import { isResourceName } from '../api/injection.ts';
 import { collect } from '../status/collect.ts';
 import { formatTable, formatTree } from '../status/format.ts';
 import { overviews, type ResourceOverview } from '../status/overview.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
-import { type Command, CommandError, type CommandIo, UsageError } from './command.ts';
-import { connect, createClient, KUBERNETES_OPTIONS, readScope, SCOPE_OPTIONS } from './kubernetes-options.ts';
-import { OUTPUT_OPTION, wantsColour } from './output.ts';
+import { type Command, CommandError, type CommandIo } from './command.ts';
+import {
+  connect,
+  createClient,
+  inNamespaces,
+  KUBERNETES_OPTIONS,
+  readScope,
+  resourceNames,
+  SCOPE_OPTIONS,
+} from './kubernetes-options.ts';
+import { jsonText, OUTPUT_OPTION, wantsColour } from './output.ts';
 
 export const statusCommand: Command = {
   name: 'status',
@@ -26,9 +33,7 @@ export const statusCommand: Command = {
   },
 
   async run(args, io) {
-    const names = args.positionals.length > 0 ? args.positionals : undefined;
-    const wrong = names?.find((name) => !isResourceName(name));
-    if (wrong !== undefined) throw new UsageError(`"${wrong}" is not the name of a DelegatedCredential`);
+    const names = resourceNames(args);
     const connection = await connect(args, io);
     const client = createClient(connection);
     try {
@@ -52,7 +57,7 @@ function assertFound(
   namespace: string | undefined,
 ): void {
   const missing = names?.filter((name) => !found.some((resource) => resource.name === name)) ?? [];
-  const where = namespace === undefined ? 'in any namespace' : `in namespace "${namespace}"`;
+  const where = inNamespaces(namespace === undefined ? undefined : [namespace]);
   if (missing.length > 0) throw new CommandError(`no DelegatedCredential ${missing.join(', ')} ${where}`);
   if (found.length === 0) throw new CommandError(`no DelegatedCredential ${where}`);
 }
@@ -74,5 +79,5 @@ function json(found: readonly ResourceOverview[]): string {
       expiresAt: time(pod.expiresAt),
     })),
   }));
-  return `${JSON.stringify(shown, undefined, 2)}\n`;
+  return jsonText(shown);
 }

@@ -1,5 +1,6 @@
 import { COMMIT, VERSION } from '../version.ts';
 import type { Command } from './command.ts';
+import { jsonText } from './output.ts';
 
 export const versionCommand: Command = {
   name: 'version',
@@ -12,7 +13,7 @@ export const versionCommand: Command = {
   },
   async run(args, io) {
     const facts = { version: VERSION, commit: COMMIT, node: process.version };
-    if (args.string('output') === 'json') io.stdout.write(`${JSON.stringify(facts)}\n`);
+    if (args.string('output') === 'json') io.stdout.write(jsonText(facts));
     else io.stdout.write(`dcred ${VERSION} (${COMMIT}), Node.js ${process.version}\n`);
     return 0;
   },

@@ -25,6 +25,22 @@ function jsonEscape(unit: number): string {
   return `\\u${unit.toString(16).padStart(4, '0')}`;
 }
 
+const ESCAPE = '\u001b';
+/** A colour, a redrawn line (only where a write begins and ends), newlines and tabs. */
+const TERMINAL = new RegExp(`(${ESCAPE}\\[[0-9;]{0,16}m|^\\r|${ESCAPE}\\[K$|[\\n\\t])`);
+
+/**
+ * What a program writes in one go: newlines, tabs, and on a terminal colours and a line that is drawn over pass, and every other
+ * unprintable character is escaped. For the end of the way out, behind `printable` for each value.
+ */
+export function printableOutput(text: string, onTerminal: boolean): string {
+  if (!onTerminal) return text.replace(UNPRINTABLE, (it) => (it === '\n' || it === '\t' ? it : escapeCharacter(it)));
+  return text
+    .split(TERMINAL)
+    .map((part, index) => (index % 2 === 1 ? part : part.replace(UNPRINTABLE, escapeCharacter)))
+    .join('');
+}
+
 const ELLIPSIS = '...';
 
 /** For subjects and labels in messages: a Kubernetes condition holds 32,768 characters, an Event's note 1,024. */

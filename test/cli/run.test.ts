@@ -163,3 +163,18 @@ describe('as a plug-in of kubectl', () => {
     }
   });
 });
+
+test('what a command shows of strangers does not act on a terminal, whatever it forgot to escape', async () => {
+  const forgetful = command({
+    run: async (_, io) => {
+      io.stdout.write('CN=\u202e\u001b]0;title\u0007\n');
+      io.stderr.write('\u009b31m\r\n');
+      return 0;
+    },
+  });
+  assert.deepEqual(await runLine([forgetful], ['probe']), {
+    status: 0,
+    stdout: 'CN=\\u202e\\x1b]0;title\\x07\n',
+    stderr: '\\x9b31m\\x0d\n',
+  });
+});

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { firstItems, printable, printableJson, printableList } from '../../src/text/printable.ts';
+import { firstItems, printable, printableJson, printableList, printableOutput } from '../../src/text/printable.ts';
 
 /** Written here again, by code points: what must never come out. */
 const RANGES: readonly (readonly [number, number])[] = [
@@ -92,6 +92,34 @@ test('JSON keeps its meaning, whatever is in it', () => {
       assert.deepEqual(JSON.parse(json), JSON.parse(JSON.stringify(value)));
     }),
   );
+});
+
+describe('what a program writes', () => {
+  const isText = (text: string) =>
+    Array.from(text).every((character) => character === '\n' || character === '\t' || !isUnprintable(character));
+
+  test('is text, wherever it goes that is no terminal', () => {
+    fc.assert(fc.property(hostileText, (text) => isText(printableOutput(text, false))));
+    assert.equal(printableOutput('a\tb\n', false), 'a\tb\n');
+  });
+
+  test('is text but for colours and a redrawn line, on a terminal', () => {
+    const esc = '\u001b';
+    const ownUse = new RegExp(`${esc}\\[[0-9;]*m|^\\r|${esc}\\[K$`, 'g');
+    fc.assert(fc.property(hostileText, (text) => isText(printableOutput(text, true).replaceAll(ownUse, ''))));
+    const line = '\r\u001b[31mred\u001b[0m\u001b[K';
+    assert.equal(printableOutput(line, true), line);
+    assert.equal(printableOutput('a\rb\u001b[Kc\u001b]0;t\u0007', true), 'a\\x0db\\x1b[Kc\\x1b]0;t\\x07');
+  });
+
+  test('is not changed where it is escaped already', () => {
+    fc.assert(
+      fc.property(hostileText, fc.boolean(), (text, onTerminal) => {
+        const once = printable(text);
+        assert.equal(printableOutput(once, onTerminal), once);
+      }),
+    );
+  });
 });
 
 test('a list shows its first items, and how many more there are', () => {
