@@ -3,7 +3,8 @@
  * What this machine cannot run is skipped by the test itself, with the reason on its line; with CI=true that is a failure.
  */
 import { spawn } from 'node:child_process';
-import { glob } from 'node:fs/promises';
+import { glob, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureBinaries } from '../testing/controlplane/binaries.ts';
 import { progressReporter } from '../testing/controlplane/build-progress.ts';
@@ -39,11 +40,20 @@ async function main(argv: readonly string[]): Promise<number> {
   const options = argv.filter((word) => word.startsWith('-'));
   const files = await testFiles(argv.filter((word) => !word.startsWith('-')));
   const args = ['--test', `--test-concurrency=${CONCURRENCY}`, ...options, ...files];
-  const child = spawn(process.execPath, args, { cwd: ROOT, stdio: 'inherit' });
-  // Ctrl-C reaches the child too, which then ends its tests and says so.
-  process.on('SIGINT', () => {});
-  process.on('SIGTERM', () => child.kill('SIGTERM'));
-  return await new Promise((resolve) => child.once('exit', (code) => resolve(code ?? 1)));
+  // Hundreds of processes load the same sources: each after the first finds them compiled, and starts in half of the time.
+  const compiled = await mkdtemp(join(tmpdir(), 'dcred-compiled-'));
+  // Not under coverage, which is less precise for what was compiled before.
+  const isMeasured = options.some((option) => option.startsWith('--experimental-test-coverage'));
+  const env = isMeasured ? process.env : { ...process.env, NODE_COMPILE_CACHE: compiled };
+  try {
+    const child = spawn(process.execPath, args, { cwd: ROOT, stdio: 'inherit', env });
+    // Ctrl-C reaches the child too, which then ends its tests and says so.
+    process.on('SIGINT', () => {});
+    process.on('SIGTERM', () => child.kill('SIGTERM'));
+    return await new Promise((resolve) => child.once('exit', (code) => resolve(code ?? 1)));
+  } finally {
+    await rm(compiled, { recursive: true, force: true });
+  }
 }
 
 process.exitCode = await main(process.argv.slice(2));
