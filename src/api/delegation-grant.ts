@@ -9,9 +9,8 @@
 import * as z from 'zod';
 import { MAX_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { USAGES } from '../credential/scheme.ts';
-import { DNS_SUBDOMAIN_PATTERN } from '../text/dns-name.ts';
 import { DELEGATION_GRANTS } from './resource-types.ts';
-import { cel, conditions, count, labelSelector, namespaceName, secretName } from './schema-parts.ts';
+import { cel, clusterName, conditions, count, labelSelector, namespaceName, secretName } from './schema-parts.ts';
 
 export const GRANT_KIND = DELEGATION_GRANTS.kind;
 export const GRANT_PLURAL = DELEGATION_GRANTS.plural;
@@ -27,17 +26,6 @@ const ONE_OF_MESSAGE =
 const UID_MESSAGE = 'uid needs the namespace that it belongs to beside it';
 const LIFETIME_MESSAGE = `maxLifetimeSeconds must be from ${MIN_LIFETIME_SECONDS} to ${MAX_LIFETIME_SECONDS} (seven days less one hour of clock skew); omit it to set no limit`;
 const PODS_MESSAGE = 'maxPods must be at least 1; omit it to set no limit, or remove the grant';
-
-const clusterName = z
-  .string()
-  .min(1)
-  .max(253)
-  .meta(
-    cel({
-      rule: `self.matches('${DNS_SUBDOMAIN_PATTERN}')`,
-      message: 'must be the name of a cluster: lower-case letters, digits, "-" and ".", such as eu-west',
-    }),
-  );
 
 const fromEntry = z
   .object({

@@ -7,6 +7,7 @@ import {
   grantStatusSchema,
 } from './delegation-grant.ts';
 import { describeIssues } from './read.ts';
+import { objectMetadata } from './schema-parts.ts';
 
 /** A grant whose spec the schema refuses. It permits nothing. */
 export interface UnreadableGrant {
@@ -16,21 +17,13 @@ export interface UnreadableGrant {
   readonly problem: string;
 }
 
-const metadataSchema = z.object({
-  name: z.string(),
-  namespace: z.string(),
-  uid: z.string(),
-  generation: z.int().default(0),
-  resourceVersion: z.string(),
-});
-
 /**
  * Reads one object. The cluster's CRD may be older than this program, or newer: a field that this version does not know may
  * narrow the grant, so that a grant with one permits nothing.
  * Throws only for an object without metadata, which no API server sends.
  */
 export function readDelegationGrant(raw: unknown): DelegationGrantResource | UnreadableGrant {
-  const { metadata } = z.object({ metadata: metadataSchema }).parse(raw);
+  const { metadata } = z.object({ metadata: objectMetadata }).parse(raw);
   const { spec: rawSpec, status: rawStatus } = raw as { readonly spec?: unknown; readonly status?: unknown };
   const status = grantStatusSchema.safeParse(rawStatus ?? {}).data ?? {};
   const spec = grantSpecSchema.safeParse(rawSpec);

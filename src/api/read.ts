@@ -8,6 +8,7 @@ import {
 } from './delegated-credential.ts';
 import { RENEW_REQUESTED_AT } from './keys.ts';
 import { readRenewRequest } from './renew-request.ts';
+import { objectMetadata } from './schema-parts.ts';
 
 /** A resource whose spec the schema refuses; it has a name, so that its status can say so. */
 export interface UnreadableResource {
@@ -17,14 +18,7 @@ export interface UnreadableResource {
   readonly problem: string;
 }
 
-const metadataSchema = z.object({
-  name: z.string(),
-  namespace: z.string(),
-  uid: z.string(),
-  generation: z.int().default(0),
-  resourceVersion: z.string(),
-  annotations: z.record(z.string(), z.string()).optional(),
-});
+const metadataSchema = objectMetadata.extend({ annotations: z.record(z.string(), z.string()).optional() });
 
 /**
  * Reads one object. The API server has validated it against the CRD, but the CRD may be an older one, or a patched one: an

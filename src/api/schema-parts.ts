@@ -5,6 +5,15 @@
 import * as z from 'zod';
 import { DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN } from '../text/dns-name.ts';
 
+/** What is read of an object's metadata, as the API server serves it. */
+export const objectMetadata = z.object({
+  name: z.string(),
+  namespace: z.string(),
+  uid: z.string(),
+  generation: z.int().default(0),
+  resourceVersion: z.string(),
+});
+
 /** A CEL rule of a CRD and what the user reads when it fails. */
 export interface CelRule {
   readonly rule: string;
@@ -37,16 +46,18 @@ export const labelValues: CelRule = {
   message: `every label value must have at most ${MAX_LABEL_VALUE_LENGTH} letters, digits, "-", "_" or ".", and begin and end with a letter or digit`,
 };
 
-export const secretName = z
-  .string()
-  .min(1)
-  .max(253)
-  .meta(
-    cel({
-      rule: `self.matches('${DNS_SUBDOMAIN_PATTERN}')`,
-      message: 'must be the name of a Secret: lower-case letters, digits, "-" and ".", such as web-tls',
-    }),
-  );
+/** A DNS subdomain. `what` and `example` are for the message. */
+function subdomain(what: string, example: string) {
+  const message = `must be the name of ${what}: lower-case letters, digits, "-" and ".", such as ${example}`;
+  return z
+    .string()
+    .min(1)
+    .max(253)
+    .meta(cel({ rule: `self.matches('${DNS_SUBDOMAIN_PATTERN}')`, message }));
+}
+
+export const secretName = subdomain('a Secret', 'web-tls');
+export const clusterName = subdomain('a cluster', 'eu-west');
 
 export const namespaceName = z
   .string()

@@ -1,5 +1,6 @@
 /** Which fields of each kind of object go into a support archive. Everything that is not named here stays in the cluster. Pure. */
 import type { KubernetesObject, ObjectMeta } from '../kubernetes/objects.ts';
+import { isRecord } from '../text/is-record.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -28,7 +29,7 @@ function metadata({
 
 /** A copy with the named fields of an object from a stranger; `undefined` for what is no object. */
 function pick(value: unknown, ...names: readonly string[]): Fields | undefined {
-  if (!isFields(value)) return undefined;
+  if (!isRecord(value)) return undefined;
   return Object.fromEntries(names.filter((name) => Object.hasOwn(value, name)).map((name) => [name, value[name]]));
 }
 
@@ -37,11 +38,7 @@ function list(value: unknown, read: (item: unknown) => unknown): readonly unknow
 }
 
 function field(value: unknown, ...path: readonly string[]): unknown {
-  return path.reduce<unknown>((inner, name) => (isFields(inner) ? inner[name] : undefined), value);
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  return path.reduce<unknown>((inner, name) => (isRecord(inner) ? inner[name] : undefined), value);
 }
 
 const conditions = (value: unknown) =>
@@ -160,7 +157,7 @@ const LOG_FIELDS = [
 export function allowedLogLine(line: string): unknown {
   try {
     const value: unknown = JSON.parse(line);
-    return isFields(value) ? pick(value, ...LOG_FIELDS) : line;
+    return isRecord(value) ? pick(value, ...LOG_FIELDS) : line;
   } catch {
     return line;
   }

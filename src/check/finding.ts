@@ -1,4 +1,4 @@
-/** What a preflight check reports: one line for each thing that was looked at. */
+/** What a preflight check reports: one line for each thing that was checked. */
 
 export type Level = 'ok' | 'warning' | 'problem';
 

@@ -48,8 +48,7 @@ export function operatorPermissions({ namespace, patchPods }: OperatorTasks): re
   ];
 }
 
-/** In the operator's own namespace. */
-/** With shards, a Lease for each of them, and one for each replica. */
+/** In the operator's own namespace. With shards, a Lease for each of them, and one for each replica. */
 export function leaderElectionPermissions(lease: string, shards = 1): readonly Permission[] {
   if (shards > 1) return permissions('coordination.k8s.io', 'leases', ['create', 'get', 'list', 'update']);
   return [

@@ -65,10 +65,15 @@ export async function preflight(options: PreflightOptions): Promise<readonly Fin
   const gatesPods = deployments.some(
     ({ args, component }) => component === 'webhook' && isOn(args, '--gate-pods', true),
   );
+  const apis = servedApis(client, signal);
+  // Who waits for it reports the failure.
+  apis.catch(() => undefined);
   const sections: readonly (() => Promise<readonly Finding[]>)[] = [
-    async () => [checkApis(await servedApis(client, signal))],
+    async () => [checkApis(await apis)],
     () =>
-      Promise.all([customResourceDefinition(), grantDefinition()].map((one) => checkInstalledDefinition(options, one))),
+      Promise.all(
+        [customResourceDefinition(), grantDefinition()].map((one) => checkInstalledDefinition(options, one, apis)),
+      ),
     async () => [...installed.findings, ...checkDeployments(installed.value, 'operator', options.version)],
     ...operators.flatMap((operator: Installed) => [
       async () => [await checkLeader(client, operator, nowMs(), signal)],
@@ -114,7 +119,11 @@ async function servedApis(client: ApiClient, signal: AbortSignal): Promise<reado
 }
 
 /** Where I may not read it, that it is served is all there is to know. */
-async function checkInstalledDefinition({ client, signal }: PreflightOptions, definition: object): Promise<Finding> {
+async function checkInstalledDefinition(
+  { client, signal }: PreflightOptions,
+  definition: object,
+  apis: Promise<readonly string[]>,
+): Promise<Finding> {
   const expected = definition as Definition;
   const name = expected.metadata.name ?? '';
   try {
@@ -122,7 +131,7 @@ async function checkInstalledDefinition({ client, signal }: PreflightOptions, de
   } catch (error) {
     if (isApiError(error, 'NotFound')) return checkDefinition(expected, undefined);
     if (!isApiError(error, 'Forbidden')) throw error;
-    const served = await servedApis(client, signal);
+    const served = await apis;
     if (!served.includes(apiVersionOf(DELEGATED_CREDENTIALS))) return checkDefinition(expected, undefined);
     const message = `${name} is served; no permission to compare it with the one of this dcred`;
     return warning('CustomResourceDefinition', message, 'run this as a user who may read CustomResourceDefinitions');

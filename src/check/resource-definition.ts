@@ -1,4 +1,6 @@
 /** Whether the cluster's CustomResourceDefinition is the one that this dcred was built with. Pure. */
+
+import { isRecord } from '../text/is-record.ts';
 import { firstItems } from '../text/printable.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 
@@ -64,8 +66,4 @@ const STRUCTURE = ['properties', 'items', 'additionalProperties'];
 
 function join(path: string, key: string): string {
   return path === '' ? key : `${path}.${key}`;
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,4 +1,4 @@
-/** The admission webhook: what the API server was told of it, whether something answers there, and whether a pod is injected. */
+/** The admission webhook: its configuration in the API server, whether something answers there, and whether a pod is injected. */
 import { X509Certificate } from 'node:crypto';
 import { INJECT_KEY, NOT_INJECTED_ANNOTATION, secretNameAnnotation, WEBHOOK_NAME } from '../api/keys.ts';
 import { isApiError } from '../kubernetes/api-error.ts';

@@ -1,4 +1,6 @@
 /** Reads Secrets from Kubernetes manifests, in YAML or JSON, that anyone may have written. */
+
+import { isRecord } from '../text/is-record.ts';
 import { printableList } from '../text/printable.ts';
 import { CommandError } from './command.ts';
 
@@ -94,8 +96,4 @@ async function parseYaml(text: string, source: string): Promise<readonly unknown
 function strings(value: unknown): readonly (readonly [string, string])[] {
   if (!isRecord(value)) return [];
   return Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string');
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

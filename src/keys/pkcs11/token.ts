@@ -194,7 +194,7 @@ function publicKeyOf(library: Library, module: PKCS11, session: Handle, key: Han
   return curve === undefined || point === undefined ? undefined : subjectPublicKeyInfo(curve, point);
 }
 
-/** CKA_EC_POINT is an OCTET STRING around the point by the standard, and the bare point in some modules. Undefined: no curve of ours. */
+/** CKA_EC_POINT is an OCTET STRING around the point by the standard, and the bare point in some modules. Undefined: not a curve that dcred supports. */
 function subjectPublicKeyInfo(curve: Uint8Array, point: Uint8Array): Uint8Array | undefined {
   const scheme = SIGNATURE_SCHEMES.find(
     ({ delegates, spkiPrefix }) =>

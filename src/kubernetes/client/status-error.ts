@@ -1,5 +1,6 @@
 /** Makes an ApiError of what the API server answered, or of no answer. */
 
+import { isRecord } from '../../text/is-record.ts';
 import { ApiError, type ApiErrorDetails } from '../api-error.ts';
 
 /** `metav1.StatusReason` for answers that carry none: a proxy's page, an overloaded front end. */
@@ -60,10 +61,6 @@ function withoutLongQuotations(message: string): string {
 function withoutLongWords(text: string): string {
   const words = text.split(' ');
   return words.map((word) => (word.length > MAX_QUOTATION ? `(${word.length} characters)` : word)).join(' ');
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null;
 }
 
 function textOf(value: unknown): string | undefined {

@@ -48,7 +48,7 @@ export class AdaptiveLimit {
   readonly #max: number;
   /** Once it is learned how fast the server is. */
   #limit: number;
-  /** What an answer takes that does not wait behind others of ours. */
+  /** What an answer takes that does not wait behind our own other requests. */
   #aloneMs = Number.POSITIVE_INFINITY;
   #learnedAt = 0;
   #learning = true;

@@ -146,12 +146,12 @@ const OWN = [
   /\/volumeMounts\/\/var\/run\/secrets\/dcred\.dev\//,
 ];
 
-/** A mount of a Secret volume that bears the name of ours is ours, wherever its author mounts it. */
+/** A mount of a Secret volume that has the name of an injected one counts as injected, wherever its author mounts it. */
 function isOwnMount(item: Json, path: string): boolean {
   return path.includes('/volumeMounts/') && isFields(item) && textOf(item['name']).startsWith('dcred-');
 }
 
-/** Volumes, mounts and gates of ours, which may move among the others. */
+/** Injected volumes, mounts and gates, which may move among the others. */
 const OWN_ITEM = /^(dcred-|\/var\/run\/secrets\/dcred\.dev|gate\.dcred\.dev|--)/;
 
 /** Items of Kubernetes' lists have a name; mounts and devices a path, arguments themselves. */

@@ -125,7 +125,7 @@ describe('cost', () => {
         });
         world.table.visits = 0;
         assert.deepEqual(world.set({ ...podNumber(7), labels }), ['r7']);
-        assert.equal(world.table.visits, 0, 'other pods are not looked at');
+        assert.equal(world.table.visits, 0, 'other pods are not visited');
         return seen;
       });
       assert.equal(new Set(reads).size, 1, `reads of its labels: ${reads.join()}`);
@@ -144,7 +144,7 @@ describe('cost', () => {
         assert.deepEqual(world.podsOf('r8'), ['p8']);
         return world.table.visits;
       });
-      assert.equal(new Set(visits).size, 1, `pods looked at: ${visits.join()}`);
+      assert.equal(new Set(visits).size, 1, `pods visited: ${visits.join()}`);
     });
   }
 });
