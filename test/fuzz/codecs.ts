@@ -21,6 +21,7 @@ import { signerFromPem } from '../../src/credential/signer.ts';
 import { verifyCredential } from '../../src/credential/verify.ts';
 import { decodeDelegatedCredential, encodeDelegatedCredential } from '../../src/credential/wire.ts';
 import { readIssuedSecret } from '../../src/issued-secret/issued-secret.ts';
+import { CsrError, readCsr } from '../../src/issuer/read-csr.ts';
 import { describeKeyUri, parseKeyUri } from '../../src/keys/key-uri.ts';
 import { KeyUriError } from '../../src/keys/percent-decode.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
@@ -30,6 +31,7 @@ import { readPod } from '../../src/operator/core/pod.ts';
 import { printable } from '../../src/text/printable.ts';
 import { HOSTILE_STRINGS, mutateBytes, mutateText, mutateValue } from './mutate.ts';
 import type { Random } from './random.ts';
+import { damagedRequest } from './requests.ts';
 
 /** Runs one case: whether the codec accepted it. Throws where the codec breaks its promise. */
 export type Codec = (random: Random) => boolean;
@@ -222,6 +224,23 @@ export const CODECS: Readonly<Record<string, Codec>> = {
     return random.chance(2)
       ? only([CertificateError], () => signerFromPem(pem)) !== undefined
       : only([CredentialKeyError], () => credentialKeyFromPem(pem)) !== undefined;
+  },
+
+  'certificate requests'(random) {
+    const pem = damagedRequest(random);
+    let csr: ReturnType<typeof readCsr>;
+    try {
+      csr = readCsr(random.chance(8) ? mutateText(random, [pem], PEM_PIECES) : pem);
+    } catch (error) {
+      // It becomes a condition of the request.
+      if (error instanceof CsrError) assert.equal(printable(error.message, 1_024), error.message);
+      else throw error;
+      return false;
+    }
+    assert.ok(csr.dnsNames.length > 0 && csr.dnsNames.length <= 100);
+    for (const name of csr.dnsNames) assert.ok(name.length <= 253 && /^(\*\.)?[a-z0-9.-]+$/.test(name));
+    assert.equal(csr.publicKey.asymmetricKeyType, 'ec');
+    return true;
   },
 
   'key URIs'(random) {
