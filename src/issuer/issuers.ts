@@ -62,13 +62,11 @@ export interface AuthorityLoaderOptions {
   readonly caKeys: ReadonlyMap<string, RemoteKeyUri>;
 }
 
-interface OpenKey {
-  readonly sha256: string;
-  readonly signer: Signer & { close(): Promise<void> };
-}
+type OpenKey = Signer & { close(): Promise<void> };
 
 export class AuthorityLoader {
   readonly #options: AuthorityLoaderOptions;
+  /** By the key's name and the certificate that it fits: a CA that was renewed is opened again. */
   readonly #open = new Map<string, OpenKey>();
 
   constructor(options: AuthorityLoaderOptions) {
@@ -105,7 +103,7 @@ export class AuthorityLoader {
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled([...this.#open.values()].map(({ signer }) => signer.close()));
+    await Promise.allSettled([...this.#open.values()].map((signer) => signer.close()));
   }
 
   async #readSecret(namespace: string, name: string, signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
@@ -131,9 +129,9 @@ export class AuthorityLoader {
     }
     const id = `${name} ${certificate.sha256}`;
     const open = this.#open.get(id);
-    if (open !== undefined) return open.signer;
+    if (open !== undefined) return open;
     const signer = await this.#options.keys.open(uri, certificate, signal);
-    this.#open.set(id, { sha256: certificate.sha256, signer });
+    this.#open.set(id, signer);
     return signer;
   }
 }
