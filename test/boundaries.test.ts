@@ -63,7 +63,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'keys/awskms': ['text', 'credential', 'kubernetes', 'keys'],
   'keys/hashivault': ['text', 'credential', 'kubernetes', 'keys'],
   provision: ['text', 'credential'],
-  issuer: ['text', 'api', 'credential', 'keys', 'provision', ...ENGINE],
+  issuer: ['text', 'api', 'credential', 'keys', 'metrics', 'provision', ...ENGINE],
   bundle: ['text', 'api', 'check', 'operator', 'status', ...ENGINE],
   check: ['text', 'api', 'credential', 'issued-secret', 'operator', 'operator/core', 'status', ...ENGINE],
   status: ['text', 'api', 'grant', 'issued-secret', 'operator', 'operator/core', ...ENGINE],

@@ -1,12 +1,16 @@
+import { randomUUID } from 'node:crypto';
 import type { RemoteKeyUri } from '../keys/key-opener.ts';
 import { parseKeyUri } from '../keys/key-uri.ts';
 import { KeyUriError } from '../keys/percent-decode.ts';
 import { systemClock } from '../kubernetes/clock.ts';
+import { holderIdentity } from '../kubernetes/leader/holder-identity.ts';
+import { LeaderElector } from '../kubernetes/leader/leader-election.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
-import { type HttpServer, probe, serveHttp } from './http-server.ts';
-import { connect, createClient, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
-import { createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
+import { type HttpServer, probe, scrapes, serveHttp } from './http-server.ts';
+import { connect, createClient, instanceName, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
+import { METRICS_AUTH_OPTION, MetricsGuard } from './metrics-guard.ts';
+import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
 
 export const issuerCommand: Command = {
   name: 'issuer',
@@ -25,12 +29,9 @@ export const issuerCommand: Command = {
       multiple: true,
       help: 'key of a CA that cluster-wide issuers may name, by a key URI; repeatable',
     },
-    'health-probe-bind-address': {
-      type: 'string',
-      value: 'ADDRESS',
-      default: ':8081',
-      help: 'address of /healthz and /readyz; 0 turns it off',
-    },
+    'leader-elect': { type: 'boolean', default: true, help: 'enable leader election among replicas, by a Lease' },
+    ...ADDRESS_OPTIONS,
+    ...METRICS_AUTH_OPTION,
     ...LOG_OPTIONS,
   },
 
@@ -45,27 +46,42 @@ async function serve(
   io: CommandIo,
   caKeys: ReadonlyMap<string, RemoteKeyUri>,
 ): Promise<ExitStatus> {
-  const health = readAddress(args, 'health-probe-bind-address');
+  const metricsAddress = readAddress(args, 'metrics-bind-address');
+  const healthAddress = readAddress(args, 'health-probe-bind-address');
   const log = createLogger(args.required('log-level'), io);
   const connection = await connect(args, io);
-  const client = createClient(connection);
-  const [{ IssuerController }, { KeyOpener }] = await Promise.all([
+  const [{ IssuerController, ISSUER_LEASE_NAME }, { IssuerMetrics }, { KeyOpener }] = await Promise.all([
     import('../issuer/controller.ts'),
+    import('../issuer/metrics.ts'),
     import('../keys/key-opener.ts'),
   ]);
+  const metrics = new IssuerMetrics(VERSION);
+  metrics.engine.collectProcessMetrics();
+  const client = createClient(connection, { observe: (call) => metrics.engine.apiCall(call) });
+  const shared = { client, clock: systemClock, random: Math.random, log };
+  const namespace = io.env['POD_NAMESPACE'] ?? connection.defaultNamespace;
+  const identity = holderIdentity({
+    instance: instanceName(io),
+    podUid: io.env['POD_UID'],
+    pid: process.pid,
+    unique: randomUUID,
+  });
   const controller = new IssuerController({
-    client,
-    keys: new KeyOpener({ env: io.env, clock: systemClock }),
+    ...shared,
+    keys: new KeyOpener({ env: io.env, clock: systemClock, observe: (...call) => metrics.key(...call) }),
     caKeys,
-    namespace: io.env['POD_NAMESPACE'] ?? connection.defaultNamespace,
-    clock: systemClock,
-    random: Math.random,
-    log,
+    namespace,
+    elector: args.boolean('leader-elect')
+      ? new LeaderElector({ ...shared, namespace, name: ISSUER_LEASE_NAME, identity })
+      : undefined,
+    metrics,
   });
   let isSynced = false;
-  void controller.synced.then(() => {
+  void controller.settled().then(() => {
     isSynced = true;
   });
+  const guard = args.boolean('metrics-auth') ? new MetricsGuard(client, systemClock) : undefined;
+  const authorize = guard && ((header: string | undefined) => guard.check(header, io.signal));
   const servers: HttpServer[] = [];
   try {
     const probes = {
@@ -74,10 +90,14 @@ async function serve(
         isSynced ? undefined : 'the first lists are not complete: are the CRDs of cert-manager and dcred installed?',
       ),
     };
-    if (health !== undefined) servers.push(await serveHttp(health, probes));
+    if (healthAddress !== undefined) servers.push(await serveHttp(healthAddress, probes));
+    if (metricsAddress !== undefined)
+      servers.push(await serveHttp(metricsAddress, scrapes(metrics.registry), authorize));
     log.info({ version: VERSION, server: connection.server }, 'starting');
-    await controller.run(io.signal);
-    return 0;
+    const end = await controller.run(io.signal);
+    if (end === 'released') return 0;
+    log.error({}, 'leader election lost: another replica leads, exiting');
+    return 1;
   } finally {
     await Promise.all(servers.map((server) => server.close()));
     await client.close();

@@ -6,30 +6,32 @@
  *        |                        '--(a request that is never signed)--> Failed, with failureTime
  *        '--(denied)--> Denied, with failureTime
  */
-import { CLUSTER_ISSUER_KIND, ISSUER_KIND } from '../api/delegation-issuer.ts';
-import { API_GROUP } from '../api/keys.ts';
+import { ISSUER_KIND } from '../api/delegation-issuer.ts';
 import { CLUSTER_DELEGATION_ISSUERS, DELEGATION_ISSUERS } from '../api/resource-types.ts';
 import type { KeyOpener, RemoteKeyUri } from '../keys/key-opener.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
-import { Reflector } from '../kubernetes/cache/reflector.ts';
+import type { Change, ReflectorEvent } from '../kubernetes/cache/reflector.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import { setCondition } from '../kubernetes/conditions.ts';
+import { aborted } from '../kubernetes/deadline.ts';
+import type { LeaderElector } from '../kubernetes/leader/leader-election.ts';
 import type { Logger } from '../kubernetes/log.ts';
-import type { Condition, KubernetesObject } from '../kubernetes/objects.ts';
+import type { Condition } from '../kubernetes/objects.ts';
 import { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import { type Outcome, runWorkers } from '../kubernetes/queue/workers.ts';
 import type { ResourceType } from '../kubernetes/resource-type.ts';
 import type { Authority } from './authority.ts';
+import { IssuerCaches, type KnownIssuer, WATCHED } from './caches.ts';
 import {
   CERTIFICATE_REQUESTS,
   type CertificateRequest,
   progressOf,
-  readCertificateRequest,
   statusFor,
   type Verdict,
 } from './certificate-request.ts';
 import { AuthorityLoader, IssuerError, type IssuerReference, readIssuer } from './issuers.ts';
+import type { IssuerLabels, IssuerMetrics } from './metrics.ts';
 import { planCertificate } from './policy.ts';
 import { CsrError, readCsr } from './read-csr.ts';
 import { signLeaf } from './sign-leaf.ts';
@@ -40,90 +42,108 @@ export interface IssuerControllerOptions {
   readonly caKeys: ReadonlyMap<string, RemoteKeyUri>;
   /** Of the Secrets of cluster-wide issuers. */
   readonly namespace: string;
+  /** Undefined: without leader election, as the only replica. */
+  readonly elector: LeaderElector | undefined;
+  readonly metrics: IssuerMetrics;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
 }
 
-interface KnownRequest {
-  readonly key: string;
-  /** Undefined: for an issuer of another group. */
-  readonly request: CertificateRequest | undefined;
-}
+/** Also the name by which metrics show who leads where there is no lease. */
+export const ISSUER_LEASE_NAME = 'dcred-issuer';
 
-interface KnownIssuer {
-  readonly raw: KubernetesObject;
-  readonly kind: IssuerReference['kind'];
-}
-
+const QUEUE = 'issuer';
 const WORKERS = 4;
 /** A CA's Secret is not watched: that takes permission to list Secrets. */
 const CHECK_MS = 60_000;
 const MAX_RETRY_MS = 60_000;
+/** How long work in progress may take to finish at shutdown. */
+const DRAIN_MS = 5_000;
 
 export class IssuerController {
   readonly #options: IssuerControllerOptions;
   readonly #loader: AuthorityLoader;
   readonly #queue: WorkQueue;
-  readonly #requests: Reflector<KnownRequest>;
-  readonly #issuers: Reflector<KnownIssuer>;
-  readonly #clusterIssuers: Reflector<KnownIssuer>;
+  readonly #caches: IssuerCaches;
+  /** Before it leads, this process enqueues nothing: no worker takes keys. */
+  #leading = false;
 
   constructor(options: IssuerControllerOptions) {
-    const { clock, random } = options;
+    const { client, clock, log, metrics, random } = options;
     this.#options = options;
     this.#loader = new AuthorityLoader(options);
-    this.#queue = new WorkQueue({ clock, random });
-    const shared = { client: options.client, clock, random, log: options.log };
-    this.#requests = new Reflector({
-      ...shared,
-      type: CERTIFICATE_REQUESTS,
-      transform: (raw) => ({ key: keyOf('request', raw), request: readCertificateRequest(raw, API_GROUP) }),
-      keyOf: ({ key }) => key,
-      onChange: ({ current }) => {
-        if (current?.request !== undefined) this.#queue.add(current.key);
-      },
+    this.#queue = new WorkQueue({ clock, random, observe: (event) => metrics.engine.queueEvent(QUEUE, event) });
+    metrics.engine.watchQueue(QUEUE, this.#queue);
+    metrics.engine.leading(ISSUER_LEASE_NAME, false);
+    for (const { plural } of WATCHED) metrics.engine.expectWatch(plural);
+    this.#caches = new IssuerCaches({
+      engine: (kind) => ({
+        client,
+        clock,
+        random,
+        log: log.child({ watch: kind }),
+        observe: (event: ReflectorEvent) => metrics.engine.watchEvent(kind, event),
+      }),
+      onRequest: (key) => this.#enqueue(key),
+      onIssuer: (change) => this.#issuerChanged(change),
     });
-    const watchIssuers = (issuers: ResourceType, kind: IssuerReference['kind']) =>
-      new Reflector<KnownIssuer>({
-        ...shared,
-        type: issuers,
-        transform: (raw) => ({ raw, kind }),
-        keyOf: ({ raw }) => keyOf(kind, raw),
-        onChange: ({ current, previous }) => this.#issuerChanged(kind, current, previous),
-      });
-    this.#issuers = watchIssuers(DELEGATION_ISSUERS, ISSUER_KIND);
-    this.#clusterIssuers = watchIssuers(CLUSTER_DELEGATION_ISSUERS, CLUSTER_ISSUER_KIND);
   }
 
-  /** Until the signal. */
-  async run(signal: AbortSignal): Promise<void> {
-    const { clock, log } = this.#options;
-    const reflectors = [this.#requests, this.#issuers, this.#clusterIssuers];
-    const watching = Promise.all(reflectors.map((reflector) => reflector.run(signal)));
-    await Promise.race([Promise.all(reflectors.map(({ synced }) => synced)), watching]);
-    const reconcile = (key: string, stop: AbortSignal) => this.#reconcile(key, stop);
-    await runWorkers({ queue: this.#queue, workers: WORKERS, reconcile, signal, log, clock });
-    await watching;
-    await this.#loader.close();
-  }
-
-  /** All have been listed once. */
-  get synced(): Promise<unknown> {
-    return Promise.all([this.#requests.synced, this.#issuers.synced, this.#clusterIssuers.synced]);
-  }
-
-  #issuerChanged(
-    kind: IssuerReference['kind'],
-    current: KnownIssuer | undefined,
-    previous: KnownIssuer | undefined,
-  ): void {
-    if (current === undefined) return;
-    const isNew = previous?.raw.metadata.generation !== current.raw.metadata.generation;
-    if (isNew) this.#queue.add(keyOf(kind, current.raw));
-    for (const { key, request } of this.#requests.store.values()) {
-      if (request?.issuer.kind === kind && request.issuer.name === current.raw.metadata.name) this.#queue.add(key);
+  /** Until the signal. `lost`: the lease was lost, and the process must exit. */
+  async run(signal: AbortSignal): Promise<'released' | 'lost'> {
+    const { elector } = this.#options;
+    const watching = new AbortController();
+    const watches = this.#caches.run(watching.signal);
+    try {
+      if (elector !== undefined) return await elector.run({ signal, lead: (leading) => this.#lead(leading) });
+      await this.#lead(signal);
+      return 'released';
+    } finally {
+      watching.abort();
+      await watches;
+      await this.#loader.close();
     }
+  }
+
+  /** Resolves when all have been listed once. */
+  async settled(): Promise<void> {
+    await this.#caches.settled();
+  }
+
+  async #lead(signal: AbortSignal): Promise<void> {
+    const { clock, log, metrics } = this.#options;
+    await Promise.race([this.#caches.settled(), aborted(signal)]);
+    if (signal.aborted) return;
+    log.info({}, 'leading');
+    metrics.engine.leading(ISSUER_LEASE_NAME, true);
+    this.#leading = true;
+    for (const key of this.#caches.keys()) this.#enqueue(key);
+    // Once the signal aborts, no key is taken any more; keys that were taken may finish.
+    const working = new AbortController();
+    const reconcile = (key: string) => this.#reconcile(key, working.signal);
+    const ended = runWorkers({ queue: this.#queue, workers: WORKERS, reconcile, signal, log, clock });
+    await aborted(signal);
+    const timer = clock.setTimeout(() => working.abort(), DRAIN_MS);
+    await ended;
+    timer.cancel();
+    working.abort();
+    this.#queue.shutDown();
+    metrics.engine.leading(ISSUER_LEASE_NAME, false);
+  }
+
+  #enqueue(key: string): void {
+    if (this.#leading) this.#queue.add(key);
+  }
+
+  #issuerChanged({ current, previous }: Change<KnownIssuer>): void {
+    if (current === undefined) {
+      if (previous !== undefined) this.#options.metrics.issuerGone(labelsOf(previous));
+      return;
+    }
+    const isNew = previous?.raw.metadata.generation !== current.raw.metadata.generation;
+    if (isNew) this.#enqueue(current.key);
+    for (const key of this.#caches.requestsOf(current)) this.#enqueue(key);
   }
 
   #reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
@@ -132,19 +152,22 @@ export class IssuerController {
   }
 
   async #reconcileIssuer(key: string, signal: AbortSignal): Promise<Outcome> {
-    const known = this.#issuers.store.get(key) ?? this.#clusterIssuers.store.get(key);
+    const known = this.#caches.issuer(key);
     if (known === undefined) return { kind: 'done' };
     const loaded = await this.#load(known, signal);
+    const notAfter = loaded instanceof IssuerError ? undefined : loaded.authority.certificate.notAfter;
+    this.#options.metrics.authority(labelsOf(known), notAfter);
     await this.#writeIssuerStatus(known, loaded, signal);
     return { kind: 'at', timeMs: this.#options.clock.now() + CHECK_MS, lane: 'background' };
   }
 
   async #reconcileRequest(key: string, signal: AbortSignal): Promise<Outcome> {
-    const request = this.#requests.store.get(key)?.request;
+    const request = this.#caches.request(key);
     if (request === undefined) return { kind: 'done' };
     const progress = progressOf(request);
     if (progress === 'finished' || progress === 'waiting') return { kind: 'done' };
     const verdict = progress === 'denied' ? DENIED : await this.#sign(request, signal);
+    this.#options.metrics.decided(verdict.reason);
     await this.#writeRequestStatus(request, verdict, signal);
     if (verdict.reason !== 'Pending') return { kind: 'done' };
     return {
@@ -156,7 +179,7 @@ export class IssuerController {
   }
 
   async #sign(request: CertificateRequest, signal: AbortSignal): Promise<Verdict> {
-    const known = this.#find(request);
+    const known = this.#caches.issuerOf(request);
     if (known === undefined) {
       return { reason: 'Pending', message: `the ${request.issuer.kind} "${request.issuer.name}" does not exist` };
     }
@@ -186,13 +209,6 @@ export class IssuerController {
       if (error instanceof CsrError) return { reason: 'Failed', message: error.message };
       throw error;
     }
-  }
-
-  #find({ issuer, namespace }: CertificateRequest): KnownIssuer | undefined {
-    if (issuer.kind === CLUSTER_ISSUER_KIND)
-      return this.#clusterIssuers.store.get(`${CLUSTER_ISSUER_KIND} /${issuer.name}`);
-    if (issuer.kind !== ISSUER_KIND) return undefined;
-    return this.#issuers.store.get(`${ISSUER_KIND} ${namespace}/${issuer.name}`);
   }
 
   async #load(
@@ -270,6 +286,7 @@ export class IssuerController {
 
 const DENIED: Verdict = { reason: 'Denied', message: 'the request was denied by an approver' };
 
-function keyOf(kind: string, { metadata }: KubernetesObject): string {
-  return `${kind} ${metadata.namespace ?? ''}/${metadata.name ?? ''}`;
+function labelsOf({ kind, raw }: KnownIssuer): IssuerLabels {
+  const { name = '', namespace = '' } = raw.metadata;
+  return { kind, namespace, name };
 }

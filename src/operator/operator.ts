@@ -12,6 +12,7 @@ import { generateCredentialKey } from '../credential/credential-key.ts';
 import { type IssuedSecret, podKeyOf } from '../issued-secret/issued-secret.ts';
 import { formatObjectKey, formatPodKey, type ObjectKey, type PodKey, parseObjectKey } from '../issued-secret/names.ts';
 import type { Change, ReflectorEvent } from '../kubernetes/cache/reflector.ts';
+import { aborted } from '../kubernetes/deadline.ts';
 import { EventRecorder } from '../kubernetes/events/event-recorder.ts';
 import type { ShardElection } from '../kubernetes/leader/shard-election.ts';
 import { WorkQueue } from '../kubernetes/queue/work-queue.ts';
@@ -386,9 +387,4 @@ export class Operator {
     this.#resources?.podChanged(key);
     this.#podQueue.add(formatPodKey(key));
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

@@ -1,5 +1,6 @@
 /** Serves the shards that the election gives this process, each from the moment its Lease is held until its work is finished. */
 import type { Clock } from '../kubernetes/clock.ts';
+import { aborted } from '../kubernetes/deadline.ts';
 import { LeaseLostError } from '../kubernetes/leader/leader-election.ts';
 import type { ShardElection } from '../kubernetes/leader/shard-election.ts';
 import type { Logger } from '../kubernetes/log.ts';
@@ -38,10 +39,7 @@ async function serve(
   log.info({ shard }, 'serving a shard');
   leading(lease, true);
   begun(isMeant);
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
+  await aborted(signal);
   await served.end(shard, clock, signal.reason instanceof LeaseLostError ? 0 : drainMs);
   ended(isMeant);
   leading(lease, false);

@@ -61,7 +61,10 @@ export function operatorOf(objects: readonly Manifest[]): Manifest {
   return deploymentOf(objects, 'operator');
 }
 
-export function deploymentOf(objects: readonly Manifest[], component: 'operator' | 'webhook' | 'audit'): Manifest {
+export function deploymentOf(
+  objects: readonly Manifest[],
+  component: 'operator' | 'webhook' | 'audit' | 'issuer',
+): Manifest {
   const isOurs = ({ metadata }: Manifest) => metadata.labels?.['app.kubernetes.io/component'] === component;
   return pick(objects.filter(isOurs), 'Deployment');
 }

@@ -65,7 +65,8 @@ describe('admission policies', () => {
       extraArgs: { 'kube-controller-manager': ['--controllers=*,-garbage-collector-controller'] },
     });
     await createRestrictedNamespaces(plane, [NAMESPACE]);
-    await deploy(plane, 'install', { values: { audit: { enabled: true } } });
+    const issuer = { enabled: true, authorities: [{ namespace: NAMESPACE, names: ['web-ca'] }] };
+    await deploy(plane, 'install', { values: { audit: { enabled: true }, issuer } });
     await plane.kubectl(['wait', '--for=condition=Established', 'crd', 'delegatedcredentials.dcred.dev']);
     await plane.kubectl(['create', 'namespace', NAMESPACE_OF_FIXTURES]);
     await plane.kubectl(['wait', '--for=create', 'serviceaccount/default', '-n', NAMESPACE_OF_FIXTURES]);

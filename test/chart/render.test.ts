@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { crdFiles } from '../../src/api/crd-yaml.ts';
 import { COMMON_OPTIONS } from '../../src/cli/arguments.ts';
-import { operatorCommand } from '../../src/cli/operator.ts';
+import { COMMANDS } from '../../src/cli/commands.ts';
 import { deployments, type Manifest, NAMESPACE, operatorOf, pick, render, type Values } from './chart.ts';
 import { VARIANTS } from './variants.ts';
 
@@ -46,13 +46,18 @@ describe('every variant', () => {
       }
     });
 
-    test(`${name}: the operator knows every option in its arguments`, async () => {
-      const args: readonly string[] = (await container(values)).args;
-      assert.equal(args[0], 'operator');
-      const known = new Set(Object.keys({ ...operatorCommand.options, ...COMMON_OPTIONS }));
-      for (const arg of args.slice(1)) {
-        const option = /^--([a-z-]+)=/.exec(arg)?.[1] ?? '';
-        assert.ok(known.has(option), `${arg} is not an option of dcred operator`);
+    test(`${name}: each command knows every option in its arguments`, async () => {
+      for (const { spec } of deployments(await render(values))) {
+        const [first, ...rest] = spec.template.spec.containers[0].args as readonly string[];
+        const command = COMMANDS.find((one) => one.name === first);
+        assert.ok(command, first);
+        const known = new Set(Object.keys({ ...command.options, ...COMMON_OPTIONS }));
+        for (const arg of rest) {
+          const [, option = '', value] = /^--([a-z-]+)(?:=(.*))?$/.exec(arg) ?? [];
+          assert.ok(known.has(option), `${arg} is not an option of dcred ${command.name}`);
+          const type = { ...command.options, ...COMMON_OPTIONS }[option]?.type;
+          assert.ok(value !== undefined || type === 'boolean', `${arg} of dcred ${command.name} has no value`);
+        }
       }
     });
 

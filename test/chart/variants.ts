@@ -70,6 +70,22 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
       extraArgs: ['--selector=team=web'],
     },
   },
+  'an issuer': { issuer: { enabled: true, authorities: [{ namespace: 'edge', names: ['web-ca'] }] } },
+  'an issuer with a key elsewhere, for authorized scrapers': {
+    metrics: { auth: true, serviceMonitor: { enabled: true } },
+    networkPolicy: { restrictEgress: true },
+    issuer: {
+      enabled: true,
+      replicas: 3,
+      authorities: [{ namespace: 'dcred-system', names: ['edge-ca'] }],
+      caKeys: [{ name: 'edge', uri: 'awskms:///alias/edge-ca' }],
+      approverRole: { enabled: true, namespace: 'certificates', serviceAccountName: 'controller' },
+      resources: { limits: { memory: '512Mi' } },
+      serviceAccountName: 'authority',
+      serviceAccountAnnotations: { 'example.test/role': 'dcred-issuer' },
+      extraArgs: ['--log-level=debug'],
+    },
+  },
   'your own roles and service accounts': {
     serviceAccount: { create: false, name: 'mine' },
     rbac: { create: false },

@@ -1,160 +1,174 @@
-/** The issuer against a real API server with cert-manager's own CRDs. Requests are made and approved by the test. */
+/**
+ * The issuer as the chart runs it, on a real API server with cert-manager's own CRDs. Requests are made and approved by the test: see
+ * cert-manager-controllers.test.ts for cert-manager's own controllers.
+ */
 
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
-import { IssuerController } from '../../src/issuer/controller.ts';
-import { KeyOpener } from '../../src/keys/key-opener.ts';
-import { ApiClient } from '../../src/kubernetes/client/api-client.ts';
-import { systemClock } from '../../src/kubernetes/clock.ts';
-import { loadConnection } from '../../src/kubernetes/connection/load-connection.ts';
-import type { Condition } from '../../src/kubernetes/objects.ts';
-import { certificateRequest, requestKeyFromPem } from '../../src/provision/certificate-request.ts';
 import { findCertManagerCrds } from '../../testing/certmanager/cert-manager.ts';
-import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
-import { authority, leaf } from '../../testing/support/openssl.ts';
+import { AUDITED_ACCESS, compareAccess, grants, type RbacObject, uses } from '../../testing/cluster/access.ts';
 import { eventually } from '../../testing/support/processes.ts';
-import { recordingLogger } from '../../testing/support/recording-logger.ts';
+import { type Attempt, type Attempts, create, merge, remove } from '../chart/attacks/attempt.ts';
+import { RawClient } from '../chart/raw-client.ts';
+import { ACCOUNT, EDGE, type Issuer, IssuerCluster, issuer, SYSTEM } from './issuer-cluster.ts';
 
-const found = await findCertManagerCrds();
-const skip = found.available || process.env['CI'] === 'true' ? false : found.reason;
-
-const NOW = new Date().toISOString().replace(/\.\d+/, '');
-
-interface Request {
-  readonly status?: {
-    readonly conditions?: readonly Condition[];
-    readonly certificate?: string;
-    readonly ca?: string;
-    readonly failureTime?: string;
-  };
-}
+const crds = await findCertManagerCrds();
+const skip = crds.available || process.env['CI'] === 'true' ? false : crds.reason;
 
 describe('an issuer for cert-manager', { skip }, () => {
-  let plane: ControlPlane;
-  let client: ApiClient;
-  let running: Promise<void>;
-  const stop = new AbortController();
-  const ca = authority('/CN=web CA');
+  let one: IssuerCluster;
+  let running: Issuer;
 
   before(async () => {
-    assert.ok(found.available, 'cert-manager');
-    plane = await startControlPlane();
-    await plane.kubectl(['apply', '--server-side', '-f', 'crds', '-f', found.folder]);
-    await plane.kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=60s']);
-    for (const namespace of ['edge', 'issuers']) await plane.kubectl(['create', 'namespace', namespace]);
-    await apply(
-      secret('edge', 'web-ca', ca),
-      secret('issuers', 'cluster-ca', ca),
-      issuer('DelegationIssuer', 'web', { ca: { secretName: 'web-ca' }, dnsNames: ['web.example', '*.web.example'] }),
-      issuer('ClusterDelegationIssuer', 'shared', { ca: { secretName: 'cluster-ca' }, maxDurationSeconds: 3_600 }),
-    );
-    const shared = { clock: systemClock, random: Math.random, log: recordingLogger() };
-    const connection = await loadConnection({ kubeconfig: plane.kubeconfig, env: {} });
-    client = new ApiClient(connection, { ...shared, userAgent: 'test', fieldManager: 'dcred-issuer' });
-    const keys = new KeyOpener({ env: {}, clock: systemClock });
-    const controller = new IssuerController({ ...shared, client, keys, caKeys: new Map(), namespace: 'issuers' });
-    running = controller.run(stop.signal);
-    await controller.synced;
+    // Without streamed lists, which an API server before Kubernetes 1.34 does not have: then caches are filled by a list.
+    one = await IssuerCluster.start(crds, { audit: AUDITED_ACCESS, featureGates: { WatchList: false } });
+    running = await one.startIssuer('dcred-issuer-0');
   });
   after(async () => {
-    stop.abort();
-    await running;
-    await client?.close();
-    await plane?.stop();
+    await running?.stop();
+    await one?.[Symbol.asyncDispose]();
   });
-
-  const secret = (
-    namespace: string,
-    name: string,
-    { certificatePem, keyPem }: { certificatePem: string; keyPem: string },
-  ) => ({
-    apiVersion: 'v1',
-    kind: 'Secret',
-    metadata: { namespace, name },
-    stringData: { 'tls.crt': certificatePem, 'tls.key': keyPem },
-  });
-  const issuer = (kind: string, name: string, spec: object) => ({
-    apiVersion: 'dcred.dev/v1alpha1',
-    kind,
-    metadata: { name, ...(kind === 'DelegationIssuer' ? { namespace: 'edge' } : {}) },
-    spec,
-  });
-
-  async function apply(...objects: readonly object[]): Promise<void> {
-    const list = { apiVersion: 'v1', kind: 'List', items: objects };
-    await plane.kubectl(['apply', '-f', '-'], { input: JSON.stringify(list) });
-  }
-
-  const get = async <T>(...words: readonly string[]): Promise<T> =>
-    JSON.parse((await plane.kubectl(['get', '-n', 'edge', '-o', 'json', ...words])).stdout) as T;
-
-  /** A request as any client of cert-manager's API makes it. */
-  async function request(
-    name: string,
-    change: object = {},
-    dnsNames: readonly string[] = ['web.example'],
-    verdict: 'Approved' | 'Denied' | 'Waiting' = 'Approved',
-  ): Promise<void> {
-    const key = requestKeyFromPem(leaf().keyPem);
-    const pem = await certificateRequest({ key, dnsNames, usage: 'Server', signal: stop.signal });
-    const issuerRef = { group: 'dcred.dev', kind: 'DelegationIssuer', name: 'web' };
-    const spec = { request: Buffer.from(pem).toString('base64'), issuerRef, usages: ['server auth'], ...change };
-    await apply({
-      apiVersion: 'cert-manager.io/v1',
-      kind: 'CertificateRequest',
-      metadata: { namespace: 'edge', name },
-      spec,
-    });
-    if (verdict === 'Waiting') return;
-    const condition = {
-      type: verdict,
-      status: 'True',
-      reason: 'test',
-      message: 'by the test',
-      lastTransitionTime: NOW,
-    };
-    const patch = JSON.stringify({ status: { conditions: [condition] } });
-    const words = [
-      'patch',
-      '-n',
-      'edge',
-      'certificaterequest',
-      name,
-      '--subresource=status',
-      '--type=merge',
-      '-p',
-      patch,
-    ];
-    await plane.kubectl(words);
-  }
-
-  const untilReason = (name: string, reason: string) =>
-    eventually(`the request ${name} to be ${reason}`, async () => {
-      const { status } = await get<Request>('certificaterequest', name);
-      const ready = status?.conditions?.find(({ type }) => type === 'Ready');
-      return ready?.reason === reason ? { ...status, message: ready.message } : undefined;
-    });
 
   test('a request of its own is signed, with the CA beside it', async () => {
-    await request('plain');
-    const { ca: root = '', certificate = '' } = await untilReason('plain', 'Issued');
+    await one.approved('plain');
+    const { ca = '', certificate = '' } = await one.untilReason('plain', 'Issued');
     const made = readDelegationCertificate(Buffer.from(certificate, 'base64').toString());
     assert.deepEqual(made.dnsNames, ['web.example']);
-    const trusted = new X509Certificate(Buffer.from(root, 'base64'));
+    const trusted = new X509Certificate(Buffer.from(ca, 'base64'));
     assert.ok(new X509Certificate(made.der).verify(trusted.publicKey));
   });
 
   test('a request that is never signed fails once, with its time', async () => {
-    await request('name', {}, ['evil.example']);
-    const failed = await untilReason('name', 'Failed');
+    await one.approved('name', {}, ['evil.example']);
+    const failed = await one.untilReason('name', 'Failed');
     assert.match(failed.message, /does not sign the name "evil\.example"/);
     assert.ok(failed.failureTime);
     assert.equal(failed.certificate, undefined);
-    await request('authority', { isCA: true });
-    assert.match((await untilReason('authority', 'Failed')).message, /isCA/);
-    await request('garbage', { request: Buffer.from('no request').toString('base64') });
-    assert.match((await untilReason('garbage', 'Failed')).message, /expected one CERTIFICATE REQUEST/);
+    await one.approved('authority', { isCA: true });
+    assert.match((await one.untilReason('authority', 'Failed')).message, /isCA/);
+    await one.approved('garbage', { request: Buffer.from('no request').toString('base64') });
+    assert.match((await one.untilReason('garbage', 'Failed')).message, /expected one CERTIFICATE REQUEST/);
+  });
+
+  test('a request waits for an issuer that is not there yet, and for its CA', async () => {
+    await one.approved('early', { issuerRef: { group: 'dcred.dev', kind: 'DelegationIssuer', name: 'late' } });
+    assert.match((await one.untilReason('early', 'Pending')).message, /"late" does not exist/);
+    await one.apply(issuer('DelegationIssuer', 'late', { ca: { secretName: 'late-ca' } }));
+    await eventually('the issuer to say what is missing', async () => {
+      const { status } = await one.get('delegationissuer', 'late');
+      return status?.conditions?.[0]?.reason === 'SecretNotFound' || undefined;
+    });
+    assert.match(await running.metrics(), /dcred_issuer_ca_usable\{kind="DelegationIssuer",.*name="late"\} 0/);
+    await one.apply(one.secret(EDGE, 'late-ca'));
+    await one.untilReason('early', 'Issued');
+  });
+
+  test('a request is signed when it is approved and not before, and never when it is denied', async () => {
+    await one.request('later');
+    await one.request('denied');
+    await one.judge('denied', 'Denied');
+    const denied = await one.untilReason('denied', 'Denied');
+    assert.ok(denied.failureTime);
+    assert.equal(denied.certificate, undefined);
+    assert.equal((await one.get('certificaterequest', 'later')).status?.certificate, undefined);
+    await one.judge('later', 'Approved');
+    const { conditions } = await one.untilReason('later', 'Issued');
+    assert.deepEqual(
+      conditions?.map(({ type }) => type),
+      ['Approved', 'Ready'],
+      "the approver's condition stays",
+    );
+  });
+
+  test('a request for a cluster-wide issuer gets its cap, and a name of it in the namespace gets nothing', async () => {
+    const reference = (kind: string) => ({ issuerRef: { group: 'dcred.dev', kind, name: 'shared' }, duration: '24h' });
+    await one.approved('shared', reference('ClusterDelegationIssuer'));
+    const { certificate = '' } = await one.untilReason('shared', 'Issued');
+    const { notAfter, notBefore } = readDelegationCertificate(Buffer.from(certificate, 'base64').toString());
+    assert.ok(notAfter - notBefore <= 3_600 + 300);
+    await one.approved('confused', reference('DelegationIssuer'));
+    await one.untilReason('confused', 'Pending');
+  });
+
+  test('a namespaced issuer cannot name a key of the configuration', async () => {
+    const wrong = issuer('DelegationIssuer', 'thief', { ca: { secretName: 'web-ca', keyName: 'edge' } });
+    await assert.rejects(one.apply(wrong), /unknown field/);
+  });
+
+  test('one replica leads; another one signs once the first has ended', async () => {
+    const leads = 'leader_election_master_status{name="dcred-issuer"}';
+    const second = await one.startIssuer('dcred-issuer-1');
+    assert.ok((await running.metrics()).includes(`${leads} 1`));
+    assert.ok((await second.metrics()).includes(`${leads} 0`));
+    await running.stop();
+    running = second;
+    await one.approved('handed-over');
+    await one.untilReason('handed-over', 'Issued');
+    const metrics = await second.metrics();
+    assert.ok(metrics.includes(`${leads} 1`));
+    assert.match(metrics, /dcred_issuer_requests_total\{result="Issued"\} [1-9]/);
+    assert.match(metrics, /dcred_issuer_ca_usable\{kind="ClusterDelegationIssuer",namespace="",name="shared"\} 1/);
+    assert.match(metrics, /workqueue_adds_total\{name="issuer"\} [1-9]/);
+  });
+
+  test('the chart grants it what it requests, no more and no less', async () => {
+    const { plane } = one.cluster;
+    const kinds = 'roles,rolebindings,clusterroles,clusterrolebindings';
+    const { stdout } = await plane.kubectl(['get', kinds, '-A', '-l', 'app.kubernetes.io/part-of=dcred', '-o', 'json']);
+    const { items } = JSON.parse(stdout) as { readonly items: readonly RbacObject[] };
+    const granted = grants(items).filter(({ user }) => user === ACCOUNT);
+    assert.ok(granted.length > 0);
+    const report = async () => compareAccess(granted, uses(await plane.auditLog()));
+    // The lease is renewed at its own time.
+    await eventually(
+      'every permission to be used',
+      async () => (await report()).unused.length === 0 || undefined,
+    ).catch(() => undefined);
+    assert.deepEqual(await report(), { ungranted: [], unused: [] });
+  });
+
+  test('a stolen token of it approves nothing, answers only requests for dcred.dev, and writes nothing else', async () => {
+    const { plane } = one.cluster;
+    const requests = `/apis/cert-manager.io/v1/namespaces/${EDGE}/certificaterequests`;
+    await one.request('target');
+    await one.request('foreign', { issuerRef: { group: 'other.example', kind: 'Issuer', name: 'web' } });
+    const condition = (type: string) => ({ type, status: 'True', reason: 'x', message: 'x', lastTransitionTime: now });
+    const now = '2027-01-15T08:00:00Z';
+    const answer = { certificate: 'eA==', conditions: [condition('Ready')] };
+    const denied: Attempts = {
+      'approve a request': merge(`${requests}/target/status`, { status: { conditions: [condition('Approved')] } }),
+      'approve and answer one': merge(`${requests}/target/status`, {
+        status: { ...answer, conditions: [condition('Ready'), condition('Approved')] },
+      }),
+      'answer a request for another issuer': merge(`${requests}/foreign/status`, { status: answer }),
+      'change what is requested': merge(`${requests}/target`, { metadata: { labels: { a: 'b' } } }),
+      'delete a request': remove(`${requests}/target`),
+      'write a Secret': create(`/api/v1/namespaces/${EDGE}/secrets`, { metadata: { name: 'x' } }),
+      'change an issuer': merge(`/apis/dcred.dev/v1alpha1/namespaces/${EDGE}/delegationissuers/web`, {
+        spec: { maxDurationSeconds: 7_200 },
+      }),
+      "take the operator's lease": create(`/apis/coordination.k8s.io/v1/namespaces/${SYSTEM}/leases`, {
+        metadata: { name: 'dcred-operator' },
+      }),
+    };
+    const [, , namespace = '', name = ''] = ACCOUNT.split(':');
+    const { stdout } = await plane.kubectl(['create', 'token', name, '-n', namespace]);
+    const client = new RawClient(plane.url, plane.certificateAuthority, stdout.trim());
+    // RBAC denies nothing any more: the policies are all that is left.
+    const excess = ['create', 'clusterrolebinding', 'test-excess', '--clusterrole=cluster-admin'];
+    await plane.kubectl([...excess, `--serviceaccount=${namespace}:${name}`]);
+    const attempt = ({ body, contentType, method, path }: Attempt) =>
+      client.request(method, path, { dryRun: true, body, contentType });
+    for (const [what, one] of Object.entries(denied)) {
+      // Policy and binding reach the API server's memory by a watch.
+      await eventually(`the policy to deny to ${what}`, async () => {
+        const { message } = await attempt(one);
+        return /ValidatingAdmissionPolicy '[a-z-]+\.dcred-system' .* denied request/.test(message) || undefined;
+      });
+    }
+    const { message, status } = await attempt(merge(`${requests}/target/status`, { status: answer }));
+    assert.equal(status, 200, message);
   });
 });

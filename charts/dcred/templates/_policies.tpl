@@ -17,7 +17,7 @@ ask the API server, and then lists groups only, no kinds: the policies are rende
 # Nobody but dcred's own accounts is affected.
 - name: dcred-accounts
   expression: >-
-    request.userInfo.username in [{{ include "dcred.operatorUser" . }}{{ if .Values.webhook.enabled }}, {{ include "dcred.webhookUser" . }}{{ end }}{{ if .Values.signer.enabled }}, {{ include "dcred.signerUser" . }}{{ end }}{{ if .Values.audit.enabled }}, {{ include "dcred.auditUser" . }}{{ end }}]
+    request.userInfo.username in [{{ include "dcred.operatorUser" . }}{{ if .Values.webhook.enabled }}, {{ include "dcred.webhookUser" . }}{{ end }}{{ if .Values.signer.enabled }}, {{ include "dcred.signerUser" . }}{{ end }}{{ if .Values.audit.enabled }}, {{ include "dcred.auditUser" . }}{{ end }}{{ if .Values.issuer.enabled }}, {{ include "dcred.issuerUser" . }}{{ end }}]
 {{- end }}
 
 {{- define "dcred.operatorUser" -}}
@@ -40,10 +40,12 @@ ask the API server, and then lists groups only, no kinds: the policies are rende
   expression: {{ if .Values.webhook.enabled }}request.userInfo.username == {{ include "dcred.webhookUser" . }}{{ else }}"false"{{ end }}
 {{- end }}
 
-{{/* Only for the policy that lets it write anything: elsewhere it is neither the operator nor the webhook. */}}
-{{- define "dcred.auditPolicyVariables" -}}
+{{/* Only for the policy that lets them write anything: elsewhere they are neither the operator nor the webhook. */}}
+{{- define "dcred.reporterPolicyVariables" -}}
 - name: isAudit
   expression: {{ if .Values.audit.enabled }}request.userInfo.username == {{ include "dcred.auditUser" . }}{{ else }}"false"{{ end }}
+- name: isIssuer
+  expression: {{ if .Values.issuer.enabled }}request.userInfo.username == {{ include "dcred.issuerUser" . }}{{ else }}"false"{{ end }}
 {{- end }}
 
 {{- define "dcred.policyBinding" -}}

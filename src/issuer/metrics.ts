@@ -1,0 +1,77 @@
+/** Prometheus metrics of `dcred issuer`. Every series with a known set of labels starts at 0. */
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { KeyResult } from '../keys/guarded-key.ts';
+import type { KeyBackend } from '../keys/key-opener.ts';
+import { EngineMetrics } from '../metrics/engine-metrics.ts';
+import type { Verdict } from './certificate-request.ts';
+
+const RESULTS = ['Issued', 'Pending', 'Failed', 'Denied'] as const satisfies readonly Verdict['reason'][];
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+/** Of a DelegationIssuer, or of a ClusterDelegationIssuer, whose namespace is empty. */
+const ISSUER_LABELS = ['kind', 'namespace', 'name'] as const;
+
+export type IssuerLabels = Readonly<Record<(typeof ISSUER_LABELS)[number], string>>;
+
+export class IssuerMetrics {
+  readonly registry = new Registry();
+  /** What the engine counts: requests, watches, the queue, leadership. */
+  readonly engine = new EngineMetrics(this.registry);
+  readonly #results = new Counter({
+    name: 'dcred_issuer_requests_total',
+    help: 'Verdicts on CertificateRequests, by reason: Issued, Failed, Denied; Pending counts every attempt.',
+    labelNames: ['result'],
+    registers: [this.registry],
+  });
+  readonly #usable = new Gauge({
+    name: 'dcred_issuer_ca_usable',
+    help: '1 if the CA of the issuer can sign, else 0.',
+    labelNames: ISSUER_LABELS,
+    registers: [this.registry],
+  });
+  readonly #expiry = new Gauge({
+    name: 'dcred_issuer_ca_not_after_timestamp_seconds',
+    help: 'When the CA of the issuer expires, in seconds since the epoch. What it signs expires no later.',
+    labelNames: ISSUER_LABELS,
+    registers: [this.registry],
+  });
+  readonly #keyCalls = new Counter({
+    name: 'dcred_issuer_key_requests_total',
+    help: 'Attempts to sign with a key that is kept elsewhere, by backend and result: signed, or why not.',
+    labelNames: ['backend', 'result'],
+    registers: [this.registry],
+  });
+  readonly #keySeconds = new Histogram({
+    name: 'dcred_issuer_key_request_duration_seconds',
+    help: 'Time that such an attempt took.',
+    labelNames: ['backend'],
+    buckets: SECONDS,
+    registers: [this.registry],
+  });
+
+  constructor(version: string) {
+    for (const result of RESULTS) this.#results.inc({ result }, 0);
+    const info = { name: 'dcred_build_info', help: 'Always 1; labelled with the version.' };
+    new Gauge({ ...info, labelNames: ['version'], registers: [this.registry] }).set({ version }, 1);
+  }
+
+  decided(result: Verdict['reason']): void {
+    this.#results.inc({ result });
+  }
+
+  /** @param notAfter of the CA's certificate, in seconds; undefined where it cannot sign */
+  authority(issuer: IssuerLabels, notAfter: number | undefined): void {
+    this.#usable.set(issuer, notAfter === undefined ? 0 : 1);
+    if (notAfter === undefined) this.#expiry.remove(issuer);
+    else this.#expiry.set(issuer, notAfter);
+  }
+
+  issuerGone(issuer: IssuerLabels): void {
+    this.#usable.remove(issuer);
+    this.#expiry.remove(issuer);
+  }
+
+  key(backend: KeyBackend, result: KeyResult, seconds: number): void {
+    this.#keyCalls.inc({ backend, result });
+    this.#keySeconds.observe({ backend }, seconds);
+  }
+}
