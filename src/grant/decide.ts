@@ -33,14 +33,17 @@ export interface GrantRequest {
   readonly lifetimeSeconds: number;
 }
 
-export interface GrantTerms<G extends Grant = Grant> {
-  /** The grant whose terms these are. */
-  readonly grant: G;
+export interface Terms {
   /** The smaller one of what is wanted and what is granted. */
   readonly lifetimeSeconds: number;
   /** Of one DelegatedCredential; undefined: any number. */
   readonly maxPods: number | undefined;
   readonly onWithdraw: 'Keep' | 'Delete';
+}
+
+export interface GrantTerms<G extends Grant = Grant> extends Terms {
+  /** The grant whose terms these are. */
+  readonly grant: G;
 }
 
 /** The terms of the most generous grant; undefined where none covers the request. */
@@ -52,6 +55,27 @@ export function decideGrant<G extends Grant>(grants: Iterable<G>, request: Grant
     if (best === undefined || compareTerms(terms, best) > 0) best = terms;
   }
   return best;
+}
+
+/** The most generous terms of several, each of which permits the use alone; of equals, the first. Undefined for none. */
+export function mostGenerous<T extends Terms>(all: readonly T[]): T | undefined {
+  return all.reduce<T | undefined>(
+    (best, terms) => (best === undefined || generosity(terms, best) > 0 ? terms : best),
+    undefined,
+  );
+}
+
+/**
+ * Those that may be the most generous for some lifetime that is wanted, the longest first: none of the others has as long a lifetime,
+ * as many pods and Secrets that are kept as well.
+ */
+export function undominated<T extends Terms>(all: readonly T[]): readonly T[] {
+  const sorted = all.toSorted((a, b) => generosity(b, a));
+  return sorted.filter((terms, position) => !sorted.slice(0, position).some((other) => isNoLess(other, terms)));
+}
+
+function isNoLess(a: Terms, b: Terms): boolean {
+  return a.lifetimeSeconds >= b.lifetimeSeconds && pods(a) >= pods(b) && kept(a) >= kept(b);
 }
 
 /** Whether this grant alone permits the request. */
@@ -78,15 +102,22 @@ function termsOf<G extends Grant>(grant: G, { lifetimeSeconds }: GrantRequest): 
   return { grant, lifetimeSeconds: Math.min(lifetimeSeconds, maxLifetimeSeconds), maxPods, onWithdraw };
 }
 
-/**
- * Above 0 where `a` is more generous: a longer lifetime, then more pods, then Secrets that are kept. Equal terms are told apart by
- * the grants' names, so that the choice does not depend on their order.
- */
+/** Equal terms are told apart by the grants' names, so that the choice does not depend on their order. */
 function compareTerms(a: GrantTerms, b: GrantTerms): number {
-  const pods = ({ maxPods = Number.POSITIVE_INFINITY }: GrantTerms) => maxPods;
-  const kept = ({ onWithdraw }: GrantTerms) => Number(onWithdraw === 'Keep');
+  return generosity(a, b) || (a.grant.metadata.name < b.grant.metadata.name ? 1 : -1);
+}
+
+/** Above 0 where `a` is more generous: a longer lifetime, then more pods, then Secrets that are kept. */
+function generosity(a: Terms, b: Terms): number {
   if (a.lifetimeSeconds !== b.lifetimeSeconds) return a.lifetimeSeconds - b.lifetimeSeconds;
   if (pods(a) !== pods(b)) return pods(a) > pods(b) ? 1 : -1;
-  if (kept(a) !== kept(b)) return kept(a) - kept(b);
-  return a.grant.metadata.name < b.grant.metadata.name ? 1 : -1;
+  return kept(a) - kept(b);
+}
+
+function pods({ maxPods = Number.POSITIVE_INFINITY }: Terms): number {
+  return maxPods;
+}
+
+function kept({ onWithdraw }: Terms): number {
+  return Number(onWithdraw === 'Keep');
 }

@@ -16,12 +16,12 @@ import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
 import { SignerUnavailableError, SigningRefusedError } from '../signer-client/errors.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
+import type { GrantProof } from './certificates.ts';
 import { Confirmation } from './confirmation.ts';
 import { type Access, OWN } from './core/access.ts';
 import type { CertificateState } from './core/certificate-state.ts';
 import { type DeleteReason, type IssueReason, type Step, wantedMetadata } from './core/plan.ts';
 import type { Pod } from './core/pod.ts';
-import { GrantCheck } from './grant-check.ts';
 import { type GenerateKey, makeSecret, rebuildSecret, UnverifiedCredentialError } from './issuer.ts';
 import { PodFailure, StaleCacheError } from './pod-failure.ts';
 import { refusal, shortMessage } from './refusal.ts';
@@ -62,21 +62,18 @@ export interface ApplierOptions {
   >;
   readonly generateKey: GenerateKey;
   readonly clock: Clock;
-  /** A certificate of the resource's own namespace needs a grant too. */
-  readonly requireGrant?: boolean;
+  readonly grants: GrantProof;
 }
 
 type StepOf<K extends Step['kind']> = Extract<Step, { kind: K }>;
 
 export class Applier {
   readonly #options: ApplierOptions;
-  readonly #grants: GrantCheck;
   readonly #confirmation: Confirmation;
 
   constructor(options: ApplierOptions) {
     this.#options = options;
-    this.#grants = new GrantCheck(options.client, options.requireGrant ?? false);
-    this.#confirmation = new Confirmation(options.client, this.#grants);
+    this.#confirmation = new Confirmation(options.client, options.grants);
   }
 
   /** What the cache keeps in part, complete: see `wholeSecrets`. */
@@ -176,7 +173,8 @@ export class Applier {
 
   /** Right before a credential is written, so that what is withdrawn while it is made is not published. */
   async #confirmGrant({ access = OWN, resource }: Subject, signal: AbortSignal): Promise<void> {
-    if (access.kind === 'granted' && resource !== undefined) await this.#grants.holds(access, resource, signal);
+    if (access.kind !== 'granted' || resource === undefined) return;
+    await this.#options.grants.holds(access, resource, signal);
   }
 
   #request(name: string, { access = OWN, certificate, key, pod, resource }: Subject) {

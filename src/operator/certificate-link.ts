@@ -8,7 +8,9 @@ import type { Logger } from '../kubernetes/log.ts';
 import type { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import type { SignerClient } from '../signer-client/signer-client.ts';
 import { CertificateWatcher } from './certificate-watcher.ts';
+import type { GrantProof } from './certificates.ts';
 import { PENDING } from './core/certificate-state.ts';
+import { GrantCheck } from './grant-check.ts';
 import { GrantController } from './grant-controller.ts';
 import { GrantedCertificates } from './granted-certificates.ts';
 import { type GrantScope, Grants } from './grants.ts';
@@ -16,8 +18,8 @@ import type { WatchEngine } from './secret-watch.ts';
 import { linkSigner, type SignerClientMetrics, type SignerLink } from './signer-link.ts';
 
 export interface CertificateLinkOptions extends Partial<Omit<GrantScope, 'namespaces'>> {
-  /** For the status of grants. */
-  readonly client: Pick<ApiClient, 'apply'>;
+  /** For the status of grants, and to see that they hold. */
+  readonly client: Pick<ApiClient, 'apply' | 'get' | 'list'>;
   readonly engine: (kind: string) => WatchEngine;
   /** The namespaces that are served; empty: all of them. */
   readonly namespaces: readonly string[];
@@ -36,6 +38,7 @@ export interface CertificateLinkOptions extends Partial<Omit<GrantScope, 'namesp
 }
 
 export interface CertificateLink extends SignerLink {
+  readonly proof: GrantProof;
   /** Keeps the status of grants. */
   readonly grants: GrantController;
 }
@@ -51,6 +54,7 @@ export function linkCertificates(options: CertificateLinkOptions): CertificateLi
   const link = linkSigner({ client: signer.client, clock, random, log, onCertificate, onProblem, signal });
   return {
     ...link,
+    proof: link.certificates,
     grants: new GrantController({ ...shared, grantOf: () => undefined, certificateOf: () => PENDING }),
   };
 }
@@ -77,5 +81,10 @@ function linkSecrets(options: CertificateLinkOptions): CertificateLink {
     grantOf: (key) => granted.get(key),
     certificateOf: (secret) => watcher.state(secret),
   });
-  return { certificates: new GrantedCertificates(watcher, granted), grants, problem: () => undefined };
+  return {
+    certificates: new GrantedCertificates(watcher, granted),
+    proof: new GrantCheck(client, requireGrant),
+    grants,
+    problem: () => undefined,
+  };
 }

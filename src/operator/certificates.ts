@@ -8,10 +8,25 @@ export interface Referrer {
   readonly spec: DelegatedCredentialResource['spec'];
 }
 
+/** What is asked of those who know the grants, before something is done that cannot be undone. */
+export interface GrantProof {
+  /**
+   * The resource may have the credential that was made for it, on these terms or better ones.
+   * @param resource with the lifetime that the terms permit
+   * @throws StaleCacheError where it may not
+   */
+  holds(access: Extract<Access, { kind: 'granted' }>, resource: Referrer, signal: AbortSignal): Promise<void>;
+  /**
+   * Whether the resource has no permission to use its certificate any more. No answer, or one from who cannot know, proves nothing.
+   * @param leafSha256 of the certificate that the issued Secret stands on
+   */
+  isWithdrawn(resource: Referrer, signal: AbortSignal, leafSha256?: string): Promise<boolean>;
+}
+
 export interface Certificates {
   /** Follows what a resource refers to; undefined when the resource is gone. */
   follow(resourceKey: string, resource: Referrer | undefined): void;
-  /** Whether the resource may use its certificate, and on which terms. `OWN` where that is decided elsewhere. */
+  /** Whether the resource may use its certificate, and on which terms. */
   access(resource: Referrer): Access;
   /** The certificate of a resource, as far as the resource may use it. Ignores the clock: see `stateAt`. */
   resolve(resource: Referrer): CertificateState;

@@ -12,9 +12,9 @@ import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { PODS, type ResourceType } from '../kubernetes/resource-type.ts';
+import type { GrantProof } from './certificates.ts';
 import type { DeleteReason } from './core/plan.ts';
 import { type Pod, readPod } from './core/pod.ts';
-import type { GrantCheck } from './grant-check.ts';
 import { StaleCacheError } from './pod-failure.ts';
 import { refusal } from './refusal.ts';
 import { chosenSecretName } from './situation.ts';
@@ -23,9 +23,9 @@ type PodObject = KubernetesObject<{ readonly status?: { readonly phase?: string 
 
 export class Confirmation {
   readonly #client: Pick<ApiClient, 'get'>;
-  readonly #grants: Pick<GrantCheck, 'isWithdrawn'>;
+  readonly #grants: Pick<GrantProof, 'isWithdrawn'>;
 
-  constructor(client: Pick<ApiClient, 'get'>, grants: Pick<GrantCheck, 'isWithdrawn'>) {
+  constructor(client: Pick<ApiClient, 'get'>, grants: Pick<GrantProof, 'isWithdrawn'>) {
     this.#client = client;
     this.#grants = grants;
   }
@@ -65,8 +65,9 @@ export class Confirmation {
     if (reason === 'GrantWithdrawn') {
       const resource = await this.#resource(key, signal);
       if (resource === undefined) return;
-      if (isReadable(resource) && (await this.#grants.isWithdrawn(resource, signal))) return;
-      throw new StaleCacheError('the certificate is granted, and the cache does not show it yet');
+      const leaf = secret.facts?.certificateSha256;
+      if (isReadable(resource) && (await this.#grants.isWithdrawn(resource, signal, leaf))) return;
+      throw new StaleCacheError('nothing confirms that the grant of the certificate was withdrawn');
     }
     if (chosenSecretName(resourceName, pod) !== secret.name) return;
     throw new StaleCacheError(`pod "${podName}" uses Secret "${secret.name}", and the cache does not show it yet`);

@@ -8,7 +8,7 @@ import { decideGrant } from '../grant/decide.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
-import type { Referrer } from './certificates.ts';
+import type { GrantProof, Referrer } from './certificates.ts';
 import type { Access } from './core/access.ts';
 import { certificateOf, needsGrant, requestOf } from './grants.ts';
 import { type NamespaceFacts, readLiveNamespace } from './namespaces.ts';
@@ -17,13 +17,15 @@ import { refusal } from './refusal.ts';
 
 type Granted = Extract<Access, { kind: 'granted' }>;
 
+const CHANGED = 'the grant of the certificate has changed or is gone, and the cache does not show it yet';
+
 interface Found {
   /** Undefined: there is none of that name. */
   readonly grant: KubernetesObject | undefined;
   readonly namespace: NamespaceFacts;
 }
 
-export class GrantCheck {
+export class GrantCheck implements GrantProof {
   readonly #client: Pick<ApiClient, 'get' | 'list'>;
   readonly #requireGrant: boolean;
   /** Reads that have begun, and those that begin when they are done, by what is read. */
@@ -42,8 +44,8 @@ export class GrantCheck {
    */
   async holds({ terms }: Granted, resource: Referrer, signal: AbortSignal): Promise<void> {
     const { namespace } = resource.metadata;
-    const { metadata } = terms.grant;
-    const found = await this.#read(metadata, namespace, signal).catch((error: unknown) => {
+    if (terms.grant === undefined) throw new StaleCacheError(CHANGED);
+    const found = await this.#read(terms.grant.metadata, namespace, signal).catch((error: unknown) => {
       throw refusal(error, 'ReadRefused', 'to show the grant and the namespace');
     });
     const grant = found.grant === undefined ? undefined : readDelegationGrant(found.grant);
@@ -56,12 +58,9 @@ export class GrantCheck {
       live.maxPods === terms.maxPods &&
       live.onWithdraw === terms.onWithdraw;
     if (isSame) return;
-    throw new StaleCacheError(
-      'the grant of the certificate has changed or is gone, and the cache does not show it yet',
-    );
+    throw new StaleCacheError(CHANGED);
   }
 
-  /** Whether the resource has no permission to use its certificate any more. */
   async isWithdrawn(resource: Referrer, signal: AbortSignal): Promise<boolean> {
     if (!needsGrant(resource, { requireGrant: this.#requireGrant })) return false;
     const { namespace } = resource.metadata;

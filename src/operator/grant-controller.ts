@@ -47,7 +47,8 @@ export class GrantController {
   /** A resource uses a grant, or another one, or none any more. @param pods that have a credential */
   used(resourceKey: string, access: Access, pods: number): void {
     const before = this.#uses.get(resourceKey);
-    const grantKey = access.kind === 'granted' ? formatObjectKey(access.terms.grant.metadata) : undefined;
+    const grant = access.kind === 'granted' ? access.terms.grant : undefined;
+    const grantKey = grant === undefined ? undefined : formatObjectKey(grant.metadata);
     if (before !== undefined && before.grantKey !== grantKey) this.#leave(resourceKey, before.grantKey);
     if (grantKey === undefined) return;
     this.#uses.set(resourceKey, { grantKey, pods });

@@ -205,11 +205,10 @@ export class Operator {
 
   #controllers(reporter: Reporter, signal: AbortSignal) {
     const { generateKey = generateCredentialKey, log, metrics, namespaces, notifyPods } = this.#options;
-    const { requireGrant = false } = this.#options;
     const clock = this.#clock;
     const ownership = this.#ownership;
     const client = ownedClient(this.#options.client, (namespace) => ownership.mayWrite(namespace));
-    const { certificates, grants, problem: signerProblem } = this.#certificates(client, signal);
+    const { certificates, grants, problem: signerProblem, proof } = this.#certificates(client, signal);
     const names = new TakenNames({
       engine: this.#engine('secrets'),
       namespaces,
@@ -232,7 +231,7 @@ export class Operator {
     });
     const pods = new PodController({
       ...shared,
-      applier: new Applier({ client, generateKey, clock, requireGrant }),
+      applier: new Applier({ client, generateKey, clock, grants: proof }),
       enqueue: (key) => this.#podQueue.add(key),
       pacer: new WavePacer({ maxPerSecond: this.#options.maxReissuesPerSecond, queue: this.#podQueue, clock }),
       ownNamespace: this.#options.namespace,

@@ -11,22 +11,24 @@ import { checkCertificateUsage, readDelegationCertificate } from '../credential/
 import { CertificateError } from '../credential/errors.ts';
 import { MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { USAGES, type Usage } from '../credential/scheme.ts';
+import { mostGenerous } from '../grant/decide.ts';
 import { Backoff } from '../kubernetes/backoff.ts';
 import { type Clock, delay } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
-import type { CertificateNews } from '../signer/protocol.ts';
+import type { CertificateNews, GrantedUsage } from '../signer/protocol.ts';
 import { MAX_FOLLOWED, MAX_WAIT_SECONDS } from '../signer/protocol.ts';
 import { SignerUnavailableError } from '../signer-client/errors.ts';
 import type { SignerHealth } from '../signer-client/health.ts';
 import { remoteSigner } from '../signer-client/remote-signer.ts';
 import type { SignerClient } from '../signer-client/signer-client.ts';
 import type { SigningBatcher } from '../signer-client/signing-batcher.ts';
-import type { Certificates, Referrer } from './certificates.ts';
-import { type Access, OWN } from './core/access.ts';
+import { WithdrawalProofs } from '../signer-client/withdrawal-proofs.ts';
+import type { Certificates, GrantProof, Referrer } from './certificates.ts';
+import type { Access } from './core/access.ts';
 import { type CertificateState, PENDING, refused } from './core/certificate-state.ts';
 
 export interface SignerCertificatesOptions {
-  readonly client: Pick<SignerClient, 'follow' | 'now' | 'server'>;
+  readonly client: Pick<SignerClient, 'follow' | 'now' | 'server' | 'withdrawn'>;
   readonly batcher: Pick<SigningBatcher, 'sign'>;
   readonly health: Pick<SignerHealth, 'answered' | 'failed' | 'problem'>;
   readonly clock: Clock;
@@ -48,6 +50,10 @@ interface Followed {
   /** The signer was asked about it, though it may have had no answer yet. */
   asked: boolean;
   states: Readonly<Record<Usage, CertificateState>>;
+  /** What the signer grants; undefined: it has not said yet. */
+  usages: readonly GrantedUsage[] | undefined;
+  /** Of the leaf that was granted last. */
+  leafSha256: string | undefined;
 }
 
 /** Of what an answer's Date says of the signer's clock, and of a life counted in whole seconds. */
@@ -55,8 +61,9 @@ const CLOCK_RESOLUTION_SECONDS = 2;
 
 const ALL_PENDING: Followed['states'] = Object.freeze({ Server: PENDING, Client: PENDING });
 
-export class SignerCertificates implements Certificates {
+export class SignerCertificates implements Certificates, GrantProof {
   readonly #options: SignerCertificatesOptions;
+  readonly #proofs: WithdrawalProofs;
   readonly #followed = new Map<string, Followed>();
   /** Resource to what it follows. */
   readonly #references = new Map<string, string>();
@@ -68,6 +75,7 @@ export class SignerCertificates implements Certificates {
 
   constructor(options: SignerCertificatesOptions) {
     this.#options = options;
+    this.#proofs = new WithdrawalProofs(options);
   }
 
   follow(resourceKey: string, resource: Referrer | undefined): void {
@@ -84,9 +92,33 @@ export class SignerCertificates implements Certificates {
     followed.referrers.add(resourceKey);
   }
 
-  /** The signer decides, on every signature. */
-  access(): Access {
-    return OWN;
+  /** As the signer said last. It decides itself, on every signature. */
+  access(resource: Referrer): Access {
+    const usages = this.#followed.get(keyOf(resource))?.usages;
+    if (usages === undefined) return { kind: 'pending' };
+    const { lifetimeSeconds, usage } = resource.spec;
+    const terms = mostGenerous(
+      usages
+        .filter((one) => one.usage === usage)
+        .map(({ maxLifetimeSeconds, maxPods, onWithdraw }) => ({
+          lifetimeSeconds: Math.min(lifetimeSeconds, maxLifetimeSeconds),
+          maxPods,
+          onWithdraw,
+        })),
+    );
+    return terms === undefined ? { kind: 'refused' } : { kind: 'granted', terms };
+  }
+
+  /** The signer has just decided: the credential is the proof. */
+  async holds(): Promise<void> {}
+
+  async isWithdrawn(resource: Referrer, _signal: AbortSignal, leafSha256?: string): Promise<boolean> {
+    const known = this.#followed.get(keyOf(resource))?.leafSha256 ?? leafSha256;
+    if (known === undefined) return false;
+    const { metadata, spec } = resource;
+    const { namespace } = metadata;
+    const certificate = certificateName(namespace, spec.certificateRef);
+    return await this.#proofs.ask({ certificate, namespace, usage: spec.usage, leafSha256: known });
   }
 
   resolve(resource: Referrer): CertificateState {
@@ -109,6 +141,8 @@ export class SignerCertificates implements Certificates {
       version: undefined,
       asked: false,
       states: ALL_PENDING,
+      usages: undefined,
+      leafSha256: undefined,
     };
     this.#followed.set(key, followed);
     // What is added together is asked about together.
@@ -182,6 +216,8 @@ export class SignerCertificates implements Certificates {
     if (followed === undefined || followed.version === news.version) return;
     followed.version = news.version;
     followed.states = this.#statesOf(news);
+    followed.usages = news.granted?.usages ?? [];
+    followed.leafSha256 = leafOf(followed.states) ?? followed.leafSha256;
     const { certificate, namespace } = news;
     this.#options.log.info({ certificate, namespace, granted: news.granted !== undefined }, 'certificate news');
     for (const resourceKey of followed.referrers) this.#options.onChange(resourceKey);
@@ -207,18 +243,24 @@ export class SignerCertificates implements Certificates {
       return { Server: invalid, Client: invalid };
     }
     const states = USAGES.map((usage): [Usage, CertificateState] => {
-      const terms = granted.usages.find((one) => one.usage === usage);
-      if (terms === undefined) return [usage, denied];
+      const lifetimes = granted.usages.filter((one) => one.usage === usage).map((one) => one.maxLifetimeSeconds);
+      if (lifetimes.length === 0) return [usage, denied];
+      const longest = Math.max(...lifetimes);
       const unfit = checkCertificateUsage(usable.certificate, usage);
       return [
         usage,
         unfit === undefined
-          ? { ...usable, lifetimeCap: () => this.#capOf(terms.maxLifetimeSeconds) }
+          ? { ...usable, lifetimeCap: () => this.#capOf(longest) }
           : refused(unfit.code, `certificate "${name}": ${unfit.message}`),
       ];
     });
     return Object.fromEntries(states) as Record<Usage, CertificateState>;
   }
+}
+
+function leafOf(states: Followed['states']): string | undefined {
+  for (const state of Object.values(states)) if (state.kind === 'usable') return state.certificate.sha256;
+  return undefined;
 }
 
 /** One text for what does not exist and what is not granted: the signer does not say which. */

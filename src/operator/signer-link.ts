@@ -5,7 +5,7 @@ import type { Logger } from '../kubernetes/log.ts';
 import { SignerHealth } from '../signer-client/health.ts';
 import type { SignerClient, SignerClientOptions } from '../signer-client/signer-client.ts';
 import { SigningBatcher } from '../signer-client/signing-batcher.ts';
-import type { Certificates } from './certificates.ts';
+import type { Certificates, GrantProof } from './certificates.ts';
 import { SignerCertificates } from './signer-certificates.ts';
 
 export interface SignerLinkOptions {
@@ -25,7 +25,7 @@ export interface SignerLink {
   readonly problem: () => string | undefined;
 }
 
-export function linkSigner(options: SignerLinkOptions): SignerLink {
+export function linkSigner(options: SignerLinkOptions): SignerLink & { readonly certificates: GrantProof } {
   const { client, clock, log, onCertificate, onProblem, random, signal } = options;
   const health = new SignerHealth({
     clock,

@@ -11,11 +11,14 @@ import {
   FOLLOW_PATH,
   type FollowCall,
   formatSignCall,
+  type GrantedUse,
   readFollowAnswer,
   readSignAnswer,
+  readWithdrawalsAnswer,
   SIGN_PATH,
   type SignRequest,
   type SignResult,
+  WITHDRAWALS_PATH,
 } from '../signer/protocol.ts';
 
 export interface SignerClientOptions {
@@ -72,6 +75,21 @@ export class SignerClient {
     const news = readFollowAnswer(answer);
     if (news === undefined) throw invalidResponseError(what, 'an object without certificates');
     return news;
+  }
+
+  /** Whether each use is withdrawn, as the signer proves it now. Throws as `sign` does. */
+  async withdrawn(uses: readonly GrantedUse[], signal: AbortSignal): Promise<readonly boolean[]> {
+    const what = 'confirm withdrawals';
+    const answer = await this.#post({
+      what,
+      path: WITHDRAWALS_PATH,
+      body: JSON.stringify({ uses }),
+      ms: SIGN_TIMEOUT_MS,
+      signal,
+    });
+    const withdrawn = readWithdrawalsAnswer(answer, uses.length);
+    if (withdrawn === undefined) throw invalidResponseError(what, 'an object without an answer for each use');
+    return withdrawn;
   }
 
   /** Aborts what is still in flight. */

@@ -4,12 +4,19 @@
  * leaf does. No state is kept for a client.
  */
 import { createHash } from 'node:crypto';
-import { USAGES } from '../credential/scheme.ts';
+import { USAGES, type Usage } from '../credential/scheme.ts';
+import type { Terms } from '../grant/decide.ts';
 import { type Clock, delay } from '../kubernetes/clock.ts';
 import type { CertificateSource } from './certificate-source.ts';
 import type { Changes } from './changes.ts';
 import { type Grant, type GrantQuestion, termsOf } from './policy.ts';
-import type { CertificateNews, FollowCall, KnownCertificate } from './protocol.ts';
+import {
+  type CertificateNews,
+  type FollowCall,
+  type GrantedUsage,
+  type KnownCertificate,
+  MAX_TERMS,
+} from './protocol.ts';
 import type { SignerClientIdentity } from './signing-service.ts';
 
 export interface CertificateFeedOptions {
@@ -76,14 +83,24 @@ export class CertificateFeed {
     const found = certificates.get(certificate)?.certificate;
     const usages = USAGES.flatMap((usage) => {
       const question = { certificate, cluster, namespace, usage };
-      const terms = termsOf(grants(question), question, maxLifetimeSeconds);
-      return terms === undefined ? [] : [{ usage, ...terms }];
+      return termsOf(grants(question), question, maxLifetimeSeconds)
+        .slice(0, MAX_TERMS)
+        .map((terms) => grantedUsage(usage, terms));
     });
     if (usages.length === 0 || !certificates.has(certificate)) return { certificate, namespace, version: NOT_GRANTED };
     if (found === undefined) return undefined;
     const granted = { chainPem: found.chainPem, usages };
     return { certificate, namespace, version: versionOf(granted), granted };
   }
+}
+
+function grantedUsage(usage: Usage, { lifetimeSeconds, maxPods, onWithdraw }: Terms): GrantedUsage {
+  return {
+    usage,
+    maxLifetimeSeconds: lifetimeSeconds,
+    ...(maxPods === undefined ? {} : { maxPods }),
+    onWithdraw,
+  };
 }
 
 function versionOf(granted: object): string {

@@ -63,6 +63,8 @@ export class CertificateSource {
   readonly #usable = new Map<string, UsableCertificate & { readonly signer: OpenSigner }>();
   readonly #seen = new Map<string, string>();
   readonly #problems = new Map<string, string>();
+  /** Fingerprints of all leaves that were in use since the start, by name. */
+  readonly #leaves = new Map<string, Set<string>>();
 
   constructor(options: CertificateSourceOptions) {
     this.#options = options;
@@ -75,6 +77,11 @@ export class CertificateSource {
   /** Whether there should be one of that name, usable or not. */
   has(name: string): boolean {
     return this.#options.locations.some((location) => location.name === name);
+  }
+
+  /** Whether that is the leaf of the certificate, or was since this process started. */
+  hasUsed(name: string, leafSha256: string): boolean {
+    return this.#leaves.get(name)?.has(leafSha256) ?? false;
   }
 
   /** What keeps certificates from being used; undefined where all are. */
@@ -116,6 +123,7 @@ export class CertificateSource {
       const signer = await this.#open(location, keyPem, certificate, signal);
       const before = this.#usable.get(name);
       this.#usable.set(name, { certificate, signer });
+      this.#leaves.set(name, (this.#leaves.get(name) ?? new Set()).add(certificate.sha256));
       this.#seen.set(name, seen);
       this.#report(name, undefined);
       this.#options.log.info({ certificate: name, sha256: certificate.sha256 }, 'certificate loaded');

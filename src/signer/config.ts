@@ -76,6 +76,8 @@ const schema = z.strictObject({
         from: z.array(z.strictObject({ cluster: z.optional(name), namespace: z.optional(name) })).check(z.minLength(1)),
         usages: z._default(z.array(z.enum(['Server', 'Client'])).check(z.minLength(1)), ['Server']),
         maxLifetimeSeconds: z.optional(z.int().check(z.gte(MIN_LIFETIME_SECONDS), z.lte(MAX_LIFETIME_SECONDS))),
+        maxPods: z.optional(z.int().check(z.gte(1))),
+        onWithdraw: z._default(z.enum(['Keep', 'Delete']), 'Keep'),
       }),
     ),
     [],
@@ -111,7 +113,7 @@ export function parseSignerConfig(value: unknown): SignerConfig {
     })),
     delegationGrants,
     cluster,
-    grants: grants.map(({ certificate, from, maxLifetimeSeconds: longest, usages }) => ({
+    grants: grants.map(({ certificate, from, maxLifetimeSeconds: longest, maxPods, onWithdraw, usages }) => ({
       certificate,
       from: from.map(({ cluster, namespace }) => ({
         ...(cluster === undefined ? {} : { cluster }),
@@ -119,6 +121,8 @@ export function parseSignerConfig(value: unknown): SignerConfig {
       })),
       usages: usages as readonly Usage[],
       maxLifetimeSeconds: longest,
+      maxPods,
+      onWithdraw,
     })),
     maxLifetimeSeconds,
     ratePerSecond,

@@ -6,9 +6,12 @@
 import { isReadableGrant, readDelegationGrant } from '../api/read-grant.ts';
 import { DELEGATION_GRANTS } from '../api/resource-types.ts';
 import { MAX_LIFETIME_SECONDS } from '../credential/lifetime.ts';
-import { decideGrant, type Grant as GrantObject, needsNamespace } from '../grant/decide.ts';
+import { covers, type Grant as GrantObject, type GrantRequest, needsNamespace } from '../grant/decide.ts';
+import { isApiError } from '../kubernetes/api-error.ts';
 import { NamespacedCache, namespacedKey } from '../kubernetes/cache/namespaced-cache.ts';
 import { Reflector, type ReflectorOptions } from '../kubernetes/cache/reflector.ts';
+import { listAll } from '../kubernetes/client/list-all.ts';
+import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { NAMESPACES } from '../kubernetes/resource-type.ts';
 import { splitCertificateName } from './config.ts';
 import type { Grant, GrantQuestion } from './policy.ts';
@@ -34,6 +37,9 @@ interface NamespaceFacts {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/** By the certificate that is granted. */
+const CERTIFICATE = 'certificate';
+
 export class GrantWatch {
   readonly #options: GrantWatchOptions;
   readonly #grants: NamespacedCache<Watched>;
@@ -50,12 +56,9 @@ export class GrantWatch {
           type: DELEGATION_GRANTS,
           namespace,
           observe,
-          transform: (raw) => {
-            const read = readDelegationGrant(raw);
-            const { name, namespace: home } = read.metadata;
-            return { name, namespace: home, grant: isReadableGrant(read) ? read : undefined };
-          },
+          transform: readGrant,
           keyOf: namespacedKey,
+          indexes: { [CERTIFICATE]: ({ grant }) => (grant === undefined ? [] : [grant.spec.certificateRef.name]) },
           onChange,
         }),
       (namespace, reason) => log.error({ namespace, reason }, 'grants cannot be read: none of this namespace counts'),
@@ -64,29 +67,50 @@ export class GrantWatch {
       ...options,
       type: NAMESPACES,
       metadataOnly: true,
-      transform: ({ metadata: { labels = {}, name = '', uid } }) => ({ name, uid, labels: { ...labels } }),
+      transform: readNamespace,
       keyOf: ({ name }) => name,
       onChange,
     });
   }
 
-  /** The grants that cover the question, as those of the configuration are written: of several, the terms of the most generous. */
+  /** The grants that cover the question, as those of the configuration are written. */
   covering(question: GrantQuestion): readonly Grant[] {
-    const certificate = splitCertificateName(question.certificate);
-    if (certificate === undefined) return [];
-    const { cluster, namespace, usage } = question;
-    const facts = this.#namespaces.store.get(namespace);
-    const consumer =
-      cluster === this.#options.cluster
-        ? { namespace, uid: facts?.uid, labels: facts?.labels }
-        : { cluster, namespace };
-    const request = { certificate, usage, consumer, lifetimeSeconds: MAX_LIFETIME_SECONDS };
-    const terms = decideGrant(this.#of(certificate.namespace), request);
-    if (terms === undefined) return [];
-    const { lifetimeSeconds: maxLifetimeSeconds, maxPods, onWithdraw } = terms;
-    return [
-      { certificate: question.certificate, from: [{}], usages: [usage], maxLifetimeSeconds, maxPods, onWithdraw },
-    ];
+    const request = this.#requestOf(question, this.#namespaces.store.get(question.namespace));
+    if (request === undefined) return [];
+    const { certificate, usage } = request;
+    return this.#of(certificate)
+      .filter((grant) => covers(grant, request))
+      .map(({ spec: { maxLifetimeSeconds, maxPods, onWithdraw } }) => ({
+        certificate: question.certificate,
+        from: [{}],
+        usages: [usage],
+        maxLifetimeSeconds,
+        maxPods,
+        onWithdraw,
+      }));
+  }
+
+  /**
+   * Whether the API server, asked now, has a grant that covers the question. The watches may lag, and would show grants as deleted
+   * whose whole kind was: that is an uninstallation, and counts as covered here. Throws ApiError.
+   */
+  async isCoveredNow(question: GrantQuestion, signal: AbortSignal): Promise<boolean> {
+    const { client, cluster } = this.#options;
+    const home = splitCertificateName(question.certificate)?.namespace;
+    if (home === undefined) return false;
+    try {
+      const grants = await listAll(client, DELEGATION_GRANTS, { namespace: home }, signal);
+      const own = question.cluster === cluster;
+      const facts = own ? await this.#namespaceNow(question.namespace, signal) : undefined;
+      const request = this.#requestOf(question, facts);
+      return grants.some((raw) => {
+        const { grant } = readGrant(raw);
+        return grant !== undefined && request !== undefined && covers(grant, request);
+      });
+    } catch (error) {
+      if (isApiError(error, 'NotFound')) return true;
+      throw error;
+    }
   }
 
   /** Whether some namespace of that cluster may have credentials of the certificate. */
@@ -94,10 +118,8 @@ export class GrantWatch {
     const certificate = splitCertificateName(name);
     if (certificate === undefined) return false;
     const own = cluster === this.#options.cluster;
-    return this.#of(certificate.namespace).some(
-      ({ spec }) =>
-        spec.certificateRef.name === certificate.name &&
-        spec.from.some((from) => (own ? from.cluster === undefined : from.cluster === cluster)),
+    return this.#of(certificate).some(({ spec }) =>
+      spec.from.some((from) => (own ? from.cluster === undefined : from.cluster === cluster)),
     );
   }
 
@@ -118,9 +140,34 @@ export class GrantWatch {
     await Promise.all([this.#grants.run(signal), this.#namespaces.run(signal)]);
   }
 
-  #of(home: string): readonly GrantObject[] {
-    return [...this.#grants.values()].flatMap(({ grant, namespace }) =>
-      namespace === home && grant !== undefined ? [grant] : [],
-    );
+  #of({ name, namespace }: GrantRequest['certificate']): readonly GrantObject[] {
+    return [...this.#grants.byIndex(namespace, CERTIFICATE, name)].flatMap(({ grant }) => grant ?? []);
   }
+
+  /** @param facts of the pods' namespace, where that is one of the signer's own cluster */
+  #requestOf(question: GrantQuestion, facts: NamespaceFacts | undefined): GrantRequest | undefined {
+    const certificate = splitCertificateName(question.certificate);
+    if (certificate === undefined) return undefined;
+    const { cluster, namespace, usage } = question;
+    const isOwn = cluster === this.#options.cluster;
+    const consumer = isOwn ? { namespace, uid: facts?.uid, labels: facts?.labels } : { cluster, namespace };
+    return { certificate, usage, consumer, lifetimeSeconds: MAX_LIFETIME_SECONDS };
+  }
+
+  /** By a list, which the watch needs too: the account needs no further permission. */
+  async #namespaceNow(name: string, signal: AbortSignal): Promise<NamespaceFacts | undefined> {
+    const selection = { fieldSelector: `metadata.name=${name}`, metadataOnly: true };
+    const [found] = await listAll(this.#options.client, NAMESPACES, selection, signal);
+    return found === undefined ? undefined : readNamespace(found);
+  }
+}
+
+function readGrant(raw: KubernetesObject): Watched {
+  const read = readDelegationGrant(raw);
+  const { name, namespace } = read.metadata;
+  return { name, namespace, grant: isReadableGrant(read) ? read : undefined };
+}
+
+function readNamespace({ metadata: { labels = {}, name = '', uid } }: KubernetesObject): NamespaceFacts {
+  return { name, uid, labels: { ...labels } };
 }

@@ -2,8 +2,9 @@
 import { checkCertificateValidity, type DelegationCertificate } from '../credential/delegation-certificate.ts';
 import { MAX_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { schemeBySubjectPublicKeyInfo, type Usage } from '../credential/scheme.ts';
+import { type Terms, undominated } from '../grant/decide.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
-import type { GrantedUsage, RefusalReason, SignRequest } from './protocol.ts';
+import type { RefusalReason, SignRequest } from './protocol.ts';
 
 /** Which pods may have credentials of a certificate: the same words as the custom resource DelegationGrant. */
 export interface Grant {
@@ -34,8 +35,6 @@ interface GrantSource {
   readonly cluster?: string;
   readonly namespace?: string;
 }
-
-type GrantTerms = Omit<GrantedUsage, 'usage'>;
 
 export interface PolicyInput {
   readonly request: SignRequest;
@@ -68,15 +67,15 @@ export const NOT_PERMITTED: Refusal = Object.freeze({
 /** An ordered list of guards; the first that fails gives the reason. */
 export function decide(input: PolicyInput): Decision {
   const { certificate, request } = input;
-  const terms = termsOf(input.grants, { ...request, cluster: input.cluster }, input.maxLifetimeSeconds);
-  if (terms === undefined || certificate === undefined) return NOT_PERMITTED;
+  const [longest] = termsOf(input.grants, { ...request, cluster: input.cluster }, input.maxLifetimeSeconds);
+  if (longest === undefined || certificate === undefined) return NOT_PERMITTED;
   const invalid = checkCertificateValidity(certificate, input.now);
   if (invalid !== undefined) return refuse('CertificateInvalid', invalid.message);
   const scheme = schemeBySubjectPublicKeyInfo(request.subjectPublicKeyInfo);
   if (scheme === undefined || scheme.code !== request.dcCertVerifyAlgorithm) {
     return refuse('PublicKeyUnsupported', 'the public key is not of the kind that dcCertVerifyAlgorithm names');
   }
-  const lifetime = checkLifetime(input, certificate, terms.maxLifetimeSeconds);
+  const lifetime = checkLifetime(input, certificate, longest.lifetimeSeconds);
   if (lifetime !== undefined) return lifetime;
   return { ok: true, certificate };
 }
@@ -90,26 +89,22 @@ export function mayRead(grants: readonly Grant[], certificate: string, cluster: 
 }
 
 /**
- * Of several grants that cover a request, the most generous counts, for each of them alone would allow it; undefined where none does.
+ * The terms of the grants that cover a use, the longest lifetime first: each of them alone permits it. Which one is the most generous
+ * depends on the lifetime that is wanted, so all are given that may be. Empty where no grant covers the use.
  * @param cap the signer's own, in seconds
  */
-export function termsOf(grants: readonly Grant[], question: GrantQuestion, cap: number): GrantTerms | undefined {
-  const [best] = grants
+export function termsOf(grants: readonly Grant[], question: GrantQuestion, cap: number): readonly Terms[] {
+  const all = grants
     .filter((grant) => covers(grant, question))
     .map(({ maxLifetimeSeconds = MAX_LIFETIME_SECONDS, maxPods, onWithdraw = 'Keep' }) => ({
-      maxLifetimeSeconds: Math.min(maxLifetimeSeconds, cap, MAX_LIFETIME_SECONDS),
-      ...(maxPods === undefined ? {} : { maxPods }),
+      lifetimeSeconds: Math.min(maxLifetimeSeconds, cap, MAX_LIFETIME_SECONDS),
+      maxPods,
       onWithdraw,
-    }))
-    .sort((a, b) => b.maxLifetimeSeconds - a.maxLifetimeSeconds || podsOf(b) - podsOf(a));
-  return best;
+    }));
+  return undominated(all);
 }
 
-function podsOf({ maxPods = Number.MAX_SAFE_INTEGER }: GrantTerms): number {
-  return maxPods;
-}
-
-function covers({ certificate, from, usages }: Grant, question: GrantQuestion): boolean {
+export function covers({ certificate, from, usages }: Grant, question: GrantQuestion): boolean {
   if (certificate !== question.certificate || !usages.includes(question.usage)) return false;
   return from.some(
     ({ cluster = question.cluster, namespace = question.namespace }) =>

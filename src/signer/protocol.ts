@@ -5,9 +5,10 @@
  *     POST /v1/sign              {"requests": [SignRequest, ...]} -> {"results": [SignResult, ...]}, in the same order
  *     GET  /v1/certificates/NAME -> {"name", "sha256", "chainPem"}
  *     POST /v1/certificates      {"known": [KnownCertificate, ...], "waitSeconds": 25} -> {"certificates": [CertificateNews, ...]}
+ *     POST /v1/withdrawals       {"uses": [GrantedUse, ...]} -> {"withdrawn": [boolean, ...]}, in the same order
  *
- * The last one is how a client follows certificates: it sends which versions it has, and gets those that differ, at once or when
- * one changes. Whatever is lost between two calls is in the next answer.
+ * The third is how a client follows certificates: it sends which versions it has, and gets those that differ, at once or when
+ * one changes. Whatever is lost between two calls is in the next answer. The last one is what it asks before it deletes anything.
  */
 import * as z from 'zod/mini';
 import type { Usage } from '../credential/scheme.ts';
@@ -16,11 +17,16 @@ export const SIGN_PATH = '/v1/sign';
 export const CERTIFICATES_PATH = '/v1/certificates/';
 
 export const FOLLOW_PATH = '/v1/certificates';
+export const WITHDRAWALS_PATH = '/v1/withdrawals';
 
 /** A wave of 10,000 pods is 20 calls. */
 export const MAX_REQUESTS = 500;
 /** Certificates in one call. */
 export const MAX_FOLLOWED = 500;
+/** Uses in one call: each may cost a read of the API server. */
+export const MAX_USES = 100;
+/** For one usage, of grants of which each is the most generous for some lifetime. */
+export const MAX_TERMS = 16;
 /** Below the time after which load balancers drop a silent connection. */
 export const MAX_WAIT_SECONDS = 25;
 /** Of a whole call: a request is about 500 bytes. */
@@ -62,6 +68,19 @@ const followCall = z.object({
     )
     .check(z.minLength(1), z.maxLength(MAX_FOLLOWED)),
   waitSeconds: z._default(z.number().check(z.int(), z.gte(0), z.lte(MAX_WAIT_SECONDS)), 0),
+});
+
+const withdrawalsCall = z.object({
+  uses: z
+    .array(
+      z.object({
+        certificate: certificateName,
+        usage: z.enum(['Server', 'Client']),
+        namespace: label,
+        leafSha256: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
+      }),
+    )
+    .check(z.minLength(1), z.maxLength(MAX_USES)),
 });
 
 export interface SignRequest {
@@ -125,6 +144,17 @@ export interface CertificateNews extends KnownCertificate {
   readonly granted?: { readonly chainPem: string; readonly usages: readonly GrantedUsage[] } | undefined;
 }
 
+/** What credentials were issued for by a grant that may have been withdrawn since. */
+export interface GrantedUse {
+  readonly certificate: string;
+  readonly usage: Usage;
+  /** Of the pods. */
+  readonly namespace: string;
+  /** Of the leaf that they stand on, which only those know who had it: nobody else learns what there is. */
+  readonly leafSha256: string;
+}
+
+/** The terms of one grant; several with the same usage where several grants cover it. */
 export interface GrantedUsage {
   readonly usage: Usage;
   /** The longest life that is allowed. */
@@ -164,6 +194,16 @@ export function parseFollowCall(body: string): FollowCall {
   throw new ProtocolError(
     `expected {"known": [...], "waitSeconds": 0 to ${MAX_WAIT_SECONDS}} with 1 to ${MAX_FOLLOWED} certificates; ` +
       `${issue?.path.join('.') || 'body'}: ${issue?.code ?? 'invalid'}`,
+  );
+}
+
+/** As `parseSignCall`. */
+export function parseWithdrawalsCall(body: string): readonly GrantedUse[] {
+  const parsed = withdrawalsCall.safeParse(parseJson(body));
+  if (parsed.success) return parsed.data.uses;
+  const [issue] = parsed.error.issues;
+  throw new ProtocolError(
+    `expected {"uses": [...]} with 1 to ${MAX_USES} uses; ${issue?.path.join('.') || 'body'}: ${issue?.code ?? 'invalid'}`,
   );
 }
 
@@ -231,7 +271,7 @@ const followAnswer = z.object({
                   onWithdraw: z.enum(['Keep', 'Delete']),
                 }),
               )
-              .check(z.minLength(1), z.maxLength(2)),
+              .check(z.minLength(1), z.maxLength(2 * MAX_TERMS)),
           }),
         ),
       }),
@@ -243,6 +283,14 @@ const followAnswer = z.object({
 export function readSignAnswer(answer: unknown, count: number): readonly SignResult[] | undefined {
   const results = signAnswer.safeParse(answer).data?.results;
   return results?.length === count ? results : undefined;
+}
+
+const withdrawalsAnswer = z.object({ withdrawn: z.array(z.boolean()).check(z.maxLength(MAX_USES)) });
+
+/** Whether each of so many uses is withdrawn; undefined for anything else. */
+export function readWithdrawalsAnswer(answer: unknown, count: number): readonly boolean[] | undefined {
+  const withdrawn = withdrawalsAnswer.safeParse(answer).data?.withdrawn;
+  return withdrawn?.length === count ? withdrawn : undefined;
 }
 
 /** What a client is sent of the certificates that it follows; undefined for anything else. */

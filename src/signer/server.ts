@@ -19,10 +19,13 @@ import {
   ProtocolError,
   parseFollowCall,
   parseSignCall,
+  parseWithdrawalsCall,
   SIGN_PATH,
+  WITHDRAWALS_PATH,
 } from './protocol.ts';
 import { OverloadedError } from './signing-queue.ts';
 import type { SigningService } from './signing-service.ts';
+import { GrantsUnreadableError, type Withdrawals } from './withdrawals.ts';
 
 export interface SignerServerOptions {
   readonly address: { readonly host: string | undefined; readonly port: number };
@@ -31,6 +34,7 @@ export interface SignerServerOptions {
   readonly authenticator: Pick<Authenticator, 'authenticate'>;
   readonly service: Pick<SigningService, 'sign' | 'certificate'>;
   readonly feed: Pick<CertificateFeed, 'news'>;
+  readonly withdrawals: Pick<Withdrawals, 'confirm'>;
   /** Why nothing can be decided yet: answered with 503. */
   readonly notReady?: () => string | undefined;
   readonly ratePerSecond: number;
@@ -158,7 +162,13 @@ export class SignerServer {
     if (method === 'POST' && path === FOLLOW_PATH) {
       return await this.#withBody(request, (body) => this.#follow(client, body, signal));
     }
-    throw new HttpRefusal(404, `expected POST ${SIGN_PATH}, POST ${FOLLOW_PATH} or GET ${CERTIFICATES_PATH}NAME`);
+    if (method === 'POST' && path === WITHDRAWALS_PATH) {
+      return await this.#withBody(request, (body) => this.#withdrawn(client, body, signal));
+    }
+    throw new HttpRefusal(
+      404,
+      `expected POST ${SIGN_PATH}, POST ${FOLLOW_PATH}, POST ${WITHDRAWALS_PATH} or GET ${CERTIFICATES_PATH}NAME`,
+    );
   }
 
   async #withBody(request: IncomingMessage, answer: (body: string) => Promise<object>): Promise<object> {
@@ -191,6 +201,12 @@ export class SignerServer {
     } finally {
       this.#waiting.set(client.name, (this.#waiting.get(client.name) ?? 1) - 1);
     }
+  }
+
+  async #withdrawn(client: ClientConfig, body: string, signal: AbortSignal): Promise<object> {
+    const uses = parseWithdrawalsCall(body);
+    this.#takeRate(client, uses.length);
+    return { withdrawn: await this.#options.withdrawals.confirm(client, uses, signal) };
   }
 
   async #authenticate(request: IncomingMessage, signal: AbortSignal): Promise<ClientConfig> {
@@ -277,6 +293,7 @@ function asRefusal(error: unknown): HttpRefusal | undefined {
   if (error instanceof HttpRefusal) return error;
   if (error instanceof ProtocolError) return new HttpRefusal(400, error.message);
   if (error instanceof OverloadedError) return new HttpRefusal(429, error.message, 1);
+  if (error instanceof GrantsUnreadableError) return new HttpRefusal(503, error.message, 1);
   return undefined;
 }
 

@@ -24,6 +24,7 @@ import { readCertificateSecret } from './secret-source.ts';
 import { SignerServer, type SignerServerOptions } from './server.ts';
 import { SigningQueue } from './signing-queue.ts';
 import { SigningService } from './signing-service.ts';
+import { Withdrawals } from './withdrawals.ts';
 
 export interface SignerProcessOptions extends Pick<SignerServerOptions, 'address' | 'tls'> {
   readonly config: SignerConfig;
@@ -100,6 +101,11 @@ export class SignerProcess {
       ...options,
       authenticator: new Authenticator({ clients: config.clients, keySets, reviewToken, now }),
       service,
+      withdrawals: new Withdrawals({
+        certificates: this.#certificates,
+        grants: config.grants,
+        watch: this.#grants,
+      }),
       feed: new CertificateFeed({ certificates: this.#certificates, grants, changes, maxLifetimeSeconds, clock }),
       notReady: () => this.#grants?.problem,
       ratePerSecond: config.ratePerSecond,

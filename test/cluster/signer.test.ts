@@ -41,10 +41,11 @@ before(async () => {
       '--set',
       'signer.enabled=true',
       '--set-json',
-      'signer.certificates=[{"namespace":"vault","names":["web-tls"]}]',
+      'signer.certificates=[{"namespace":"vault","names":["web-tls","api-tls"]}]',
     ],
   });
   await home.putCertificate('vault', 'web-tls', first);
+  await home.putCertificate('vault', 'api-tls', first);
   const clientCa = await makeDevCertificate({
     dnsNames: ['operator.eu-west.example'],
     now: Date.now() / 1000,
@@ -110,6 +111,14 @@ function check(secret: Secret, leaf: LeafFiles, now = Date.now() / 1000): void {
 function issuedOn(leaf: LeafFiles) {
   const sha256 = new X509Certificate(leaf.certificatePem).fingerprint256.replaceAll(':', '').toLowerCase();
   return (secret: Secret) => secret.metadata.annotations?.['dcred.dev/certificate-sha256'] === sha256;
+}
+
+/** An object to be created again. */
+function withoutVersion(json: string): string {
+  const object = JSON.parse(json) as { metadata: { resourceVersion?: string; uid?: string } };
+  delete object.metadata.resourceVersion;
+  delete object.metadata.uid;
+  return JSON.stringify(object);
 }
 
 async function untilAllOn(cluster: Cluster, leaf: LeafFiles, count: number): Promise<readonly Secret[]> {
@@ -197,6 +206,85 @@ describe('an operator with a signer', () => {
     await home.untilSecrets('edge', 4);
     await signer.stop();
     await signer.start();
+  });
+});
+
+describe('the terms of a grant that the signer knows', () => {
+  const putGrant = async (spec: object) => {
+    const { kind, apiVersion } = grant([]);
+    const object = {
+      apiVersion,
+      kind,
+      metadata: { namespace: 'vault', name: 'api' },
+      spec: { certificateRef: { name: 'api-tls' }, from: [EDGE], ...spec },
+    };
+    await home.plane.kubectl(['apply', '-f', '-'], { input: JSON.stringify(object) });
+  };
+  const secretsOf = async (name: string) =>
+    (await home.secrets('edge')).filter(({ metadata }) => metadata.labels?.['dcred.dev/delegated-credential'] === name);
+  const untilSecretsOf = async (name: string, count: number) =>
+    await eventually(`${count} Secrets of ${name}`, async () => {
+      const secrets = await secretsOf(name);
+      return secrets.length === count ? secrets : undefined;
+    });
+  const annotation = ({ metadata }: Secret, key: string) => metadata.annotations?.[`dcred.dev/${key}`] ?? '';
+  const lifetimeOf = (secret: Secret) =>
+    (Date.parse(annotation(secret, 'expires-at')) - Date.parse(annotation(secret, 'issued-at'))) / 1000;
+  const uidsOf = (secrets: readonly Secret[]) => new Set(secrets.map(({ metadata }) => metadata.uid));
+
+  test('bound the lifetime and the number of pods', async () => {
+    await putGrant({ maxLifetimeSeconds: 1_800, maxPods: 2, onWithdraw: 'Delete' });
+    await using _operator = await startHome();
+    for (const name of ['api-0', 'api-1', 'api-2']) await home.createPod('edge', name, { labels: { app: 'api' } });
+    const podSelector = { matchLabels: { app: 'api' } };
+    const certificateRef = { name: 'api-tls', namespace: 'vault' };
+    await home.createResource('edge', 'api', { certificateRef, podSelector, lifetimeSeconds: 7_200 });
+    const { message } = await home.untilReason('edge', 'api', 'PodsFailed');
+    assert.match(message, /at most 2 pods of this DelegatedCredential/);
+    const { status } = await home.resource('edge', 'api');
+    assert.equal((status as { lifetimeSeconds?: number }).lifetimeSeconds, 1_800);
+    for (const secret of await untilSecretsOf('api', 2)) {
+      check(secret, first);
+      assert.ok(lifetimeOf(secret) <= 1_800 && lifetimeOf(secret) > 1_700);
+      assert.equal(annotation(secret, 'on-withdraw'), 'Delete');
+    }
+    await putGrant({ maxLifetimeSeconds: 1_800, maxPods: 3, onWithdraw: 'Delete' });
+    await home.untilReason('edge', 'api', 'Issued');
+    await untilSecretsOf('api', 3);
+  });
+
+  test('delete what was issued once the signer proves the withdrawal, and not while it is away or its grants cannot be read', async () => {
+    const before = uidsOf(await untilSecretsOf('api', 3));
+    await signer.stop();
+    await home.plane.kubectl(['delete', 'delegationgrant', 'api', '-n', 'vault']);
+    {
+      await using operator = await startHome();
+      await home.untilReason('edge', 'api', 'SignerUnavailable');
+      assert.deepEqual(uidsOf(await secretsOf('api')), before, 'a signer that is away withdraws nothing');
+
+      // It runs again, and may not read the grants: it says so, and nothing about any grant.
+      const { stdout } = await home.plane.kubectl(['get', 'role', 'dcred-signer', '-n', 'vault', '-o', 'json']);
+      await home.plane.kubectl(['delete', 'role', 'dcred-signer', '-n', 'vault']);
+      const starting = signer.start();
+      await eventually('the signer to be refused', async () =>
+        signer.lines.some((line) => line.includes('grants cannot be read')) ? true : undefined,
+      );
+      await eventually('the operator to have its answer', async () =>
+        (await operator.metrics()).includes('dcred_signer_client_requests_total{code="503"}') ? true : undefined,
+      );
+      assert.deepEqual(
+        uidsOf(await secretsOf('api')),
+        before,
+        'a signer that has not read the grants withdraws nothing',
+      );
+      await home.plane.kubectl(['create', '-f', '-'], { input: withoutVersion(stdout) });
+      await starting;
+      await home.untilReason('edge', 'api', 'CertificateNotPermitted');
+      await untilSecretsOf('api', 0);
+      assert.equal(await operator.metric('dcred_secrets_deleted_total{reason="GrantWithdrawn"}'), 3);
+    }
+    await home.plane.kubectl(['delete', 'dcred', 'api', '-n', 'edge']);
+    await home.plane.kubectl(['delete', 'pods', '-l', 'app=api', '-n', 'edge', '--grace-period=0', '--force']);
   });
 });
 

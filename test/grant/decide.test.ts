@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { covers, decideGrant, type GrantRequest, needsNamespace } from '../../src/grant/decide.ts';
+import {
+  covers,
+  decideGrant,
+  type GrantRequest,
+  mostGenerous,
+  needsNamespace,
+  undominated,
+} from '../../src/grant/decide.ts';
 import { grant } from '../../testing/support/builders.ts';
 
 const DAY = 86_400;
@@ -153,6 +160,23 @@ describe('for any grants and any request', () => {
             terms,
             alone.find(({ grant: { metadata } }) => metadata === terms.grant.metadata),
           );
+      }),
+    );
+  });
+
+  test('who knows only what may be the most generous terms, chooses the same for each lifetime', () => {
+    fc.assert(
+      fc.property(grants, requests, (all, one) => {
+        const longest = { ...one, lifetimeSeconds: 601_200 };
+        const known = undominated(all.flatMap((each) => decideGrant([each], longest) ?? []));
+        const wanted = known.map((terms) => ({
+          ...terms,
+          lifetimeSeconds: Math.min(terms.lifetimeSeconds, one.lifetimeSeconds),
+        }));
+        const [chosen, decided] = [mostGenerous(wanted), decideGrant(all, one)];
+        const facts = (terms = decided) => [terms?.lifetimeSeconds, terms?.maxPods, terms?.onWithdraw];
+        assert.deepEqual(chosen === undefined ? facts(undefined) : facts(chosen), facts(decided));
+        assert.equal(chosen === undefined, decided === undefined);
       }),
     );
   });

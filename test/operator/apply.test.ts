@@ -8,6 +8,7 @@ import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { Applier, type Subject } from '../../src/operator/apply.ts';
 import type { Step } from '../../src/operator/core/plan.ts';
+import { GrantCheck } from '../../src/operator/grant-check.ts';
 import { makeSecret } from '../../src/operator/issuer.ts';
 import { PodFailure, StaleCacheError } from '../../src/operator/pod-failure.ts';
 import { type Delegation, delegation, issuedSecret, podOf, resource, specOf } from '../../testing/support/builders.ts';
@@ -48,7 +49,8 @@ function fakeClient(answers: Answers): { readonly client: ApiClient; readonly ca
 }
 
 function applier(client: ApiClient): Applier {
-  return new Applier({ client, generateKey: generateCredentialKey, clock: new FakeClock(Date.now()) });
+  const grants = new GrantCheck(client, false);
+  return new Applier({ client, generateKey: generateCredentialKey, clock: new FakeClock(Date.now()), grants });
 }
 
 function subject({ certificate, signer }: Pick<Delegation, 'certificate' | 'signer'> = good): Subject {

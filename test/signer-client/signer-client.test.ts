@@ -5,6 +5,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
+import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { type Clock, systemClock } from '../../src/kubernetes/clock.ts';
 import { makeDevCertificate } from '../../src/provision/dev-authority.ts';
 import { parseSignerConfig } from '../../src/signer/config.ts';
@@ -89,6 +90,21 @@ test('a client with a certificate and one with a token that is replaced get what
   assert.deepEqual(
     results.map(({ ok }) => ok),
     [true, false],
+  );
+
+  // It may delete what it issued only by a proof, which takes the leaf that it had.
+  const use = { certificate: 'vault/web-tls', usage: 'Server', namespace: 'shop' } as const;
+  const leafSha256 = readDelegationCertificate(web.certificatePem).sha256;
+  assert.deepEqual(
+    await byCertificate.withdrawn(
+      [
+        { ...use, leafSha256 },
+        { ...use, leafSha256: '0'.repeat(64) },
+        { ...use, namespace: 'edge', leafSha256 },
+      ],
+      stop.signal,
+    ),
+    [true, false, false],
   );
 
   // A serving certificate that is renewed changes nothing for clients.

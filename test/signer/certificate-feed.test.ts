@@ -88,6 +88,25 @@ test('who waits is told of a new leaf, of a grant that is withdrawn, and of new 
   assert.equal(world.clock.timers, 0, 'nothing is left waiting');
 });
 
+test('of several grants, all terms come that may be the most generous for some lifetime', async () => {
+  const world = new World();
+  world.grants = [
+    grant({ maxLifetimeSeconds: 600, maxPods: 5, onWithdraw: 'Delete' }),
+    grant({ maxLifetimeSeconds: 3_600, maxPods: 2 }),
+    grant({ maxLifetimeSeconds: 3_600, maxPods: 1 }),
+    grant({ maxLifetimeSeconds: 200_000, maxPods: 2, onWithdraw: 'Delete' }),
+  ];
+  const [news] = await world.ask();
+  assert.deepEqual(news?.granted?.usages, [
+    { usage: 'Server', maxLifetimeSeconds: 86_400, maxPods: 2, onWithdraw: 'Delete' },
+    { usage: 'Server', maxLifetimeSeconds: 3_600, maxPods: 2, onWithdraw: 'Keep' },
+    { usage: 'Server', maxLifetimeSeconds: 600, maxPods: 5, onWithdraw: 'Delete' },
+  ]);
+  const other = new World();
+  other.grants = world.grants.toReversed();
+  assert.equal((await other.ask())[0]?.version, news?.version, 'their order does not matter');
+});
+
 test('a certificate that cannot be read yet is no news: who has it keeps it, and a grant is told apart from it', async () => {
   const world = new World();
   world.certificate = undefined;

@@ -1,15 +1,20 @@
 /** What a resource may do with the certificate that it refers to, by the grants that are known. Pure. */
 import type { DelegatedCredentialSpec } from '../../api/delegated-credential.ts';
 import type { DelegationGrantResource } from '../../api/delegation-grant.ts';
-import type { GrantTerms } from '../../grant/decide.ts';
+import type { Terms } from '../../grant/decide.ts';
 
 export type Access =
-  /** No grant is needed here, or another process decides. */
+  /** No grant is needed. */
   | { readonly kind: 'own' }
   /** The grants, or the labels of the namespace, are not known yet. */
   | { readonly kind: 'pending' }
   | { readonly kind: 'refused' }
-  | { readonly kind: 'granted'; readonly terms: GrantTerms<DelegationGrantResource> };
+  | { readonly kind: 'granted'; readonly terms: AccessTerms };
+
+interface AccessTerms extends Terms {
+  /** Undefined: the signer decided, which does not name the grant. */
+  readonly grant?: DelegationGrantResource | undefined;
+}
 
 export const OWN: Access = Object.freeze({ kind: 'own' });
 

@@ -1,0 +1,108 @@
+/** What proves a withdrawal to a client that deletes by it: everything else proves nothing. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { DelegationGrantResource } from '../../src/api/delegation-grant.ts';
+import { ApiError } from '../../src/kubernetes/api-error.ts';
+import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
+import { GrantWatch } from '../../src/signer/grant-watch.ts';
+import type { Grant } from '../../src/signer/policy.ts';
+import { GrantsUnreadableError, Withdrawals } from '../../src/signer/withdrawals.ts';
+import { grant } from '../../testing/support/builders.ts';
+import { FakeClock } from '../../testing/support/fake-clock.ts';
+import { recordingLogger } from '../../testing/support/recording-logger.ts';
+
+const { signal } = new AbortController();
+const LEAF = 'a'.repeat(64);
+const USE = { certificate: 'vault/web-tls', usage: 'Server', namespace: 'edge', leafSha256: LEAF } as const;
+const HOME = { name: 'here', cluster: 'local' };
+const AWAY = { name: 'eu', cluster: 'eu-west' };
+
+/** A fake API server, asked by a signer whose watches have never shown anything. */
+class Server {
+  grants: readonly DelegationGrantResource[] = [];
+  labels: Readonly<Record<string, string>> = {};
+  error: Error | undefined;
+
+  readonly client = {
+    list: async ({ plural }: { plural: string }, { namespace, fieldSelector }: Record<string, string>) => {
+      if (this.error !== undefined) throw this.error;
+      if (plural === 'namespaces') {
+        assert.equal(fieldSelector, 'metadata.name=edge');
+        return { metadata: {}, items: [{ metadata: { name: 'edge', uid: 'uid-of-edge', labels: this.labels } }] };
+      }
+      return { metadata: {}, items: this.grants.filter((one) => one.metadata.namespace === namespace) };
+    },
+  } as unknown as ApiClient;
+
+  async isWithdrawn(client = HOME, change: object = {}, config: readonly Grant[] = []): Promise<boolean | undefined> {
+    const watch = new GrantWatch({
+      client: this.client,
+      clock: new FakeClock(),
+      random: () => 0,
+      log: recordingLogger(),
+      namespaces: ['vault'],
+      cluster: 'local',
+      onChange: () => {},
+    });
+    const certificates = {
+      hasUsed: (name: string, leaf: string) => name === 'vault/web-tls' && leaf === LEAF,
+    };
+    const withdrawals = new Withdrawals({ certificates, grants: config, watch });
+    const [answer] = await withdrawals.confirm(client, [{ ...USE, ...change }], signal);
+    return answer;
+  }
+}
+
+describe('a use of a certificate', () => {
+  test('is withdrawn where no grant covers it, in the own cluster and in another one', async () => {
+    const server = new Server();
+    assert.equal(await server.isWithdrawn(), true);
+    server.grants = [grant({ from: [{ namespace: 'shop' }, { cluster: 'us-east' }] }), grant({ usages: ['Client'] })];
+    assert.equal(await server.isWithdrawn(), true);
+    assert.equal(await server.isWithdrawn(AWAY), true);
+    assert.equal(await server.isWithdrawn(HOME, { usage: 'Client' }), false);
+  });
+
+  test('is not while a grant covers it by name, label or cluster, whatever the watches show', async () => {
+    const server = new Server();
+    server.grants = [grant()];
+    assert.equal(await server.isWithdrawn(), false);
+    assert.equal(await server.isWithdrawn(AWAY), true);
+    server.grants = [grant({ from: [{ namespaceSelector: { matchLabels: { tier: 'edge' } } }] })];
+    assert.equal(await server.isWithdrawn(), true);
+    server.labels = { tier: 'edge' };
+    assert.equal(await server.isWithdrawn(), false);
+    server.grants = [grant({ from: [{ cluster: 'eu-west' }] })];
+    assert.equal(await server.isWithdrawn(AWAY), false);
+  });
+
+  test('is not while the configuration grants it', async () => {
+    const config: Grant = {
+      certificate: 'vault/web-tls',
+      from: [{ cluster: 'local' }],
+      usages: ['Server'],
+      maxLifetimeSeconds: undefined,
+    };
+    assert.equal(await new Server().isWithdrawn(HOME, {}, [config]), false);
+    assert.equal(await new Server().isWithdrawn(AWAY, {}, [config]), true);
+  });
+
+  test('is not by the word of a signer that does not hold the certificate, or never had that leaf', async () => {
+    assert.equal(await new Server().isWithdrawn(HOME, { certificate: 'vault/api-tls' }), false);
+    assert.equal(await new Server().isWithdrawn(HOME, { leafSha256: 'b'.repeat(64) }), false);
+  });
+
+  test('is not where the whole kind is gone, and not known while the API server does not answer', async () => {
+    const server = new Server();
+    server.error = new ApiError('not found', { status: 404, reason: 'NotFound' });
+    assert.equal(await server.isWithdrawn(), false);
+    for (const [status, reason] of [
+      [0, 'Unavailable'],
+      [403, 'Forbidden'],
+      [503, 'ServiceUnavailable'],
+    ] as const) {
+      server.error = new ApiError('refused', { status, reason });
+      await assert.rejects(server.isWithdrawn(), GrantsUnreadableError);
+    }
+  });
+});
