@@ -1,12 +1,7 @@
 /** Where the certificates of resources come from: Secrets that the operator reads itself, or a signer that holds their keys. */
-import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
+import type { Referrer } from '../grant/request.ts';
 import type { Access } from './core/access.ts';
 import type { CertificateState } from './core/certificate-state.ts';
-
-export interface Referrer {
-  readonly metadata: Pick<DelegatedCredentialResource['metadata'], 'namespace'>;
-  readonly spec: DelegatedCredentialResource['spec'];
-}
 
 /** What is asked of those who know the grants, before something is done that cannot be undone. */
 export interface GrantProof {

@@ -5,12 +5,12 @@
 import { isReadableGrant, readDelegationGrant } from '../api/read-grant.ts';
 import { DELEGATION_GRANTS } from '../api/resource-types.ts';
 import { decideGrant } from '../grant/decide.ts';
+import { certificateOf, needsGrant, type Referrer, requestOf } from '../grant/request.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
-import type { GrantProof, Referrer } from './certificates.ts';
+import type { GrantProof } from './certificates.ts';
 import type { Access } from './core/access.ts';
-import { certificateOf, needsGrant, requestOf } from './grants.ts';
 import { type NamespaceFacts, readLiveNamespace } from './namespaces.ts';
 import { StaleCacheError } from './pod-failure.ts';
 import { refusal } from './refusal.ts';

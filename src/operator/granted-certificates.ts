@@ -1,9 +1,10 @@
 /** Certificates that the operator reads itself, each only for as long as a resource may use it. */
+import { certificateOf, type Referrer } from '../grant/request.ts';
 import type { CertificateWatcher } from './certificate-watcher.ts';
-import type { Certificates, Referrer } from './certificates.ts';
+import type { Certificates } from './certificates.ts';
 import type { Access } from './core/access.ts';
 import { type CertificateState, stateFor } from './core/certificate-state.ts';
-import { certificateOf, type Grants } from './grants.ts';
+import type { Grants } from './grants.ts';
 
 export class GrantedCertificates implements Certificates {
   readonly #watcher: CertificateWatcher;

@@ -6,13 +6,13 @@
 import type { DelegationGrantResource } from '../api/delegation-grant.ts';
 import { isReadableGrant, readDelegationGrant, type UnreadableGrant } from '../api/read-grant.ts';
 import { DELEGATION_GRANTS } from '../api/resource-types.ts';
-import { decideGrant, type GrantRequest, needsNamespace } from '../grant/decide.ts';
+import { decideGrant, needsNamespace } from '../grant/decide.ts';
+import { certificateOf, needsGrant, type Referrer, requestOf } from '../grant/request.ts';
 import { formatObjectKey, type ObjectKey, parseObjectKey } from '../issued-secret/names.ts';
 import { NamespacedCache, namespacedKey } from '../kubernetes/cache/namespaced-cache.ts';
 import { type Change, Reflector } from '../kubernetes/cache/reflector.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
-import type { Referrer } from './certificates.ts';
 import { type Access, OWN } from './core/access.ts';
 import { Namespaces } from './namespaces.ts';
 import type { WatchEngine } from './secret-watch.ts';
@@ -160,22 +160,6 @@ export class Grants {
   #enqueueAll(): void {
     this.#namespaceChanged(undefined);
   }
-}
-
-/** Whether a grant decides on the use of the certificate. */
-export function needsGrant({ metadata, spec }: Referrer, { requireGrant }: Pick<GrantScope, 'requireGrant'>): boolean {
-  return requireGrant || (spec.certificateRef.namespace ?? metadata.namespace) !== metadata.namespace;
-}
-
-/** The Secret that a resource refers to. */
-export function certificateOf({ metadata, spec }: Referrer): ObjectKey {
-  const { name, namespace = metadata.namespace } = spec.certificateRef;
-  return { namespace, name };
-}
-
-export function requestOf(resource: Referrer, consumer: GrantRequest['consumer']): GrantRequest {
-  const { lifetimeSeconds, usage } = resource.spec;
-  return { certificate: certificateOf(resource), usage, consumer, lifetimeSeconds };
 }
 
 function certificateKey({ metadata: { namespace }, spec }: DelegationGrantResource): string {

@@ -12,6 +12,8 @@ import { CertificateError } from '../credential/errors.ts';
 import { MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { USAGES, type Usage } from '../credential/scheme.ts';
 import { mostGenerous } from '../grant/decide.ts';
+import { certificateOf, type Referrer } from '../grant/request.ts';
+import { formatObjectKey } from '../issued-secret/names.ts';
 import { Backoff } from '../kubernetes/backoff.ts';
 import { type Clock, delay } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
@@ -23,7 +25,7 @@ import { remoteSigner } from '../signer-client/remote-signer.ts';
 import type { SignerClient } from '../signer-client/signer-client.ts';
 import type { SigningBatcher } from '../signer-client/signing-batcher.ts';
 import { WithdrawalProofs } from '../signer-client/withdrawal-proofs.ts';
-import type { Certificates, GrantProof, Referrer } from './certificates.ts';
+import type { Certificates, GrantProof } from './certificates.ts';
 import type { Access } from './core/access.ts';
 import { type CertificateState, PENDING, refused } from './core/certificate-state.ts';
 
@@ -117,7 +119,7 @@ export class SignerCertificates implements Certificates, GrantProof {
     if (known === undefined) return false;
     const { metadata, spec } = resource;
     const { namespace } = metadata;
-    const certificate = certificateName(namespace, spec.certificateRef);
+    const certificate = certificateName(resource);
     return await this.#proofs.ask({ certificate, namespace, usage: spec.usage, leafSha256: known });
   }
 
@@ -133,10 +135,10 @@ export class SignerCertificates implements Certificates, GrantProof {
     await this.#running;
   }
 
-  #start(key: string, { metadata, spec }: Referrer): Followed {
+  #start(key: string, resource: Referrer): Followed {
     const followed: Followed = {
-      certificate: certificateName(metadata.namespace, spec.certificateRef),
-      namespace: metadata.namespace,
+      certificate: certificateName(resource),
+      namespace: resource.metadata.namespace,
       referrers: new Set(),
       version: undefined,
       asked: false,
@@ -272,14 +274,15 @@ function notGranted(certificate: string, namespace: string): CertificateState {
   );
 }
 
-function keyOf({ metadata: { namespace }, spec }: Referrer): string {
-  return formatKey({ certificate: certificateName(namespace, spec.certificateRef), namespace });
+function keyOf(resource: Referrer): string {
+  return formatKey({ certificate: certificateName(resource), namespace: resource.metadata.namespace });
 }
 
 function formatKey({ certificate, namespace }: Pick<Followed, 'certificate' | 'namespace'>): string {
   return `${namespace} ${certificate}`;
 }
 
-function certificateName(ownNamespace: string, { name, namespace = ownNamespace }: Referrer['spec']['certificateRef']) {
-  return `${namespace}/${name}`;
+/** As the signer knows it. */
+function certificateName(resource: Referrer): string {
+  return formatObjectKey(certificateOf(resource));
 }

@@ -1,9 +1,9 @@
 /** By which grant a resource has credentials of a certificate in another namespace: decided by the operator's own code. */
-import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import type { DelegationGrantResource } from '../api/delegation-grant.ts';
 import { isReadableGrant, readDelegationGrant } from '../api/read-grant.ts';
 import { DELEGATION_GRANTS } from '../api/resource-types.ts';
 import { decideGrant } from '../grant/decide.ts';
+import { certificateOf, needsGrant, type Referrer, requestOf } from '../grant/request.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { listAll } from '../kubernetes/client/list-all.ts';
@@ -20,9 +20,6 @@ export type GrantFact =
     }
   | { readonly kind: 'refused' | 'unseen' };
 
-type Needed = Pick<DelegatedCredentialResource, 'spec'> & {
-  readonly metadata: Pick<DelegatedCredentialResource['metadata'], 'namespace'>;
-};
 type Client = Pick<ApiClient, 'get' | 'list'>;
 
 /** Reads each namespace once, however many resources ask. */
@@ -38,21 +35,16 @@ export class GrantReader {
   }
 
   /** Undefined where no grant is needed: the certificate is in the resource's own namespace. Throws ApiError. */
-  async factOf({ metadata, spec }: Needed): Promise<GrantFact | undefined> {
-    const { certificateRef, lifetimeSeconds, usage } = spec;
-    const { namespace } = metadata;
-    if (certificateRef.namespace === undefined || certificateRef.namespace === namespace) return undefined;
+  async factOf(resource: Referrer): Promise<GrantFact | undefined> {
+    if (!needsGrant(resource, { requireGrant: false })) return undefined;
+    const { namespace } = resource.metadata;
     const [grants, own] = await Promise.all([
-      remembered(this.#grants, certificateRef.namespace, (one) => this.#listGrants(one)),
+      remembered(this.#grants, certificateOf(resource).namespace, (one) => this.#listGrants(one)),
       remembered(this.#namespaces, namespace, (one) => this.#getNamespace(one)),
     ]);
     if (grants === undefined) return { kind: 'unseen' };
-    const terms = decideGrant(grants, {
-      certificate: { namespace: certificateRef.namespace, name: certificateRef.name },
-      usage,
-      consumer: { namespace, uid: own?.metadata.uid, labels: own?.metadata.labels },
-      lifetimeSeconds,
-    });
+    const consumer = { namespace, uid: own?.metadata.uid, labels: own?.metadata.labels };
+    const terms = decideGrant(grants, requestOf(resource, consumer));
     if (terms === undefined) return { kind: own === undefined ? 'unseen' : 'refused' };
     const { maxPods } = terms;
     const grant = `${terms.grant.metadata.namespace}/${terms.grant.metadata.name}`;

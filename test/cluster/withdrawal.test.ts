@@ -1,0 +1,256 @@
+/**
+ * A wave of re-issues that is paced, and a grant that is withdrawn in the worst of moments: in the middle of such a wave, while the operator
+ * restarts or its leader changes, and while its caches show what is not true any more.
+ */
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { type Cluster, type Secret, startCluster } from '../../testing/cluster/cluster.ts';
+import { type OperatorProcess, startOperator } from '../../testing/cluster/operator-process.ts';
+import { createTestAuthority, type LeafFiles } from '../../testing/support/certificates.ts';
+import { eventually } from '../../testing/support/processes.ts';
+import { createProxyTls, FaultProxy } from '../faults/proxy.ts';
+import { assertServes, file } from './verification.ts';
+
+const PODS = 8;
+/** One worker takes keys in the order of the queue; at two a second, a wave is long enough to be met in its middle. */
+const PACED = ['--workers=1', '--max-reissues-per-second=2'];
+
+const authority = await createTestAuthority();
+const [first, second] = [await authority.issue(), await authority.issue()];
+let cluster: Cluster;
+
+before(async () => {
+  cluster = await startCluster();
+});
+after(() => cluster?.[Symbol.asyncDispose]());
+
+const kubectl = async (...args: readonly string[]) => (await cluster.plane.kubectl(args)).stdout;
+const start = (...args: readonly string[]) =>
+  startOperator({ kubeconfig: cluster.operatorKubeconfig, args: ['--leader-elect=false', ...args] });
+
+async function putGrant(owner: string, namespace: string, spec: object = {}): Promise<void> {
+  const grant = {
+    apiVersion: 'dcred.dev/v1alpha1',
+    kind: 'DelegationGrant',
+    metadata: { namespace: owner, name: 'web' },
+    spec: { certificateRef: { name: 'web-tls' }, from: [{ namespace }], ...spec },
+  };
+  await cluster.plane.kubectl(['apply', '-f', '-'], { input: JSON.stringify(grant) });
+}
+
+const withdraw = (owner: string) => kubectl('delete', 'dcgrant', 'web', '-n', owner);
+
+/** A namespace with the certificate, and one with a resource that is granted the use of it; without pods. */
+async function granted(spec: object = {}): Promise<{ readonly owner: string; readonly namespace: string }> {
+  const [owner, namespace] = [await cluster.namespace(), await cluster.namespace()];
+  await cluster.putCertificate(owner, 'web-tls', first);
+  await putGrant(owner, namespace, spec);
+  await cluster.createResource(namespace, 'web', {
+    certificateRef: { name: 'web-tls', namespace: owner },
+    podSelector: { matchLabels: { app: 'web' } },
+    lifetimeSeconds: 3_600,
+  });
+  return { owner, namespace };
+}
+
+const isOn = (leaf: LeafFiles) => (secret: Secret) => file(secret, 'tls.crt').toString() === leaf.certificatePem;
+
+/** How many are on the new leaf. Each is whole: key, credential and leaf belong together, whichever leaf that is. */
+async function updated(namespace: string): Promise<number> {
+  const secrets = await cluster.secrets(namespace);
+  for (const secret of secrets) {
+    assertServes(secret);
+    assert.ok(isOn(first)(secret) || isOn(second)(secret));
+  }
+  return secrets.filter(isOn(second)).length;
+}
+
+/** Resolves in the middle of a wave that the new leaf begins. */
+async function beginWave(owner: string, namespace: string): Promise<void> {
+  await cluster.untilReason(namespace, 'web', 'Issued');
+  await cluster.untilSecrets(namespace, PODS);
+  await cluster.putCertificate(owner, 'web-tls', second);
+  await eventually('the wave to begin', async () => ((await updated(namespace)) >= 2 ? true : undefined));
+}
+
+/** Once the operator has taken every key that the wave and the withdrawal have enqueued. */
+async function untilIdle(operator: OperatorProcess, namespace: string): Promise<void> {
+  await cluster.untilReason(namespace, 'web', 'CertificateNotPermitted');
+  await eventually('the queue to be empty', async () =>
+    (await operator.metric('workqueue_depth{name="pod"}')) === 0 ? true : undefined,
+  );
+  // The one worker that took the last of them takes this one after it.
+  const other = await granted();
+  await cluster.createPod(other.namespace, 'web-0');
+  await cluster.untilReason(other.namespace, 'web', 'Issued');
+}
+
+test('a paced wave shows its progress, keeps each pair whole until it is replaced, and replaces what expires first', async () => {
+  await using operator = await start(...PACED);
+  const { owner, namespace } = await granted();
+  // The longer their lifetime, the earlier their name.
+  for (const [round, lifetimeSeconds] of [3_600, 7_200, 10_800, 14_400].entries()) {
+    await cluster.patchResource(namespace, 'web', { lifetimeSeconds });
+    for (const half of ['a', 'b']) await cluster.createPod(namespace, `web-${9 - round}${half}`);
+    await cluster.untilSecrets(namespace, 2 * (round + 1));
+    await cluster.untilReason(namespace, 'web', 'Issued');
+  }
+  const expiryOf = new Map(
+    (await cluster.secrets(namespace)).map((one) => [one.metadata.name, assertServes(one).expiresAt]),
+  );
+  assert.equal(new Set(expiryOf.values()).size >= 4, true);
+
+  await cluster.putCertificate(owner, 'web-tls', second);
+  const seen = new Set<number>();
+  await eventually('the wave to end', async () => {
+    const { status } = await cluster.resource(namespace, 'web');
+    const { reissue } = status as { reissue?: { updated: number; total: number; startTime?: string } };
+    if (reissue !== undefined) {
+      assert.equal(reissue.total, PODS);
+      assert.ok(reissue.startTime !== undefined);
+      seen.add(reissue.updated);
+    }
+    return (await updated(namespace)) === PODS && reissue === undefined ? true : undefined;
+  });
+  assert.ok(seen.size >= 2, `progress: ${[...seen].join()}`);
+  assert.deepEqual(
+    [...seen],
+    [...seen].toSorted((a, b) => a - b),
+  );
+  await cluster.untilReason(namespace, 'web', 'Issued');
+  const written = (await cluster.secrets(namespace))
+    .toSorted((a, b) => Number(a.metadata.resourceVersion) - Number(b.metadata.resourceVersion))
+    .map(({ metadata }) => expiryOf.get(metadata.name));
+  assert.deepEqual(
+    written,
+    written.toSorted((a = 0, b = 0) => a - b),
+  );
+  assert.equal(await operator.metric('dcred_credentials_issued_total{reason="CertificateChanged"}'), PODS);
+  await eventually('both Events of the wave', async () => {
+    const reasons = (await cluster.events(namespace)).map(({ reason }) => reason);
+    return reasons.includes('ReissueStarted') && reasons.includes('ReissueFinished') ? true : undefined;
+  });
+});
+
+describe('a grant that is withdrawn in the middle of a wave', () => {
+  test('ends it: what was not replaced stays as it is', async () => {
+    await using operator = await start(...PACED);
+    const { owner, namespace } = await granted();
+    await cluster.createPods(namespace, PODS);
+    await beginWave(owner, namespace);
+    await withdraw(owner);
+    const count = await updated(namespace);
+    await untilIdle(operator, namespace);
+    // One more at most: its grant had been read a moment before.
+    const last = await updated(namespace);
+    assert.ok(last <= count + 1 && last < PODS, `${count} at the withdrawal, ${last} in the end`);
+    assert.equal((await cluster.secrets(namespace)).length, PODS);
+  });
+
+  test('while the operator is down, is not forgotten by the next one', async () => {
+    const { owner, namespace } = await granted();
+    await cluster.createPods(namespace, PODS);
+    {
+      await using operator = await start(...PACED);
+      await beginWave(owner, namespace);
+      await operator.kill();
+    }
+    await withdraw(owner);
+    const count = await updated(namespace);
+    await using operator = await start(...PACED);
+    await untilIdle(operator, namespace);
+    assert.equal(await updated(namespace), count);
+    assert.ok(count < PODS);
+  });
+
+  test('while the leader changes, is not forgotten by the new one', async () => {
+    const { owner, namespace } = await granted();
+    await cluster.createPods(namespace, PODS);
+    const elected = () =>
+      startOperator({ kubeconfig: cluster.operatorKubeconfig, args: ['--leader-elect=true', ...PACED] });
+    await using leader = await elected();
+    await leader.until('leading');
+    await using next = await elected();
+    await beginWave(owner, namespace);
+    await Promise.all([leader.stop(), withdraw(owner)]);
+    const count = await updated(namespace);
+    await next.until('leading');
+    await untilIdle(next, namespace);
+    const last = await updated(namespace);
+    assert.ok(last <= count + 1 && last < PODS, `${count} at the withdrawal, ${last} in the end`);
+  });
+});
+
+describe('an operator whose watch of grants is silent', () => {
+  const GRANTS = 'delegationgrants';
+  let proxy: FaultProxy;
+  let operator: OperatorProcess;
+  const asked = (verb: string) => proxy.journal.filter((one) => one.resource === GRANTS && one.verb === verb).length;
+  /** The connection stays, and nothing comes through it any more. */
+  const freeze = () => {
+    for (const watch of proxy.watches) if (watch.exchange.resource === GRANTS) watch.freeze();
+  };
+  const cut = () => {
+    for (const watch of proxy.watches) if (watch.exchange.resource === GRANTS) watch.cut();
+  };
+
+  before(async () => {
+    const tls = await createProxyTls();
+    proxy = await FaultProxy.start({ plane: cluster.plane, tls });
+    const config = JSON.parse(readFileSync(cluster.operatorKubeconfig, 'utf8'));
+    const trust = Buffer.from(tls.authority.certificate).toString('base64');
+    config.clusters[0].cluster = { server: proxy.url, 'certificate-authority-data': trust };
+    const kubeconfig = join(cluster.plane.directory, 'by-proxy.kubeconfig');
+    writeFileSync(kubeconfig, JSON.stringify(config), { mode: 0o600 });
+    operator = await startOperator({ kubeconfig, args: ['--leader-elect=false'] });
+  });
+  after(async () => {
+    await operator?.stop();
+    await proxy?.[Symbol.asyncDispose]();
+  });
+
+  test('issues nothing by a grant that it believes in and that is withdrawn', async () => {
+    const { owner, namespace } = await granted();
+    await cluster.createPod(namespace, 'web-0');
+    await cluster.untilReason(namespace, 'web', 'Issued');
+    const [before_] = await cluster.untilSecrets(namespace, 1);
+    freeze();
+    await withdraw(owner);
+    const reads = asked('get');
+    await cluster.createPod(namespace, 'web-1');
+    await cluster.putCertificate(owner, 'web-tls', second);
+    await eventually('the operator to ask the API server twice', async () =>
+      asked('get') >= reads + 2 ? true : undefined,
+    );
+    const secrets = await cluster.secrets(namespace);
+    assert.deepEqual(
+      secrets.map(({ metadata }) => [metadata.name, metadata.resourceVersion]),
+      [[before_?.metadata.name, before_?.metadata.resourceVersion]],
+    );
+    cut();
+    await cluster.untilReason(namespace, 'web', 'CertificateNotPermitted');
+    assert.equal((await cluster.secrets(namespace)).length, 1);
+  });
+
+  test('deletes nothing by a withdrawal that it believes in and that was taken back', async () => {
+    const { owner, namespace } = await granted({ onWithdraw: 'Delete' });
+    await cluster.createPod(namespace, 'web-0');
+    await cluster.untilReason(namespace, 'web', 'Issued');
+    const [before_] = await cluster.untilSecrets(namespace, 1);
+    assert.equal(before_?.metadata.annotations?.['dcred.dev/on-withdraw'], 'Delete');
+    await withdraw(owner);
+    await cluster.untilReason(namespace, 'web', 'CertificateNotPermitted');
+    freeze();
+    await putGrant(owner, namespace, { onWithdraw: 'Delete' });
+    const lists = asked('list');
+    await eventually('the operator to ask the API server before it deletes', async () =>
+      asked('list') > lists ? true : undefined,
+    );
+    cut();
+    await cluster.untilReason(namespace, 'web', 'Issued');
+    const [secret] = await cluster.untilSecrets(namespace, 1);
+    assert.equal(secret?.metadata.uid, before_?.metadata.uid);
+  });
+});
