@@ -10,6 +10,7 @@ import { DELEGATED_CREDENTIALS } from '../../src/api/resource-types.ts';
 import { auditCommand } from '../../src/cli/audit.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
+import { Fleet } from '../../testing/cluster/audited-fleet.ts';
 import type { Resource } from '../../testing/cluster/cluster.ts';
 import { type FakeKubelet, startFakeKubelet } from '../../testing/cluster/fake-kubelet.ts';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
@@ -21,7 +22,6 @@ import { eventually } from '../../testing/support/processes.ts';
 import { runCommand, temporaryDirectory } from '../cli/run-command.ts';
 import { operatorsClient } from '../operator/cluster.ts';
 import { startTlsServer } from '../probe/tls-server.ts';
-import { Fleet } from './fleet.ts';
 
 const peers = await findPeers();
 const CRD = join(import.meta.dirname, '../../crds/dcred.dev_delegatedcredentials.yaml');

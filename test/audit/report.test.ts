@@ -10,7 +10,7 @@ import { FINDINGS } from '../../src/audit/judge.ts';
 import { auditReport, embeddedJson, escapeHtml } from '../../src/audit/report/document.ts';
 import { STYLE } from '../../src/audit/report/style.ts';
 import { Chromium, findChromium, type PageOptions } from '../../testing/peers/chromium.ts';
-import { imaginaryFleet } from './imaginary-fleet.ts';
+import { imaginaryFleet } from '../../testing/support/imaginary-fleet.ts';
 
 const absent = await findChromium();
 const DESKTOP: PageOptions = { width: 1280, height: 900, scheme: 'light' };

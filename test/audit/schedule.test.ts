@@ -8,8 +8,8 @@ import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { EventInput } from '../../src/kubernetes/events/event-recorder.ts';
 import { resource, specOf } from '../../testing/support/builders.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
+import { imaginaryFleet } from '../../testing/support/imaginary-fleet.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
-import { imaginaryFleet } from './imaginary-fleet.ts';
 
 const signal = new AbortController().signal;
 const NOTHING = { resources: [], pods: [], secrets: [] };

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { type AuditState, FINDINGS } from '../../src/audit/judge.ts';
 import type { AuditResult } from '../../src/audit/result.ts';
 import { FINDING_REASONS, podNotice, servingCondition } from '../../src/audit/serving-condition.ts';
-import { imaginaryFleet } from './imaginary-fleet.ts';
+import { imaginaryFleet } from '../../testing/support/imaginary-fleet.ts';
 
 function conditionOf(states: readonly AuditState[], messageOf?: (index: number) => string) {
   // The third pod of a fleet is of the resource `web`, and so is every other pod but for multiples of 3 and 7.

@@ -10,8 +10,8 @@ import type { SecretManifest } from '../../src/issued-secret/secret-manifest.ts'
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
 import { makeSecret } from '../../src/operator/issuer.ts';
-import { specOf } from '../../testing/support/builders.ts';
-import type { LeafFiles } from '../../testing/support/certificates.ts';
+import { specOf } from '../support/builders.ts';
+import type { LeafFiles } from '../support/certificates.ts';
 
 export interface PodOptions {
   /** Default: one container port of this number. */

@@ -2,7 +2,7 @@
 import type { AuditState, Served, Verdict } from '../../src/audit/judge.ts';
 import { type AuditedPod, readAuditedPod } from '../../src/audit/pod.ts';
 import { type AuditEntry, type AuditResult, auditResult } from '../../src/audit/result.ts';
-import { facts, LIFETIME, NOW, podOf, resource, SHA256 } from '../../testing/support/builders.ts';
+import { facts, LIFETIME, NOW, podOf, resource, SHA256 } from './builders.ts';
 
 export interface FleetOptions {
   readonly pods: number;
