@@ -73,6 +73,7 @@ async function auditOfServers(): Promise<void> {
   const names = Array.from({ length: SERVERS }, (_, index) => `server-${index}`);
   while (names.length > 0) await Promise.all(names.splice(0, AT_A_TIME).map(serve));
   await measured('node, a start that does nothing, ms', undefined);
+  await measured('dcred version, which does nothing else, ms', ['version']);
   await measured('dcred probe, one server on loopback, ms', ['probe', `127.0.0.1:${port}`, '--sni', 'web.example']);
   await measured(`dcred audit, ${SERVERS} servers, ms`, ['audit', '-n', namespace, '--via', 'pod-ip']);
 }

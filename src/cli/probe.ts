@@ -1,7 +1,6 @@
 import { isIP } from 'node:net';
-import { getCACertificates } from 'node:tls';
-import { type Certificate, readCertificateChain } from '../credential/certificate.ts';
 import { probe } from '../probe/probe.ts';
+import { givenRoots, systemRoots } from '../probe/roots.ts';
 import { STARTTLS_PROTOCOLS, type StartTlsProtocol } from '../probe/starttls.ts';
 import { parseTarget } from '../probe/target.ts';
 import { type Command, UsageError } from './command.ts';
@@ -51,7 +50,7 @@ export const probeCommand: Command = {
       serverName: isIP(name) === 0 ? name : undefined,
       alpn: args.strings('alpn'),
       starttls: args.string('starttls') as StartTlsProtocol | undefined,
-      roots: ca === undefined ? systemRoots() : await readCaFile(ca, io.signal),
+      roots: ca === undefined ? systemRoots() : givenRoots(await readCaFile(ca, io.signal)),
       now: () => io.now(),
       stop: io.signal,
       deadline: AbortSignal.timeout(seconds * 1000),
@@ -66,15 +65,3 @@ export const probeCommand: Command = {
     return isHealthy(report, expectCredential) ? 0 : 1;
   },
 };
-
-/** The system's store; where that has none, the one that Node brings. A root that cannot be read is left out. */
-function systemRoots(): readonly Certificate[] {
-  const system = getCACertificates('system');
-  return (system.length > 0 ? system : getCACertificates('bundled')).flatMap((pem) => {
-    try {
-      return readCertificateChain(pem);
-    } catch {
-      return [];
-    }
-  });
-}

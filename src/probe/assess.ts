@@ -8,6 +8,7 @@ import { decodeDelegatedCredential } from '../credential/wire.ts';
 import { firstItems, printable, printableList } from '../text/printable.ts';
 import type { HandshakeOutcome } from './handshake.ts';
 import { schemeName } from './peer-signature.ts';
+import type { TrustedRoots } from './roots.ts';
 
 interface Check {
   /** A short statement that should hold. */
@@ -52,7 +53,7 @@ export interface Assessment {
 
 export interface AssessOptions {
   /** Undefined: the chain is not verified. */
-  readonly roots: readonly Certificate[] | undefined;
+  readonly roots: TrustedRoots | undefined;
   /** The DNS name or IP address that the certificate must be for. Undefined: any. */
   readonly name: string | undefined;
   /** Seconds since the epoch. */
@@ -113,14 +114,10 @@ function describe(bytes: Uint8Array, leaf: Certificate): ServedCredential {
   };
 }
 
-function checkChain(
-  leaf: Certificate,
-  chain: readonly Certificate[],
-  roots: readonly Certificate[],
-  now: number,
-): Check {
+function checkChain(leaf: Certificate, chain: readonly Certificate[], roots: TrustedRoots, now: number): Check {
   const name = 'the chain leads to a trusted CA';
-  const path = findTrustPath(leaf, chain, roots, now);
+  const path =
+    findTrustPath(leaf, chain, roots.named([leaf, ...chain]), now) ?? findTrustPath(leaf, chain, roots.all(), now);
   if (path !== undefined) return { name, ok: true, message: `${path.length} certificates` };
   const message =
     `no valid path from "${printable(leaf.subject)}" over the ${chain.length} other certificates that the server sent to a trusted CA: ` +

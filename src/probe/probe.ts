@@ -1,9 +1,9 @@
 /** Probes one server: what a client with delegated credentials is served, what one without, and what TLS 1.2 gets. */
 import { createHash } from 'node:crypto';
-import type { Certificate } from '../credential/certificate.ts';
 import { type Assessment, assess } from './assess.ts';
 import { type ConnectOptions, shakeHands, shakeHandsOrdinarily } from './connect.ts';
 import type { HandshakeOutcome } from './handshake.ts';
+import type { TrustedRoots } from './roots.ts';
 
 export interface ProbeOptions extends Omit<ConnectOptions, 'signal'> {
   /** Stops the probe. */
@@ -12,7 +12,7 @@ export interface ProbeOptions extends Omit<ConnectOptions, 'signal'> {
   readonly deadline: AbortSignal;
   /** The DNS name or IP address that the certificate must be for. */
   readonly name: string;
-  readonly roots: readonly Certificate[];
+  readonly roots: TrustedRoots;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
