@@ -8,7 +8,7 @@ import { delay } from '../clock.ts';
 import type { Connection } from '../connection/connection.ts';
 import { Deadline } from '../deadline.ts';
 import type { KubernetesObject, ObjectList, WatchEvent } from '../objects.ts';
-import { apiVersionOf, type ResourcePathParts, type ResourceType, resourcePath } from '../resource-type.ts';
+import { apiVersionOf, type ResourcePathParts, type ResourceType, resourcePath, SECRETS } from '../resource-type.ts';
 import type {
   ApiClientOptions,
   ApplyOptions,
@@ -25,6 +25,7 @@ import type {
 } from './api-types.ts';
 import { type ApiRequest, exchange, failure } from './exchange.ts';
 import { type Repeatability, retryDelay } from './retry-policy.ts';
+import { encodeSecret, PROTOBUF_TYPE } from './secret-protobuf.ts';
 import { invalidResponseError } from './status-error.ts';
 import { type Pools, Transport } from './transport.ts';
 import { watchStream } from './watch-stream.ts';
@@ -32,6 +33,8 @@ import { watchStream } from './watch-stream.ts';
 const JSON_TYPE = 'application/json';
 const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
 const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
+
+const UNSUPPORTED_MEDIA_TYPE = 415;
 
 const DEFAULT_CONNECTIONS = 32;
 const DEFAULT_TIMEOUT_MS = 30_000;
@@ -44,6 +47,8 @@ export class ApiClient {
   readonly #options: ApiClientOptions;
   readonly #timeoutMs: number;
   #clockSkewMs: number | undefined;
+  /** Until it refuses one: not every server that speaks Kubernetes' API reads more than JSON. */
+  #readsProtobuf = true;
 
   constructor(connection: Connection, options: ApiClientOptions) {
     this.#options = options;
@@ -102,31 +107,28 @@ export class ApiClient {
     if (type.namespaced && namespace === undefined) {
       throw new TypeError(`expected metadata.namespace in a new ${type.kind}, found none`);
     }
-    const request = this.#request(
-      'create',
-      'POST',
-      type,
-      { namespace, name, subresource },
-      {
-        ...this.#write(type, object, JSON_TYPE, options, options.dryRun === true ? { dryRun: 'All' } : {}),
-      },
-    );
-    return this.#call<T>(request, 'once', options);
+    const query = options.dryRun === true ? { dryRun: 'All' } : {};
+    const target = { namespace, name, subresource };
+    const request = this.#request('create', 'POST', type, target, this.#write(JSON_TYPE, options, query));
+    return this.#send<T>(request, type, object, options);
   }
 
   /** With metadata.resourceVersion: only over that very version, else Conflict. */
   replace<T = KubernetesObject>(type: ResourceType, object: WritableObject, options: WriteOptions): Promise<T> {
-    const request = this.#request('update', 'PUT', type, targetOf(type, object, options), {
-      ...this.#write(type, object, JSON_TYPE, options),
-    });
-    return this.#call<T>(request, 'once', options);
+    const target = targetOf(type, object, options);
+    return this.#send<T>(
+      this.#request('update', 'PUT', type, target, this.#write(JSON_TYPE, options)),
+      type,
+      object,
+      options,
+    );
   }
 
   /** Server-side apply: the object holds the fields that this manager wants to own, and no others. */
   apply<T = KubernetesObject>(type: ResourceType, object: WritableObject, options: ApplyOptions): Promise<T> {
     const request = this.#request('apply', 'PATCH', type, targetOf(type, object, options), {
-      ...this.#write(type, object, 'application/apply-patch+yaml', options, { force: options.force }),
-      body: yamlSafe({ apiVersion: apiVersionOf(type), kind: type.kind, ...object }),
+      ...this.#write('application/apply-patch+yaml', options, { force: options.force }),
+      body: yamlSafe(withType(type, object)),
     });
     return this.#call<T>(request, object.metadata.resourceVersion === undefined ? 'repeatable' : 'once', options);
   }
@@ -223,19 +225,27 @@ export class ApiClient {
     return this.#transport.close();
   }
 
-  #write(
-    type: ResourceType,
-    object: WritableObject,
-    contentType: string,
-    options: WriteOptions,
-    query: ApiRequest['query'] = {},
-  ): Partial<ApiRequest> {
+  #write(contentType: string, options: WriteOptions, query: ApiRequest['query'] = {}): Partial<ApiRequest> {
     return {
       query: { ...query, fieldManager: this.#options.fieldManager },
       accept: options.metadataOnly ? METADATA : JSON_TYPE,
       contentType,
-      body: JSON.stringify({ apiVersion: apiVersionOf(type), kind: type.kind, ...object }),
     };
+  }
+
+  /** A Secret as protobuf where that says all of it and the server reads it (ADR 51); everything else as JSON. */
+  async #send<T>(request: ApiRequest, type: ResourceType, object: WritableObject, options: CallOptions): Promise<T> {
+    const whole = withType(type, object);
+    const body = this.#readsProtobuf && isSecret(type) ? encodeSecret(whole) : undefined;
+    if (body !== undefined) {
+      try {
+        return await this.#call<T>({ ...request, contentType: PROTOBUF_TYPE, body }, 'once', options);
+      } catch (error) {
+        if (!(error instanceof ApiError) || error.status !== UNSUPPORTED_MEDIA_TYPE) throw error;
+        this.#readsProtobuf = false;
+      }
+    }
+    return await this.#call<T>({ ...request, body: JSON.stringify(whole) }, 'once', options);
   }
 
   #request(
@@ -315,6 +325,15 @@ export class ApiClient {
     const seconds = (this.#options.clock.monotonic() - started) / 1000;
     this.#options.observe?.({ verb, method, plural, status, seconds });
   }
+}
+
+/** What is written says what it is; the object's own words for it count. */
+function withType(type: ResourceType, object: WritableObject) {
+  return { apiVersion: apiVersionOf(type), kind: type.kind, ...object };
+}
+
+function isSecret({ group, kind, version }: ResourceType): boolean {
+  return group === SECRETS.group && kind === SECRETS.kind && version === SECRETS.version;
 }
 
 function requestFor(path: string, accept: string): ApiRequest {

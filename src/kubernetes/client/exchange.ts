@@ -20,7 +20,7 @@ export interface ApiRequest {
   readonly query: Readonly<Record<string, string | number | boolean | undefined>>;
   readonly accept: string;
   readonly contentType?: string;
-  readonly body?: string;
+  readonly body?: string | Uint8Array;
 }
 
 export interface ExchangeContext {
