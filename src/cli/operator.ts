@@ -6,6 +6,7 @@ import { ShardElection } from '../kubernetes/leader/shard-election.ts';
 import { MAX_SHARDS } from '../kubernetes/leader/shards.ts';
 import { OperatorMetrics } from '../operator/metrics.ts';
 import { LEASE_NAME, Operator } from '../operator/operator.ts';
+import { Outage } from '../operator/outage.ts';
 import { WritePace } from '../operator/write-pace.ts';
 import { isDnsLabel } from '../text/dns-name.ts';
 import { VERSION } from '../version.ts';
@@ -86,11 +87,13 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
   const signer = await connectSigner(args, metrics.registry);
   const connection = await connect(args, io);
   const pace = new WritePace(workers, systemClock);
+  const outage = new Outage();
   const client = createClient(connection, {
     connections: Math.max(MIN_CONNECTIONS, workers + SPARE_CONNECTIONS),
     observe: (call) => {
       metrics.engine.apiCall(call);
       pace.observe(call);
+      outage.observe(call);
     },
   });
   const instance = instanceName(io);
@@ -104,6 +107,7 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
     requireGrant: args.boolean('require-grant'),
     workers,
     pace,
+    outage,
     maxReissuesPerSecond: readRate(args.required('max-reissues-per-second')),
     notifyPods: args.boolean('notify-pods'),
     elector:

@@ -58,12 +58,29 @@ const MAX_CAUSES = 8;
 
 /** The Retry-After of the ApiError that this error is or was caused by, in milliseconds; undefined without one. */
 export function retryAfterMs(error: unknown): number | undefined {
+  const asked = apiErrorsOf(error).find(({ retryAfterSeconds }) => retryAfterSeconds !== undefined)?.retryAfterSeconds;
+  return asked === undefined ? undefined : asked * 1000;
+}
+
+/** Whether the error is, or was caused by, a call that the API server did not answer: see `isUnanswered`. */
+export function isUnreachable(error: unknown): boolean {
+  return apiErrorsOf(error).some(({ status }) => isUnanswered(status));
+}
+
+/** No answer, or one of a proxy or of a server that is starting. A 500 may be a webhook's fault, and concern one namespace only. */
+export function isUnanswered(status: number): boolean {
+  return status === 0 || status === 502 || status === 503 || status === 504;
+}
+
+/** The error and its causes, as far as they are ApiErrors. */
+function apiErrorsOf(error: unknown): readonly ApiError[] {
+  const found: ApiError[] = [];
   let current = error;
   for (let depth = 0; depth < MAX_CAUSES && current instanceof Error; depth += 1) {
-    if (current instanceof ApiError && current.retryAfterSeconds !== undefined) return current.retryAfterSeconds * 1000;
+    if (current instanceof ApiError) found.push(current);
     current = current.cause;
   }
-  return undefined;
+  return found;
 }
 
 /** With a reason: whether it is that very refusal. */

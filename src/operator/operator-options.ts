@@ -8,6 +8,7 @@ import type { SignerClient } from '../signer-client/signer-client.ts';
 import type { GrantScope } from './grants.ts';
 import type { GenerateKey } from './issuer.ts';
 import type { OperatorMetrics } from './metrics.ts';
+import type { Outage } from './outage.ts';
 import type { SignerClientMetrics } from './signer-link.ts';
 import type { WritePace } from './write-pace.ts';
 
@@ -18,6 +19,8 @@ export interface OperatorOptions extends Partial<Omit<GrantScope, 'namespaces'>>
   readonly workers: number;
   /** Less than `workers` at a time while the API server is busy. Undefined: always as many. */
   readonly pace?: WritePace | undefined;
+  /** Tells when the API server can be reached again. Undefined: keys wait for their retry. */
+  readonly outage?: Outage | undefined;
   /** Of re-issues in a wave: see `WavePacer`. Undefined: no limit. */
   readonly maxReissuesPerSecond?: number | undefined;
   /** Nudge kubelets to mount new Secrets at once, by an annotation of the pod. */

@@ -76,6 +76,7 @@ export class Operator {
     this.#podQueue = queue('pod');
     this.#resourceQueue = queue('resource');
     options.pace?.follow(this.#podQueue);
+    options.outage?.follow(() => this.#serverIsBack());
     this.#grantQueue = queue('grant');
     for (const lease of options.shards?.leaseNames ?? [LEASE_NAME]) metrics.engine.leading(lease, false);
     metrics.engine.watchQueue('pod', this.#podQueue);
@@ -252,6 +253,12 @@ export class Operator {
       onSignerProblem: () => this.#enqueueResources(),
       signal,
     });
+  }
+
+  #serverIsBack(): void {
+    const queues = [this.#podQueue, this.#resourceQueue, this.#grantQueue];
+    const keys = queues.reduce((sum, queue) => sum + queue.retryUnreachable(), 0);
+    this.#options.log.info({ keys }, 'the API server answers again: retrying what failed meanwhile');
   }
 
   #enqueueResources(isMeant: (namespace: string) => boolean = () => true): void {

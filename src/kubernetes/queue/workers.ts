@@ -1,6 +1,6 @@
 /** Workers: take a key, reconcile it, and turn the outcome into calls of the queue. */
 
-import { retryAfterMs } from '../api-error.ts';
+import { isUnreachable, retryAfterMs } from '../api-error.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Logger } from '../log.ts';
 import type { Gate } from './gate.ts';
@@ -99,7 +99,10 @@ function settle({ queue, signal, log }: RunWorkersOptions, key: string, outcome:
       // Cut short by the end of the process, which is no failure.
       if (signal.aborted) return;
       const { error, maxDelayMs, reported = false } = outcome;
-      const ms = queue.retry(key, { maxDelayMs, minDelayMs: retryAfterMs(error) });
+      const minDelayMs = retryAfterMs(error);
+      // A server that says when to come back is heard.
+      const unreachable = minDelayMs === undefined && isUnreachable(error);
+      const ms = queue.retry(key, { maxDelayMs, minDelayMs, unreachable });
       if (reported) return;
       const fields = { key, err: error, failures: queue.failures(key), retryInMs: Math.round(ms) };
       log.warn(fields, 'reconcile failed, retrying');

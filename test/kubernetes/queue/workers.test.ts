@@ -167,4 +167,31 @@ describe('runWorkers', () => {
     assert.equal(queue.failures('a'), 0);
     assert.deepEqual(log.lines, []);
   });
+
+  test('retries at once, when the server is back, what it did not answer, and nothing else', async () => {
+    const error = (status: number, retryAfterSeconds?: number) =>
+      new ApiError('no', { status, reason: 'InternalError', retryAfterSeconds });
+    const errors: Readonly<Record<string, Error>> = {
+      silent: error(0),
+      proxy: new Error('not issued', { cause: error(502) }),
+      starting: error(503),
+      asked: error(503, 30),
+      webhook: error(500),
+      forbidden: error(403),
+    };
+    const calls: string[] = [];
+    const { queue, ended, stop } = started(async (key) => {
+      calls.push(key);
+      return { kind: 'retry', error: errors[key] };
+    });
+    for (const key of Object.keys(errors)) queue.add(key);
+    await settle();
+    calls.length = 0;
+    queue.retryUnreachable();
+    await settle();
+    assert.deepEqual(calls.toSorted(), ['proxy', 'silent', 'starting']);
+    stop.abort();
+    queue.shutDown();
+    await ended;
+  });
 });
