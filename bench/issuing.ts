@@ -82,9 +82,11 @@ async function run(stage: Stage, contender: Contender, round: number, rates: Yar
   const prefix = 'web-web-';
   using observer = Observer.start(stage.api, stage.namespace, prefix);
   let running: Running | undefined;
+  let hasResource = false;
   try {
     const begin = async () => {
-      if (contender.needsResource) await stage.createResource();
+      hasResource = contender.needsResource;
+      if (hasResource) await stage.createResource();
       else await stage.putCertificate();
     };
     running = await startContender(contender, stage.namespace);
@@ -94,7 +96,7 @@ async function run(stage: Stage, contender: Contender, round: number, rates: Yar
     return { contender: contender.name, round, first, again, peakMb };
   } finally {
     await running?.stop();
-    if (contender.needsResource) await stage.deleteResource();
+    if (hasResource) await stage.deleteResource();
     await stage.deleteIssuedSecrets();
   }
 }
@@ -176,7 +178,16 @@ for (let round = 0; round < ROUNDS; round += 1) {
   yardsticks.push(rates);
   // Whoever comes first after the bare loop changes with the round.
   const turn = contenders.map((_, index) => contenders[(index + round) % contenders.length]);
-  for (const contender of turn) if (contender !== undefined) results.push(await run(stage, contender, round, rates));
+  for (const contender of turn) {
+    if (contender === undefined) continue;
+    const result = await run(stage, contender, round, rates);
+    results.push(result);
+    const { again, first, peakMb } = result;
+    const figures = `first ${first.ratio.toFixed(2)}, CPU ${first.cpuSeconds.toFixed(2)}; again ${again.ratio.toFixed(2)}`;
+    process.stderr.write(`round ${round + 1}: ${contender.name}: ${figures}; peak ${peakMb.toFixed(0)} MB\n`);
+    // Whatever ends a long run early, what it measured is there.
+    await keep('issuing', { pods: PODS, yardsticks, results });
+  }
 }
 row(`bare loop: POSTs a second (${PODS} Secrets, ${ROUNDS} rounds)`, spread(yardsticks.map(({ create }) => create)));
 row('bare loop: PUTs a second', spread(yardsticks.map(({ replace }) => replace)));
@@ -192,4 +203,3 @@ for (const { name } of contenders) {
   row(`${name}: CPU of a first issue, against Go's`, (cpu(name, 'first') / cpu('Go', 'first')).toFixed(2));
   row(`${name}: CPU of a re-issue, against Go's`, (cpu(name, 'again') / cpu('Go', 'again')).toFixed(2));
 }
-await keep('issuing', { pods: PODS, yardsticks, results });

@@ -21,13 +21,21 @@ const io: CommandIo = {
 };
 
 /**
- * The agent runs beside every server of a fleet, so it loads no more than it needs. A probe is over in less time than all commands take
- * to load. The helper is for dcred itself to start.
+ * What runs for long, or is over in no time, loads its own modules and no more: the others' take 30 MB and a third of a second. The
+ * helper is for dcred itself to start.
  */
-async function commandsFor(name: string | undefined): Promise<readonly Command[]> {
-  if (name === 'agent') return [(await import('./cli/agent.ts')).agentCommand];
-  if (name === 'probe') return [(await import('./cli/probe.ts')).probeCommand];
-  if (name === HELPER_COMMAND) return [(await import('./cli/pkcs11-helper.ts')).pkcs11HelperCommand];
+const ALONE: Readonly<Record<string, () => Promise<Command>>> = {
+  agent: async () => (await import('./cli/agent.ts')).agentCommand,
+  issuer: async () => (await import('./cli/issuer.ts')).issuerCommand,
+  operator: async () => (await import('./cli/operator.ts')).operatorCommand,
+  probe: async () => (await import('./cli/probe.ts')).probeCommand,
+  signer: async () => (await import('./cli/signer.ts')).signerCommand,
+  webhook: async () => (await import('./cli/webhook.ts')).webhookCommand,
+  [HELPER_COMMAND]: async () => (await import('./cli/pkcs11-helper.ts')).pkcs11HelperCommand,
+};
+
+async function commandsFor(name = ''): Promise<readonly Command[]> {
+  if (Object.hasOwn(ALONE, name)) return [await ALONE[name]?.()].filter((command) => command !== undefined);
   return (await import('./cli/commands.ts')).COMMANDS;
 }
 
