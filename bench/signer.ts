@@ -12,6 +12,7 @@ import { signerConnection } from '../src/signer-client/signer-connection.ts';
 import { startSigner } from '../testing/cluster/signer-process.ts';
 import { type Contender, dcred, startContender } from './lib/contender.ts';
 import { Observer } from './lib/observer.ts';
+import { usageOf } from './lib/process-usage.ts';
 import { keep, median, row, spread } from './lib/results.ts';
 import { Stage } from './lib/stage.ts';
 
@@ -19,18 +20,48 @@ const PODS = Number(process.env['DCRED_BENCH_PODS'] ?? 1000);
 const ROUNDS = Number(process.env['DCRED_BENCH_ROUNDS'] ?? 3);
 const CALLS = 20;
 
-async function firstIssue(stage: Stage, contender: Contender): Promise<number> {
+interface Figures {
+  /** Credentials a second. */
+  readonly rate: number;
+  /** Of the operator and of the signer, in milliseconds for each credential. */
+  readonly operatorCpu: number;
+  readonly signerCpu: number;
+  /** Signatures a call. */
+  readonly perCall: number;
+}
+
+async function firstIssue(contender: Contender): Promise<Figures> {
   using observer = Observer.start(stage.api, stage.namespace, 'web-web-');
   const running = await startContender(contender, stage.namespace);
   try {
+    const before = await counts(running.pid);
     const started = performance.now();
     await stage.createResource();
-    return PODS / (((await observer.until(PODS)) - started) / 1000);
+    const rate = PODS / (((await observer.until(PODS)) - started) / 1000);
+    const after = await counts(running.pid);
+    const each = (name: keyof typeof after) => (after[name] - before[name]) / PODS;
+    return {
+      rate,
+      operatorCpu: each('operatorMs'),
+      signerCpu: each('signerMs'),
+      perCall: each('signed') / each('calls'),
+    };
   } finally {
     await running.stop();
     await stage.deleteResource();
     await stage.deleteIssuedSecrets();
   }
+}
+
+async function counts(operator: number) {
+  const lines = (await signer.metrics()).split('\n');
+  const metric = (series: string) => Number(lines.find((line) => line.startsWith(`${series} `))?.split(' ')[1] ?? 0);
+  return {
+    operatorMs: (await usageOf(operator)).cpuSeconds * 1000,
+    signerMs: (await usageOf(signer.pid)).cpuSeconds * 1000,
+    signed: metric('dcred_signer_requests_total{result="signed"}'),
+    calls: metric('dcred_signer_http_request_duration_seconds_count'),
+  };
 }
 
 await using stage = await Stage.build();
@@ -41,6 +72,7 @@ const directory = join(plane.directory, 'signer');
 await using signer = await startSigner({
   kubeconfig: plane.kubeconfig,
   directory,
+  program: join(import.meta.dirname, '..', 'dist', 'dcred.js'),
   config: {
     clients: [{ name: 'bench', cluster: 'bench', serviceAccount: `${account.namespace}/${account.name}` }],
     certificates: [{ name: certificate }],
@@ -80,12 +112,17 @@ for (const size of [1, 16, MAX_REQUESTS]) {
 await client.close();
 
 await stage.createPods(0, PODS);
-const [own, remote]: [number[], number[]] = [[], []];
+const [own, remote]: [Figures[], Figures[]] = [[], []];
 for (let round = 0; round < ROUNDS; round += 1) {
-  own.push(await firstIssue(stage, dcred('own', operatorKubeconfig)));
-  remote.push(await firstIssue(stage, dcred('remote', operatorKubeconfig, undefined, args)));
+  own.push(await firstIssue(dcred('own', operatorKubeconfig)));
+  remote.push(await firstIssue(dcred('remote', operatorKubeconfig, undefined, args)));
 }
-row('first issue, signed by the operator: credentials a second', spread(own, 0));
-row('first issue, signed by the signer: credentials a second', spread(remote, 0));
-row('the signer against the operator itself', (median(remote) / median(own)).toFixed(2));
+const of = (all: readonly Figures[], name: keyof Figures) => all.map((one) => one[name]);
+row('first issue, signed by the operator: credentials a second', spread(of(own, 'rate')));
+row('first issue, signed by the signer: credentials a second', spread(of(remote, 'rate')));
+row('CPU of the operator that signs: ms a credential', spread(of(own, 'operatorCpu'), 2));
+row('CPU of the operator with a signer: ms a credential', spread(of(remote, 'operatorCpu'), 2));
+row('CPU of the signer: ms a credential', spread(of(remote, 'signerCpu'), 2));
+row('signatures a call', spread(of(remote, 'perCall'), 1));
+row('the signer against the operator itself', (median(of(remote, 'rate')) / median(of(own, 'rate'))).toFixed(2));
 await keep('signer', { own, remote, perSecond });

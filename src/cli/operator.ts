@@ -58,7 +58,12 @@ export const operatorCommand: Command = {
     },
     ...ADDRESS_OPTIONS,
     ...METRICS_AUTH_OPTION,
-    workers: { type: 'string', value: 'N', default: '16', help: 'how many pods are reconciled at a time, at most' },
+    workers: {
+      type: 'string',
+      value: 'N',
+      default: '16',
+      help: 'how many pods are reconciled at a time, at most; with --signer twice as many, as half of them wait for it',
+    },
     'max-reissues-per-second': {
       type: 'string',
       value: 'N',
@@ -77,7 +82,7 @@ export const operatorCommand: Command = {
 };
 
 async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitStatus> {
-  const workers = readWorkers(args.required('workers'));
+  const written = readWorkers(args.required('workers'));
   const shards = readShards(args.required('shards'), args.boolean('leader-elect'));
   const metricsAddress = readAddress(args, 'metrics-bind-address');
   const healthAddress = readAddress(args, 'health-probe-bind-address');
@@ -85,6 +90,8 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
   const metrics = new OperatorMetrics(VERSION);
   metrics.engine.collectProcessMetrics();
   const signer = await connectSigner(args, metrics.registry);
+  // What waits for a signature writes nothing, and must not keep another pod from being written.
+  const workers = signer === undefined ? written : 2 * written;
   const connection = await connect(args, io);
   const pace = new WritePace(workers, systemClock);
   const outage = new Outage();

@@ -1,8 +1,9 @@
 /**
- * Many credentials in one call: what comes while calls are under way goes together into the next one, soonest expiry first. A single
- * request on an idle connection goes at once, so that nothing waits to be gathered.
+ * Many credentials in one call: what comes while one is under way goes together into the next one, soonest expiry first. A request
+ * that finds none under way goes at once. A call costs each side as much as a dozen signatures, so the next one begins before the last is
+ * answered only where that is worth it: many wait, or the answer takes long.
  */
-import type { Clock } from '../kubernetes/clock.ts';
+import type { Clock, TimerHandle } from '../kubernetes/clock.ts';
 import { MAX_REQUESTS, type SignRequest, type SignResult } from '../signer/protocol.ts';
 import { SignerUnavailableError } from './errors.ts';
 import { Gate } from './gate.ts';
@@ -23,8 +24,12 @@ interface Waiting {
   readonly settle: (outcome: SignResult | Error) => void;
 }
 
-/** One is signed while the next is on its way and the last is being written down; more would only make smaller batches. */
+/** At a signer that is far away, or whose key is slow. */
 const MAX_CALLS = 4;
+/** So many make a call of their own. */
+const FULL = 16;
+/** A signer in the same cluster answers sooner, unless it is busy. */
+const GATHER_MS = 50;
 
 export class SigningBatcher {
   readonly #options: SigningBatcherOptions;
@@ -32,6 +37,8 @@ export class SigningBatcher {
   #waiting: Waiting[] = [];
   #calls = 0;
   #scheduled = false;
+  /** A call began a moment ago: what comes waits for its answer. */
+  #gathering: TimerHandle | undefined;
 
   constructor(options: SigningBatcherOptions) {
     this.#options = options;
@@ -78,14 +85,30 @@ export class SigningBatcher {
       return;
     }
     if (this.#waiting.length === 0 || this.#calls >= (this.#gate.probing ? 1 : MAX_CALLS)) return;
+    if (this.#gathering !== undefined && this.#waiting.length < FULL) return;
     this.#waiting.sort((a, b) => a.request.expiresAt - b.request.expiresAt);
     const batch = this.#waiting.splice(0, MAX_REQUESTS);
     this.#calls += 1;
+    this.#gather();
     void this.#call(batch).finally(() => {
       this.#calls -= 1;
+      this.#gathered();
       this.#send();
     });
     this.#send();
+  }
+
+  #gather(): void {
+    this.#gathered();
+    this.#gathering = this.#options.clock.setTimeout(() => {
+      this.#gathering = undefined;
+      this.#send();
+    }, GATHER_MS);
+  }
+
+  #gathered(): void {
+    this.#gathering?.cancel();
+    this.#gathering = undefined;
   }
 
   /** Never rejects. */

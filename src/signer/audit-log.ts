@@ -7,8 +7,7 @@
  * the next start adds a `recovered` line, which names it by its hash.
  */
 import { createHash } from 'node:crypto';
-import type { FileHandle } from 'node:fs/promises';
-import { open } from 'node:fs/promises';
+import { constants, type FileHandle, open } from 'node:fs/promises';
 
 export interface AuditEntry {
   /** RFC 3339, UTC. */
@@ -125,26 +124,40 @@ function parse(body: string): Parsed | undefined {
   }
 }
 
-/** Appends to a file. Entries of one call are one write, flushed to the disk. */
+interface Waiting {
+  readonly entries: readonly AuditEntry[];
+  readonly written: PromiseWithResolvers<void>;
+}
+
+/** A write returns when its data is on the disk (O_DSYNC): one system call in place of a write and a flush. */
+const APPEND_DURABLY = constants.O_RDWR | constants.O_CREAT | constants.O_APPEND | constants.O_DSYNC;
+
+/** Appends to a file. Entries that come while a write is under way go together into the next one. */
 export class AuditLog {
   readonly #file: FileHandle;
   #head: ChainHead;
-  #writing: Promise<unknown> = Promise.resolve();
+  /** Of the file. Nobody else writes it. */
+  #size: number;
+  /** A write failed, and half of it may be in the file. */
+  #isTorn = false;
+  #waiting: Waiting[] = [];
+  #writing: Promise<void> | undefined;
 
-  private constructor(file: FileHandle, head: ChainHead) {
+  private constructor(file: FileHandle, head: ChainHead, size: number) {
     this.#file = file;
     this.#head = head;
+    this.#size = size;
   }
 
   /** Goes on where the file ends. Throws AuditLogError where its last entry does not hold. */
   static async open(path: string, now: string): Promise<AuditLog> {
-    const file = await open(path, 'a+', 0o600);
+    const file = await open(path, APPEND_DURABLY, 0o600);
     try {
-      const { head, torn } = await readEnd(file, path);
-      if (torn === undefined) return new AuditLog(file, head);
+      const { head, size, torn } = await readEnd(file, path);
+      if (torn === undefined) return new AuditLog(file, head, size);
       // Only the end of the line is missing: the entry counts.
       const whole = readEntry(torn.toString());
-      const log = new AuditLog(file, whole?.previous === head.hash ? whole.head : head);
+      const log = new AuditLog(file, whole?.previous === head.hash ? whole.head : head, size);
       if (log.head === head) await log.#recover(torn, now);
       else await log.#write([], '\n');
       return log;
@@ -160,9 +173,10 @@ export class AuditLog {
 
   /** Resolves once the entries are on the disk, in order; rejects where they are not, and nothing may be answered then. */
   append(entries: readonly AuditEntry[]): Promise<void> {
-    const written = this.#writing.then(() => this.#write(entries));
-    this.#writing = written.catch(() => {});
-    return written;
+    const written = Promise.withResolvers<void>();
+    this.#waiting.push({ entries, written });
+    this.#writing ??= this.#writeAll();
+    return written.promise;
   }
 
   async close(): Promise<void> {
@@ -170,7 +184,24 @@ export class AuditLog {
     await this.#file.close();
   }
 
+  /** Never rejects. */
+  async #writeAll(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting;
+      this.#waiting = [];
+      try {
+        await this.#write(batch.flatMap(({ entries }) => entries));
+        for (const { written } of batch) written.resolve();
+      } catch (error) {
+        for (const { written } of batch) written.reject(error);
+      }
+    }
+    // Before anybody else runs: who appends from now on begins again.
+    this.#writing = undefined;
+  }
+
   async #write(entries: readonly AuditEntry[], before = ''): Promise<void> {
+    if (this.#isTorn) await this.#cut();
     let head = this.#head;
     let text = before;
     for (const entry of entries) {
@@ -178,16 +209,22 @@ export class AuditLog {
       text += chained.line;
       head = chained.head;
     }
-    const { size } = await this.#file.stat();
+    const bytes = Buffer.from(text);
     try {
-      await this.#file.appendFile(text);
-      await this.#file.datasync();
+      for (let done = 0; done < bytes.length; ) done += (await this.#file.write(bytes, done)).bytesWritten;
     } catch (error) {
-      // A full disk may have taken half of it: the chain goes on only from what is whole.
-      await this.#file.truncate(size);
+      this.#isTorn = true;
+      await this.#cut();
       throw error;
     }
+    this.#size += bytes.length;
     this.#head = head;
+  }
+
+  /** A full disk may have taken half of a write: the chain goes on only from what is whole. */
+  async #cut(): Promise<void> {
+    await this.#file.truncate(this.#size);
+    this.#isTorn = false;
   }
 
   async #recover(torn: Uint8Array, time: string): Promise<void> {
@@ -205,17 +242,17 @@ class AuditLogError extends Error {
 async function readEnd(
   file: FileHandle,
   path: string,
-): Promise<{ readonly head: ChainHead; readonly torn: Buffer | undefined }> {
+): Promise<{ readonly head: ChainHead; readonly torn: Buffer | undefined; readonly size: number }> {
   const { size } = await file.stat();
   const length = Math.min(size, 2 * MAX_LINE_BYTES);
   const { buffer } = await file.read(Buffer.alloc(length), 0, length, size - length);
   const end = buffer.lastIndexOf(0x0a);
   const torn = end + 1 < buffer.length ? buffer.subarray(end + 1) : undefined;
   if (end === -1 && size > length) throw new AuditLogError(`${path} does not end in an audit log: choose another file`);
-  if (end === -1) return { head: CHAIN_START, torn };
+  if (end === -1) return { head: CHAIN_START, torn, size };
   const start = end === 0 ? -1 : buffer.lastIndexOf(0x0a, end - 1);
   const last = readEntry(buffer.subarray(start + 1, end).toString());
-  if (last !== undefined) return { head: last.head, torn };
+  if (last !== undefined) return { head: last.head, torn, size };
   throw new AuditLogError(
     `the last entry of ${path} does not hold: check it with dcred signer verify-log, and start a new file`,
   );

@@ -71,9 +71,43 @@ test('one request goes at once, and what comes together goes together', async ()
   );
   const more = [5, 3, 4].map((at) => world.sign(at));
   await settle();
+  assert.equal(world.signer.calls.length, 1, 'the answer comes soon');
+  world.signer.calls[0]?.answer();
+  await settle();
   assert.deepEqual(world.signer.calls[1]?.expiries, [3, 4, 5], 'soonest expiry first');
-  for (const call of world.signer.calls) call.answer();
+  world.signer.calls[1]?.answer();
   assert.deepEqual(await Promise.all([one, ...more]), ['1', '5', '3', '4'], 'each gets its own');
+  assert.equal(world.clock.timers, 0, 'nothing is left waiting');
+});
+
+test('a call that takes long does not hold up the next ones, and many that wait go at once', async () => {
+  const world = new World();
+  const signed = [world.sign(1)];
+  await settle();
+  signed.push(world.sign(2));
+  await settle();
+  world.clock.advance(50);
+  await settle();
+  const sizes = () => world.signer.calls.map(({ expiries }) => expiries.length);
+  assert.deepEqual(sizes(), [1, 1]);
+  for (let at = 3; at < 18; at += 1) signed.push(world.sign(at));
+  await settle();
+  assert.deepEqual(sizes(), [1, 1]);
+  signed.push(world.sign(18));
+  await settle();
+  assert.deepEqual(sizes(), [1, 1, 16]);
+  signed.push(world.sign(19));
+  world.clock.advance(50);
+  await settle();
+  signed.push(world.sign(20));
+  world.clock.advance(50);
+  await settle();
+  assert.deepEqual(sizes(), [1, 1, 16, 1], 'four at most');
+  for (let call = 0; call < 5; call += 1) {
+    world.signer.calls[call]?.answer();
+    await settle();
+  }
+  assert.equal((await Promise.all(signed)).length, 20);
 });
 
 test('whatever comes and goes, each request is answered once, with its own result, in calls of at most 500', async () => {

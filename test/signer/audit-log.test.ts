@@ -86,6 +86,32 @@ describe('the file', () => {
     assert.deepEqual([changed.status, changed.stdout], [1, 'line 4: the line was changed: its hash does not hold\n']);
   });
 
+  test('has every entry, in the order in which they came, however many come at once', async (t) => {
+    const path = join(temporaryDirectory(t), 'audit.jsonl');
+    const log = await AuditLog.open(path, TIME);
+    const uids = Array.from({ length: 300 }, (_, number) => `pod-${number}`);
+    const written: string[] = [];
+    const appended = uids.map(async (uid, number) => {
+      // Some come while a write is under way, some right after one.
+      for (let turn = 0; turn < number % 7; turn += 1) await Promise.resolve();
+      if (number % 50 === 49) await new Promise(setImmediate);
+      await log.append([entry(uid)]);
+      written.push(uid);
+      const text = await readFile(path, 'utf8');
+      assert.ok(text.includes(`"podUid":"${uid}"`), 'it is written before it is answered');
+    });
+    await Promise.all(appended);
+    await log.close();
+    const text = await readFile(path, 'utf8');
+    const result = check(text);
+    assert.ok(result.ok && result.lines === 300 && result.head.sequence === 301);
+    const logged = text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line).podUid);
+    assert.deepEqual(logged, written);
+  });
+
   test('that a crash cut anywhere in its last line is recovered, and says so', async (t) => {
     const path = join(temporaryDirectory(t), 'audit.jsonl');
     const whole = chain(3).join('');
