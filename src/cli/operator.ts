@@ -62,7 +62,7 @@ export const operatorCommand: Command = {
       type: 'string',
       value: 'N',
       default: '16',
-      help: 'how many pods are reconciled at a time, at most; with --signer twice as many, as half of them wait for it',
+      help: 'how many pods are reconciled at a time, at most; twice as many where a signer signs',
     },
     'max-reissues-per-second': {
       type: 'string',
