@@ -128,8 +128,12 @@ export function readWholeIssuedSecret({ metadata }: KubernetesObject): IssuedSec
     ownerUid: owner.uid,
   });
   const writtenAt = lastWrite(metadata.managedFields);
+  const { namespace = '', name = '', uid = '', resourceVersion = '' } = metadata;
   return {
-    ...identity(metadata),
+    namespace,
+    name,
+    uid,
+    resourceVersion,
     resourceName: resource,
     podName: owner.name,
     podUid: owner.uid,
@@ -146,10 +150,6 @@ export function readWholeIssuedSecret({ metadata }: KubernetesObject): IssuedSec
 function lastWrite(entries: ObjectMeta['managedFields'] = []): number | undefined {
   const times = entries.flatMap(({ manager, time }) => (manager === FIELD_MANAGER ? (readTime(time) ?? []) : []));
   return times.length === 0 ? undefined : Math.max(...times);
-}
-
-function identity({ namespace = '', name = '', uid = '', resourceVersion = '' }: ObjectMeta) {
-  return { namespace, name, uid, resourceVersion };
 }
 
 function owns(ownership: Ownership, kind: 'labels' | 'annotations', key: string): boolean {

