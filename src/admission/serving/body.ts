@@ -3,6 +3,7 @@
  * of times its size. Large bodies share a few buffers that are never given back, because Node frees buffers late: a wave of bodies
  * would cost its sum.
  */
+import { setImmediate } from 'node:timers/promises';
 import type { Share } from './byte-budget.ts';
 
 /** `unread`: too large; the rest was received and dropped, and only the beginning is known. */
@@ -86,6 +87,8 @@ export class BodyReader {
           chunk.copy(small, size);
         }
         size = needed;
+        // One piece of each large body a turn of the event loop: otherwise those on all connections are read before anybody else's.
+        if (size > maxSmallBytes) await setImmediate();
       }
       if (lease?.lost) throw new BodyTooSlowError('the body did not come in time');
       if (beginning !== undefined) return use({ kind: 'unread', beginning });
