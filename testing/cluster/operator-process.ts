@@ -12,6 +12,8 @@ export interface OperatorProcessOptions {
   readonly kubeconfig: string;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** The program. Default: the sources. What is measured is the built file, because Node keeps the text of sources in memory. */
+  readonly main?: string;
   /** Default: debug, so that every test also sees what could be logged. */
   readonly logLevel?: string;
   /** Let `stepClock` step its wall clock. Default: false. */
@@ -120,6 +122,7 @@ export async function startOperator(options: OperatorProcessOptions): Promise<Op
     env = {},
     kubeconfig,
     logLevel = 'debug',
+    main = MAIN,
     node,
     steppableClock = false,
   } = options;
@@ -129,7 +132,7 @@ export async function startOperator(options: OperatorProcessOptions): Promise<Op
     [
       ...(node?.args ?? []),
       ...(steppableClock ? ['--import', STEPPABLE_CLOCK] : []),
-      MAIN,
+      main,
       'operator',
       `--kubeconfig=${kubeconfig}`,
       `--metrics-bind-address=127.0.0.1:${metricsPort}`,
