@@ -7,9 +7,11 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
+import { readPem } from '../../src/credential/pem.ts';
 import { findCertManagerCrds } from '../../testing/certmanager/cert-manager.ts';
 import { AUDITED_ACCESS, compareAccess, grants, type RbacObject, uses } from '../../testing/cluster/access.ts';
 import { eventually } from '../../testing/support/processes.ts';
+import { allowed } from '../chart/access.ts';
 import { type Attempt, type Attempts, create, merge, remove } from '../chart/attacks/attempt.ts';
 import { RawClient } from '../chart/raw-client.ts';
 import { ACCOUNT, EDGE, type Issuer, IssuerCluster, issuer, SYSTEM } from './issuer-cluster.ts';
@@ -31,13 +33,16 @@ describe('an issuer for cert-manager', { skip }, () => {
     await one?.[Symbol.asyncDispose]();
   });
 
-  test('a request of its own is signed, with the CA beside it', async () => {
+  test('a request of its own is signed: the leaf, its chain, and the root beside it', async () => {
     await one.approved('plain');
     const { ca = '', certificate = '' } = await one.untilReason('plain', 'Issued');
-    const made = readDelegationCertificate(Buffer.from(certificate, 'base64').toString());
-    assert.deepEqual(made.dnsNames, ['web.example']);
-    const trusted = new X509Certificate(Buffer.from(ca, 'base64'));
-    assert.ok(new X509Certificate(made.der).verify(trusted.publicKey));
+    const text = Buffer.from(certificate, 'base64').toString();
+    assert.deepEqual(readDelegationCertificate(text).dnsNames, ['web.example']);
+    const [leaf, between, ...rest] = readPem(text).map(({ der }) => new X509Certificate(der));
+    const root = new X509Certificate(Buffer.from(ca, 'base64'));
+    assert.ok(leaf !== undefined && between !== undefined && rest.length === 0);
+    assert.ok(leaf.verify(between.publicKey) && between.verify(root.publicKey));
+    assert.equal(root.subject, 'CN=web root');
   });
 
   test('a request that is never signed fails once, with its time', async () => {
@@ -127,6 +132,22 @@ describe('an issuer for cert-manager', { skip }, () => {
       async () => (await report()).unused.length === 0 || undefined,
     ).catch(() => undefined);
     assert.deepEqual(await report(), { ungranted: [], unused: [] });
+  });
+
+  test("cert-manager's approver may approve requests for dcred's issuers, and no other", async () => {
+    const user = 'system:serviceaccount:cert-manager:cert-manager';
+    const names = [
+      'delegationissuers.dcred.dev/*',
+      'clusterdelegationissuers.dcred.dev/*',
+      'issuers.cert-manager.io/*',
+    ];
+    const may = names.map((name) =>
+      allowed(one.cluster.plane, { user }, [{ verb: 'approve', resource: 'signers.cert-manager.io', name }]),
+    );
+    assert.deepEqual(
+      (await Promise.all(may)).map(({ size }) => size),
+      [1, 1, 0],
+    );
   });
 
   test('a stolen token of it approves nothing, answers only requests for dcred.dev, and writes nothing else', async () => {

@@ -5,7 +5,7 @@ import type { Condition } from '../../src/kubernetes/objects.ts';
 import { certificateRequest, requestKeyFromPem } from '../../src/provision/certificate-request.ts';
 import type { CertManagerCrds } from '../../testing/certmanager/cert-manager.ts';
 import { type Cluster, type ClusterOptions, startCluster } from '../../testing/cluster/cluster.ts';
-import { authority, leaf } from '../../testing/support/openssl.ts';
+import { authority, type Leaf, leaf } from '../../testing/support/openssl.ts';
 import { freePort } from '../../testing/support/ports.ts';
 import { eventually } from '../../testing/support/processes.ts';
 import { runCommand } from '../cli/run-command.ts';
@@ -40,7 +40,9 @@ type Verdict = 'Approved' | 'Denied';
 
 export class IssuerCluster implements AsyncDisposable {
   readonly cluster: Cluster;
-  readonly ca = authority('/CN=web CA');
+  readonly root = authority('/CN=web root');
+  /** Below the root, as most issuing CAs are. */
+  readonly ca = intermediate(this.root);
   readonly #kubeconfig: string;
 
   private constructor(cluster: Cluster, kubeconfig: string) {
@@ -93,7 +95,7 @@ export class IssuerCluster implements AsyncDisposable {
 
   /** Of the CA. */
   secret(namespace: string, name: string): object {
-    const stringData = { 'tls.crt': this.ca.certificatePem, 'tls.key': this.ca.keyPem };
+    const stringData = { 'tls.crt': this.ca.certificatePem + this.root.certificatePem, 'tls.key': this.ca.keyPem };
     return { apiVersion: 'v1', kind: 'Secret', metadata: { namespace, name }, stringData };
   }
 
@@ -144,6 +146,11 @@ export class IssuerCluster implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.cluster[Symbol.asyncDispose]();
   }
+}
+
+function intermediate(issuer: Leaf): Leaf {
+  const kind = { basicConstraints: 'critical,CA:TRUE', delegationUsage: null, keyUsage: 'critical,keyCertSign' };
+  return leaf({ ...kind, issuer, subject: '/CN=web CA' });
 }
 
 export function issuer(kind: 'DelegationIssuer' | 'ClusterDelegationIssuer', name: string, spec: object): object {
