@@ -6,6 +6,7 @@
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
+import type { InServerSpan } from '../tracing/tracing.ts';
 import type { InjectionOptions } from './injection/inject.ts';
 import type { RandomBytes } from './injection/secret-name.ts';
 import type { WebhookMetrics } from './metrics.ts';
@@ -28,6 +29,7 @@ export interface WebhookOptions
   readonly randomBytes: RandomBytes;
   readonly injection?: InjectionOptions;
   readonly log: Logger;
+  readonly inServerSpan?: InServerSpan | undefined;
   /** How long it keeps answering after SIGTERM. */
   readonly shutdownDelayMs: number;
 }

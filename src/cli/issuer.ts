@@ -11,6 +11,7 @@ import { type HttpServer, probe, scrapes, serveHttp } from './http-server.ts';
 import { connect, createClient, instanceName, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
 import { METRICS_AUTH_OPTION, MetricsGuard } from './metrics-guard.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
+import { startTracing, traceApiCall } from './tracing.ts';
 
 export const issuerCommand: Command = {
   name: 'issuer',
@@ -55,9 +56,15 @@ async function serve(
     import('../issuer/metrics.ts'),
     import('../keys/key-opener.ts'),
   ]);
+  const tracing = await startTracing(io, 'dcred-issuer', log);
   const metrics = new IssuerMetrics(VERSION);
   metrics.engine.collectProcessMetrics();
-  const client = createClient(connection, { observe: (call) => metrics.engine.apiCall(call) });
+  const client = createClient(connection, {
+    observe: (call) => {
+      metrics.engine.apiCall(call);
+      if (tracing !== undefined) traceApiCall(tracing, call);
+    },
+  });
   const shared = { client, clock: systemClock, random: Math.random, log };
   const namespace = io.env['POD_NAMESPACE'] ?? connection.defaultNamespace;
   const identity = holderIdentity({
@@ -75,6 +82,7 @@ async function serve(
       ? new LeaderElector({ ...shared, namespace, name: ISSUER_LEASE_NAME, identity })
       : undefined,
     metrics,
+    inSpan: tracing?.inSpan,
   });
   let isSynced = false;
   void controller.settled().then(() => {
@@ -100,7 +108,7 @@ async function serve(
     return 1;
   } finally {
     await Promise.all(servers.map((server) => server.close()));
-    await client.close();
+    await Promise.all([client.close(), tracing?.shutdown()]);
   }
 }
 

@@ -16,6 +16,7 @@ import { connect, createClient, instanceName, KUBERNETES_OPTIONS, NAMESPACE_OPTI
 import { METRICS_AUTH_OPTION, MetricsGuard } from './metrics-guard.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
 import { connectSigner, SIGNER_OPTIONS } from './signer-options.ts';
+import { startTracing, traceApiCall } from './tracing.ts';
 
 const MAX_WORKERS = 256;
 const MAX_REISSUES = 100_000;
@@ -89,7 +90,8 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
   const log = createLogger(args.required('log-level'), io);
   const metrics = new OperatorMetrics(VERSION);
   metrics.engine.collectProcessMetrics();
-  const signer = await connectSigner(args, metrics.registry);
+  const tracing = await startTracing(io, 'dcred-operator', log);
+  const signer = await connectSigner(args, metrics.registry, tracing);
   // What waits for a signature writes nothing, and must not keep another pod from being written.
   const workers = signer === undefined ? written : 2 * written;
   const connection = await connect(args, io);
@@ -101,6 +103,7 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
       metrics.engine.apiCall(call);
       pace.observe(call);
       outage.observe(call);
+      if (tracing !== undefined) traceApiCall(tracing, call);
     },
   });
   const instance = instanceName(io);
@@ -129,6 +132,7 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
     instance,
     namespace,
     signer,
+    tracing,
   });
   const guard = args.boolean('metrics-auth') ? new MetricsGuard(client, systemClock) : undefined;
   const authorize = guard && ((header: string | undefined) => guard.check(header, io.signal));
@@ -145,7 +149,7 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
     return 1;
   } finally {
     await Promise.all(servers.map((server) => server.close()));
-    await Promise.all([client.close(), signer?.client.close()]);
+    await Promise.all([client.close(), signer?.client.close(), tracing?.shutdown()]);
   }
 }
 

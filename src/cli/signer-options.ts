@@ -6,6 +6,7 @@ import type { OperatorSigner } from '../operator/operator-options.ts';
 import { SignerClientMetrics } from '../operator/signer-link.ts';
 import { SignerClient } from '../signer-client/signer-client.ts';
 import { signerConnection } from '../signer-client/signer-connection.ts';
+import type { Tracing } from '../tracing/tracing.ts';
 import { VERSION } from '../version.ts';
 import { type CommandArguments, CommandError, type OptionSpec, UsageError } from './command.ts';
 
@@ -30,7 +31,11 @@ export const SIGNER_OPTIONS = {
 } as const satisfies Readonly<Record<string, OptionSpec>>;
 
 /** Undefined without --signer. Throws UsageError for flags that do not go together, CommandError for files that cannot be read. */
-export async function connectSigner(args: CommandArguments, registry: Registry): Promise<OperatorSigner | undefined> {
+export async function connectSigner(
+  args: CommandArguments,
+  registry: Registry,
+  tracing: Pick<Tracing, 'headers'> | undefined,
+): Promise<OperatorSigner | undefined> {
   const url = args.string('signer');
   const files = {
     caFile: args.string('signer-ca'),
@@ -52,8 +57,9 @@ export async function connectSigner(args: CommandArguments, registry: Registry):
   try {
     const connection = await signerConnection({ url, ...files, clock: systemClock });
     const { observe } = metrics;
+    const headers = tracing && (() => tracing.headers());
     return {
-      client: new SignerClient({ connection, userAgent: `dcred/${VERSION}`, clock: systemClock, observe }),
+      client: new SignerClient({ connection, userAgent: `dcred/${VERSION}`, clock: systemClock, headers, observe }),
       metrics,
     };
   } catch (error) {

@@ -18,6 +18,7 @@ import { type HttpServer, probe, scrapes, serveHttp } from './http-server.ts';
 import { readInputText } from './input.ts';
 import { connect, createClient, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
+import { startTracing } from './tracing.ts';
 
 export const signerCommand: Command = {
   name: 'signer',
@@ -75,6 +76,7 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
     import('../signer/metrics.ts'),
     import('../signer/signer.ts'),
   ]);
+  const tracing = await startTracing(io, 'dcred-signer', log);
   const metrics = new SignerMetrics(VERSION);
   metrics.collectProcessMetrics();
   const reviews = args.boolean('token-review');
@@ -95,6 +97,7 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
     client,
     auditLog,
     env: io.env,
+    inServerSpan: tracing?.inServerSpan,
     metrics,
     clock: systemClock,
     log,
@@ -114,7 +117,7 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
   } finally {
     await signer.close();
     await Promise.all(servers.map((server) => server.close()));
-    await client?.close();
+    await Promise.all([client?.close(), tracing?.shutdown()]);
   }
 }
 

@@ -11,6 +11,7 @@ import { type HttpServer, probe, scrapes, serveHttp } from './http-server.ts';
 import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
 import { METRICS_AUTH_OPTION, MetricsGuard } from './metrics-guard.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
+import { startTracing, traceApiCall } from './tracing.ts';
 
 export const webhookCommand: Command = {
   name: 'webhook',
@@ -121,10 +122,16 @@ async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitSt
     import('../admission/metrics.ts'),
     import('../admission/webhook.ts'),
   ]);
+  const tracing = await startTracing(io, 'dcred-webhook', log);
   const metrics = new WebhookMetrics(VERSION);
   metrics.engine.collectProcessMetrics();
   const connection = await connect(args, io);
-  const client = createClient(connection, { observe: (call) => metrics.engine.apiCall(call) });
+  const client = createClient(connection, {
+    observe: (call) => {
+      metrics.engine.apiCall(call);
+      if (tracing !== undefined) traceApiCall(tracing, call);
+    },
+  });
   const namespace = args.string('namespace') ?? io.env['POD_NAMESPACE'] ?? connection.defaultNamespace;
   const webhook = new WebhookServer({
     client,
@@ -138,6 +145,7 @@ async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitSt
     randomBytes,
     injection: { agent, gatePods: args.boolean('gate-pods') },
     log,
+    inServerSpan: tracing?.inServerSpan,
     shutdownDelayMs,
   });
   const guard = args.boolean('metrics-auth') ? new MetricsGuard(client, systemClock) : undefined;
@@ -156,7 +164,7 @@ async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitSt
     return 0;
   } finally {
     await Promise.all(servers.map((server) => server.close()));
-    await client.close();
+    await Promise.all([client.close(), tracing?.shutdown()]);
   }
 }
 

@@ -21,6 +21,8 @@ import type { Condition } from '../kubernetes/objects.ts';
 import { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import { type Outcome, runWorkers } from '../kubernetes/queue/workers.ts';
 import type { ResourceType } from '../kubernetes/resource-type.ts';
+import { tracedReconcile } from '../tracing/reconcile.ts';
+import { type InSpan, untraced } from '../tracing/tracing.ts';
 import type { Authority } from './authority.ts';
 import { IssuerCaches, type KnownIssuer, WATCHED } from './caches.ts';
 import {
@@ -48,6 +50,7 @@ export interface IssuerControllerOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
+  readonly inSpan?: InSpan | undefined;
 }
 
 /** Also the name by which metrics show who leads where there is no lease. */
@@ -112,7 +115,7 @@ export class IssuerController {
   }
 
   async #lead(signal: AbortSignal): Promise<void> {
-    const { clock, log, metrics } = this.#options;
+    const { clock, inSpan = untraced, log, metrics } = this.#options;
     await Promise.race([this.#caches.settled(), aborted(signal)]);
     if (signal.aborted) return;
     log.info({}, 'leading');
@@ -121,7 +124,7 @@ export class IssuerController {
     for (const key of this.#caches.keys()) this.#enqueue(key);
     // Once the signal aborts, no key is taken any more; keys that were taken may finish.
     const working = new AbortController();
-    const reconcile = (key: string) => this.#reconcile(key, working.signal);
+    const reconcile = tracedReconcile(inSpan, QUEUE, (key) => this.#reconcile(key, working.signal));
     const ended = runWorkers({ queue: this.#queue, workers: WORKERS, reconcile, signal, log, clock });
     await aborted(signal);
     const timer = clock.setTimeout(() => working.abort(), DRAIN_MS);
@@ -197,7 +200,9 @@ export class IssuerController {
         authority: { notBefore, notAfter },
         now: this.#seconds(),
       });
-      const leaf = await signLeaf({ authority, publicKey: csr.publicKey, dnsNames: csr.dnsNames, plan, signal });
+      const { inSpan = untraced } = this.#options;
+      const leafRequest = { authority, publicKey: csr.publicKey, dnsNames: csr.dnsNames, plan, signal };
+      const leaf = await inSpan('sign certificate', {}, () => signLeaf(leafRequest));
       this.#options.log.info({ namespace: request.namespace, request: request.name }, 'certificate signed');
       return {
         reason: 'Issued',

@@ -5,7 +5,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import { SECRET_ANNOTATIONS } from '../api/keys.ts';
-import { CertificateError, UnexpectedCredentialError } from '../credential/errors.ts';
 import { type IssuedSecret, readIssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { PodKey } from '../issued-secret/names.ts';
 import type { SecretManifest } from '../issued-secret/secret-manifest.ts';
@@ -14,15 +13,16 @@ import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
-import { SignerUnavailableError, SigningRefusedError } from '../signer-client/errors.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
+import { type InSpan, untraced } from '../tracing/tracing.ts';
 import type { GrantProof } from './certificates.ts';
 import { Confirmation } from './confirmation.ts';
 import { type Access, OWN } from './core/access.ts';
 import type { CertificateState } from './core/certificate-state.ts';
 import { type DeleteReason, type IssueReason, type Step, wantedMetadata } from './core/plan.ts';
 import type { Pod } from './core/pod.ts';
-import { type GenerateKey, makeSecret, rebuildSecret, UnverifiedCredentialError } from './issuer.ts';
+import { issueFailure } from './issue-failure.ts';
+import { type GenerateKey, makeSecret, rebuildSecret, type SecretRequest } from './issuer.ts';
 import { PodFailure, StaleCacheError } from './pod-failure.ts';
 import { refusal, shortMessage } from './refusal.ts';
 import { removeRestored } from './restored-secret.ts';
@@ -63,6 +63,7 @@ export interface ApplierOptions {
   readonly generateKey: GenerateKey;
   readonly clock: Clock;
   readonly grants: GrantProof;
+  readonly inSpan?: InSpan | undefined;
 }
 
 type StepOf<K extends Step['kind']> = Extract<Step, { kind: K }>;
@@ -70,9 +71,11 @@ type StepOf<K extends Step['kind']> = Extract<Step, { kind: K }>;
 export class Applier {
   readonly #options: ApplierOptions;
   readonly #confirmation: Confirmation;
+  readonly #inSpan: InSpan;
 
   constructor(options: ApplierOptions) {
     this.#options = options;
+    this.#inSpan = options.inSpan ?? untraced;
     this.#confirmation = new Confirmation(options.client, options.grants);
   }
 
@@ -104,17 +107,30 @@ export class Applier {
   }
 
   async #issue(step: StepOf<'issue'>, subject: Subject, signal: AbortSignal): Promise<Applied> {
-    const { clock, generateKey } = this.#options;
     const request = this.#request(step.name, subject);
+    const { keyAlgorithm, usage } = request.spec;
+    const attributes = { 'dcred.reason': step.reason, 'dcred.key_algorithm': keyAlgorithm, 'dcred.usage': usage };
+    return await this.#inSpan('issue credential', attributes, () => this.#publish(step, request, subject, signal));
+  }
+
+  async #publish(
+    step: StepOf<'issue'>,
+    request: Omit<SecretRequest, 'replaces'> & { readonly pod: Pod },
+    subject: Subject,
+    signal: AbortSignal,
+  ): Promise<Applied> {
+    const { clock, generateKey } = this.#options;
     const { pod } = request;
     const { replaces } = step;
     if (subject.recreates === true || (replaces !== undefined && replaces.podUid !== pod.uid)) {
       await this.#confirmation.podIsThere(pod, signal);
     }
     const started = clock.monotonic();
-    const manifest = await makeSecret({ ...request, replaces }, generateKey, signal).catch((error: unknown) => {
-      throw signal.aborted ? error : issueFailure(error);
-    });
+    const manifest = await makeSecret({ ...request, replaces }, generateKey, signal, this.#inSpan).catch(
+      (error: unknown) => {
+        throw signal.aborted ? error : issueFailure(error);
+      },
+    );
     await this.#confirmGrant(subject, signal);
     const written =
       replaces === undefined
@@ -348,29 +364,6 @@ function notReplaceable({ name }: IssuedSecret, { message }: PodFailure): PodFai
     `Secret "${name}" is immutable or of another type than dcred's, and dcred may not delete it: delete it, and the credential is ` +
       `issued under that name (${message})`,
   );
-}
-
-/** A certificate that has just expired is the resource's matter. */
-function issueFailure(error: unknown): unknown {
-  if (error instanceof CertificateError) return error;
-  const { shown, transient } = describeIssueFailure(error);
-  return new PodFailure('IssueFailed', `issuing failed and is retried: ${shown}`, { cause: error, transient });
-}
-
-/** The error of a key in a vault may hold anything: only its kind is shown. */
-function describeIssueFailure(error: unknown): { readonly shown: string; readonly transient: boolean } {
-  if (error instanceof SignerUnavailableError) return { shown: error.message, transient: true };
-  if (error instanceof SigningRefusedError) {
-    return { shown: `the signer refuses (${error.code}): ${error.message}`, transient: error.transient };
-  }
-  if (error instanceof UnverifiedCredentialError || error instanceof UnexpectedCredentialError) {
-    return { shown: error.message, transient: false };
-  }
-  return { shown: `the signer failed (${kindOf(error)})`, transient: false };
-}
-
-function kindOf(error: unknown): string {
-  return error instanceof Error ? error.name : typeof error;
 }
 
 function isImmutable(error: unknown): boolean {

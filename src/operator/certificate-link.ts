@@ -7,6 +7,7 @@ import type { Clock } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import type { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import type { SignerClient } from '../signer-client/signer-client.ts';
+import type { Tracing } from '../tracing/tracing.ts';
 import { CertificateWatcher } from './certificate-watcher.ts';
 import type { GrantProof } from './certificates.ts';
 import { PENDING } from './core/certificate-state.ts';
@@ -26,6 +27,7 @@ export interface CertificateLinkOptions extends Partial<Omit<GrantScope, 'namesp
   readonly signer?:
     | { readonly client: SignerClient; readonly metrics: Pick<SignerClientMetrics, 'available'> }
     | undefined;
+  readonly tracing?: Tracing | undefined;
   readonly grantQueue: WorkQueue;
   /** The certificate of a resource, or what it may do with it, may have changed. */
   readonly onCertificate: (resourceKey: string) => void;
@@ -44,14 +46,14 @@ export interface CertificateLink extends SignerLink {
 }
 
 export function linkCertificates(options: CertificateLinkOptions): CertificateLink {
-  const { client, clock, grantQueue: queue, log, onCertificate, random, signal, signer } = options;
+  const { client, clock, grantQueue: queue, log, onCertificate, random, signal, signer, tracing } = options;
   const shared = { client, queue, clock, log };
   if (signer === undefined) return linkSecrets(options);
   const onProblem = (problem: string | undefined) => {
     signer.metrics.available(problem === undefined);
     options.onSignerProblem();
   };
-  const link = linkSigner({ client: signer.client, clock, random, log, onCertificate, onProblem, signal });
+  const link = linkSigner({ client: signer.client, clock, random, log, onCertificate, onProblem, tracing, signal });
   return {
     ...link,
     proof: link.certificates,

@@ -10,6 +10,7 @@ import type { Signer } from '../credential/signer.ts';
 import { verifyCredential } from '../credential/verify.ts';
 import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
 import { type SecretManifest, secretManifest } from '../issued-secret/secret-manifest.ts';
+import { type InSpan, untraced } from '../tracing/tracing.ts';
 import { wantedMetadata } from './core/plan.ts';
 import { renewalTime } from './core/schedule.ts';
 
@@ -45,13 +46,16 @@ export async function makeSecret(
   request: SecretRequest,
   generateKey: GenerateKey,
   signal: AbortSignal,
+  inSpan: InSpan = untraced,
 ): Promise<SecretManifest> {
   const { certificate, now, pod, signer, spec } = request;
   const { usage } = spec;
   const lifetimeSeconds = Math.min(spec.lifetimeSeconds, request.lifetimeCap ?? spec.lifetimeSeconds);
-  const key = await generateKey(spec.keyAlgorithm);
+  const key = await inSpan('generate key', {}, () => generateKey(spec.keyAlgorithm));
   const holder = { namespace: request.namespace, resource: request.resourceName, podUid: pod.uid };
-  const credential = await issueCredential({ certificate, signer, key, usage, holder, lifetimeSeconds, now, signal });
+  const credential = await inSpan('sign credential', {}, () =>
+    issueCredential({ certificate, signer, key, usage, holder, lifetimeSeconds, now, signal }),
+  );
   const verified = verifyCredential({
     bytes: credential.bytes,
     certificate,

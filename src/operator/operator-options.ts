@@ -5,6 +5,7 @@ import type { LeaderElector } from '../kubernetes/leader/leader-election.ts';
 import type { ShardElection } from '../kubernetes/leader/shard-election.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import type { SignerClient } from '../signer-client/signer-client.ts';
+import type { Tracing } from '../tracing/tracing.ts';
 import type { GrantScope } from './grants.ts';
 import type { GenerateKey } from './issuer.ts';
 import type { OperatorMetrics } from './metrics.ts';
@@ -40,6 +41,7 @@ export interface OperatorOptions extends Partial<Omit<GrantScope, 'namespaces'>>
   readonly generateKey?: GenerateKey;
   /** Signs in place of this process, which then reads no certificate Secret. */
   readonly signer?: OperatorSigner | undefined;
+  readonly tracing?: Tracing | undefined;
 }
 
 export interface OperatorSigner {

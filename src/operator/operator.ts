@@ -17,6 +17,8 @@ import { EventRecorder } from '../kubernetes/events/event-recorder.ts';
 import type { ShardElection } from '../kubernetes/leader/shard-election.ts';
 import { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import { type Outcome, runWorkers } from '../kubernetes/queue/workers.ts';
+import { tracedReconcile } from '../tracing/reconcile.ts';
+import { untraced } from '../tracing/tracing.ts';
 import { Applier } from './apply.ts';
 import { type CachedSecret, Caches, type Resource } from './caches.ts';
 import { type CertificateLink, linkCertificates } from './certificate-link.ts';
@@ -232,7 +234,7 @@ export class Operator {
     });
     const pods = new PodController({
       ...shared,
-      applier: new Applier({ client, generateKey, clock, grants: proof }),
+      applier: new Applier({ client, generateKey, clock, grants: proof, inSpan: this.#options.tracing?.inSpan }),
       enqueue: (key) => this.#podQueue.add(key),
       pacer: new WavePacer({ maxPerSecond: this.#options.maxReissuesPerSecond, queue: this.#podQueue, clock }),
       ownNamespace: this.#options.namespace,
@@ -275,12 +277,12 @@ export class Operator {
     controller: { readonly reconcile: (key: string, signal: AbortSignal) => Promise<Outcome> },
     { taking, working }: { readonly taking: AbortSignal; readonly working: AbortSignal },
   ): Promise<void> {
-    const { log, metrics, pace } = this.#options;
+    const { log, metrics, pace, tracing: { inSpan } = { inSpan: untraced } } = this.#options;
     return runWorkers({
       gate: queue === this.#podQueue ? pace?.gate : undefined,
       queue,
       workers,
-      reconcile: (key) => this.#reconcile(key, controller, working),
+      reconcile: tracedReconcile(inSpan, name, (key) => this.#reconcile(key, controller, working)),
       signal: taking,
       log: log.child({ queue: name }),
       observe: (observation) => metrics.reconciled(name, observation),

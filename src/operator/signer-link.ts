@@ -5,6 +5,7 @@ import type { Logger } from '../kubernetes/log.ts';
 import { SignerHealth } from '../signer-client/health.ts';
 import type { SignerClient, SignerClientOptions } from '../signer-client/signer-client.ts';
 import { SigningBatcher } from '../signer-client/signing-batcher.ts';
+import type { Tracing } from '../tracing/tracing.ts';
 import type { Certificates, GrantProof } from './certificates.ts';
 import { SignerCertificates } from './signer-certificates.ts';
 
@@ -16,6 +17,7 @@ export interface SignerLinkOptions {
   readonly onCertificate: (resourceKey: string) => void;
   /** The problem began, or is over. */
   readonly onProblem: (problem: string | undefined) => void;
+  readonly tracing?: Tracing | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -26,7 +28,7 @@ export interface SignerLink {
 }
 
 export function linkSigner(options: SignerLinkOptions): SignerLink & { readonly certificates: GrantProof } {
-  const { client, clock, log, onCertificate, onProblem, random, signal } = options;
+  const { client, clock, log, onCertificate, onProblem, random, signal, tracing } = options;
   const health = new SignerHealth({
     clock,
     onChange: (problem) => {
@@ -40,6 +42,7 @@ export function linkSigner(options: SignerLinkOptions): SignerLink & { readonly 
     clock,
     random,
     signal,
+    tracing,
     onAnswer: (failure) => (failure === undefined ? health.answered('sign') : health.failed('sign', failure)),
   });
   const certificates = new SignerCertificates({

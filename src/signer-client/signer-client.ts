@@ -25,6 +25,8 @@ export interface SignerClientOptions {
   readonly connection: Connection;
   readonly userAgent: string;
   readonly clock: Clock;
+  /** Further ones of each call that signs. */
+  readonly headers?: (() => Readonly<Record<string, string>>) | undefined;
   /** Called with every answer: its HTTP status, 0 for none. Waiting for news is not timed. */
   readonly observe?: (call: { readonly status: number; readonly seconds: number | undefined }) => void;
 }
@@ -123,6 +125,7 @@ export class SignerClient {
       accept: 'application/json',
       contentType: 'application/json',
       body,
+      ...(path === SIGN_PATH ? { headers: this.#options.headers?.() } : {}),
     };
     const context = { transport: this.#transport, userAgent, now: () => clock.now(), onSkew: () => {} };
     using deadline = new Deadline(signal, clock, ms);

@@ -5,6 +5,7 @@
  */
 import type { Clock, TimerHandle } from '../kubernetes/clock.ts';
 import { MAX_REQUESTS, type SignRequest, type SignResult } from '../signer/protocol.ts';
+import type { Caller, Tracing } from '../tracing/tracing.ts';
 import { SignerUnavailableError } from './errors.ts';
 import { Gate } from './gate.ts';
 import type { SignerClient } from './signer-client.ts';
@@ -15,12 +16,14 @@ export interface SigningBatcherOptions {
   readonly random: () => number;
   /** Ends the calls that are under way. */
   readonly signal: AbortSignal;
+  readonly tracing?: Pick<Tracing, 'caller' | 'forAll'> | undefined;
   /** After every call: undefined where it was answered. */
   readonly onAnswer?: (failure: SignerUnavailableError | undefined) => void;
 }
 
 interface Waiting {
   readonly request: SignRequest;
+  readonly caller: Caller | undefined;
   readonly settle: (outcome: SignResult | Error) => void;
 }
 
@@ -56,6 +59,7 @@ export class SigningBatcher {
       };
       const entry: Waiting = {
         request,
+        caller: this.#options.tracing?.caller(),
         settle: (outcome) => {
           signal.removeEventListener('abort', leave);
           if (outcome instanceof Error) reject(outcome);
@@ -113,12 +117,13 @@ export class SigningBatcher {
 
   /** Never rejects. */
   async #call(batch: readonly Waiting[]): Promise<void> {
-    const { client, onAnswer, signal } = this.#options;
+    const { client, onAnswer, signal, tracing } = this.#options;
     try {
-      const results = await client.sign(
-        batch.map(({ request }) => request),
-        signal,
-      );
+      const requests = batch.map(({ request }) => request);
+      const sign = () => client.sign(requests, signal);
+      const callers = batch.flatMap(({ caller }) => (caller === undefined ? [] : [caller]));
+      const attributes = { 'dcred.credentials': requests.length, 'server.address': client.server };
+      const results = await (tracing === undefined ? sign() : tracing.forAll(callers, 'call signer', attributes, sign));
       this.#gate.succeeded();
       onAnswer?.(undefined);
       for (const [position, { settle }] of batch.entries()) settle(results[position] ?? new TypeError('no result'));

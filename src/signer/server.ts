@@ -9,6 +9,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../kubernetes/clock.ts';
 import { TokenBucket } from '../kubernetes/events/token-bucket.ts';
 import type { Logger } from '../kubernetes/log.ts';
+import { type InServerSpan, untracedServer } from '../tracing/tracing.ts';
 import type { Authenticator } from './authentication.ts';
 import type { CertificateFeed } from './certificate-feed.ts';
 import type { ClientConfig } from './config.ts';
@@ -40,6 +41,7 @@ export interface SignerServerOptions {
   readonly ratePerSecond: number;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly inServerSpan?: InServerSpan | undefined;
   /** `seconds` is undefined for calls that wait for news. */
   readonly observe?: (status: number, seconds: number | undefined) => void;
 }
@@ -157,7 +159,10 @@ export class SignerServer {
     const [method, path] = [request.method, pathOf(request)];
     if (method === 'GET' && path.startsWith(CERTIFICATES_PATH)) return this.#certificate(client, path);
     if (method === 'POST' && path === SIGN_PATH) {
-      return await this.#withBody(request, (body) => this.#sign(client, body, signal));
+      // Of an authenticated client: a stranger's trace is not continued.
+      const { inServerSpan = untracedServer } = this.#options;
+      const sign = () => this.#withBody(request, (body) => this.#sign(client, body, signal));
+      return await inServerSpan(`POST ${SIGN_PATH}`, request.headers, sign);
     }
     if (method === 'POST' && path === FOLLOW_PATH) {
       return await this.#withBody(request, (body) => this.#follow(client, body, signal));

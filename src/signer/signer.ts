@@ -26,7 +26,7 @@ import { SigningQueue } from './signing-queue.ts';
 import { SigningService } from './signing-service.ts';
 import { Withdrawals } from './withdrawals.ts';
 
-export interface SignerProcessOptions extends Pick<SignerServerOptions, 'address' | 'tls'> {
+export interface SignerProcessOptions extends Pick<SignerServerOptions, 'address' | 'inServerSpan' | 'tls'> {
   readonly config: SignerConfig;
   readonly keySets: ReadonlyMap<string, JSONWebKeySet>;
   readonly reviewToken: ReviewToken | undefined;

@@ -11,6 +11,7 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { type Clock, delay } from '../../kubernetes/clock.ts';
 import type { Logger } from '../../kubernetes/log.ts';
+import { type InServerSpan, untracedServer } from '../../tracing/tracing.ts';
 import { type BodyLimits, BodyReader, BodyTooLargeError, BodyTooSlowError } from './body.ts';
 import { ByteBudget, type Share } from './byte-budget.ts';
 import { Connections } from './connections.ts';
@@ -52,6 +53,7 @@ export interface AdmissionServerOptions {
   readonly reviewer: Reviewer;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly inServerSpan?: InServerSpan | undefined;
   readonly observe?: (observation: AdmissionObservation) => void;
 }
 
@@ -185,7 +187,9 @@ export class AdmissionServer {
   ): Promise<Pick<AdmissionObservation, 'outcome' | 'warnings'>> {
     try {
       assertAnswerable(request);
-      const result = await this.#review(request, share, signal);
+      const { inServerSpan = untracedServer } = this.#options;
+      const review = () => this.#review(request, share, signal);
+      const result = await inServerSpan('admission review', request.headers, review);
       if (result.outcome === 'malformed') throw new HttpRefusal(400, result.message);
       const { body, outcome, warnings } = result;
       const length = Buffer.byteLength(body);

@@ -21,6 +21,8 @@ export interface ApiRequest {
   readonly accept: string;
   readonly contentType?: string;
   readonly body?: string | Uint8Array;
+  /** Further ones. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface ExchangeContext {
@@ -85,7 +87,8 @@ async function send(
   credentials: ConnectionCredentials,
 ): Promise<Dispatcher.ResponseData> {
   const { transport, userAgent } = context;
-  const headers: Record<string, string> = { ...credentials.headers, accept: request.accept, 'user-agent': userAgent };
+  const own = { accept: request.accept, 'user-agent': userAgent };
+  const headers: Record<string, string> = { ...request.headers, ...credentials.headers, ...own };
   if (request.contentType !== undefined) headers['content-type'] = request.contentType;
   const sentMs = context.now();
   try {
