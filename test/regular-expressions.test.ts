@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, test } from 'node:test';
 import { DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN } from '../src/text/dns-name.ts';
+import { TERMINAL } from '../src/text/printable.ts';
 import { worstGrowth } from '../testing/support/regexp-steps.ts';
 
 const SRC = resolve(import.meta.dirname, '../src');
@@ -86,10 +87,13 @@ const sources = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
   .map((file) => ({ file, text: readFileSync(join(SRC, file), 'utf8') }));
 const literals = sources.flatMap(({ file, text }) => literalsOf(text).map((expression) => ({ file, expression })));
 /** Those that are made of a text at run time. */
-const made = [DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN].map((pattern) => ({
-  file: 'text/dns-name.ts',
-  expression: new RegExp(pattern),
-}));
+const made = [
+  ...[DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN].map((pattern) => ({
+    file: 'text/dns-name.ts',
+    expression: new RegExp(pattern),
+  })),
+  { file: 'text/printable.ts', expression: TERMINAL },
+];
 
 const LENGTH = 100;
 /** 1 is linear, 2 quadratic. */

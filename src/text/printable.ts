@@ -27,7 +27,7 @@ function jsonEscape(unit: number): string {
 
 const ESCAPE = '\u001b';
 /** A colour, a redrawn line (only where a write begins and ends), newlines and tabs. */
-const TERMINAL = new RegExp(`(${ESCAPE}\\[[0-9;]{0,16}m|^\\r|${ESCAPE}\\[K$|[\\n\\t])`);
+export const TERMINAL = new RegExp(`(${ESCAPE}\\[[0-9;]{0,16}m|^\\r|${ESCAPE}\\[K$|[\\n\\t])`);
 
 /**
  * What a program writes in one go: newlines, tabs, and on a terminal colours and a line that is drawn over pass, and every other
