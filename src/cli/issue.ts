@@ -1,4 +1,4 @@
-import { generateCredentialKey } from '../credential/credential-key.ts';
+import { type CredentialKey, generateCredentialKey } from '../credential/credential-key.ts';
 import { type DelegationCertificate, readDelegationCertificate } from '../credential/delegation-certificate.ts';
 import {
   CREDENTIAL_FILE_NAMES,
@@ -6,27 +6,30 @@ import {
   credentialFiles,
   SECRET_FILE_NAMES,
 } from '../credential/files.ts';
-import { type IssuedCredential, issueCredential } from '../credential/issue.ts';
+import { type IssuedCredential, type IssueRequest, issueCredential } from '../credential/issue.ts';
 import { MAX_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { KEY_ALGORITHMS, type KeyAlgorithm, USAGES, type Usage } from '../credential/scheme.ts';
 import { assertSignerMatches, type Signer, signerFromPem } from '../credential/signer.ts';
 import { verifyCredential } from '../credential/verify.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
-import { type Command, CommandError, UsageError } from './command.ts';
+import { type Command, type CommandArguments, CommandError, type CommandIo, UsageError } from './command.ts';
 import { namingFile, reading } from './credential-input.ts';
 import { formatDuration, parseDuration } from './duration.ts';
 import { readInputText } from './input.ts';
+import { BY_SIGNER_OPTIONS, withSigner } from './issue-by-signer.ts';
 import { KEY_URI_HELP, KEY_VALUE, readKeyOption, withRemoteKey } from './key-option.ts';
 import { replaceFiles } from './replace-files.ts';
+import { SIGNER_OPTIONS } from './signer-options.ts';
 
 export const issueCommand: Command = {
   name: 'issue',
   summary: 'make a key and a delegated credential for it, as files',
-  usage: 'issue --cert FILE --key KEY --out DIR',
+  usage: 'issue (--cert FILE --key KEY | --signer URL --certificate NAMESPACE/NAME) --out DIR',
   description:
     'Makes a fresh key, signs a delegated credential for it with the key of the delegation certificate, verifies it, and writes ' +
     `the same files as in an issued Secret into DIR: ${CREDENTIAL_FILE_NAMES.join(', ')}. ` +
-    'Files of an earlier credential in DIR are replaced, all at once. Needs no cluster.',
+    'Files of an earlier credential in DIR are replaced, all at once. Needs no cluster. A dcred signer can give the certificate and ' +
+    'sign: for servers outside of Kubernetes that must not have its key.',
   example: 'dcred issue --cert leaf.crt --key leaf.key --out web --lifetime 48h',
   options: {
     cert: { type: 'string', value: 'FILE', help: 'the delegation certificate, PEM: leaf first, then its chain' },
@@ -52,31 +55,21 @@ export const issueCommand: Command = {
       choices: USAGES,
       help: 'which side of TLS will use it',
     },
+    ...SIGNER_OPTIONS,
+    signer: { ...SIGNER_OPTIONS.signer, help: 'have the credential signed by the dcred signer at https://HOST:PORT' },
+    ...BY_SIGNER_OPTIONS,
   },
 
   async run(args, io) {
-    const certificatePath = args.required('cert');
-    const keyOption = readKeyOption(args.required('key'));
     const directory = args.required('out');
     const lifetimeSeconds = parseLifetime(args.required('lifetime'));
     const usage = args.required('usage') as Usage;
     const { signal } = io;
-
-    const chainPem = await readInputText(certificatePath, { what: 'a certificate chain in PEM', signal });
-    const certificate = reading(certificatePath, () => readDelegationCertificate(chainPem));
     const now = Math.floor(io.now() / 1000);
     const key = await generateCredentialKey(args.required('algorithm') as KeyAlgorithm);
-    const issueBy = async (signer: Signer) =>
-      await issueCredential({ certificate, signer, key, usage, lifetimeSeconds, now, signal });
-    let issued: IssuedCredential;
-    try {
-      issued =
-        'uri' in keyOption
-          ? await withRemoteKey(keyOption.uri, certificate, io, issueBy)
-          : await issueBy(await readSigner(keyOption.path, certificate, signal));
-    } catch (error) {
-      throw namingFile(certificatePath, error);
-    }
+    const request = { key, usage, lifetimeSeconds, now, signal };
+    const { certificate, issued } =
+      args.string('signer') === undefined ? await issueByKey(args, request, io) : await issueBySigner(args, request);
     const { subjectPublicKeyInfo: publicKey } = key;
     const verified = verifyCredential({ bytes: issued.bytes, certificate, usage, now, publicKey });
     if (!verified.ok)
@@ -87,6 +80,43 @@ export const issueCommand: Command = {
     return 0;
   },
 };
+
+type Request = Pick<IssueRequest, 'lifetimeSeconds' | 'now' | 'usage'> & {
+  readonly key: CredentialKey;
+  readonly signal: AbortSignal;
+};
+
+interface Issued {
+  readonly certificate: DelegationCertificate;
+  readonly issued: IssuedCredential;
+}
+
+async function issueByKey(args: CommandArguments, request: Request, io: CommandIo): Promise<Issued> {
+  const certificatePath = args.required('cert');
+  const keyOption = readKeyOption(args.required('key'));
+  const { signal } = request;
+  const chainPem = await readInputText(certificatePath, { what: 'a certificate chain in PEM', signal });
+  const certificate = reading(certificatePath, () => readDelegationCertificate(chainPem));
+  const issueBy = async (signer: Signer) => await issueCredential({ ...request, certificate, signer });
+  try {
+    const issued =
+      'uri' in keyOption
+        ? await withRemoteKey(keyOption.uri, certificate, io, issueBy)
+        : await issueBy(await readSigner(keyOption.path, certificate, signal));
+    return { certificate, issued };
+  } catch (error) {
+    throw namingFile(certificatePath, error);
+  }
+}
+
+async function issueBySigner(args: CommandArguments, request: Request): Promise<Issued> {
+  const { signal, usage } = request;
+  return await withSigner(args, usage, signal, async ({ certificate, holder, maxLifetimeSeconds, signer }) => {
+    const lifetimeSeconds = Math.min(request.lifetimeSeconds, maxLifetimeSeconds);
+    const issued = await issueCredential({ ...request, certificate, holder, lifetimeSeconds, signer });
+    return { certificate, issued };
+  });
+}
 
 /** The text of the key is not kept: only what signs with it. */
 async function readSigner(path: string, certificate: DelegationCertificate, signal: AbortSignal): Promise<Signer> {
@@ -145,7 +175,7 @@ function describe({
   const life = expiresAt - issuedAt;
   const note =
     life < lifetimeSeconds
-      ? `: shorter than ${formatDuration(lifetimeSeconds)}, because the certificate expires then`
+      ? `: shorter than ${formatDuration(lifetimeSeconds)}, because ${expiresAt >= certificate.notAfter - 1 ? 'the certificate expires then' : 'no grant allows more'}`
       : '';
   return [
     `Issued a ${usage} credential on ${certificate.subject || 'a certificate without a subject'}`,

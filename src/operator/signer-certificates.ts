@@ -9,7 +9,6 @@
  */
 import { checkCertificateUsage, readDelegationCertificate } from '../credential/delegation-certificate.ts';
 import { CertificateError } from '../credential/errors.ts';
-import { MIN_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { USAGES, type Usage } from '../credential/scheme.ts';
 import { mostGenerous } from '../grant/decide.ts';
 import { certificateOf, type Referrer } from '../grant/request.ts';
@@ -21,6 +20,7 @@ import type { CertificateNews, GrantedUsage } from '../signer/protocol.ts';
 import { MAX_FOLLOWED, MAX_WAIT_SECONDS } from '../signer/protocol.ts';
 import { SignerUnavailableError } from '../signer-client/errors.ts';
 import type { SignerHealth } from '../signer-client/health.ts';
+import { requestableSeconds } from '../signer-client/lifetime.ts';
 import { remoteSigner } from '../signer-client/remote-signer.ts';
 import type { SignerClient } from '../signer-client/signer-client.ts';
 import type { SigningBatcher } from '../signer-client/signing-batcher.ts';
@@ -57,9 +57,6 @@ interface Followed {
   /** Of the leaf that was granted last. */
   leafSha256: string | undefined;
 }
-
-/** Of what an answer's Date says of the signer's clock, and of a life counted in whole seconds. */
-const CLOCK_RESOLUTION_SECONDS = 2;
 
 const ALL_PENDING: Followed['states'] = Object.freeze({ Server: PENDING, Client: PENDING });
 
@@ -225,13 +222,6 @@ export class SignerCertificates implements Certificates, GrantProof {
     for (const resourceKey of followed.referrers) this.#options.onChange(resourceKey);
   }
 
-  /** The signer counts by its own clock, which may be behind, and by the time at which the request reaches it. */
-  #capOf(granted: number): number {
-    const { client, clock } = this.#options;
-    const aheadSeconds = Math.max(0, Math.ceil((clock.now() - client.now()) / 1000));
-    return Math.max(MIN_LIFETIME_SECONDS, granted - aheadSeconds - CLOCK_RESOLUTION_SECONDS);
-  }
-
   #statesOf({ certificate: name, granted, namespace }: CertificateNews): Followed['states'] {
     const denied = notGranted(name, namespace);
     if (granted === undefined) return { Server: denied, Client: denied };
@@ -252,7 +242,7 @@ export class SignerCertificates implements Certificates, GrantProof {
       return [
         usage,
         unfit === undefined
-          ? { ...usable, lifetimeCap: () => this.#capOf(longest) }
+          ? { ...usable, lifetimeCap: () => requestableSeconds(longest, this.#options.client, this.#options.clock) }
           : refused(unfit.code, `certificate "${name}": ${unfit.message}`),
       ];
     });

@@ -1,9 +1,11 @@
 /** The operator's way to the signer, on a real connection: a client certificate or a token from files, news of a certificate, signatures. */
 
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { issueCommand } from '../../src/cli/issue.ts';
+import { verifyCommand } from '../../src/cli/verify.ts';
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { type Clock, systemClock } from '../../src/kubernetes/clock.ts';
@@ -15,7 +17,7 @@ import { SignerClient } from '../../src/signer-client/signer-client.ts';
 import { signerConnection } from '../../src/signer-client/signer-connection.ts';
 import { leaf } from '../../testing/support/openssl.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
-import { temporaryDirectory } from '../cli/run-command.ts';
+import { runCommand, temporaryDirectory } from '../cli/run-command.ts';
 
 const NOW = Math.floor(Date.now() / 1000);
 
@@ -41,7 +43,13 @@ test('a client with a certificate and one with a token that is replaced get what
         { name: 'here', cluster: 'here', serviceAccount: 'dcred-system/dcred' },
       ],
       certificates: [{ name: 'vault/web-tls', directory: join(folder, 'web-tls') }],
-      grants: [{ certificate: 'vault/web-tls', from: [{ cluster: 'eu', namespace: 'edge' }, { cluster: 'here' }] }],
+      grants: [
+        {
+          certificate: 'vault/web-tls',
+          from: [{ cluster: 'eu', namespace: 'edge' }, { cluster: 'here' }],
+          maxLifetimeSeconds: 86_400,
+        },
+      ],
     }),
     env: {},
     keySets: new Map(),
@@ -106,6 +114,24 @@ test('a client with a certificate and one with a token that is replaced get what
     ),
     [true, false, false],
   );
+
+  // Files for a server outside of Kubernetes, by the same certificate.
+  const reach = ['--signer', url, '--signer-ca', caFile, '--signer-cert', join(folder, 'eu.crt')];
+  const argv = [...reach, '--signer-key', join(folder, 'eu.key'), '--certificate', 'vault/web-tls'];
+  const out = join(folder, 'issued');
+  const issued = await runCommand(issueCommand, [...argv, '--namespace', 'edge', '--lifetime', '48h', '--out', out]);
+  assert.match(issued.stdout, /expires .*: shorter than 48h, because no grant allows more\)/);
+  const check = ['--cert', join(out, 'tls.crt'), '--dc', join(out, 'dc.bin'), '--key', join(out, 'dc.key')];
+  assert.equal((await runCommand(verifyCommand, check)).status, 0);
+  await assert.rejects(
+    runCommand(issueCommand, [...argv, '--namespace', 'shop', '--out', out]),
+    /no grant lets namespace "shop"/,
+  );
+  await assert.rejects(runCommand(issueCommand, [...argv, '--cert', join(folder, 'web-tls/tls.crt'), '--out', out]), {
+    code: 'Usage',
+  });
+  const audited = readFileSync(join(folder, 'audit.jsonl'), 'utf8').trimEnd().split('\n');
+  assert.equal(JSON.parse(audited.at(-1) ?? '').resource, 'dcred-issue');
 
   // A serving certificate that is renewed changes nothing for clients.
   signer.useServingCertificate(serving.certificate, serving.key);
