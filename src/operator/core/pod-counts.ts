@@ -16,6 +16,9 @@ export interface PodShare {
   readonly renewAt?: number;
 }
 
+/** Of every resource that has none, which are most: a set of its own is 200 bytes. */
+const NONE: ReadonlySet<string> = new Set();
+
 /** Free slots are not worth moving the others before. */
 const MIN_FREE = 64;
 
@@ -31,8 +34,8 @@ export class PodCounts {
   /** By slot: 1 for a pod that counts as issued. */
   #served = new Uint8Array(0);
   #issued = 0;
-  readonly #failed = new Set<string>();
-  readonly #notInjected = new Set<string>();
+  #failed = NONE;
+  #notInjected = NONE;
 
   get selected(): number {
     return this.#slots.size;
@@ -77,16 +80,16 @@ export class PodCounts {
     this.#deadlines.set(slot, deadline);
     this.#renewals.set(slot, renewAt);
     this.#serve(slot, isCurrent && !failed);
-    mark(this.#failed, pod, failed);
-    mark(this.#notInjected, pod, notInjected);
+    this.#failed = marked(this.#failed, pod, failed);
+    this.#notInjected = marked(this.#notInjected, pod, notInjected);
   }
 
   delete(pod: string): void {
     const slot = this.#slots.get(pod);
     if (slot === undefined) return;
     this.#slots.delete(pod);
-    this.#failed.delete(pod);
-    this.#notInjected.delete(pod);
+    this.#failed = marked(this.#failed, pod, false);
+    this.#notInjected = marked(this.#notInjected, pod, false);
     for (const heap of [this.#expired, this.#expiries, this.#deadlines, this.#renewals]) heap.set(slot, undefined);
     this.#serve(slot, false);
     this.#free.push(slot);
@@ -136,7 +139,11 @@ function grown(bytes: Uint8Array<ArrayBuffer>, length: number): Uint8Array<Array
   return larger;
 }
 
-function mark(marked: Set<string>, pod: string, is: boolean): void {
-  if (is) marked.add(pod);
-  else marked.delete(pod);
+/** The set with, or without, the pod: the same one, changed, as long as it has any. */
+function marked(set: ReadonlySet<string>, pod: string, is: boolean): ReadonlySet<string> {
+  if (set.has(pod) === is) return set;
+  const own = set === NONE ? new Set<string>() : (set as Set<string>);
+  if (is) own.add(pod);
+  else own.delete(pod);
+  return own.size === 0 ? NONE : own;
 }

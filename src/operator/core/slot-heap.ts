@@ -4,15 +4,18 @@
  */
 
 const NOWHERE = 0xffff_ffff;
-const INITIAL_CAPACITY = 4;
+/** Most resources have a few pods. A typed array costs 300 bytes however short it is; for more slots than this it is the smaller one. */
+const MAX_SHORT = 16;
+
+type Column = number[] | Uint32Array | Float64Array;
 
 export class SlotHeap {
   #size = 0;
   /** Place in the heap to slot, and slot to its place. */
-  #slots = new Uint32Array(INITIAL_CAPACITY);
-  #places = new Uint32Array(INITIAL_CAPACITY).fill(NOWHERE);
+  #slots: Column = [];
+  #places: Column = [];
   /** By slot. */
-  #numbers = new Float64Array(INITIAL_CAPACITY);
+  #numbers: Column = [];
 
   get size(): number {
     return this.#size;
@@ -106,12 +109,14 @@ export class SlotHeap {
   #grow(slot: number): void {
     if (slot < this.#numbers.length) return;
     const capacity = Math.max(slot + 1, this.#numbers.length * 2);
-    const [slots, places, numbers] = [this.#slots, this.#places, this.#numbers];
-    this.#slots = new Uint32Array(capacity);
-    this.#places = new Uint32Array(capacity).fill(NOWHERE);
-    this.#numbers = new Float64Array(capacity);
-    this.#slots.set(slots);
-    this.#places.set(places);
-    this.#numbers.set(numbers);
+    const isShort = capacity <= MAX_SHORT;
+    const grown = (from: Column, to: Column): Column => {
+      for (let index = 0; index < from.length; index += 1) to[index] = from[index] ?? 0;
+      return to;
+    };
+    const whole = () => (isShort ? new Array<number>(capacity) : new Uint32Array(capacity));
+    this.#slots = grown(this.#slots, whole().fill(0));
+    this.#places = grown(this.#places, whole().fill(NOWHERE));
+    this.#numbers = grown(this.#numbers, isShort ? new Array<number>(capacity).fill(0) : new Float64Array(capacity));
   }
 }
