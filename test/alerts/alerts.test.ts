@@ -98,7 +98,8 @@ describe("the chart's PrometheusRule", () => {
     )['spec'];
 
   test('has the same rules, each with a link to its section', async () => {
-    const everything = { audit: { enabled: true } };
+    const issuer = { enabled: true, authorities: [{ namespace: 'edge', names: ['web-ca'] }] };
+    const everything = { audit: { enabled: true }, issuer };
     const made = await rendered({ runbookUrl: 'https://docs.example.test/runbook' }, everything);
     const withLinks = rules.groups.map((group) => ({
       ...group,
@@ -124,7 +125,13 @@ describe("the chart's PrometheusRule", () => {
       { webhook: { enabled: false }, leaderElection: { enabled: false }, replicas: 1 },
     );
     const left = made.groups.flatMap((group) => group.rules.map(({ alert }) => alert));
-    const absent = ['DcredClockSkew', 'DcredWebhookDown', 'DcredNoLeader', 'DcredServedCredentialStale'];
+    const absent = [
+      'DcredClockSkew',
+      'DcredWebhookDown',
+      'DcredNoLeader',
+      'DcredServedCredentialStale',
+      'DcredIssuerCaUnusable',
+    ];
     for (const gone of absent) assert.ok(!left.includes(gone), gone);
     assert.deepEqual(made.groups.at(-1), { name: 'dcred-extra', rules: [extra] });
   });

@@ -2,6 +2,7 @@
 import { WebhookMetrics } from '../../src/admission/metrics.ts';
 import { AgentMetrics } from '../../src/agent/metrics.ts';
 import { AuditMetrics } from '../../src/audit/metrics.ts';
+import { IssuerMetrics } from '../../src/issuer/metrics.ts';
 import { OperatorMetrics } from '../../src/operator/metrics.ts';
 import { SignerClientMetrics } from '../../src/operator/signer-link.ts';
 import { SignerMetrics } from '../../src/signer/metrics.ts';
@@ -14,6 +15,7 @@ export async function sampleNames(): Promise<ReadonlySet<string>> {
     await new SignerMetrics('0').registry.metrics(),
     agentText(),
     await new AuditMetrics('0').registry.metrics(),
+    await new IssuerMetrics('0').registry.metrics(),
   ];
   const families = texts.flatMap((text) => [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)]);
   const names = families.flatMap(([, name = '', type]) =>
