@@ -254,7 +254,10 @@ export class ResourceController {
     certificates.follow(key, resource);
     const wanted = JSON.stringify([spec.certificateRef, spec.usage]);
     if (wanted !== state.wanted) Object.assign(state, { wanted, wantedSinceMs: this.#options.clock.now() });
-    if (isDeepStrictEqual(state.selector, spec.podSelector)) return;
+    if (isDeepStrictEqual(state.selector, spec.podSelector)) {
+      state.selector = spec.podSelector;
+      return;
+    }
     // Pods of the old selector are enqueued too: they may have Secrets to lose. Their keys come from those Secrets.
     membership.setResource(namespace, name, spec.podSelector);
     state.selector = spec.podSelector;
@@ -283,8 +286,10 @@ export class ResourceController {
       certificate: certificate.kind === 'usable' ? certificate : 'unusable',
       terms: termsKey(access),
     };
-    if (sameFanOutInputs(state.fannedOut, inputs)) return;
+    const isSame = sameFanOutInputs(state.fannedOut, inputs);
+    // Also where they are the same: the objects of an earlier version would stay in memory beside those of the cache.
     state.fannedOut = inputs;
+    if (isSame) return;
     fanOut({ caches, membership, podQueue, ...parseObjectKey(key) });
   }
 

@@ -45,7 +45,8 @@ interface Basis {
 }
 
 interface Counted {
-  readonly basis: Basis;
+  /** Of the latest version: those of earlier ones would stay in memory beside the cache's. */
+  basis: Basis;
   readonly counts: PodCounts;
   readonly changed: Set<string>;
   now: number;
@@ -80,6 +81,7 @@ export class Tally {
     const key = formatObjectKey(input.resource.metadata);
     const known = this.#counted.get(key);
     const counted = known !== undefined && canContinue(known, input) ? known : this.#begin(key, input);
+    counted.basis = basisOf(input);
     for (const pod of counted.changed) this.#countPod(counted, pod, input.now);
     counted.changed.clear();
     counted.counts.expire(input.now);
@@ -87,10 +89,10 @@ export class Tally {
     return this.#result(key, counted.counts);
   }
 
-  #begin(key: string, { certificate, now, resource: { metadata, spec } }: TallyInput): Counted {
-    const basis = { metadata, spec, certificate: usable(certificate) };
-    const counted: Counted = { basis, counts: new PodCounts(), changed: new Set(), now };
-    const { name, namespace } = metadata;
+  #begin(key: string, input: TallyInput): Counted {
+    const { now } = input;
+    const counted: Counted = { basis: basisOf(input), counts: new PodCounts(), changed: new Set(), now };
+    const { name, namespace } = input.resource.metadata;
     for (const pod of this.#options.membership.podsOf(namespace, name)) this.#countPod(counted, pod, now);
     this.#counted.set(key, counted);
     return counted;
@@ -150,6 +152,10 @@ export class Tally {
     }
     return first;
   }
+}
+
+function basisOf({ certificate, resource: { metadata, spec } }: TallyInput): Basis {
+  return { metadata, spec, certificate: usable(certificate) };
 }
 
 function canContinue({ basis, now }: Counted, input: TallyInput): boolean {
