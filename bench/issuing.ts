@@ -9,7 +9,7 @@ import { type Contender, dcred, goReference, type Running, startContender, sumOf
 import { Observer } from './lib/observer.ts';
 import { difference, memoryOf, usageOf } from './lib/process-usage.ts';
 import { RawLoop } from './lib/raw-loop.ts';
-import { keep, median, row, spread } from './lib/results.ts';
+import { keep, median, plot, row, spread } from './lib/results.ts';
 import { Stage } from './lib/stage.ts';
 
 const PODS = Number(process.env['DCRED_BENCH_PODS'] ?? 2000);
@@ -165,11 +165,11 @@ function bundles(kubeconfig: string): readonly Contender[] {
 }
 
 await using stage = await Stage.build();
-const { operatorKubeconfig, plane } = stage.cluster;
+const { operatorKubeconfig } = stage.cluster;
 const contenders = [...bundles(operatorKubeconfig)];
-if (process.env['DCRED_BENCH_REFERENCE'] !== 'off') contenders.push(await goReference(plane.kubeconfig));
+if (process.env['DCRED_BENCH_REFERENCE'] !== 'off') contenders.push(await goReference(operatorKubeconfig));
 await stage.createPods(0, PODS);
-const raw = await RawLoop.prepare(stage);
+await using raw = await RawLoop.prepare(stage);
 await yardstick(raw, stage); // Warms up the API server.
 const results: Result[] = [];
 const yardsticks: Yardstick[] = [];
@@ -203,3 +203,30 @@ for (const { name } of contenders) {
   row(`${name}: CPU of a first issue, against Go's`, (cpu(name, 'first') / cpu('Go', 'first')).toFixed(2));
   row(`${name}: CPU of a re-issue, against Go's`, (cpu(name, 'again') / cpu('Go', 'again')).toFixed(2));
 }
+const bars = (value: (result: Result) => number) =>
+  contenders.map(({ name }) => ({
+    label: name,
+    values: results.filter(({ contender }) => contender === name).map(value),
+  }));
+const loop = { value: 1, label: 'the bare loop' };
+await plot('issuing', [
+  {
+    title: `First issue of ${PODS} pods`,
+    unit: 'rate against the bare loop',
+    bars: bars(({ first }) => first.ratio),
+    goal: loop,
+  },
+  {
+    title: 'Re-issue for a new leaf',
+    unit: 'rate against the bare loop',
+    bars: bars(({ again }) => again.ratio),
+    goal: loop,
+  },
+  { title: 'CPU of a first issue', unit: 'seconds for 1,000', bars: bars(({ first }) => first.cpuSeconds) },
+  {
+    title: 'CPU of the API server and etcd',
+    unit: 'seconds for 1,000',
+    bars: bars(({ first }) => first.serverCpuSeconds),
+  },
+  { title: 'Peak memory', unit: 'MB', bars: bars(({ peakMb }) => peakMb), goal: { value: 90, label: 'goal: 90 MB' } },
+]);

@@ -1,6 +1,7 @@
-/** What a benchmark found: printed as it comes, kept as JSON for plots and tables. */
+/** What a benchmark found: printed as it comes, kept as JSON and drawn as SVG. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type Chart, drawBars } from './bars.ts';
 
 const RESULTS = join(import.meta.dirname, '..', '..', 'dist', 'bench');
 
@@ -27,4 +28,10 @@ export function percentile(values: readonly number[], share: number): number {
 export async function keep(name: string, results: unknown): Promise<void> {
   await mkdir(RESULTS, { recursive: true });
   await writeFile(join(RESULTS, `${name}.json`), `${JSON.stringify(results, undefined, 2)}\n`);
+}
+
+/** As SVG, beside the JSON. */
+export async function plot(name: string, charts: readonly Chart[]): Promise<void> {
+  await mkdir(RESULTS, { recursive: true });
+  await writeFile(join(RESULTS, `${name}.svg`), drawBars(charts));
 }

@@ -4,7 +4,7 @@ import { createTestAuthority, type TestAuthority } from '../../testing/support/c
 import { eventually } from '../../testing/support/processes.ts';
 import { HttpApi } from './http-api.ts';
 
-const CONNECTIONS = 32;
+export const CONNECTIONS = 32;
 const RESOURCE = 'web';
 
 export class Stage implements AsyncDisposable {

@@ -36,7 +36,7 @@ import (
 
 const (
 	managedBy    = "app.kubernetes.io/managed-by"
-	manager      = "dcred-reference"
+	manager      = "dcred" // What the chart's admission policy lets its service account write.
 	leafHash     = "dcred.dev/certificate-sha256"
 	podName      = "dcred.dev/pod-name"
 	renewedAt    = "dcred.dev/renewed-at"
