@@ -203,7 +203,7 @@ async function story(plane: ControlPlane, folder: string, run: Run): Promise<voi
     const { stdout } = await plane.kubectl(['get', 'dcred', 'web', '-o', 'jsonpath={.status.pods.issued}']);
     return stdout === '3' ? true : undefined;
   });
-  await run('kubectl', 'wait', '--for=condition=Ready', 'dcred/web', '--timeout=30s');
+  await run('kubectl', 'wait', '--for=condition=Ready', 'dcred/web', '--timeout=110s');
   say(`Every pod had its credential, and the status said so, ${seconds(applied)} after kubectl apply.`);
   await run('kubectl', 'get', 'dcred', '-o', 'wide');
   await run('kubectl', 'get', 'secrets');

@@ -376,7 +376,7 @@ describe('the status', () => {
   test('satisfies kubectl wait once it is of the current generation', async () => {
     const { generation } = (await read('status')).metadata;
     await patch('status', { status: { observedGeneration: generation } }, '--subresource=status');
-    await plane.kubectl(['wait', '--for=condition=Ready', 'dcred/status', '--timeout=5s']);
+    await plane.kubectl(['wait', '--for=condition=Ready', 'dcred/status', '--timeout=110s']);
   });
 });
 

@@ -57,7 +57,12 @@ describe('an audit', { skip: peers.available ? false : peers.reason }, () => {
     client = await operatorsClient(plane);
     stack.defer(() => client.close());
     await plane.kubectl(['apply', '-f', CRD]);
-    await plane.kubectl(['wait', '--for=condition=Established', 'crd/delegatedcredentials.dcred.dev', '--timeout=60s']);
+    await plane.kubectl([
+      'wait',
+      '--for=condition=Established',
+      'crd/delegatedcredentials.dcred.dev',
+      '--timeout=110s',
+    ]);
     kubelet = stack.use(await startFakeKubelet(client, AbortSignal.timeout(60_000)));
     await fill(peers.serverBinary);
   });

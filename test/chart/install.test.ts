@@ -110,7 +110,7 @@ describe('a release', () => {
   test('removes the CRD when crds.keep is false', async () => {
     await deploy(plane, 'install', { values: { crds: { keep: false } } });
     await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE]);
-    await plane.kubectl(['wait', '--for=delete', `crd/${CRD}`, '--timeout=30s']);
+    await plane.kubectl(['wait', '--for=delete', `crd/${CRD}`, '--timeout=110s']);
   });
 
   test('that is upgraded upgrades its CRD', async () => {

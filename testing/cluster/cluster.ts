@@ -190,7 +190,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   ];
   for (const name of options.namespaces ?? []) await plane.kubectl(['create', 'namespace', name]);
   await plane.helm(['install', 'dcred', CHART, ...args]);
-  await plane.kubectl(['wait', '--for=condition=Established', 'crd/delegatedcredentials.dcred.dev', '--timeout=30s']);
+  await plane.kubectl(['wait', '--for=condition=Established', 'crd/delegatedcredentials.dcred.dev', '--timeout=110s']);
   const connection = await loadConnection({ kubeconfig: plane.kubeconfig, env: {} });
   const settings = { userAgent: 'dcred-test', fieldManager: 'dcred-test', clock: systemClock, random: Math.random };
   const identity = { serviceAccount: { namespace: RELEASE_NAMESPACE, name: 'dcred' } };
