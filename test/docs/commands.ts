@@ -61,6 +61,7 @@ export const NOT_RUN: readonly (readonly [pattern: RegExp, reason: string])[] = 
   [/<<'?(?:EOF|END)'?$/, 'reads the lines after it; test/audit and test/signer write it on a real API server'],
   [/^dcred (?:signer|operator)(?! verify-log)\b/, 'runs until it is stopped; test/signer and test/operator run it'],
   [/^dcred signer verify-log\b/, 'reads the log of a signer that ran; test/signer writes one'],
+  [/^dcred issue --signer\b/, 'needs a signer; test/signer-client has one'],
   [/--key '?(?:pkcs11|awskms|hashivault):/, 'needs a token or a service that test/keys has'],
 ];
 
