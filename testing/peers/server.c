@@ -192,8 +192,17 @@ static int wait_and_serve(Identity *identity, const char *directory, const char 
   struct pollfd sources[] = {
       {.fd = listener, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}, {.fd = signal_pipe[0], .events = POLLIN}};
   char bytes[256];
+  /* SIGHUP is let in while nothing else goes on: it would interrupt a handshake, whose read then fails (a timeout forbids SA_RESTART). */
+  sigset_t hangup, none;
+  sigemptyset(&none);
+  sigemptyset(&hangup);
+  sigaddset(&hangup, SIGHUP);
+  if (sigprocmask(SIG_BLOCK, &hangup, NULL) != 0) return 1;
   for (;;) {
-    if (poll(sources, 3, -1) < 0 && errno != EINTR) return 1;
+    if (ppoll(sources, 3, NULL, &none) < 0) {
+      if (errno != EINTR) return 1;
+      continue;
+    }
     if (sources[1].revents != 0 && read(STDIN_FILENO, bytes, sizeof bytes) <= 0) return 0;
     if (sources[2].revents != 0 && read(signal_pipe[0], bytes, sizeof bytes) > 0) reload(identity, directory, leaf_key);
     if (sources[0].revents == 0) continue;
