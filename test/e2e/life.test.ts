@@ -242,8 +242,22 @@ describe('the life of a Deployment on a real node', { skip: await whyNoNode() },
     await text('delete', 'pod', 'missed');
     await text('scale', ...webhook, '--replicas=2');
     await text('rollout', 'status', ...webhook, '--timeout=180s');
-    await apply(list(pod('missed', idle, { 'dcred.dev/inject': 'web' })));
+    const labelled = list(pod('missed', idle, { 'dcred.dev/inject': 'web' }));
+    // Ready pods are an address of the Service once kube-proxy has heard of them, and a pod that comes before is missed too.
+    const create = ['create', '--namespace', SHOP, '--dry-run=server', '--output', 'json', '-f', '-'];
+    await eventually(
+      'the API server to reach the webhook',
+      async () =>
+        (await node.plane.kubectl(create, { input: labelled })).stdout.includes('secret.dcred.dev/web') || undefined,
+      WAIT,
+    );
+    await apply(labelled);
     await text('wait', '--for=condition=Ready', 'pod/missed', '--timeout=120s');
-    await text('wait', '--for=condition=Injected=True', 'delegatedcredential/web', '--timeout=120s');
+    await text('wait', '--for=condition=Injected=True', 'delegatedcredential/web', '--timeout=120s').catch(
+      async (error: unknown) => {
+        const seen = await text('get', 'pod/missed', 'delegatedcredential/web', '--output', 'yaml');
+        throw new Error(`${String(error)}\n${seen}`);
+      },
+    );
   });
 });
