@@ -44,8 +44,17 @@ export class Observer implements Disposable {
 
   async #follow(api: HttpApi, path: string, prefix: string): Promise<void> {
     const { signal } = this.#stop;
+    let version: string | undefined;
     try {
-      for await (const line of api.lines(path, METADATA, signal)) this.#take(line, prefix);
+      // An API server ends the watch of a client that does not keep up, which this one may not while it also creates pods.
+      while (!signal.aborted) {
+        const from = version === undefined ? '' : `&resourceVersion=${version}`;
+        for await (const line of api.lines(`${path}${from}`, METADATA, signal)) {
+          if (line.startsWith('{"type":"ERROR"')) throw new Error(`the watch of Secrets cannot be resumed: ${line}`);
+          version = /"resourceVersion":"(\d+)"/.exec(line)?.[1] ?? version;
+          this.#take(line, prefix);
+        }
+      }
     } catch (error) {
       if (!signal.aborted) throw error;
     }
