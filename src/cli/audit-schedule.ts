@@ -14,7 +14,7 @@ import { VERSION } from '../version.ts';
 import type { CommandArguments, CommandIo } from './command.ts';
 import { type HttpServer, probe, scrapes, serveHttp } from './http-server.ts';
 import { createClient, instanceName } from './kubernetes-options.ts';
-import { MetricsGuard } from './metrics-guard.ts';
+import { scrapeAuthorizer } from './metrics-guard.ts';
 import { createLogger, readAddress } from './server-options.ts';
 
 export interface AuditScheduleOptions {
@@ -53,8 +53,7 @@ export async function auditOnSchedule(
     log,
     onDropped: (reason) => metrics.engine.eventDropped(reason),
   });
-  const guard = args.boolean('metrics-auth') ? new MetricsGuard(client, systemClock) : undefined;
-  const authorize = guard && ((header: string | undefined) => guard.check(header, io.signal));
+  const authorize = scrapeAuthorizer(args, client, io.signal);
   const servers: HttpServer[] = [];
   try {
     const probes = { '/healthz': probe(() => undefined), '/readyz': probe(() => undefined) };

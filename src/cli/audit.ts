@@ -15,6 +15,7 @@ import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, CommandError, type CommandIo, UsageError } from './command.ts';
 import { parseDuration } from './duration.ts';
 import {
+  assertFound,
   connect,
   createClient,
   inNamespaces,
@@ -96,7 +97,8 @@ export const auditCommand: Command = {
     const bar = new ProgressBar(io.stderr, 'audit');
     try {
       const input = await collectAudit(client, scope, io.signal);
-      assertFound(input.resources, scope);
+      const found = input.resources.map(({ metadata }) => metadata.name);
+      assertFound(found, scope.names, inNamespaces(scope.namespaces));
       const result = await audit(
         { ...auditOptions(client, forwarder, limits, io), input, onProgress: (done, total) => bar.show(done, total) },
         io.signal,
@@ -176,16 +178,6 @@ function auditOptions(
     graceSeconds,
     now: () => io.now(),
   };
-}
-
-function assertFound(
-  resources: readonly { readonly metadata: { readonly name: string } }[],
-  { names, namespaces }: AuditScope,
-): void {
-  const where = inNamespaces(namespaces);
-  const missing = names?.filter((name) => !resources.some(({ metadata }) => metadata.name === name)) ?? [];
-  if (missing.length > 0) throw new CommandError(`no DelegatedCredential ${missing.join(', ')} ${where}`);
-  if (resources.length === 0) throw new CommandError(`no DelegatedCredential ${where}`);
 }
 
 async function writeReport(file: string, html: string, signal: AbortSignal): Promise<void> {

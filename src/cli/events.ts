@@ -43,7 +43,7 @@ export const eventsCommand: Command = {
         return 0;
       }
       if (events.length === 0) {
-        const where = inNamespaces(namespace === undefined ? undefined : [namespace]);
+        const where = inNamespaces(namespace);
         io.stderr.write(`no Events of dcred ${where}: Kubernetes keeps them for an hour\n`);
         return 0;
       }

@@ -1,15 +1,13 @@
-import { randomUUID } from 'node:crypto';
 import type { RemoteKeyUri } from '../keys/key-opener.ts';
 import { parseKeyUri } from '../keys/key-uri.ts';
 import { KeyUriError } from '../keys/percent-decode.ts';
 import { systemClock } from '../kubernetes/clock.ts';
-import { holderIdentity } from '../kubernetes/leader/holder-identity.ts';
 import { LeaderElector } from '../kubernetes/leader/leader-election.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { type HttpServer, probe, scrapes, serveHttp } from './http-server.ts';
-import { connect, createClient, instanceName, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
-import { METRICS_AUTH_OPTION, MetricsGuard } from './metrics-guard.ts';
+import { connect, createClient, KUBERNETES_OPTIONS, leaseIdentity } from './kubernetes-options.ts';
+import { METRICS_AUTH_OPTION, scrapeAuthorizer } from './metrics-guard.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
 import { startTracing, traceApiCall } from './tracing.ts';
 
@@ -62,17 +60,12 @@ async function serve(
   const client = createClient(connection, {
     observe: (call) => {
       metrics.engine.apiCall(call);
-      if (tracing !== undefined) traceApiCall(tracing, call);
+      traceApiCall(tracing, call);
     },
   });
   const shared = { client, clock: systemClock, random: Math.random, log };
   const namespace = io.env['POD_NAMESPACE'] ?? connection.defaultNamespace;
-  const identity = holderIdentity({
-    instance: instanceName(io),
-    podUid: io.env['POD_UID'],
-    pid: process.pid,
-    unique: randomUUID,
-  });
+  const identity = leaseIdentity(io);
   const controller = new IssuerController({
     ...shared,
     keys: new KeyOpener({ env: io.env, clock: systemClock, observe: (...call) => metrics.key(...call) }),
@@ -88,8 +81,7 @@ async function serve(
   void controller.settled().then(() => {
     isSynced = true;
   });
-  const guard = args.boolean('metrics-auth') ? new MetricsGuard(client, systemClock) : undefined;
-  const authorize = guard && ((header: string | undefined) => guard.check(header, io.signal));
+  const authorize = scrapeAuthorizer(args, client, io.signal);
   const servers: HttpServer[] = [];
   try {
     const probes = {

@@ -1,5 +1,6 @@
 /** The flags that every command with a cluster shares; they follow kubectl. */
 
+import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { isResourceName } from '../api/injection.ts';
 import { FIELD_MANAGER } from '../api/keys.ts';
@@ -8,9 +9,10 @@ import type { ApiClientOptions } from '../kubernetes/client/api-types.ts';
 import { systemClock } from '../kubernetes/clock.ts';
 import type { Connection } from '../kubernetes/connection/connection.ts';
 import { loadConnection } from '../kubernetes/connection/load-connection.ts';
+import { holderIdentity } from '../kubernetes/leader/holder-identity.ts';
 import { isDnsLabel } from '../text/dns-name.ts';
 import { VERSION } from '../version.ts';
-import { type CommandArguments, type CommandIo, type OptionSpec, UsageError } from './command.ts';
+import { type CommandArguments, CommandError, type CommandIo, type OptionSpec, UsageError } from './command.ts';
 
 export const KUBERNETES_OPTIONS = {
   kubeconfig: {
@@ -55,10 +57,19 @@ export function readScope(args: CommandArguments, defaultNamespace: string): str
 }
 
 /** For a message; undefined for all namespaces. */
-export function inNamespaces(namespaces: readonly string[] | undefined): string {
-  return namespaces === undefined
-    ? 'in any namespace'
-    : `in namespace ${namespaces.map((name) => `"${name}"`).join(', ')}`;
+export function inNamespaces(namespaces: string | readonly string[] | undefined): string {
+  if (namespaces === undefined) return 'in any namespace';
+  return `in namespace ${[namespaces]
+    .flat()
+    .map((name) => `"${name}"`)
+    .join(', ')}`;
+}
+
+/** Throws CommandError where one of the wanted names is not among the found ones; where none is wanted, unless there is any. */
+export function assertFound(found: readonly string[], wanted: readonly string[] | undefined, where: string): void {
+  const missing = wanted?.filter((name) => !found.includes(name)) ?? [];
+  if (missing.length > 0) throw new CommandError(`no DelegatedCredential ${missing.join(', ')} ${where}`);
+  if (found.length === 0) throw new CommandError(`no DelegatedCredential ${where}`);
 }
 
 /** The DelegatedCredentials that the positionals name; undefined for all. Throws UsageError. */
@@ -86,6 +97,12 @@ export function createClient(
     random: Math.random,
     ...options,
   });
+}
+
+/** By which this process holds a lease. */
+export function leaseIdentity(io: CommandIo): string {
+  const podUid = io.env['POD_UID'];
+  return holderIdentity({ instance: instanceName(io), podUid, pid: process.pid, unique: randomUUID });
 }
 
 /** The pod's name in a cluster, the host's elsewhere. */

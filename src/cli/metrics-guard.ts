@@ -6,9 +6,9 @@
 import { createHash } from 'node:crypto';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { reviewToken } from '../kubernetes/client/token-review.ts';
-import type { Clock } from '../kubernetes/clock.ts';
+import { type Clock, systemClock } from '../kubernetes/clock.ts';
 import type { ResourceType } from '../kubernetes/resource-type.ts';
-import type { OptionSpec } from './command.ts';
+import type { CommandArguments, OptionSpec } from './command.ts';
 
 export const METRICS_AUTH_OPTION = {
   'metrics-auth': {
@@ -43,6 +43,17 @@ const MAX_REMEMBERED = 64;
 /** Strangers can make the operator ask the API server: not more than so many at a time. */
 const MAX_REVIEWS = 4;
 const REVIEW_TIMEOUT_MS = 5_000;
+
+/** Who may scrape, by METRICS_AUTH_OPTION; undefined: everybody. */
+export function scrapeAuthorizer(
+  args: CommandArguments,
+  client: Pick<ApiClient, 'create'>,
+  signal: AbortSignal,
+): ((authorization: string | undefined) => Promise<Verdict>) | undefined {
+  if (!args.boolean('metrics-auth')) return undefined;
+  const guard = new MetricsGuard(client, systemClock);
+  return (authorization) => guard.check(authorization, signal);
+}
 
 export class MetricsGuard {
   readonly #client: Pick<ApiClient, 'create'>;

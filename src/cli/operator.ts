@@ -1,6 +1,4 @@
-import { randomUUID } from 'node:crypto';
 import { systemClock } from '../kubernetes/clock.ts';
-import { holderIdentity } from '../kubernetes/leader/holder-identity.ts';
 import { LeaderElector } from '../kubernetes/leader/leader-election.ts';
 import { ShardElection } from '../kubernetes/leader/shard-election.ts';
 import { MAX_SHARDS } from '../kubernetes/leader/shards.ts';
@@ -12,8 +10,15 @@ import { isDnsLabel } from '../text/dns-name.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { type Answer, type HttpServer, probe, scrapes, serveHttp } from './http-server.ts';
-import { connect, createClient, instanceName, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
-import { METRICS_AUTH_OPTION, MetricsGuard } from './metrics-guard.ts';
+import {
+  connect,
+  createClient,
+  instanceName,
+  KUBERNETES_OPTIONS,
+  leaseIdentity,
+  NAMESPACE_OPTION,
+} from './kubernetes-options.ts';
+import { METRICS_AUTH_OPTION, scrapeAuthorizer } from './metrics-guard.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
 import { connectSigner, SIGNER_OPTIONS } from './signer-options.ts';
 import { startTracing, traceApiCall } from './tracing.ts';
@@ -103,12 +108,12 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
       metrics.engine.apiCall(call);
       pace.observe(call);
       outage.observe(call);
-      if (tracing !== undefined) traceApiCall(tracing, call);
+      traceApiCall(tracing, call);
     },
   });
   const instance = instanceName(io);
   const namespace = io.env['POD_NAMESPACE'] ?? connection.defaultNamespace;
-  const identity = holderIdentity({ instance, podUid: io.env['POD_UID'], pid: process.pid, unique: randomUUID });
+  const identity = leaseIdentity(io);
   const shared = { client, clock: systemClock, random: Math.random, log };
   const operator = new Operator({
     ...shared,
@@ -134,8 +139,7 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
     signer,
     tracing,
   });
-  const guard = args.boolean('metrics-auth') ? new MetricsGuard(client, systemClock) : undefined;
-  const authorize = guard && ((header: string | undefined) => guard.check(header, io.signal));
+  const authorize = scrapeAuthorizer(args, client, io.signal);
   const servers: HttpServer[] = [];
   try {
     if (healthAddress !== undefined) servers.push(await serveHttp(healthAddress, probes(operator)));

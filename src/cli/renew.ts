@@ -101,7 +101,7 @@ function readSelection(args: CommandArguments, defaultNamespace: string): Select
 }
 
 function whereLooked({ labelSelector, namespace }: Selection): string {
-  const where = inNamespaces(namespace === undefined ? undefined : [namespace]);
+  const where = inNamespaces(namespace);
   return labelSelector === undefined ? where : `has the labels "${labelSelector}" ${where}`;
 }
 

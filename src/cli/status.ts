@@ -2,8 +2,9 @@ import { collect } from '../status/collect.ts';
 import { formatTable, formatTree } from '../status/format.ts';
 import { overviews, type ResourceOverview } from '../status/overview.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
-import { type Command, CommandError, type CommandIo } from './command.ts';
+import type { Command, CommandIo } from './command.ts';
 import {
+  assertFound,
   connect,
   createClient,
   inNamespaces,
@@ -42,7 +43,8 @@ export const statusCommand: Command = {
       const options = { namespace, names, labelSelector: args.string('selector'), pods };
       const now = Math.floor(io.now() / 1000);
       const found = overviews({ ...(await collect(client, options, io.signal)), now });
-      assertFound(found, names, namespace);
+      const foundNames = found.map(({ name }) => name);
+      assertFound(foundNames, names, inNamespaces(namespace));
       io.stdout.write(args.string('output') === 'json' ? json(found) : text(found, pods, now, io));
       return found.every(({ ready }) => ready === 'True') ? 0 : 1;
     } finally {
@@ -50,17 +52,6 @@ export const statusCommand: Command = {
     }
   },
 };
-
-function assertFound(
-  found: readonly ResourceOverview[],
-  names: readonly string[] | undefined,
-  namespace: string | undefined,
-): void {
-  const missing = names?.filter((name) => !found.some((resource) => resource.name === name)) ?? [];
-  const where = inNamespaces(namespace === undefined ? undefined : [namespace]);
-  if (missing.length > 0) throw new CommandError(`no DelegatedCredential ${missing.join(', ')} ${where}`);
-  if (found.length === 0) throw new CommandError(`no DelegatedCredential ${where}`);
-}
 
 function text(found: readonly ResourceOverview[], pods: boolean, now: number, io: CommandIo): string {
   const colour = wantsColour(io);

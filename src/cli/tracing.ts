@@ -27,8 +27,8 @@ export async function startTracing(io: CommandIo, service: string, log: Logger):
 }
 
 /** A call of the API server that has just been answered, as part of the work that it was made for. */
-export function traceApiCall(tracing: Tracing, { method, plural, seconds, status, verb }: ApiCall): void {
-  tracing.ended({
+export function traceApiCall(tracing: Tracing | undefined, { method, plural, seconds, status, verb }: ApiCall): void {
+  tracing?.ended({
     name: `${verb} ${plural}`,
     attributes: { 'http.request.method': method, 'http.response.status_code': status },
     seconds,

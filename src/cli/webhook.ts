@@ -9,7 +9,7 @@ import { type Command, type CommandArguments, type CommandIo, type ExitStatus, U
 import { parseDuration } from './duration.ts';
 import { type HttpServer, probe, scrapes, serveHttp } from './http-server.ts';
 import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
-import { METRICS_AUTH_OPTION, MetricsGuard } from './metrics-guard.ts';
+import { METRICS_AUTH_OPTION, scrapeAuthorizer } from './metrics-guard.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
 import { startTracing, traceApiCall } from './tracing.ts';
 
@@ -129,7 +129,7 @@ async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitSt
   const client = createClient(connection, {
     observe: (call) => {
       metrics.engine.apiCall(call);
-      if (tracing !== undefined) traceApiCall(tracing, call);
+      traceApiCall(tracing, call);
     },
   });
   const namespace = args.string('namespace') ?? io.env['POD_NAMESPACE'] ?? connection.defaultNamespace;
@@ -148,8 +148,7 @@ async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitSt
     inServerSpan: tracing?.inServerSpan,
     shutdownDelayMs,
   });
-  const guard = args.boolean('metrics-auth') ? new MetricsGuard(client, systemClock) : undefined;
-  const authorize = guard && ((header: string | undefined) => guard.check(header, io.signal));
+  const authorize = scrapeAuthorizer(args, client, io.signal);
   const servers: HttpServer[] = [];
   try {
     const ready = probe(() => webhook.problem);

@@ -1,12 +1,12 @@
 /** Prometheus metrics of `dcred issuer`. Every series with a known set of labels starts at 0. */
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, Gauge, Registry } from 'prom-client';
 import type { KeyResult } from '../keys/guarded-key.ts';
+import { KeyMetrics } from '../keys/key-metrics.ts';
 import type { KeyBackend } from '../keys/key-opener.ts';
 import { EngineMetrics } from '../metrics/engine-metrics.ts';
 import type { Verdict } from './certificate-request.ts';
 
 const RESULTS = ['Issued', 'Pending', 'Failed', 'Denied'] as const satisfies readonly Verdict['reason'][];
-const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 /** Of a DelegationIssuer, or of a ClusterDelegationIssuer, whose namespace is empty. */
 const ISSUER_LABELS = ['kind', 'namespace', 'name'] as const;
 
@@ -34,19 +34,7 @@ export class IssuerMetrics {
     labelNames: ISSUER_LABELS,
     registers: [this.registry],
   });
-  readonly #keyCalls = new Counter({
-    name: 'dcred_issuer_key_requests_total',
-    help: 'Attempts to sign with a key that is kept elsewhere, by backend and result: signed, or why not.',
-    labelNames: ['backend', 'result'],
-    registers: [this.registry],
-  });
-  readonly #keySeconds = new Histogram({
-    name: 'dcred_issuer_key_request_duration_seconds',
-    help: 'Time that such an attempt took.',
-    labelNames: ['backend'],
-    buckets: SECONDS,
-    registers: [this.registry],
-  });
+  readonly #keys = new KeyMetrics(this.registry, 'dcred_issuer');
 
   constructor(version: string) {
     for (const result of RESULTS) this.#results.inc({ result }, 0);
@@ -71,7 +59,6 @@ export class IssuerMetrics {
   }
 
   key(backend: KeyBackend, result: KeyResult, seconds: number): void {
-    this.#keyCalls.inc({ backend, result });
-    this.#keySeconds.observe({ backend }, seconds);
+    this.#keys.called(backend, result, seconds);
   }
 }

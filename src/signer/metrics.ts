@@ -1,6 +1,7 @@
 /** The signer's metrics. Every label has a closed set of values. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { KeyResult } from '../keys/guarded-key.ts';
+import { KeyMetrics } from '../keys/key-metrics.ts';
 import type { KeyBackend } from '../keys/key-opener.ts';
 import type { RefusalReason, SignResult } from './protocol.ts';
 
@@ -45,19 +46,7 @@ export class SignerMetrics {
     registers: [this.registry],
   });
 
-  readonly #keyCalls = new Counter({
-    name: 'dcred_signer_key_requests_total',
-    help: 'Attempts to sign with a key that is kept elsewhere, by backend and result: signed, or why not.',
-    labelNames: ['backend', 'result'],
-    registers: [this.registry],
-  });
-  readonly #keySeconds = new Histogram({
-    name: 'dcred_signer_key_request_duration_seconds',
-    help: 'Time that such an attempt took.',
-    labelNames: ['backend'],
-    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
-    registers: [this.registry],
-  });
+  readonly #keys = new KeyMetrics(this.registry, 'dcred_signer');
 
   constructor(version: string) {
     new Gauge({
@@ -88,8 +77,7 @@ export class SignerMetrics {
   }
 
   key(backend: KeyBackend, result: KeyResult, seconds: number): void {
-    this.#keyCalls.inc({ backend, result });
-    this.#keySeconds.observe({ backend }, seconds);
+    this.#keys.called(backend, result, seconds);
   }
 
   certificate(certificate: string, usable: boolean): void {
