@@ -167,8 +167,15 @@ describe('src', () => {
 /** Outside src: which top folders, and inside testing/ which of its rooms, each may import. Nothing imports test/ but test/ itself. */
 const TOOLS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'testing/support': ['src', 'testing/support'],
-  'testing/keys': ['testing/keys', 'testing/controlplane', 'testing/support', 'scripts/pkcs11-addon.ts'],
+  'testing/keys': [
+    'testing/keys',
+    'testing/vault',
+    'testing/controlplane',
+    'testing/support',
+    'scripts/pkcs11-addon.ts',
+  ],
   'testing/certmanager': ['testing/certmanager', 'testing/controlplane', 'testing/support'],
+  'testing/vault': ['testing/vault', 'testing/controlplane', 'testing/support'],
   'testing/otlp': ['testing/otlp', 'testing/controlplane', 'testing/support'],
   'testing/controlplane': ['testing/controlplane', 'testing/support'],
   'testing/peers': ['testing/peers', 'testing/support'],

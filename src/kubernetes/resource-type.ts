@@ -25,6 +25,14 @@ export const SECRETS = {
   namespaced: true,
 } as const satisfies ResourceType;
 
+export const CONFIG_MAPS = {
+  group: '',
+  version: 'v1',
+  plural: 'configmaps',
+  kind: 'ConfigMap',
+  namespaced: true,
+} as const satisfies ResourceType;
+
 export const NAMESPACES = {
   group: '',
   version: 'v1',

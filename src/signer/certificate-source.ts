@@ -20,7 +20,7 @@ export interface UsableCertificate {
 
 export interface CertificateLocation {
   readonly name: string;
-  /** With tls.crt and tls.key; undefined: the Secret of that name, from the API server. */
+  /** With tls.crt and tls.key; undefined: the Secret of that name, or where there is a `key` the ConfigMap, from the API server. */
   readonly directory?: string | undefined;
   /** In place of tls.key. From the signer's own configuration: an object of a tenant never names a key. */
   readonly key?: KeyUri | undefined;
@@ -42,11 +42,18 @@ export interface CertificatePair {
   readonly keyPem: string;
 }
 
+/** What the API server has, by `NAMESPACE/NAME`. Both throw for one that is not there. */
+export interface CertificateObjects {
+  readonly readSecret: (name: string, signal: AbortSignal) => Promise<CertificatePair>;
+  /** The public chain of a certificate whose key is kept elsewhere. */
+  readonly readConfigMap: (name: string, signal: AbortSignal) => Promise<string>;
+}
+
 export interface CertificateSourceOptions {
   readonly locations: readonly CertificateLocation[];
   readonly openRemoteKey: OpenRemoteKey;
-  /** Throws for one that is not there. Undefined: all are folders. */
-  readonly readSecret?: ((name: string, signal: AbortSignal) => Promise<CertificatePair>) | undefined;
+  /** Undefined: all are folders. */
+  readonly objects?: CertificateObjects | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly onProblem?: (name: string, problem: string | undefined) => void;
@@ -150,16 +157,18 @@ export class CertificateSource {
 
   /** Of a key that is kept elsewhere, `keyPem` is empty. */
   async #read({ directory, key, name }: CertificateLocation, signal: AbortSignal): Promise<CertificatePair> {
-    if (directory !== undefined) {
-      const [chainPem, keyPem] = await Promise.all([
-        readBounded(join(directory, 'tls.crt')),
-        isRemote(key) ? '' : readBounded(key?.path ?? join(directory, 'tls.key')),
-      ]);
-      return { chainPem, keyPem };
-    }
-    const { readSecret } = this.#options;
-    if (readSecret === undefined) throw new TypeError('expected a directory: there is no connection to an API server');
-    return await readSecret(name, signal);
+    if (key === undefined && directory === undefined) return await this.#objects.readSecret(name, signal);
+    const [chainPem, keyPem] = await Promise.all([
+      directory === undefined ? this.#objects.readConfigMap(name, signal) : readBounded(join(directory, 'tls.crt')),
+      isRemote(key) ? '' : readBounded(key?.path ?? join(directory ?? '', 'tls.key')),
+    ]);
+    return { chainPem, keyPem };
+  }
+
+  get #objects(): CertificateObjects {
+    const { objects } = this.#options;
+    if (objects === undefined) throw new TypeError('expected a directory: there is no connection to an API server');
+    return objects;
   }
 
   /** Logged when it changes, not at every look. */

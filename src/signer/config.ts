@@ -109,7 +109,7 @@ export function parseSignerConfig(value: unknown): SignerConfig {
     certificates: certificates.map(({ directory, key, name: certificate }) => ({
       name: certificate,
       directory,
-      key: readKey(certificate, directory, key),
+      key: readKey(certificate, key),
     })),
     delegationGrants,
     cluster,
@@ -131,13 +131,8 @@ export function parseSignerConfig(value: unknown): SignerConfig {
   return config;
 }
 
-function readKey(certificate: string, directory: string | undefined, text: string | undefined): KeyUri | undefined {
+function readKey(certificate: string, text: string | undefined): KeyUri | undefined {
   if (text === undefined) return undefined;
-  if (directory === undefined) {
-    throw new SignerConfigError(
-      `certificates: "${certificate}" has a key and no directory: name the folder with its tls.crt`,
-    );
-  }
   try {
     return parseKeyUri(text);
   } catch (error) {
@@ -154,7 +149,7 @@ function checkReferences({ certificates, clients, delegationGrants, grants, issu
   );
   if (nameless !== undefined) {
     throw new SignerConfigError(
-      `certificates: "${nameless.name}" must be NAMESPACE/NAME of a Secret, as it is read from the API server or granted by a DelegationGrant`,
+      `certificates: "${nameless.name}" must be NAMESPACE/NAME, as it is read from the API server or granted by a DelegationGrant`,
     );
   }
   assertUnique(

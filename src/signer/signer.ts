@@ -14,13 +14,13 @@ import { formatRfc3339 } from '../text/rfc3339.ts';
 import { AuditLog } from './audit-log.ts';
 import { Authenticator, type ReviewToken } from './authentication.ts';
 import { CertificateFeed } from './certificate-feed.ts';
+import { readCertificateConfigMap, readCertificateSecret } from './certificate-objects.ts';
 import { CertificateSource } from './certificate-source.ts';
 import { Changes } from './changes.ts';
 import { type SignerConfig, SignerConfigError, splitCertificateName } from './config.ts';
 import { GrantWatch } from './grant-watch.ts';
 import type { SignerMetrics } from './metrics.ts';
 import { type GrantQuestion, mayRead } from './policy.ts';
-import { readCertificateSecret } from './secret-source.ts';
 import { SignerServer, type SignerServerOptions } from './server.ts';
 import { SigningQueue } from './signing-queue.ts';
 import { SigningService } from './signing-service.ts';
@@ -71,7 +71,10 @@ export class SignerProcess {
     this.#certificates = new CertificateSource({
       locations: config.certificates,
       openRemoteKey: (uri, certificate, signal) => keys.open(uri, certificate, signal),
-      readSecret: client && ((name, signal) => readCertificateSecret(client, name, signal)),
+      objects: client && {
+        readSecret: (name, signal) => readCertificateSecret(client, name, signal),
+        readConfigMap: (name, signal) => readCertificateConfigMap(client, name, signal),
+      },
       clock,
       log,
       onProblem: (name, problem) => metrics.certificate(name, problem === undefined),

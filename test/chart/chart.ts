@@ -63,7 +63,7 @@ export function operatorOf(objects: readonly Manifest[]): Manifest {
 
 export function deploymentOf(
   objects: readonly Manifest[],
-  component: 'operator' | 'webhook' | 'audit' | 'issuer',
+  component: 'operator' | 'webhook' | 'audit' | 'issuer' | 'signer',
 ): Manifest {
   const isOurs = ({ metadata }: Manifest) => metadata.labels?.['app.kubernetes.io/component'] === component;
   return pick(objects.filter(isOurs), 'Deployment');

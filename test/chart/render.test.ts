@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { crdFiles } from '../../src/api/crd-yaml.ts';
 import { COMMON_OPTIONS } from '../../src/cli/arguments.ts';
 import { COMMANDS } from '../../src/cli/commands.ts';
-import { deployments, type Manifest, NAMESPACE, operatorOf, pick, render, type Values } from './chart.ts';
+import { deploymentOf, deployments, type Manifest, NAMESPACE, operatorOf, pick, render, type Values } from './chart.ts';
 import { VARIANTS } from './variants.ts';
 
 interface Variable {
@@ -224,4 +224,55 @@ test("a spread constraint without a selector gets the Deployment's, and one with
     { ...constraint, labelSelector: deployment['spec'].selector },
     own,
   ]);
+});
+
+describe('the keys of a signer', () => {
+  const withKeys = (keys: Values, signer: Values = {}): Values => ({
+    namespaces: ['edge'],
+    signer: { enabled: true, certificates: [{ namespace: 'vault', names: ['web-tls'], keys }], ...signer },
+  });
+  const token = 'pkcs11:token=pay;object=pay?module-path=/usr/lib/hsm.so';
+  const vault = { vault: { address: 'https://vault.example:8200' } };
+
+  for (const [what, values, message] of [
+    ['a name in both lists', withKeys({ 'web-tls': 'awskms:///alias/web' }), /"web-tls" .* in names and in keys/],
+    ['a PIN, which would be in a ConfigMap', withKeys({ a: `${token}&pin-value=S3CRET` }), /PIN .* ConfigMap/],
+    ['a PIN file without its Secret', withKeys({ a: `${token}&pin-source=/etc/dcred/pin/a` }), /pinSecret: needed/],
+    ['Vault without its address', withKeys({ a: 'hashivault://web' }), /vault\.address: needed for the key of "a"/],
+    ['an unknown scheme', withKeys({ a: 'gcpkms://x' }), /pattern/],
+    ['two URIs in one', withKeys({ a: 'hashivault://web\n      - name: x/y' }, vault), /pattern/],
+    [
+      'no certificate at all',
+      { namespaces: ['edge'], signer: { enabled: true, certificates: [{ namespace: 'vault' }] } },
+      /names|keys/,
+    ],
+    [
+      'a digest of the image without PKCS#11 for a key that needs it',
+      { ...withKeys({ a: token }), image: { digest: `sha256:${'0'.repeat(64)}` } },
+      /signer\.image\.digest/,
+    ],
+  ] as const) {
+    test(`refuses ${what}, and quotes no PIN`, async () => {
+      await assert.rejects(render(values), (error: Error) => {
+        assert.match(error.message, message);
+        assert.doesNotMatch(error.message, /S3CRET/);
+        return true;
+      });
+    });
+  }
+
+  test('on a token take the variant of the image, and only then', async () => {
+    const imageOf = async (values: Values) =>
+      deploymentOf(await render(values), 'signer')['spec'].template.spec.containers[0].image;
+    assert.match(await imageOf(withKeys({ a: token })), /:\d+\.\d+\.\d+-pkcs11$/);
+    assert.match(await imageOf(withKeys({ a: 'awskms:///alias/a' })), /:\d+\.\d+\.\d+$/);
+    assert.match(await imageOf({ ...withKeys({ a: token }), image: { tag: 'v9' } }), /:v9-pkcs11$/);
+    const operator = operatorOf(await render(withKeys({ a: token })))['spec'].template.spec.containers[0];
+    assert.match(operator.image, /:\d+\.\d+\.\d+$/);
+  });
+
+  test('elsewhere: the address of Vault by its variable is enough', async () => {
+    const extraEnv = [{ name: 'VAULT_ADDR', value: 'https://vault.example:8200' }];
+    assert.ok((await render(withKeys({ a: 'hashivault://web' }, { extraEnv }))).length > 0);
+  });
 });

@@ -119,6 +119,46 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
       extraArgs: ['--log-level=debug'],
     },
   },
+  'a signer whose keys are kept elsewhere': {
+    namespaces: ['edge'],
+    signer: {
+      enabled: true,
+      certificates: [
+        { namespace: 'vault', names: ['web-tls'], keys: { 'api-tls': 'awskms:///alias/api' } },
+        {
+          namespace: 'shop',
+          keys: {
+            'shop-tls': 'hashivault://shop',
+            'pay-tls': 'pkcs11:token=pay;object=pay?module-path=/usr/lib/hsm.so&pin-source=/etc/dcred/pin/pay',
+          },
+        },
+      ],
+      aws: { region: 'eu-central-1' },
+      vault: {
+        address: 'https://vault.example:8200',
+        role: 'dcred-signer',
+        audience: 'vault.example',
+        authPath: 'clusters/edge',
+        transitPath: 'team-a/transit',
+        namespace: 'team-a',
+        ca: '-----BEGIN CERTIFICATE-----',
+      },
+      pkcs11: { pinSecret: 'hsm-pins' },
+      extraEnv: [{ name: 'HSM_CONFIG', value: '/usr/lib/hsm/hsm.conf' }],
+      extraVolumes: [{ name: 'hsm', persistentVolumeClaim: { claimName: 'hsm-library' } }],
+      extraVolumeMounts: [{ name: 'hsm', mountPath: '/usr/lib/hsm', readOnly: true }],
+      serviceAccountAnnotations: { 'eks.amazonaws.com/role-arn': 'arn:aws:iam::111122223333:role/dcred-signer' },
+    },
+  },
+  'a signer with an image of its own': {
+    namespaces: ['edge'],
+    image: { digest: `sha256:${'ab'.repeat(32)}` },
+    signer: {
+      enabled: true,
+      image: { tag: 'v9-pkcs11', digest: `sha256:${'cd'.repeat(32)}` },
+      certificates: [{ namespace: 'shop', keys: { 'web-tls': 'pkcs11:object=web?module-path=/usr/lib/hsm.so' } }],
+    },
+  },
   'a signer in another cluster': {
     networkPolicy: { restrictEgress: true },
     signer: { url: 'https://signer.home.example:8444', ca: '-----BEGIN CERTIFICATE-----' },

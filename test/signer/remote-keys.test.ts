@@ -80,6 +80,35 @@ describe('a key URI', () => {
     assert.ok(source.get('vault/web-tls'));
   });
 
+  test('without a folder has its certificate in a ConfigMap, and no Secret is read', async () => {
+    const made = leaf();
+    const [location] = parseSignerConfig({
+      ...config(''),
+      certificates: [{ name: 'vault/web-tls', key: 'hashivault://web' }],
+    }).certificates;
+    assert.deepEqual(location, {
+      name: 'vault/web-tls',
+      directory: undefined,
+      key: { scheme: 'hashivault', keyName: 'web' },
+    });
+    let chainPem = made.certificatePem;
+    const source = new CertificateSource({
+      locations: [location],
+      openRemoteKey: async () => signerFromPem(made.keyPem),
+      objects: { readSecret: () => assert.fail('a Secret was read'), readConfigMap: async () => chainPem },
+      clock: new FakeClock(),
+      log: recordingLogger(),
+    });
+    await source.refresh(never);
+    const before = source.get('vault/web-tls')?.certificate.sha256;
+    assert.ok(before);
+    chainPem = leaf().certificatePem;
+    await source.refresh(never);
+    assert.notEqual(source.get('vault/web-tls')?.certificate.sha256, before, 'another one is used without a restart');
+    const unnamed = { ...config(''), certificates: [{ name: 'web-tls', key: 'hashivault://web' }] };
+    assert.throws(() => parseSignerConfig(unnamed), { code: 'SignerConfig', message: /must be NAMESPACE\/NAME/ });
+  });
+
   test('in tls.key of a Secret is an unreadable key, and opens nothing', async (t) => {
     for (const uri of URIS) {
       assert.throws(() => signerFromPem(uri), { code: 'CertificateInvalid' });

@@ -23,6 +23,8 @@ export interface SignerProcessOptions {
   readonly clientCa?: string;
   /** Default: the sources. */
   readonly program?: string;
+  /** What the backends of its keys need, beside this process' own. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** `dcred signer` as a process of its own. It may be stopped and started again: address, trust and audit log stay. */
@@ -34,11 +36,16 @@ export class SignerProcess {
   readonly caFile: string;
   readonly #args: readonly string[];
   readonly #program: string;
+  readonly #env: Readonly<Record<string, string>>;
   readonly #healthPort: number;
   readonly #metricsPort: number;
   #child: ChildProcess | undefined;
 
-  constructor(directory: string, ports: readonly [number, number, number], args: readonly string[], program: string) {
+  constructor(
+    { directory, env = {}, program = MAIN }: SignerProcessOptions,
+    ports: readonly [number, number, number],
+    args: readonly string[],
+  ) {
     const [port, healthPort, metricsPort] = ports;
     this.url = `https://localhost:${port}`;
     this.auditLog = join(directory, 'audit.jsonl');
@@ -47,6 +54,7 @@ export class SignerProcess {
     this.#metricsPort = metricsPort;
     this.#args = args;
     this.#program = program;
+    this.#env = env;
   }
 
   get pid(): number {
@@ -56,6 +64,7 @@ export class SignerProcess {
   async start(): Promise<void> {
     const child = spawn(process.execPath, ['--import', STEPPABLE_CLOCK, this.#program, 'signer', ...this.#args], {
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+      env: { ...process.env, ...this.#env },
     });
     this.#child = child;
     const { stderr } = child;
@@ -95,7 +104,7 @@ export class SignerProcess {
 }
 
 export async function startSigner(options: SignerProcessOptions): Promise<SignerProcess> {
-  const { clientCa, config, directory, kubeconfig, program = MAIN } = options;
+  const { clientCa, config, directory, kubeconfig } = options;
   const ports = [await freePort(), await freePort(), await freePort()] as const;
   const now = Math.floor(Date.now() / 1000);
   // The URL's name.
@@ -119,7 +128,7 @@ export async function startSigner(options: SignerProcessOptions): Promise<Signer
     ...(clientCa === undefined ? [] : [`--client-ca=${await write('clients.crt', clientCa)}`]),
   ];
   await write('signer-ca.crt', serving.authority);
-  const signer = new SignerProcess(directory, ports, args, program);
+  const signer = new SignerProcess(options, ports, args);
   await signer.start();
   return signer;
 }

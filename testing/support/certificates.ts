@@ -27,6 +27,8 @@ export interface LeafFiles {
 export interface TestAuthority {
   readonly certificatePem: string;
   issue(request?: LeafRequest): Promise<LeafFiles>;
+  /** A leaf for a key that is kept elsewhere, PEM with the authority. `publicKey`: SubjectPublicKeyInfo. */
+  certify(publicKey: Uint8Array<ArrayBuffer>, request?: LeafRequest): Promise<string>;
 }
 
 const HOUR_MS = 3_600_000;
@@ -46,21 +48,36 @@ export async function createTestAuthority(name = 'dcred test CA'): Promise<TestA
     ],
   });
   const certificatePem = `${certificate.toString('pem')}\n`;
-  return { certificatePem, issue: (request = {}) => issueLeaf(certificate, keys.privateKey, certificatePem, request) };
+  const certify: Certify = async (publicKey, request) => {
+    const leaf = await makeLeaf(certificate, keys.privateKey, publicKey, request);
+    return `${leaf.toString('pem')}\n${certificatePem}`;
+  };
+  return {
+    certificatePem,
+    issue: (request = {}) => issueLeaf(certify, request),
+    certify: (publicKey, request = {}) => certify(publicKey, request),
+  };
 }
 
-async function issueLeaf(
+type PublicKey = webcrypto.CryptoKey | Uint8Array<ArrayBuffer>;
+type Certify = (publicKey: PublicKey, request: LeafRequest) => Promise<string>;
+
+async function issueLeaf(certify: Certify, request: LeafRequest): Promise<LeafFiles> {
+  const keys = await generate(request.curve ?? 'P-256');
+  return { certificatePem: await certify(keys.publicKey, request), keyPem: await privateKeyPem(keys.privateKey) };
+}
+
+function makeLeaf(
   authority: x509.X509Certificate,
   authorityKey: webcrypto.CryptoKey,
-  authorityPem: string,
+  publicKey: PublicKey,
   request: LeafRequest,
-): Promise<LeafFiles> {
-  const { curve = 'P-256', delegationUsage = true, dnsNames = ['web.example'] } = request;
-  const keys = await generate(curve);
-  const leaf = await x509.X509CertificateGenerator.create({
+): Promise<x509.X509Certificate> {
+  const { delegationUsage = true, dnsNames = ['web.example'] } = request;
+  return x509.X509CertificateGenerator.create({
     subject: `CN=${dnsNames[0]}`,
     issuer: authority.subject,
-    publicKey: keys.publicKey,
+    publicKey,
     signingKey: authorityKey,
     signingAlgorithm: signing('P-256'),
     notBefore: request.notBefore ?? new Date(Date.now() - HOUR_MS),
@@ -73,7 +90,6 @@ async function issueLeaf(
       ...(delegationUsage ? [new x509.Extension(DELEGATION_USAGE, false, ASN1_NULL)] : []),
     ],
   });
-  return { certificatePem: `${leaf.toString('pem')}\n${authorityPem}`, keyPem: await privateKeyPem(keys.privateKey) };
 }
 
 function generate(namedCurve: keyof typeof HASHES): Promise<webcrypto.CryptoKeyPair> {

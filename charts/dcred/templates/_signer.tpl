@@ -38,6 +38,77 @@ https://{{ include "dcred.signerName" . }}.{{ .Release.Namespace }}.svc
 {{- end }}
 {{- end }}
 
+{{/* Key URIs of the signer, one a line. */}}
+{{- define "dcred.signerKeyUris" -}}
+{{- range .Values.signer.certificates }}{{ range $uri := .keys }}
+{{ $uri }}
+{{- end }}{{ end }}
+{{- end }}
+
+{{/* PKCS#11 needs the variant of the image that has the add-on for it. */}}
+{{- define "dcred.signerImage" -}}
+{{- $given := .Values.signer.image -}}
+{{- $isVariant := regexMatch "(?m)^pkcs11:" (include "dcred.signerKeyUris" .) -}}
+{{- if $given.digest -}}
+{{- printf "%s@%s" .Values.image.repository $given.digest }}
+{{- else if $given.tag -}}
+{{- printf "%s:%s" .Values.image.repository $given.tag }}
+{{- else if not $isVariant -}}
+{{- include "dcred.image" . }}
+{{- else if .Values.image.digest -}}
+{{- fail "signer.image.digest: with image.digest, set the digest of the image whose tag ends in -pkcs11 too: it has what a pkcs11: key needs" -}}
+{{- else -}}
+{{- printf "%s:%s-pkcs11" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/* Where the backends of the keys find their services. */}}
+{{- define "dcred.signerKeyEnv" -}}
+{{- with .Values.signer.aws.region }}
+- name: AWS_REGION
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.signer.vault }}
+{{- $env := dict "VAULT_ADDR" .address "VAULT_NAMESPACE" .namespace "TRANSIT_SECRET_ENGINE_PATH" .transitPath }}
+{{- if .ca }}{{ $_ := set $env "VAULT_CACERT" "/etc/dcred/signer/vault-ca.crt" }}{{ end }}
+{{- if .role }}
+{{- $_ := set $env "VAULT_KUBERNETES_ROLE" .role }}
+{{- $_ := set $env "VAULT_KUBERNETES_MOUNT" .authPath }}
+{{- $_ := set $env "VAULT_KUBERNETES_TOKEN_FILE" "/etc/dcred/vault/token" }}
+{{- end }}
+{{- range $name, $value := $env }}
+{{- if $value }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.signer.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "dcred.checkSignerKeys" -}}
+{{- $given := list -}}
+{{- range .Values.signer.extraEnv }}{{ $given = append $given .name }}{{ end -}}
+{{- range $from := .Values.signer.certificates -}}
+{{- range $name, $uri := $from.keys -}}
+{{- if has $name ($from.names | default list) -}}
+{{- fail (printf "signer.certificates: %q of namespace %q is in names and in keys: expected one of them" $name $from.namespace) -}}
+{{- end -}}
+{{- if contains "pin-value" $uri -}}
+{{- fail (printf "signer.certificates: the PIN in the key of %q would be in a ConfigMap: put it into a Secret, name that by signer.pkcs11.pinSecret, and write pin-source=/etc/dcred/pin/KEY" $name) -}}
+{{- end -}}
+{{- if and (hasPrefix "hashivault:" $uri) (not $.Values.signer.vault.address) (not (has "VAULT_ADDR" $given)) -}}
+{{- fail (printf "signer.vault.address: needed for the key of %q" $name) -}}
+{{- end -}}
+{{- if and (contains "/etc/dcred/pin/" $uri) (not $.Values.signer.pkcs11.pinSecret) -}}
+{{- fail (printf "signer.pkcs11.pinSecret: needed for the key of %q, whose PIN is in /etc/dcred/pin" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
 {{/* What would make the modes pointless is refused: an operator that may read the keys all the same. */}}
 {{- define "dcred.checkSigner" -}}
 {{- if .Values.signer.enabled -}}
@@ -55,6 +126,7 @@ https://{{ include "dcred.signerName" . }}.{{ .Release.Namespace }}.svc
 {{- fail (printf "signer.certificates: the operator serves namespace %q and may read its Secrets; keep certificates in a namespace that is not served" .namespace) -}}
 {{- end -}}
 {{- end -}}
+{{- include "dcred.checkSignerKeys" . -}}
 {{- if has .Release.Namespace .Values.namespaces -}}
 {{- fail (printf "namespaces: the operator must not serve its own namespace %q where the signer runs: it could read the signer's Secrets" .Release.Namespace) -}}
 {{- end -}}

@@ -1,0 +1,174 @@
+/**
+ * Keys that are kept elsewhere, as the chart says where: a token, a KMS and a transit engine. The signer has the configuration, the
+ * environment and the permissions that the chart gives it, and reads no Secret.
+ */
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { load } from 'js-yaml';
+import { KeyOpener } from '../../src/keys/key-opener.ts';
+import { parseKeyUri } from '../../src/keys/key-uri.ts';
+import { systemClock } from '../../src/kubernetes/clock.ts';
+import { type Cluster, startCluster } from '../../testing/cluster/cluster.ts';
+import { startOperator } from '../../testing/cluster/operator-process.ts';
+import { type SignerProcess, startSigner } from '../../testing/cluster/signer-process.ts';
+import { type KeyPlace, type KeyPlaces, startKeyPlaces, whyNoKeyPlaces } from '../../testing/keys/key-places.ts';
+import { createTestAuthority } from '../../testing/support/certificates.ts';
+import { allowed, VERBS } from '../chart/access.ts';
+import { assertServes, file } from '../cluster/verification.ts';
+
+const SYSTEM = 'dcred-system';
+const { signal } = new AbortController();
+const absent = await whyNoKeyPlaces();
+const authority = await createTestAuthority();
+
+/** A certificate for the key, as its owner gets it from a CA. */
+async function certify({ env, uri }: KeyPlace): Promise<string> {
+  const parsed = parseKeyUri(uri);
+  assert.ok(parsed.scheme !== 'file');
+  const key = await new KeyOpener({ env: { ...process.env, ...env }, clock: systemClock }).open(
+    parsed,
+    undefined,
+    signal,
+  );
+  try {
+    return await authority.certify(Uint8Array.from(key.publicKey.export({ type: 'spki', format: 'der' })));
+  } finally {
+    await key.close();
+  }
+}
+
+describe('a signer from the chart', { skip: process.env['CI'] === 'true' ? false : (absent ?? false) }, () => {
+  let keys: KeyPlaces;
+  let home: Cluster;
+  let signer: SignerProcess;
+  let token: string;
+  const certificates = new Map<string, string>();
+  const nameOf = ({ backend }: KeyPlace) => `${backend}-tls`;
+
+  before(async () => {
+    keys = await startKeyPlaces();
+    const uris = Object.fromEntries(keys.places.map((place) => [nameOf(place), place.uri]));
+    const env = keys.places.flatMap(({ env: one }) => Object.entries(one).map(([name, value]) => ({ name, value })));
+    const values = {
+      namespaces: ['edge'],
+      signer: { enabled: true, certificates: [{ namespace: 'vault', keys: uris }], extraEnv: env },
+    };
+    const sets = Object.entries(values).flatMap(([key, value]) => ['--set-json', `${key}=${JSON.stringify(value)}`]);
+    home = await startCluster({ namespaces: ['vault', 'edge'], helm: sets });
+    for (const place of keys.places) {
+      const certificate = await certify(place);
+      certificates.set(nameOf(place), certificate);
+      const metadata = { namespace: 'vault', name: nameOf(place) };
+      // What is not `tls.crt` says nothing, whatever it is called.
+      const data = { 'tls.crt': certificate, key: 'awskms:///alias/other', 'tls.key': 'file:/etc/passwd' };
+      await home.plane.kubectl(['create', '-f', '-'], {
+        input: JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata, data }),
+      });
+    }
+    const get = async (path: string, ...what: readonly string[]) =>
+      (await home.plane.kubectl(['get', ...what, '-n', SYSTEM, '-o', `jsonpath=${path}`])).stdout;
+    const config = load(await get('{.data.signer\\.yaml}', 'configmap', 'dcred-signer')) as object;
+    const container = JSON.parse(await get('{.spec.template.spec.containers[0].env}', 'deployment', 'dcred-signer'));
+    const given = (container as readonly { readonly name: string; readonly value: string }[]).filter(
+      ({ name }) => name !== 'NODE_OPTIONS',
+    );
+    const directory = join(home.plane.directory, 'signer');
+    mkdirSync(directory);
+    const kubeconfig = await home.plane.kubeconfigFor({ serviceAccount: { namespace: SYSTEM, name: 'dcred-signer' } });
+    signer = await startSigner({
+      kubeconfig,
+      config,
+      directory,
+      env: Object.fromEntries(given.map(({ name, value }) => [name, value])),
+    });
+    const minted = await home.plane.kubectl(['create', 'token', 'dcred', '-n', SYSTEM, '--audience=dcred-signer']);
+    token = join(directory, 'token');
+    writeFileSync(token, minted.stdout, { mode: 0o600 });
+  });
+  after(async () => {
+    await signer?.stop();
+    await home?.[Symbol.asyncDispose]();
+    await keys?.[Symbol.asyncDispose]();
+  });
+
+  test('may read no Secret, and of ConfigMaps only those that it needs', async () => {
+    const user = `system:serviceaccount:${SYSTEM}:dcred-signer`;
+    const [name = ''] = certificates.keys();
+    const questions = ['vault', 'edge', SYSTEM].flatMap((namespace) =>
+      VERBS.flatMap((verb) => [
+        { verb, resource: 'secrets', namespace },
+        { verb, resource: 'secrets', namespace, name },
+        { verb, resource: 'configmaps', namespace },
+      ]),
+    );
+    assert.deepEqual(await allowed(home.plane, { user }, questions), new Set());
+    const about = (namespace: string) => VERBS.map((verb) => ({ verb, resource: 'configmaps', namespace, name }));
+    assert.deepEqual(await allowed(home.plane, { user }, about('vault')), new Set(['get configmaps']));
+    assert.deepEqual(await allowed(home.plane, { user }, about('edge')), new Set());
+  });
+
+  test('has credentials signed by each of them, for an operator that has no key either', async () => {
+    const grants = [...certificates.keys()].map((name) => ({
+      apiVersion: 'dcred.dev/v1alpha1',
+      kind: 'DelegationGrant',
+      metadata: { namespace: 'vault', name },
+      spec: { certificateRef: { name }, from: [{ namespace: 'edge' }] },
+    }));
+    await home.plane.kubectl(['create', '-f', '-'], {
+      input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items: grants }),
+    });
+    await using _operator = await startOperator({
+      kubeconfig: home.operatorKubeconfig,
+      args: ['--leader-elect=false', '-n', 'edge', `--signer=${signer.url}`, `--signer-ca=${signer.caFile}`].concat(
+        `--signer-token=${token}`,
+      ),
+    });
+    for (const [name] of certificates) {
+      await home.createPod('edge', name, { labels: { app: name } });
+      await home.createResource('edge', name, {
+        certificateRef: { name, namespace: 'vault' },
+        podSelector: { matchLabels: { app: name } },
+      });
+    }
+    for (const name of certificates.keys()) await home.untilReason('edge', name, 'Issued');
+    const secrets = await home.untilSecrets('edge', certificates.size);
+    for (const secret of secrets) {
+      assertServes(secret);
+      const name = secret.metadata.labels?.['dcred.dev/delegated-credential'] ?? '';
+      assert.equal(file(secret, 'tls.crt').toString(), certificates.get(name));
+    }
+    for (const { backend } of keys.places) {
+      assert.match(
+        await signer.metrics(),
+        new RegExp(`^dcred_signer_key_requests_total\\{backend="${backend}",result="signed"\\} [1-9]`, 'm'),
+      );
+    }
+    const logged = signer.lines.join('\n');
+    for (const secret of [keys.vault.rootToken, 'PRIVATE KEY']) assert.ok(!logged.includes(secret));
+  });
+
+  test('takes no key URI from an object of a tenant: a public certificate and a URI make nobody a signer', async () => {
+    const [place] = keys.places;
+    assert.ok(place);
+    const certificatePem = certificates.get(nameOf(place)) ?? '';
+    const forged = keys.places.map(({ backend, uri }) => ({ name: `forged-${backend}`, uri }));
+    for (const { name, uri } of forged) {
+      await home.putCertificate('edge', name, { certificatePem, keyPem: uri });
+      await home.createPod('edge', name, { labels: { app: name } });
+      const podSelector = { matchLabels: { app: name } };
+      await home.createResource('edge', name, { certificateRef: { name }, podSelector });
+    }
+    // It signs by itself, and could reach each of the keys.
+    await using _operator = await startOperator({
+      kubeconfig: home.operatorKubeconfig,
+      args: ['--leader-elect=false', '-n', 'edge'],
+      env: Object.assign({}, ...keys.places.map((one) => one.env)),
+    });
+    for (const { name, uri } of forged) {
+      const { message } = await home.untilReason('edge', name, 'CertificateInvalid');
+      assert.ok(!message.includes(uri), 'what is in tls.key is never quoted');
+    }
+  });
+});
