@@ -7,6 +7,7 @@ import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promi
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { tar } from '../src/bundle/tar.ts';
+import { KUBECTL_COMPLETION_FILE, kubectlCompletion } from '../src/cli/completion.ts';
 import { ensureBinaries } from '../testing/controlplane/binaries.ts';
 import { run } from '../testing/support/processes.ts';
 import { ARCHITECTURES } from './image.ts';
@@ -40,6 +41,7 @@ async function main(): Promise<void> {
   const archive = gzipSync(
     tar([
       { type: 'file', path: KREW_BINARY, content: executable, mode: 0o755 },
+      { type: 'file', path: KUBECTL_COMPLETION_FILE, content: Buffer.from(kubectlCompletion()), mode: 0o755 },
       { type: 'file', path: 'LICENSE', content: await readFile(join(ROOT, 'LICENSE')) },
     ]),
   );

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** Entry point: picks the command. The only module that does something when it is imported. */
 import type { Command, CommandIo } from './cli/command.ts';
+import { COMPLETE_COMMAND } from './cli/expected.ts';
 import { programName, run } from './cli/run.ts';
 import { HELPER_COMMAND } from './keys/pkcs11/helper-messages.ts';
 
@@ -25,6 +26,13 @@ const io: CommandIo = {
  * helper is for dcred itself to start.
  */
 const ALONE: Readonly<Record<string, () => Promise<Command>>> = {
+  [COMPLETE_COMMAND]: async () => {
+    const [{ completeCommand }, { COMMANDS }] = await Promise.all([
+      import('./cli/complete-command.ts'),
+      import('./cli/commands.ts'),
+    ]);
+    return completeCommand(() => COMMANDS);
+  },
   agent: async () => (await import('./cli/agent.ts')).agentCommand,
   issuer: async () => (await import('./cli/issuer.ts')).issuerCommand,
   operator: async () => (await import('./cli/operator.ts')).operatorCommand,

@@ -14,6 +14,7 @@ import { PortForwarder } from '../kubernetes/port-forward/port-forwarder.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, CommandError, type CommandIo, UsageError } from './command.ts';
 import { parseDuration } from './duration.ts';
+import { resourcesExcept } from './expected.ts';
 import {
   assertFound,
   connect,
@@ -37,7 +38,7 @@ export const auditCommand: Command = {
     'credential and the certificate that it serves with those of its Secret. Prints a summary and the findings. Exit status 1 when ' +
     'there is a finding. Reads metadata of Secrets only. Port-forwards need permission to get and create pods/portforward.',
   example: 'dcred audit -A',
-  positionals: { min: 0, max: Number.POSITIVE_INFINITY },
+  positionals: { min: 0, max: Number.POSITIVE_INFINITY, complete: resourcesExcept },
   options: {
     ...KUBERNETES_OPTIONS,
     namespace: {

@@ -1,4 +1,5 @@
 /** What a subcommand of `dcred` is: a name, its help, its options and what it does. */
+import type { Expected } from './expected.ts';
 
 /** 0: done. 1: it failed, or the answer is "no" (`verify` of a bad credential). 2: wrong usage. */
 export type ExitStatus = 0 | 1 | 2;
@@ -55,7 +56,12 @@ export interface Command {
   readonly example: string;
   readonly options: Readonly<Record<string, OptionSpec>>;
   /** How many words without a dash it takes. */
-  readonly positionals?: { readonly min: number; readonly max: number };
+  readonly positionals?: {
+    readonly min: number;
+    readonly max: number;
+    /** What completion offers for the next of them. */
+    readonly complete?: (given: readonly string[], typed: string) => Expected;
+  };
   run(args: CommandArguments, io: CommandIo): Promise<ExitStatus>;
 }
 

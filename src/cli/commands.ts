@@ -43,6 +43,6 @@ export const COMMANDS: readonly Command[] = [
   csrCommand,
   devCaCommand,
   crdCommand,
-  completionCommand(() => COMMANDS),
+  completionCommand,
   versionCommand,
 ];

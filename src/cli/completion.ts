@@ -1,92 +1,120 @@
-import { COMMON_OPTIONS } from './arguments.ts';
 import { type Command, UsageError } from './command.ts';
+import { COMPLETE_COMMAND } from './expected.ts';
 
-type Script = (commands: readonly Command[]) => string;
+/** As kubectl names the file that completes its plug-in `dcred`: https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/ */
+export const KUBECTL_COMPLETION_FILE = 'kubectl_complete-dcred';
 
-const scripts: Readonly<Record<string, Script>> = { bash, zsh, fish };
+const scripts: Readonly<Record<string, string>> = {
+  bash: bash(),
+  zsh: zsh(),
+  fish: fish(),
+  kubectl: kubectlCompletion(),
+};
 const SHELLS = Object.keys(scripts);
 
-/** `commands`: all others; the completion knows their options and choices from their own tables. */
-export function completionCommand(commands: () => readonly Command[]): Command {
-  return {
-    name: 'completion',
-    summary: 'print a completion script for bash, zsh or fish',
-    usage: 'completion bash|zsh|fish',
-    description:
-      'Prints a script that completes commands, options and their values, for the shell to read at its start.',
-    example: 'source <(dcred completion bash)',
-    options: {},
-    positionals: { min: 1, max: 1 },
-    async run(args, io) {
-      const [shell = ''] = args.positionals;
-      const script = scripts[shell];
-      if (script === undefined || !Object.hasOwn(scripts, shell)) {
-        throw new UsageError(`dcred completion: expected one of ${SHELLS.join(', ')}; got "${shell}"`);
-      }
-      io.stdout.write(script(commands()));
-      return 0;
-    },
-  };
+export const completionCommand: Command = {
+  name: 'completion',
+  summary: 'print a completion script for bash, zsh, fish or kubectl',
+  usage: 'completion bash|zsh|fish|kubectl',
+  description:
+    'Prints a script that completes commands, options, their values and names of the cluster, for the shell to read at its start. ' +
+    'It runs dcred at each press of the tab key; names that the API server does not send within two seconds are not offered. For ' +
+    `"kubectl dcred", write the one for kubectl into a file ${KUBECTL_COMPLETION_FILE} on the PATH and make it executable; kubectl's ` +
+    'own completion must be loaded.',
+  example: 'source <(dcred completion bash)\ndcred completion kubectl',
+  options: {},
+  positionals: {
+    min: 1,
+    max: 1,
+    complete: () => ({ kind: 'words', words: SHELLS.map((word) => ({ word })) }),
+  },
+  async run(args, io) {
+    const [shell = ''] = args.positionals;
+    const script = Object.hasOwn(scripts, shell) ? scripts[shell] : undefined;
+    if (script === undefined) {
+      throw new UsageError(`dcred completion: expected one of ${SHELLS.join(', ')}; got "${shell}"`);
+    }
+    io.stdout.write(script);
+    return 0;
+  },
+};
+
+/** bash 3.2, which macOS has, knows no `compopt`: there, no candidate means files. */
+function bash(): string {
+  return `_dcred() {
+  local line directive=0 current="\${COMP_WORDS[COMP_CWORD]}" program="\${COMP_WORDS[0]}"
+  # The shell expands it only once the line is run.
+  case "$program" in "~/"*) program="$HOME/\${program#??}" ;; esac
+  [ "$current" = = ] && current=
+  COMPREPLY=()
+  while IFS= read -r line; do
+    case "$line" in
+      :*) directive="\${line#:}" ;;
+      *) COMPREPLY+=("\${line%%$'\\t'*}") ;;
+    esac
+  done < <("$program" ${COMPLETE_COMMAND} -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+  if [ "$((directive & 16))" -ne 0 ]; then COMPREPLY=($(compgen -d -- "$current")); fi
+  if [ "$((directive & 2))" -ne 0 ]; then compopt -o nospace 2>/dev/null; fi
+  if [ "$((directive & 4))" -ne 0 ]; then compopt +o default 2>/dev/null; fi
+  return 0
+}
+complete -o default -F _dcred dcred kubectl-dcred
+`;
 }
 
-/** One case a command; values with fixed choices complete to them, all others to files. */
-function bash(commands: readonly Command[]): string {
-  const names = commands.map(({ name }) => name).join(' ');
-  const cases = commands.flatMap((command) => [
-    `    ${command.name})`,
-    ...choiceLines(command),
-    `      COMPREPLY=($(compgen -W "${optionWords(command).join(' ')}" -- "$current")) ;;`,
-  ]);
-  return [
-    '_dcred() {',
-    `  local current="\${COMP_WORDS[COMP_CWORD]}" previous="\${COMP_WORDS[COMP_CWORD-1]}"`,
-    '  COMPREPLY=()',
-    `  if [ "$COMP_CWORD" -eq 1 ]; then COMPREPLY=($(compgen -W "${names}" -- "$current")); return; fi`,
-    `  case "\${COMP_WORDS[1]}" in`,
-    ...cases,
-    '  esac',
-    '}',
-    'complete -o default -F _dcred dcred kubectl-dcred',
-    '',
-  ].join('\n');
+/** Shows descriptions; `_describe` takes a colon before them. */
+function zsh(): string {
+  return `#compdef dcred kubectl-dcred
+_dcred() {
+  emulate -L zsh
+  setopt extendedglob
+  local line directive=0
+  local -a candidates suffix
+  for line in "\${(@f)$(\${~words[1]} ${COMPLETE_COMMAND} -- "\${(@Q)words[2,CURRENT]}" 2>/dev/null)}"; do
+    case "$line" in
+      :*) directive=\${line#:} ;;
+      ?*) candidates+=("\${\${line//:/\\\\:}/$'\\t'/:}") ;;
+    esac
+  done
+  compset -P '--[a-z-]##='
+  (( directive & 2 )) && suffix=(-S '')
+  if (( $#candidates )); then
+    _describe -V 'dcred' candidates $suffix
+  elif (( directive & 16 )); then
+    _files -/
+  elif (( ! (directive & 4) )); then
+    _files
+  fi
+}
+compdef _dcred dcred kubectl-dcred
+`;
 }
 
-/** zsh runs bash's completions. */
-function zsh(commands: readonly Command[]): string {
-  return `autoload -U +X bashcompinit && bashcompinit\n${bash(commands)}`;
+/** fish splits a line into words itself, shows descriptions, and compares candidates with the whole word. */
+function fish(): string {
+  return `function __dcred_complete
+    set -l words (commandline -opc)
+    set -l current (commandline -ct)
+    set -l prefix (string match -r -- '^--[a-z-]*=' "$current")
+    set -l lines ($words[1] ${COMPLETE_COMMAND} -- $words[2..] "$current" 2>/dev/null)
+    set -l directive (string replace ':' '' -- "$lines[-1]")
+    if test (count $lines) -gt 1
+        printf '%s\\n' "$prefix"$lines[1..-2]
+    else if contains -- "$directive" 0 2
+        __fish_complete_path "$current"
+    else if test "$directive" = 16
+        __fish_complete_directories "$current" ''
+    end
+end
+complete -c dcred -f -a '(__dcred_complete)'
+complete -c kubectl-dcred -f -a '(__dcred_complete)'
+`;
 }
 
-function choiceLines({ name, options }: Command): readonly string[] {
-  const lines = Object.entries(options).flatMap(([option, { choices, short }]) => {
-    if (choices === undefined) return [];
-    const words = [`--${option}`, ...(short === undefined ? [] : [`-${short}`])];
-    return [`        ${words.join('|')}) COMPREPLY=($(compgen -W "${choices.join(' ')}" -- "$current")); return ;;`];
-  });
-  const shells =
-    name === 'completion'
-      ? [`        completion) COMPREPLY=($(compgen -W "${SHELLS.join(' ')}" -- "$current")); return ;;`]
-      : [];
-  const all = [...lines, ...shells];
-  return all.length === 0 ? [] : ['      case "$previous" in', ...all, '      esac'];
-}
-
-function allOptions(options: Command['options']): Command['options'] {
-  return { ...options, ...COMMON_OPTIONS };
-}
-
-function optionWords({ options }: Command): readonly string[] {
-  return Object.keys(allOptions(options)).map((name) => `--${name}`);
-}
-
-function fish(commands: readonly Command[]): string {
-  const lines = commands.flatMap(({ name, options, summary }) => [
-    `complete -c dcred -n __fish_use_subcommand -f -a ${name} -d '${summary}'`,
-    ...Object.entries(allOptions(options)).map(([option, spec]) => {
-      const short = spec.short === undefined ? '' : ` -s ${spec.short}`;
-      const choices = spec.choices === undefined ? '' : ` -x -a '${spec.choices.join(' ')}'`;
-      const value = spec.type === 'string' && spec.choices === undefined ? ' -r' : '';
-      return `complete -c dcred -n '__fish_seen_subcommand_from ${name}' -l ${option}${short}${value}${choices} -d '${spec.help.replaceAll("'", '')}'`;
-    }),
-  ]);
-  return `${lines.join('\n')}\ncomplete -c dcred -n '__fish_seen_subcommand_from completion' -f -a '${SHELLS.join(' ')}'\n`;
+/** What is in that file. */
+export function kubectlCompletion(): string {
+  return `#!/bin/sh
+# What "kubectl dcred" completes to: kubectl runs the file ${KUBECTL_COMPLETION_FILE} on the PATH with the words typed so far.
+exec kubectl-dcred ${COMPLETE_COMMAND} -- "$@"
+`;
 }

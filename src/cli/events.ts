@@ -3,6 +3,7 @@ import { align, relative } from '../status/format.ts';
 import { paint } from '../status/paint.ts';
 import { printable } from '../text/printable.ts';
 import type { Command } from './command.ts';
+import { resourcesExcept } from './expected.ts';
 import {
   connect,
   createClient,
@@ -22,7 +23,7 @@ export const eventsCommand: Command = {
     'Prints the Events of dcred, newest last: what was issued and why, and what kept a pod from its credential. With NAMEs, only ' +
     'those about these DelegatedCredentials and their pods. Kubernetes keeps Events for an hour.',
   example: 'dcred events web -n edge --type Warning',
-  positionals: { min: 0, max: Number.POSITIVE_INFINITY },
+  positionals: { min: 0, max: Number.POSITIVE_INFINITY, complete: resourcesExcept },
   options: {
     ...KUBERNETES_OPTIONS,
     ...SCOPE_OPTIONS,

@@ -3,6 +3,7 @@ import { MalformedCredentialError } from '../credential/errors.ts';
 import { readCredentialFile } from '../credential/formats.ts';
 import { type Command, type CommandArguments, CommandError, type CommandIo } from './command.ts';
 import { namingFile, reading } from './credential-input.ts';
+import type { Expected } from './expected.ts';
 import { readInput } from './input.ts';
 import {
   type Inspection,
@@ -34,7 +35,7 @@ export const inspectCommand: Command = {
     namespace: { ...NAMESPACE_OPTION, help: "namespace of the Secret or pod; the context's when absent" },
     output: OUTPUT_OPTION,
   },
-  positionals: { min: 1, max: 2 },
+  positionals: { min: 1, max: 2, complete: completeSubject },
 
   async run(args, io) {
     const now = Math.floor(io.now() / 1000);
@@ -44,6 +45,16 @@ export const inspectCommand: Command = {
     return 0;
   },
 };
+
+/** A file, `secret/NAME`, `secret NAME`. */
+function completeSubject([kind]: readonly string[], typed: string): Expected {
+  const [word = '', name] = kind === undefined ? typed.split('/') : [kind, typed];
+  const prefix = kind === undefined ? `${word}/` : '';
+  if (name !== undefined && /^secrets?$/.test(word)) return { kind: 'names', of: 'IssuedSecret', prefix };
+  if (name !== undefined && /^(pods?|po)$/.test(word)) return { kind: 'names', of: 'Pod', prefix };
+  if (kind !== undefined) return { kind: 'nothing' };
+  return { kind: 'words', words: [{ word: 'secret/' }, { word: 'pod/' }], open: true, orFiles: true };
+}
 
 async function inspectFile(args: CommandArguments, io: CommandIo, now: number): Promise<readonly Inspection[]> {
   const [path = '-'] = args.positionals;

@@ -20,7 +20,7 @@ export const KUBERNETES_OPTIONS = {
     value: 'FILE',
     help: 'kubeconfig to use; default: KUBECONFIG, the pod, ~/.kube/config',
   },
-  context: { type: 'string', value: 'NAME', help: 'context of the kubeconfig to use' },
+  context: { type: 'string', value: 'CONTEXT', help: 'context of the kubeconfig to use' },
 } as const satisfies Readonly<Record<string, OptionSpec>>;
 
 /**

@@ -13,6 +13,7 @@ import {
   UsageError,
 } from './command.ts';
 import { parseDuration } from './duration.ts';
+import { resourcesExcept } from './expected.ts';
 import { connect, createClient, inNamespaces, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
 import { jsonText } from './output.ts';
 
@@ -38,7 +39,7 @@ export const renewCommand: Command = {
     timeout: { type: 'string', value: 'DURATION', default: '2m', help: 'how long to wait' },
     output: { type: 'string', short: 'o', value: 'FORMAT', choices: ['json'], help: 'print the outcome as JSON' },
   },
-  positionals: { min: 0, max: Number.POSITIVE_INFINITY },
+  positionals: { min: 0, max: Number.POSITIVE_INFINITY, complete: resourcesExcept },
   run: renew,
 };
 

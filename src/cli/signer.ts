@@ -29,7 +29,11 @@ export const signerCommand: Command = {
     'configuration. Each signature and each refusal is a line of the audit log, chained by hashes; "signer verify-log FILE" checks ' +
     'that no line was changed or removed, and prints the number and hash of the last one. Runs until SIGTERM or SIGINT.',
   example: 'dcred signer --config signer.yaml --tls-cert tls.crt --tls-key tls.key --audit-log audit.jsonl',
-  positionals: { min: 0, max: 2 },
+  positionals: {
+    min: 0,
+    max: 2,
+    complete: (given) => (given.length === 0 ? { kind: 'words', words: [{ word: 'verify-log' }] } : { kind: 'files' }),
+  },
   options: {
     ...KUBERNETES_OPTIONS,
     config: { type: 'string', value: 'FILE', help: 'clients, certificates and grants, YAML or JSON' },

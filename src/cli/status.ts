@@ -3,6 +3,7 @@ import { formatTable, formatTree } from '../status/format.ts';
 import { overviews, type ResourceOverview } from '../status/overview.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { Command, CommandIo } from './command.ts';
+import { resourcesExcept } from './expected.ts';
 import {
   assertFound,
   connect,
@@ -24,7 +25,7 @@ export const statusCommand: Command = {
     'its certificate and its pods: the age of every credential, its renewal and its expiry, what needs attention first. Reads metadata ' +
     'of pods and Secrets only. Exit status 1 when a DelegatedCredential is not Ready.',
   example: 'dcred status web -n edge',
-  positionals: { min: 0, max: Number.POSITIVE_INFINITY },
+  positionals: { min: 0, max: Number.POSITIVE_INFINITY, complete: resourcesExcept },
   options: {
     ...KUBERNETES_OPTIONS,
     ...SCOPE_OPTIONS,

@@ -1,6 +1,7 @@
 import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { findTargets } from '../renew/request.ts';
 import type { Command, CommandArguments, CommandIo, ExitStatus } from './command.ts';
+import { resourcesExcept } from './expected.ts';
 import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
 
 export const suspendCommand: Command = switchCommand({
@@ -36,7 +37,7 @@ function switchCommand({ description, done, name, summary, suspend }: Switch): C
     usage: `${name} NAME... [-n NAMESPACE]`,
     description,
     example: `dcred ${name} web -n edge`,
-    positionals: { min: 1, max: Number.POSITIVE_INFINITY },
+    positionals: { min: 1, max: Number.POSITIVE_INFINITY, complete: resourcesExcept },
     options: {
       ...KUBERNETES_OPTIONS,
       namespace: { ...NAMESPACE_OPTION, help: "namespace; the context's when absent" },

@@ -1,9 +1,27 @@
+/** The scripts, in real shells. They run `dcred` from its sources. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { describe, test } from 'node:test';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
 import { COMMANDS } from '../../src/cli/commands.ts';
+import { ensurePackages } from '../../testing/support/debian.ts';
 import { run } from '../../testing/support/processes.ts';
 import { runLine } from './frame.ts';
+
+const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+let folder: string;
+let env: NodeJS.ProcessEnv;
+
+before(() => {
+  folder = mkdtempSync(join(tmpdir(), 'dcred-test-'));
+  for (const name of ['dcred', 'kubectl-dcred']) {
+    writeFileSync(join(folder, name), `#!/bin/sh\nexec '${process.execPath}' '${MAIN}' "$@"\n`, { mode: 0o755 });
+  }
+  writeFileSync(join(folder, 'some-file'), '');
+  env = { ...process.env, HOME: folder, KUBECONFIG: '', PATH: `${folder}${delimiter}${process.env['PATH']}` };
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
 
 async function script(shell: string): Promise<string> {
   const { status, stdout, stderr } = await runLine(COMMANDS, ['completion', shell]);
@@ -11,79 +29,89 @@ async function script(shell: string): Promise<string> {
   return stdout;
 }
 
-/** What bash offers for the last of these words. */
+function lines(stdout: string): readonly string[] {
+  return stdout.split('\n').filter((line) => line !== '');
+}
+
+/** What the script leaves in COMPREPLY for the last of these words. */
 async function offers(words: readonly string[]): Promise<readonly string[]> {
   const quoted = words.map((word) => `'${word}'`).join(' ');
   const ask = `${await script('bash')}
 COMP_WORDS=(${quoted}); COMP_CWORD=${words.length - 1}
 _dcred
 printf '%s\\n' "\${COMPREPLY[@]}"`;
-  const { stdout, stderr } = await run('bash', ['--norc', '-u', '-c', ask]);
+  const { stdout, stderr } = await run('bash', ['--norc', '-u', '-c', ask], { env, cwd: folder });
   assert.equal(stderr, '');
-  return stdout.split('\n').filter((line) => line !== '');
+  return lines(stdout);
 }
+
+const missingZsh = await ensurePackages({ needs: ['zsh'], packages: ['zsh'] });
+const missingFish = await ensurePackages({ needs: ['fish'], packages: ['fish'] });
+if (process.env['CI'] === 'true') assert.deepEqual([missingZsh, missingFish], [undefined, undefined]);
 
 describe('in a real bash, completion', () => {
-  test('offers the commands', async () => {
-    assert.deepEqual(
-      await offers(['dcred', '']),
-      COMMANDS.map(({ name }) => name),
-    );
+  test('offers what dcred offers, without the descriptions', async () => {
     assert.deepEqual(await offers(['dcred', 'v']), ['verify', 'version']);
-    assert.deepEqual(await offers(['dcred', 'x']), []);
+    assert.deepEqual(await offers(['dcred', 'version', '--output', '=', 'j']), ['json']);
   });
 
-  for (const { name, options } of COMMANDS.filter((one) => one.name !== 'completion')) {
-    test(`offers the options of ${name}`, async () => {
-      const expected = [...Object.keys(options), 'help'].map((option) => `--${option}`);
-      assert.deepEqual([...(await offers(['dcred', name, '--']))].sort(), expected.sort());
-    });
-  }
-
-  test('offers the values of an option that has choices, by its long and its short name', async () => {
-    assert.deepEqual(await offers(['dcred', 'version', '--output', '']), ['json', 'text']);
-    assert.deepEqual(await offers(['dcred', 'version', '-o', 'j']), ['json']);
-    assert.deepEqual(await offers(['dcred', 'issue', '--usage', '']), ['Server', 'Client']);
-  });
-
-  test('offers the shells', async () => {
-    assert.deepEqual(await offers(['dcred', 'completion', '']), ['bash', 'zsh', 'fish']);
-  });
-
-  test('leaves files to bash', async () => {
-    assert.deepEqual(await offers(['dcred', 'inspect', 'some-file']), []);
-  });
-
-  test('is registered for both names of the executable', async () => {
-    const { stdout } = await run('bash', ['--norc', '-c', `${await script('bash')}\ncomplete -p dcred kubectl-dcred`]);
-    assert.equal(stdout, 'complete -o default -F _dcred dcred\ncomplete -o default -F _dcred kubectl-dcred\n');
+  test('offers folders where a folder is expected', async () => {
+    assert.deepEqual(await offers(['kubectl-dcred', 'issue', '--out', '/us']), ['/usr']);
   });
 });
 
-for (const shell of ['zsh', 'fish'] as const) {
-  const isMissing = spawnSync(shell, ['--version']).error !== undefined;
-  test(`a real ${shell} loads the script`, { skip: isMissing && `${shell} is not installed` }, async () => {
-    const options = shell === 'zsh' ? ['-f'] : ['--no-config'];
-    const prelude = shell === 'zsh' ? 'autoload -U compinit && compinit -D\n' : '';
-    const { stderr } = await run(shell, [...options, '-c', prelude + (await script(shell))]);
+test('in a real bash, it is registered for both names, and leaves files to bash', async () => {
+  const { stdout } = await run('bash', ['--norc', '-c', `${await script('bash')}\ncomplete -p dcred kubectl-dcred`]);
+  assert.equal(stdout, 'complete -o default -F _dcred dcred\ncomplete -o default -F _dcred kubectl-dcred\n');
+});
+
+/** In a terminal of its own, as a person types; a key shows the line. Tab completes although the rest is typed already. */
+const TYPED_IN_ZSH = `
+zmodload zsh/zpty
+zpty shell 'TERM=dumb zsh -f -i'
+zpty -w shell 'autoload -U compinit && compinit -D && source ./script'
+zpty -w shell 'zstyle ":completion:*" insert-tab false; show() { print -r -- "<$BUFFER>" }; zle -N show; bindkey "^X" show'
+zpty -w shell 'print lo""aded'
+zpty -r -m shell output '*loaded*'
+for line in 'dcred versi' 'dcred version --output=j' 'kubectl-dcred inspect some' 'dcred issue --out /us'; do
+  zpty -w -n shell $'\\x15'$line$'\\t\\x18'
+  zpty -r -m shell output '*<*>*'
+  print -r -- \${\${output#*<}%%>*}
+done
+zpty -d shell
+`;
+
+test('in a real zsh, completion offers commands, values and files', { skip: missingZsh ?? false }, async () => {
+  writeFileSync(join(folder, 'script'), await script('zsh'));
+  const { stdout } = await run('zsh', ['-f', '-c', TYPED_IN_ZSH], { env, cwd: folder });
+  assert.deepEqual(lines(stdout), [
+    'dcred version ',
+    'dcred version --output=json ',
+    'kubectl-dcred inspect some-file ',
+    'dcred issue --out /usr/',
+  ]);
+});
+
+describe('in a real fish, completion', { skip: missingFish ?? false }, () => {
+  const offered = async (line: string) => {
+    const ask = `${await script('fish')}\ncomplete -C '${line}'`;
+    const { stderr, stdout } = await run('fish', ['--no-config', '-c', ask], { env, cwd: folder });
     assert.equal(stderr, '');
+    return lines(stdout);
+  };
+
+  test('offers commands with what they do, values after =, and files', async () => {
+    assert.deepEqual(await offered('dcred versi'), ['version\tprint the version']);
+    assert.deepEqual(await offered('kubectl-dcred status --output=j'), ['--output=json']);
+    assert.deepEqual(await offered('dcred inspect some'), ['some-file']);
+    assert.deepEqual(await offered('dcred issue --out /us'), ['/usr/']);
   });
-}
-
-test('the script for fish quotes everything that it says', async () => {
-  for (const line of (await script('fish')).trimEnd().split('\n')) {
-    assert.match(line, /^complete -c dcred /);
-    assert.equal((line.match(/'/g) ?? []).length % 2, 0, line);
-  }
-});
-
-test('the script for zsh is the one for bash, by its own emulation', async () => {
-  assert.equal(await script('zsh'), `autoload -U +X bashcompinit && bashcompinit\n${await script('bash')}`);
 });
 
 test('another shell is wrong usage', async () => {
   const { status, stderr } = await runLine(COMMANDS, ['completion', 'powershell']);
   assert.equal(status, 2);
-  assert.match(stderr, /expected one of bash, zsh, fish; got "powershell"/);
+  assert.match(stderr, /expected one of bash, zsh, fish, kubectl; got "powershell"/);
+  assert.equal((await runLine(COMMANDS, ['completion', '__proto__'])).status, 2);
   assert.equal((await runLine(COMMANDS, ['completion'])).status, 2);
 });

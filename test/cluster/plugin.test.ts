@@ -1,13 +1,19 @@
 /** The commands of `kubectl dcred` that look into a cluster, beside a running operator and webhook. */
 
 import assert from 'node:assert/strict';
-import { readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import type { Finding } from '../../src/check/finding.ts';
 import { bundleCommand } from '../../src/cli/bundle.ts';
 import { checkCommand } from '../../src/cli/check.ts';
+import { COMMANDS } from '../../src/cli/commands.ts';
+import { completeCommand } from '../../src/cli/complete-command.ts';
+import { completionCommand, KUBECTL_COMPLETION_FILE } from '../../src/cli/completion.ts';
 import { eventsCommand } from '../../src/cli/events.ts';
 import { inspectCommand } from '../../src/cli/inspect.ts';
 import { SECRETS } from '../../src/kubernetes/resource-type.ts';
@@ -166,6 +172,88 @@ async function namespaceWithPods(): Promise<string> {
   await cluster.untilSecrets(namespace, 3);
   await cluster.untilReason(namespace, 'web', 'PodsFailed');
   return namespace;
+}
+
+/** kubectl itself completes its plug-in, by the files that a release has. */
+describe('kubectl completes dcred', () => {
+  let folder: string;
+  let env: Readonly<Record<string, string>>;
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'dcred-test-'));
+    const main = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+    const plugin = `#!/bin/sh\nexec '${process.execPath}' '${main}' "$@"\n`;
+    await writeFile(join(folder, 'kubectl-dcred'), plugin, { mode: 0o755 });
+    const { stdout } = await runCommand(completionCommand, ['kubectl']);
+    await writeFile(join(folder, KUBECTL_COMPLETION_FILE), stdout, { mode: 0o755 });
+    env = { PATH: `${folder}${delimiter}${process.env['PATH']}` };
+  });
+  after(() => rm(folder, { recursive: true, force: true }));
+
+  /** As the script of `kubectl completion bash` asks. */
+  async function offered(...words: readonly string[]): Promise<readonly string[]> {
+    const { stdout } = await cluster.plane.kubectl(['__complete', 'dcred', ...words], { env });
+    return stdout.trimEnd().split('\n');
+  }
+
+  /** The same, in this process. */
+  async function completed(...words: readonly string[]): Promise<readonly string[]> {
+    const { stdout } = await runCommand(
+      completeCommand(() => COMMANDS),
+      ['--', ...words],
+    );
+    return stdout.trimEnd().split('\n');
+  }
+
+  test('with commands and options', async () => {
+    assert.deepEqual(await offered('versi'), ['version\tprint the version', ':4']);
+    assert.deepEqual(await offered('status', '--output='), ['text', 'json', ':4']);
+  });
+
+  test('with names of the cluster', async () => {
+    const namespace = await servedNamespace({ authority, cluster });
+    await cluster.createPods(namespace, 1);
+    const [secret] = await cluster.untilSecrets(namespace, 1);
+    const scope = ['--kubeconfig', cluster.plane.kubeconfig, '-n', namespace];
+    assert.deepEqual(await offered('status', ...scope, ''), ['web', ':4']);
+    assert.deepEqual(await completed('status', ...scope, 'web', ''), [':4']);
+    assert.deepEqual(await completed('inspect', ...scope, 'secret/'), [`secret/${secret?.metadata.name}`, ':4']);
+    assert.deepEqual(await completed('inspect', ...scope, 'pod', ''), ['web-0', ':4']);
+    assert.deepEqual(await completed('check', ...scope, '--certificate', ''), ['web-tls', ':4']);
+    assert.deepEqual(await completed('check', ...scope.slice(0, 2), `--namespace=${namespace}`), [namespace, ':4']);
+    const [context] = await completed('check', ...scope.slice(0, 2), '--context', '');
+    const { stdout } = await cluster.plane.kubectl(['config', 'current-context']);
+    assert.equal(context, stdout.trim());
+  });
+
+  test('with nothing, where they may not be listed', async () => {
+    const kubeconfig = await cluster.plane.kubeconfigFor({ user: 'nobody' });
+    assert.deepEqual(await completed('status', '--kubeconfig', kubeconfig, ''), [':4']);
+  });
+
+  test('with nothing, and soon, where the API server accepts connections and does not answer', async () => {
+    await using silent = await silentServer();
+    const kubeconfig = await cluster.plane.kubeconfigFor({ user: 'late' });
+    const address = `127.0.0.1:${silent.port}`;
+    await writeFile(kubeconfig, (await readFile(kubeconfig, 'utf8')).replace(/127\.0\.0\.1:\d+/, address));
+    assert.deepEqual(await completed('status', '--kubeconfig', kubeconfig, ''), [':4']);
+  });
+});
+
+/** Ends only when it is disposed of: what waits for its answer waits for ever. */
+async function silentServer(): Promise<AsyncDisposable & { readonly port: number }> {
+  const server = createServer();
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => sockets.add(socket.on('error', () => {})));
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, 'close');
+    },
+  };
 }
 
 describe('in a namespace with pods', () => {

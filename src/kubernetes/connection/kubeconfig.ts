@@ -59,6 +59,12 @@ export async function kubeconfigConnection(
   };
 }
 
+/** Throws ConnectionError when a file cannot be read. */
+export async function kubeconfigContexts(files: readonly string[]): Promise<readonly string[]> {
+  const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
+  return merge(KubeConfig, files).contexts.map(({ name }) => name);
+}
+
 function merge(Config: new () => KubeConfig, files: readonly string[]): KubeConfig {
   const merged = new Config();
   for (const file of files) {

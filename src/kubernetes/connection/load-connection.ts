@@ -5,7 +5,7 @@ import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { Connection } from './connection.ts';
 import { inClusterConnection, SERVICE_ACCOUNT_FOLDER } from './in-cluster.ts';
-import { kubeconfigConnection } from './kubeconfig.ts';
+import { kubeconfigConnection, kubeconfigContexts } from './kubeconfig.ts';
 
 export interface LoadConnectionOptions {
   /** A kubeconfig's path. */
@@ -25,9 +25,28 @@ export interface LoadConnectionOptions {
 export async function loadConnection(options: LoadConnectionOptions): Promise<Connection> {
   const { kubeconfig, context, env, serviceAccountFolder = SERVICE_ACCOUNT_FOLDER } = options;
   if (kubeconfig !== undefined) return kubeconfigConnection([kubeconfig], context);
-  const fromEnv = (env['KUBECONFIG'] ?? '').split(delimiter).filter((file) => file !== '' && existsSync(file));
+  const fromEnv = filesOf(env);
   if (fromEnv.length > 0) return kubeconfigConnection(fromEnv, context);
   const inCluster = env['KUBERNETES_SERVICE_HOST'] !== undefined && existsSync(join(serviceAccountFolder, 'token'));
   if (inCluster && context === undefined) return inClusterConnection({ env, folder: serviceAccountFolder });
-  return kubeconfigConnection([join(env['HOME'] ?? homedir(), '.kube', 'config')], context);
+  return kubeconfigConnection([defaultFile(env)], context);
+}
+
+type Environment = LoadConnectionOptions['env'];
+
+function filesOf(env: Environment): readonly string[] {
+  return (env['KUBECONFIG'] ?? '').split(delimiter).filter((file) => file !== '' && existsSync(file));
+}
+
+function defaultFile(env: Environment): string {
+  return join(env['HOME'] ?? homedir(), '.kube', 'config');
+}
+
+/** The contexts of the kubeconfig that would be used. Throws ConnectionError where it cannot be read. */
+export async function contextNames({
+  env,
+  kubeconfig,
+}: Pick<LoadConnectionOptions, 'env' | 'kubeconfig'>): Promise<readonly string[]> {
+  const found = kubeconfig === undefined ? filesOf(env) : [kubeconfig];
+  return await kubeconfigContexts(found.length > 0 ? found : [defaultFile(env)]);
 }
