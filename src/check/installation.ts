@@ -16,7 +16,7 @@ export const DEPLOYMENTS = {
 /** The chart's label on all of its objects. */
 export const PART_OF_DCRED = 'app.kubernetes.io/part-of=dcred';
 
-type Deployment = KubernetesObject<{
+export type Deployment = KubernetesObject<{
   readonly spec?: {
     readonly replicas?: number;
     readonly template?: {
@@ -60,7 +60,7 @@ export async function findInstalled(
   }
 }
 
-function readDeployment({ metadata, spec, status }: Deployment): Installed {
+export function readDeployment({ metadata, spec, status }: Deployment): Installed {
   const { labels = {}, name = '', namespace = '' } = metadata;
   const pod = spec?.template?.spec;
   const [container] = pod?.containers ?? [];

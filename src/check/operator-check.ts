@@ -15,20 +15,22 @@ type Client = Pick<ApiClient, 'create' | 'get'>;
 
 const INSTALL = 'install the chart: helm install dcred charts/dcred --namespace dcred-system --create-namespace';
 
+const CHECKS = { issuer: 'Issuer', operator: 'Operator', webhook: 'Webhook' } as const;
+
 /** @param version of this dcred */
 export function checkDeployments(
   installed: readonly Installed[] | undefined,
-  component: 'operator' | 'webhook',
+  component: keyof typeof CHECKS,
   version: string,
 ): readonly Finding[] {
-  const check = component === 'operator' ? 'Operator' : 'Webhook';
+  const check = CHECKS[component];
   if (installed === undefined) {
     const message = `no permission to list Deployments, so the ${component} was not looked for`;
     return [warning(check, message, 'name its namespace with --system-namespace, or ask who may list Deployments')];
   }
   const found = installed.filter((one) => one.component === component);
   if (found.length === 0 && component === 'operator') return [problem(check, 'no operator is installed', INSTALL)];
-  if (found.length === 0) {
+  if (found.length === 0 && component === 'webhook') {
     const message = 'no webhook is installed: pods must mount their Secrets themselves';
     return [warning(check, message, 'set webhook.enabled=true in the chart to have pods injected')];
   }
@@ -81,14 +83,14 @@ function shardsOf(args: readonly string[]): number {
   return Number.isInteger(shards) && shards >= 1 && shards <= MAX_SHARDS ? shards : 1;
 }
 
-async function checkLease(
+export async function checkLease(
   client: Client,
-  { name: deployment, namespace }: Installed,
+  { component, name: deployment, namespace }: Installed,
   lease: string,
   nowMs: number,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const remedy = `see the log of the operator: kubectl logs -n ${namespace} deployment/${deployment}`;
+  const remedy = `see the log of the ${component}: kubectl logs -n ${namespace} deployment/${deployment}`;
   try {
     const { spec } = await client.get<Lease>(LEASES, { namespace, name: lease }, { signal });
     const { holderIdentity = '', leaseDurationSeconds = 0, renewTime } = spec ?? {};
@@ -124,29 +126,34 @@ export async function checkOperatorAccess(
   const checks = places.map((namespace) => ({ namespace, wanted: operatorPermissions({ namespace, patchPods }) }));
   const election = { namespace: operator.namespace, wanted: leaderElectionPermissions(LEASE_NAME, shardsOf(args)) };
   const all = isOn(args, '--leader-elect', true) ? [...checks, election] : checks;
-  return await Promise.all(all.map((one) => checkAccount(client, account, one, signal)));
+  const named = { check: 'OperatorPermissions', does: 'the operator does' };
+  return await Promise.all(all.map((one) => checkAccount(client, account, { ...named, ...one }, signal)));
 }
 
-async function checkAccount(
-  client: Client,
+interface Need {
+  readonly check: string;
+  /** For the message: `the operator does`. */
+  readonly does: string;
+  readonly namespace: string | undefined;
+  readonly wanted: readonly Permission[];
+}
+
+export async function checkAccount(
+  client: Pick<ApiClient, 'create'>,
   account: ServiceAccount,
-  { namespace, wanted }: { readonly namespace: string | undefined; readonly wanted: readonly Permission[] },
+  { check, does, namespace, wanted }: Need,
   signal: AbortSignal,
 ): Promise<Finding> {
   const where = namespace === undefined ? 'in all namespaces' : `in namespace ${namespace}`;
   const who = `service account ${account.namespace}/${account.name}`;
   try {
     const refused = await refusedOf(client, wanted, { account, namespace }, signal);
-    if (refused.length === 0) return ok('OperatorPermissions', `${who} may do what the operator does ${where}`);
+    if (refused.length === 0) return ok(check, `${who} may do what ${does} ${where}`);
     const message = `${who} may not ${printableList(refused.map(describePermission))} ${where}`;
-    return problem(
-      'OperatorPermissions',
-      message,
-      'set rbac.create=true in the chart, or bind a role with these rules to it',
-    );
+    return problem(check, message, 'set rbac.create=true in the chart, or bind a role with these rules to it');
   } catch (error) {
     if (!isApiError(error, 'Forbidden')) throw error;
     const message = `no permission to ask what ${who} may do ${where}`;
-    return warning('OperatorPermissions', message, 'run this as a user who may create subjectaccessreviews');
+    return warning(check, message, 'run this as a user who may create subjectaccessreviews');
   }
 }

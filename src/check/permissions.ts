@@ -5,6 +5,11 @@
 import { PLURAL } from '../api/crd.ts';
 import { GRANT_PLURAL } from '../api/delegation-grant.ts';
 import { API_GROUP } from '../api/keys.ts';
+import { CLUSTER_DELEGATION_ISSUERS, DELEGATION_ISSUERS } from '../api/resource-types.ts';
+
+const ISSUER_PLURAL = DELEGATION_ISSUERS.plural;
+const CLUSTER_ISSUER_PLURAL = CLUSTER_DELEGATION_ISSUERS.plural;
+const CERT_MANAGER_GROUP = 'cert-manager.io';
 
 export interface Permission {
   readonly group: string;
@@ -55,6 +60,27 @@ export function leaderElectionPermissions(lease: string, shards = 1): readonly P
     ...permissions('coordination.k8s.io', 'leases', ['create']),
     ...permissions('coordination.k8s.io', 'leases', ['get', 'update'], { name: lease }),
   ];
+}
+
+export function issuerPermissions(): readonly Permission[] {
+  const issuers = [ISSUER_PLURAL, CLUSTER_ISSUER_PLURAL];
+  return [
+    ...permissions(CERT_MANAGER_GROUP, 'certificaterequests', ['list', 'watch']),
+    ...permissions(CERT_MANAGER_GROUP, 'certificaterequests', ['patch'], { subresource: 'status' }),
+    ...issuers.flatMap((plural) => permissions(API_GROUP, plural, ['list', 'watch'])),
+    ...issuers.flatMap((plural) => permissions(API_GROUP, plural, ['patch'], { subresource: 'status' })),
+  ];
+}
+
+export function secretPermission(name: string): Permission {
+  return { group: '', resource: 'secrets', verb: 'get', name };
+}
+
+/** Of cert-manager's own approver: https://cert-manager.io/docs/usage/certificaterequest/#rbac-syntax */
+export function approvalPermissions(): readonly Permission[] {
+  return [ISSUER_PLURAL, CLUSTER_ISSUER_PLURAL].flatMap((plural) =>
+    permissions(CERT_MANAGER_GROUP, 'signers', ['approve'], { name: `${plural}.${API_GROUP}/*` }),
+  );
 }
 
 export interface UserTask {

@@ -1,5 +1,5 @@
 /** Runs every check, in the order in which a person would: what the later ones need comes first. */
-import { customResourceDefinition, grantDefinition } from '../api/crd.ts';
+import { clusterIssuerDefinition, customResourceDefinition, grantDefinition, issuerDefinition } from '../api/crd.ts';
 import { isReadable, readDelegatedCredential } from '../api/read.ts';
 import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { ApiError, isApiError } from '../kubernetes/api-error.ts';
@@ -13,6 +13,7 @@ import { checkCertificate, checkGrant, type Wanted } from './certificate-check.t
 import { checkApis, checkClock, checkVersion, type ServerVersion } from './features.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 import { findInstalled, type Installed, isOn } from './installation.ts';
+import { checkIssuer } from './issuer-check.ts';
 import { checkDeployments, checkLeader, checkOperatorAccess } from './operator-check.ts';
 import { describePermission, USER_TASKS } from './permissions.ts';
 import { checkDefinition, type Definition } from './resource-definition.ts';
@@ -72,7 +73,9 @@ export async function preflight(options: PreflightOptions): Promise<readonly Fin
     async () => [checkApis(await apis)],
     () =>
       Promise.all(
-        [customResourceDefinition(), grantDefinition()].map((one) => checkInstalledDefinition(options, one, apis)),
+        [customResourceDefinition(), grantDefinition(), issuerDefinition(), clusterIssuerDefinition()].map((one) =>
+          checkInstalledDefinition(options, one, apis),
+        ),
       ),
     async () => [...installed.findings, ...checkDeployments(installed.value, 'operator', options.version)],
     ...operators.flatMap((operator: Installed) => [
@@ -82,6 +85,8 @@ export async function preflight(options: PreflightOptions): Promise<readonly Fin
     async () => checkDeployments(installed.value, 'webhook', options.version),
     () => checkWebhookConfiguration(client, nowMs(), signal),
     () => checkTrial(options, deployments),
+    async () => checkDeployments(deployments, 'issuer', options.version),
+    () => checkIssuer({ ...options, installed: installed.value, apis, nowMs: nowMs() }),
     () => checkOwnAccess(options),
     () => checkResources(options, nowMs),
   ];

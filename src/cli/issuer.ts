@@ -1,3 +1,4 @@
+import { ISSUER_LEASE_NAME } from '../issuer/names.ts';
 import type { RemoteKeyUri } from '../keys/key-opener.ts';
 import { parseKeyUri } from '../keys/key-uri.ts';
 import { KeyUriError } from '../keys/percent-decode.ts';
@@ -49,7 +50,7 @@ async function serve(
   const healthAddress = readAddress(args, 'health-probe-bind-address');
   const log = createLogger(args.required('log-level'), io);
   const connection = await connect(args, io);
-  const [{ IssuerController, ISSUER_LEASE_NAME }, { IssuerMetrics }, { KeyOpener }] = await Promise.all([
+  const [{ IssuerController }, { IssuerMetrics }, { KeyOpener }] = await Promise.all([
     import('../issuer/controller.ts'),
     import('../issuer/metrics.ts'),
     import('../keys/key-opener.ts'),

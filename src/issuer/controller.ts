@@ -34,6 +34,7 @@ import {
 } from './certificate-request.ts';
 import { AuthorityLoader, IssuerError, type IssuerReference, readIssuer } from './issuers.ts';
 import type { IssuerLabels, IssuerMetrics } from './metrics.ts';
+import { ISSUER_LEASE_NAME } from './names.ts';
 import { planCertificate } from './policy.ts';
 import { CsrError, readCsr } from './read-csr.ts';
 import { signLeaf } from './sign-leaf.ts';
@@ -52,9 +53,6 @@ export interface IssuerControllerOptions {
   readonly log: Logger;
   readonly inSpan?: InSpan | undefined;
 }
-
-/** Also the name by which metrics show who leads where there is no lease. */
-export const ISSUER_LEASE_NAME = 'dcred-issuer';
 
 const QUEUE = 'issuer';
 const WORKERS = 4;

@@ -15,6 +15,7 @@ import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
 import { type Authority, readAuthority } from './authority.ts';
+import type { IssuerFailure } from './names.ts';
 
 export interface IssuerReference {
   readonly kind: typeof ISSUER_KIND | typeof CLUSTER_ISSUER_KIND;
@@ -25,7 +26,7 @@ export interface IssuerReference {
 
 export class IssuerError extends Error {
   override readonly name = 'IssuerError';
-  readonly code: 'SpecInvalid' | 'SecretNotFound' | 'AuthorityInvalid' | 'KeyNotConfigured' | 'KeyUnavailable';
+  readonly code: IssuerFailure;
 
   constructor(code: IssuerError['code'], message: string) {
     super(message);

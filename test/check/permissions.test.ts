@@ -2,11 +2,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
+  approvalPermissions,
   describePermission,
+  issuerPermissions,
   leaderElectionPermissions,
   operatorPermissions,
   type Permission,
 } from '../../src/check/permissions.ts';
+import { ISSUER_LEASE_NAME } from '../../src/issuer/names.ts';
 import { LEASE_NAME } from '../../src/operator/operator.ts';
 import { type Manifest, pick, render, type Values } from '../chart/chart.ts';
 
@@ -56,6 +59,15 @@ describe('the permissions that are checked are those of the chart', () => {
   test('for leader election', async () => {
     const role = pick(await render(), 'Role', 'dcred-leader-election');
     assert.deepEqual([...granted(role)].sort(), described(leaderElectionPermissions(LEASE_NAME)));
+  });
+
+  test('for the issuer, its leader election, and the approver of cert-manager', async () => {
+    const authorities = [{ namespace: 'edge', names: ['web-ca'] }];
+    const rendered = await render({ issuer: { enabled: true, authorities } });
+    const role = (kind: string, name: string) => [...granted(pick(rendered, kind, name))].sort();
+    assert.deepEqual(role('ClusterRole', 'dcred-system:dcred-issuer'), described(issuerPermissions()));
+    assert.deepEqual(role('Role', 'dcred-issuer-leases'), described(leaderElectionPermissions(ISSUER_LEASE_NAME)));
+    assert.deepEqual(role('ClusterRole', 'dcred-system:dcred-issuer-approve'), described(approvalPermissions()));
   });
 
   test('for shards', async () => {

@@ -151,6 +151,28 @@ describe('dcred check', () => {
     await pointAt(cluster, port, 'Ignore');
   });
 
+  test('says of issuers without dcred issuer and without cert-manager what is missing', async () => {
+    const namespace = await cluster.namespace();
+    const none = await check(['-n', namespace]);
+    assert.deepEqual([...none.of('Issuer'), ...none.of('CertManager'), ...none.of('DelegationIssuer')], []);
+    const spec = { ca: { secretName: 'ca' } };
+    const object = {
+      apiVersion: 'dcred.dev/v1alpha1',
+      kind: 'DelegationIssuer',
+      metadata: { namespace, name: 'web' },
+      spec,
+    };
+    await cluster.plane.kubectl(['create', '-f', '-'], { input: JSON.stringify(object) });
+    const { of, status } = await check(['-n', namespace]);
+    assert.equal(status, 1);
+    assert.match(of('Issuer')[0]?.remedy ?? '', /issuer\.enabled=true/);
+    assert.match(of('CertManager')[0]?.message ?? '', /does not serve cert-manager\.io\/v1/);
+    assert.match(
+      of('DelegationIssuer')[0]?.message ?? '',
+      new RegExp(`${namespace}/web: dcred issuer has not reported`),
+    );
+  });
+
   test('says why there is no answer at all', async () => {
     const kubeconfig = await cluster.plane.kubeconfigFor({ user: 'nobody' });
     await writeFile(kubeconfig, (await readFile(kubeconfig, 'utf8')).replace(/127\.0\.0\.1:\d+/, '127.0.0.1:1'));

@@ -6,6 +6,8 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
+import type { Finding } from '../../src/check/finding.ts';
+import { checkCommand } from '../../src/cli/check.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { readPem } from '../../src/credential/pem.ts';
 import { findCertManagerCrds } from '../../testing/certmanager/cert-manager.ts';
@@ -14,6 +16,7 @@ import { eventually } from '../../testing/support/processes.ts';
 import { allowed } from '../chart/access.ts';
 import { type Attempt, type Attempts, create, merge, remove } from '../chart/attacks/attempt.ts';
 import { RawClient } from '../chart/raw-client.ts';
+import { runCommand } from '../cli/run-command.ts';
 import { ACCOUNT, EDGE, type Issuer, IssuerCluster, issuer, SYSTEM } from './issuer-cluster.ts';
 
 const crds = await findCertManagerCrds();
@@ -148,6 +151,99 @@ describe('an issuer for cert-manager', { skip }, () => {
       (await Promise.all(may)).map(({ size }) => size),
       [1, 1, 0],
     );
+  });
+
+  describe('dcred check', () => {
+    const check = async () => {
+      const { stdout } = await runCommand(checkCommand, ['-n', EDGE, '-o', 'json', '--kubeconfig', kubeconfig()]);
+      const findings = JSON.parse(stdout) as readonly Finding[];
+      return (name: string) => findings.filter((finding) => finding.check === name);
+    };
+    const kubeconfig = () => one.cluster.plane.kubeconfig;
+    const levels = (findings: readonly Finding[]) => findings.map(({ level }) => level);
+
+    test('finds cert-manager, who leads, what the issuer may do, and CAs that can sign', async () => {
+      const of = await check();
+      assert.deepEqual(levels(of('CertManager')), ['ok']);
+      assert.deepEqual(levels(of('IssuerPermissions')), ['ok', 'ok']);
+      assert.match(JSON.stringify(of('Leader')), /"dcred-issuer-\d_\S+ leads/);
+      assert.equal(of('CustomResourceDefinition').filter(({ level }) => level === 'ok').length, 4);
+      const ca = of('DelegationIssuer').filter(({ level }) => level === 'ok');
+      assert.deepEqual(ca.map(({ message }) => message).sort(), [
+        'ClusterDelegationIssuer shared: the CA can sign',
+        `DelegationIssuer ${EDGE}/web: the CA can sign`,
+      ]);
+    });
+
+    test('says what each CA that cannot sign needs', async () => {
+      const spec = (secretName: string) => ({ ca: { secretName } });
+      await one.apply(
+        one.secret(EDGE, 'unlisted'),
+        {
+          apiVersion: 'v1',
+          kind: 'Secret',
+          metadata: { namespace: EDGE, name: 'late-ca' },
+          stringData: { 'tls.crt': 'x' },
+        },
+        issuer('DelegationIssuer', 'check-unlisted', spec('unlisted')),
+        issuer('DelegationIssuer', 'check-invalid', spec('late-ca')),
+        issuer('ClusterDelegationIssuer', 'check-key', { ca: { secretName: 'cluster-ca', keyName: 'hsm' } }),
+      );
+      const found = await eventually('the reports of the issuer', async () => {
+        const findings = (await check())('DelegationIssuer').filter(({ message }) => message.includes('check-'));
+        return findings.every(({ level }) => level === 'problem') ? findings : undefined;
+      });
+      const remedies = Object.fromEntries(
+        found.map(({ message, remedy }) => [/check-[a-z]+: [A-Za-z]+/.exec(message)?.[0], remedy]),
+      );
+      assert.deepEqual(remedies, {
+        'check-unlisted: SecretNotFound':
+          'list the Secret in issuer.authorities of the chart: {namespace: edge, names: [unlisted]}',
+        'check-invalid: AuthorityInvalid':
+          'correct the CA in the Secret: its certificate and chain in tls.crt, its key in tls.key',
+        'check-key: KeyNotConfigured': 'list the key in issuer.caKeys of the chart',
+      });
+    });
+
+    test('says whether cert-manager approves requests, by the account that its controller runs as', async () => {
+      assert.match((await check())('Approval')[0]?.message ?? '', /^no Deployment has the labels/);
+      const deployment = (serviceAccountName: string) => {
+        const labels = { 'app.kubernetes.io/name': 'cert-manager', 'app.kubernetes.io/component': 'controller' };
+        const containers = [{ name: 'main', image: 'registry.invalid/cert-manager' }];
+        const template = { metadata: { labels }, spec: { serviceAccountName, containers } };
+        const metadata = { namespace: 'cert-manager', name: 'cert-manager', labels };
+        return {
+          apiVersion: 'apps/v1',
+          kind: 'Deployment',
+          metadata,
+          spec: { selector: { matchLabels: labels }, template },
+        };
+      };
+      await one.apply(
+        { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'cert-manager' } },
+        deployment('cert-manager'),
+      );
+      assert.deepEqual(levels((await check())('Approval')), ['ok']);
+      await one.apply(deployment('other'));
+      const [refused] = (await check())('Approval');
+      assert.equal(refused?.level, 'warning');
+      assert.match(
+        refused?.message ?? '',
+        /cert-manager\/other may not approve requests for delegationissuers\.dcred\.dev\/\*, /,
+      );
+      await one.cluster.plane.kubectl(['delete', 'namespace', 'cert-manager', '--wait=false']);
+    });
+
+    test('says what the account of the issuer may not do', async () => {
+      const role = ['clusterrolebinding', 'dcred-system:dcred-issuer'];
+      const { stdout: saved } = await one.cluster.plane.kubectl(['get', ...role, '-o', 'json']);
+      await one.cluster.plane.kubectl(['delete', ...role]);
+      const refused = await eventually('RBAC to know it', async () =>
+        (await check())('IssuerPermissions').find(({ level }) => level === 'problem'),
+      );
+      await one.cluster.plane.kubectl(['create', '-f', '-'], { input: saved });
+      assert.match(refused.message, /may not list certificaterequests\.cert-manager\.io, watch /);
+    });
   });
 
   test('a stolen token of it approves nothing, answers only requests for dcred.dev, and writes nothing else', async () => {

@@ -1,0 +1,199 @@
+/** dcred issuer: that it runs and leads, what it may do, that cert-manager is there and approves for it, and whether each CA can sign. */
+import { CLUSTER_DELEGATION_ISSUERS, DELEGATION_ISSUERS } from '../api/resource-types.ts';
+import { CERT_MANAGER_API, ISSUER_LEASE_NAME, type IssuerFailure } from '../issuer/names.ts';
+import { isApiError } from '../kubernetes/api-error.ts';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import { listAll } from '../kubernetes/client/list-all.ts';
+import type { Condition, KubernetesObject } from '../kubernetes/objects.ts';
+import type { ResourceType } from '../kubernetes/resource-type.ts';
+import { printable } from '../text/printable.ts';
+import { refusedOf, type ServiceAccount } from './access.ts';
+import { type Finding, ok, problem, warning } from './finding.ts';
+import { DEPLOYMENTS, type Deployment, type Installed, isOn, readDeployment } from './installation.ts';
+import { checkAccount, checkLease } from './operator-check.ts';
+import { approvalPermissions, issuerPermissions, leaderElectionPermissions, secretPermission } from './permissions.ts';
+
+type Client = Pick<ApiClient, 'create' | 'get' | 'list'>;
+
+export interface IssuerCheckOptions {
+  readonly client: Client;
+  /** Whose DelegationIssuers are checked; undefined: all. */
+  readonly namespace: string | undefined;
+  /** dcred's Deployments; undefined where I may not list them. */
+  readonly installed: readonly Installed[] | undefined;
+  /** `group/version` of everything that the API server serves. */
+  readonly apis: Promise<readonly string[]>;
+  /** Milliseconds since the epoch, by the API server's clock. */
+  readonly nowMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** Nothing where there is neither an issuer nor anything for it to do: most clusters need none. */
+export async function checkIssuer(options: IssuerCheckOptions): Promise<readonly Finding[]> {
+  const { installed } = options;
+  const deployments = installed?.filter(({ component }) => component === 'issuer') ?? [];
+  const [own, clusterWide] = await Promise.all([
+    list(options, DELEGATION_ISSUERS, options.namespace),
+    list(options, CLUSTER_DELEGATION_ISSUERS, undefined),
+  ]);
+  const issuers = [...own.issuers, ...clusterWide.issuers];
+  if (deployments.length === 0 && issuers.length === 0) return [];
+  const found = await Promise.all([
+    ...deployments.map((one) => checkProcess(options, one)),
+    checkCertManager(options),
+    ...issuers.map((issuer) => checkCa(options, issuer, deployments[0])),
+  ]);
+  return [...missing(options, issuers), ...own.findings, ...clusterWide.findings, ...found.flat()];
+}
+
+type Issuer = KubernetesObject<{
+  readonly spec?: { readonly ca?: { readonly secretName?: string } };
+  readonly status?: { readonly conditions?: readonly Condition[] };
+}> & { readonly type: ResourceType };
+
+async function list(
+  { client, signal }: IssuerCheckOptions,
+  type: ResourceType,
+  namespace: string | undefined,
+): Promise<{ readonly issuers: readonly Issuer[]; readonly findings: readonly Finding[] }> {
+  try {
+    const found = await listAll<Omit<Issuer, 'type'>>(client, type, { namespace }, signal);
+    return { issuers: found.map((issuer) => ({ ...issuer, type })), findings: [] };
+  } catch (error) {
+    // No definition: that is a finding of its own.
+    if (isApiError(error, 'NotFound')) return { issuers: [], findings: [] };
+    if (!isApiError(error, 'Forbidden')) throw error;
+    const message = `no permission to list ${type.plural}.${type.group}`;
+    return { issuers: [], findings: [warning('DelegationIssuer', message, 'run this as a user who may list them')] };
+  }
+}
+
+/** Where I may not list Deployments, the check of the operator says so. */
+function missing({ installed }: IssuerCheckOptions, issuers: readonly Issuer[]): readonly Finding[] {
+  if (installed === undefined || installed.some(({ component }) => component === 'issuer')) return [];
+  const message = `no dcred issuer is installed, and there are issuers for it: ${issuers.length}`;
+  return [warning('Issuer', message, 'set issuer.enabled=true in the chart')];
+}
+
+async function checkProcess(options: IssuerCheckOptions, deployment: Installed): Promise<readonly Finding[]> {
+  const { client, nowMs, signal } = options;
+  const { account, args, namespace } = deployment;
+  const elects = isOn(args, '--leader-elect', true);
+  const check = 'IssuerPermissions';
+  const does = 'dcred issuer does';
+  return await Promise.all([
+    ...(elects ? [checkLease(client, deployment, ISSUER_LEASE_NAME, nowMs, signal)] : []),
+    checkAccount(client, account, { check, does, namespace: undefined, wanted: issuerPermissions() }, signal),
+    ...(elects
+      ? [
+          checkAccount(
+            client,
+            account,
+            { check, does, namespace, wanted: leaderElectionPermissions(ISSUER_LEASE_NAME) },
+            signal,
+          ),
+        ]
+      : []),
+  ]);
+}
+
+async function checkCertManager(options: IssuerCheckOptions): Promise<readonly Finding[]> {
+  const apis = await options.apis;
+  if (!apis.includes(CERT_MANAGER_API)) {
+    const message = `the API server does not serve ${CERT_MANAGER_API}: there are no CertificateRequests to sign`;
+    return [problem('CertManager', message, 'install cert-manager with its CustomResourceDefinitions')];
+  }
+  return [ok('CertManager', `the API server serves ${CERT_MANAGER_API}`), await checkApproval(options)];
+}
+
+const CERT_MANAGER = 'app.kubernetes.io/name=cert-manager,app.kubernetes.io/component=controller';
+const APPROVE =
+  'set issuer.approverRole in the chart to the namespace and service account of cert-manager, or approve requests yourself: ' +
+  'cmctl approve NAME';
+
+/** cert-manager's own approver approves what its account has the permission `approve` for, and nothing else. */
+async function checkApproval({ client, signal }: IssuerCheckOptions): Promise<Finding> {
+  const check = 'Approval';
+  let accounts: readonly ServiceAccount[];
+  try {
+    const { items } = await client.list<Deployment>(DEPLOYMENTS, { labelSelector: CERT_MANAGER }, { signal });
+    accounts = items.map((one) => readDeployment(one).account);
+  } catch (error) {
+    if (!isApiError(error, 'Forbidden')) throw error;
+    return warning(
+      check,
+      'no permission to list Deployments, so the controller of cert-manager was not found',
+      APPROVE,
+    );
+  }
+  const [account] = accounts;
+  if (account === undefined) {
+    const message = `no Deployment has the labels ${CERT_MANAGER}: who approves requests for dcred's issuers is not known`;
+    return warning(check, message, APPROVE);
+  }
+  const who = `service account ${account.namespace}/${account.name}`;
+  try {
+    const refused = await refusedOf(client, approvalPermissions(), { account, namespace: undefined }, signal);
+    if (refused.length === 0) return ok(check, `${who} may approve requests for dcred's issuers`);
+    const names = refused.map(({ name }) => name).join(', ');
+    return warning(check, `${who} may not approve requests for ${names}: they wait until somebody else does`, APPROVE);
+  } catch (error) {
+    if (!isApiError(error, 'Forbidden')) throw error;
+    return warning(
+      check,
+      `no permission to ask what ${who} may do`,
+      'run this as a user who may create subjectaccessreviews',
+    );
+  }
+}
+
+/** As dcred issuer says of it; and where it cannot read the CA's Secret, whether it may. */
+async function checkCa(
+  { client, signal }: IssuerCheckOptions,
+  { metadata, spec, status, type }: Issuer,
+  deployment: Installed | undefined,
+): Promise<Finding> {
+  const check = 'DelegationIssuer';
+  const { generation, name = '', namespace } = metadata;
+  const what = `${type.kind} ${namespace === undefined ? '' : `${namespace}/`}${name}`;
+  const ready = status?.conditions?.find((condition) => condition.type === 'Ready');
+  if (ready === undefined || ready.observedGeneration !== generation) {
+    const message = `${what}: dcred issuer has not reported on it${ready === undefined ? '' : ' since it was changed'}`;
+    return warning(check, message, `check that dcred issuer runs${logOf(deployment)}`);
+  }
+  if (ready.status === 'True') return ok(check, `${what}: the CA can sign`);
+  const message = `${what}: ${printable(ready.reason)}: ${printable(ready.message, 1024)}`;
+  const secret = { namespace: namespace ?? deployment?.namespace, name: spec?.ca?.secretName };
+  if (ready.reason !== 'SecretNotFound' || deployment === undefined || secret.name === undefined) {
+    const remedy = remedyFor(ready.reason) ?? `see the log of dcred issuer${logOf(deployment)}`;
+    return problem(check, message, remedy);
+  }
+  try {
+    const wanted = [secretPermission(secret.name)];
+    const scope = { account: deployment.account, namespace: secret.namespace };
+    const refused = await refusedOf(client, wanted, scope, signal);
+    if (refused.length === 0) return problem(check, message, `create the Secret ${secret.namespace}/${secret.name}`);
+    const remedy = `list the Secret in issuer.authorities of the chart: {namespace: ${secret.namespace}, names: [${secret.name}]}`;
+    return problem(check, `${message} (it may not)`, remedy);
+  } catch (error) {
+    if (!isApiError(error, 'Forbidden')) throw error;
+    return problem(check, message, REMEDIES.SecretNotFound);
+  }
+}
+
+const REMEDIES = {
+  SpecInvalid: 'correct the spec, and upgrade the CustomResourceDefinition, which let it pass',
+  SecretNotFound: 'create the Secret, and list it in issuer.authorities of the chart',
+  AuthorityInvalid: 'correct the CA in the Secret: its certificate and chain in tls.crt, its key in tls.key',
+  KeyNotConfigured: 'list the key in issuer.caKeys of the chart',
+  KeyUnavailable: 'check that dcred issuer reaches the place where the key is kept, and may use the key',
+} as const satisfies Readonly<Record<IssuerFailure, string>>;
+
+function remedyFor(reason: string): string | undefined {
+  return Object.hasOwn(REMEDIES, reason) ? REMEDIES[reason as IssuerFailure] : undefined;
+}
+
+function logOf(deployment: Installed | undefined): string {
+  if (deployment === undefined) return '';
+  return `: kubectl logs -n ${deployment.namespace} deployment/${deployment.name}`;
+}

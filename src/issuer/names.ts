@@ -1,0 +1,13 @@
+/** Also the name by which metrics show who leads where there is no lease. */
+export const ISSUER_LEASE_NAME = 'dcred-issuer';
+
+/** Reasons of an issuer's Ready condition where its CA cannot sign. */
+export type IssuerFailure =
+  | 'SpecInvalid'
+  | 'SecretNotFound'
+  | 'AuthorityInvalid'
+  | 'KeyNotConfigured'
+  | 'KeyUnavailable';
+
+/** The API of cert-manager that dcred issuer works with. */
+export const CERT_MANAGER_API = 'cert-manager.io/v1';
