@@ -5,6 +5,8 @@
 # `docker buildx imagetools inspect node:24.21.0-trixie-slim`, then
 #
 #     docker build --build-arg BASE=node:24.21.0-trixie-slim@sha256:... .
+#
+# VARIANT=pkcs11 adds what keys on PKCS#11 tokens need. It is compiled, by the g++ of BASE: node:24.21.0-trixie has one.
 ARG BASE
 FROM ${BASE} AS build
 ARG BASE
@@ -18,8 +20,9 @@ COPY tsconfig.json ./
 COPY scripts scripts
 COPY src src
 ARG REVISION=unknown
+ARG VARIANT=default
 # npm runs scripts with the Node of the lockfile.
-RUN DCRED_COMMIT="${REVISION}" npm run build && npm run image -- --root /image
+RUN DCRED_COMMIT="${REVISION}" npm run build && npm run image -- --root /image --variant "${VARIANT}"
 
 FROM scratch
 ARG VERSION=development

@@ -18,7 +18,7 @@ build: $(MODULES) ## dist/dcred.js, one bundled file for Node >= 22.19, with its
 	@npm run --silent build
 
 .PHONY: image
-image: $(MODULES) ## dist/image.tar, a docker-archive with the chart's default name; made without a registry
+image: $(MODULES) ## dist/image.tar, a docker-archive with the chart's default name, and its variant for PKCS#11; needs no registry
 	@npm run --silent build
 	@npm run --silent image
 

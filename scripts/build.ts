@@ -1,6 +1,6 @@
 /**
  * Bundles `src/main.ts` into `dist/dcred.js`, one file for Node >= 22.19, with its source map, the licences of the packages in it and
- * an SBOM (CycloneDX). The same sources give the same bytes. `node scripts/build.ts FOLDER` writes to another folder.
+ * SBOMs (CycloneDX). The same sources give the same bytes. `node scripts/build.ts FOLDER` writes to another folder.
  */
 import { execFileSync } from 'node:child_process';
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -10,6 +10,8 @@ import { bundledPackages, licences, sbom } from './bundled-packages.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const OUT = join(ROOT, 'dist', 'dcred.js');
+/** Beside the bundle, in one variant of the image. */
+const PKCS11 = 'node_modules/pkcs11js/index.js';
 
 /**
  * These packages are large, do not declare `sideEffects`, and have none that dcred relies on, so esbuild may drop what is unused.
@@ -165,7 +167,13 @@ async function main(folder: string): Promise<void> {
   for (const { contents, path } of files) await writeFile(join(folder, basename(path)), contents);
   await chmod(join(folder, basename(OUT)), 0o755);
   await writeFile(join(folder, 'licenses.txt'), await licences(ROOT, packages));
-  await writeFile(join(folder, 'sbom.cdx.json'), `${JSON.stringify(sbom(version, packages), undefined, 2)}\n`);
+  const listed = {
+    'sbom.cdx.json': packages,
+    'sbom-pkcs11.cdx.json': await bundledPackages(ROOT, [...inputs, PKCS11]),
+  };
+  for (const [name, of] of Object.entries(listed)) {
+    await writeFile(join(folder, name), `${JSON.stringify(sbom(version, of), undefined, 2)}\n`);
+  }
   const size = files.find(({ path }) => path === OUT)?.contents.length ?? 0;
   process.stdout.write(
     `dist/dcred.js ${version}: ${(size / 1024).toFixed(0)} KiB, ${packages.length} packages in it\n`,

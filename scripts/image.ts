@@ -1,13 +1,17 @@
 /**
  * Builds `dist/image.tar` from `dist/dcred.js`, without a registry. The image contains Node, the libraries that Node is linked with, and
- * dcred. It contains nothing else: no shell, no npm. The Dockerfile gets the same root folder by `node scripts/image.ts --root FOLDER`.
+ * dcred. It contains nothing else: no shell, no npm. `dist/image-pkcs11.tar` is its variant for keys on PKCS#11 tokens, one layer more. The
+ * Dockerfile gets the same root folder by `node scripts/image.ts --root FOLDER [--variant pkcs11]`.
  */
 import { execFileSync } from 'node:child_process';
-import { access, chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { load } from 'js-yaml';
 import type { TarEntry } from '../src/bundle/tar.ts';
 import { imageArchive } from './image-archive.ts';
+import { ADDON, compileAddon, RUNTIME_FILES } from './pkcs11-addon.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const USER_ID = 65_532;
@@ -35,6 +39,24 @@ export interface BuiltFiles {
   readonly bundle: Uint8Array;
   /** dist/licenses.txt. */
   readonly licences: Uint8Array;
+  /** The add-on of pkcs11js, which makes it the variant for PKCS#11; see `addon`. */
+  readonly addon?: Uint8Array;
+}
+
+/** The end of the tag of the variant for PKCS#11. */
+const VARIANT = '-pkcs11';
+
+/** The add-on for the variant, compiled. 10 s. Throws ImageError where there is no compiler. */
+export async function addon(): Promise<Buffer> {
+  const folder = await mkdtemp(join(tmpdir(), 'dcred-addon-'));
+  try {
+    await compileAddon(join(folder, 'pkcs11.node'));
+    return await readFile(join(folder, 'pkcs11.node'));
+  } catch (cause) {
+    throw new ImageError('the add-on for PKCS#11 cannot be compiled: install g++ and the headers of libc', { cause });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 }
 
 /** The whole archive. Throws ImageError when this machine cannot build it. */
@@ -45,13 +67,15 @@ export async function image(built: BuiltFiles): Promise<Buffer> {
       `expected Node for Linux on x64 or arm64, found ${process.platform} on ${process.arch}: build the image from the Dockerfile`,
     );
   }
-  const name = await defaultImageName();
+  const name = `${await defaultImageName()}${built.addon === undefined ? '' : VARIANT}`;
+  const pkcs11 = await pkcs11Layer(built);
   return imageArchive({
     name,
     architecture,
     layers: [
       { createdBy: `Node.js ${process.version} and its libraries`, entries: withParents(await base()) },
       { createdBy: 'the bundle of dcred', entries: withParents(await application(built)) },
+      ...(pkcs11.length === 0 ? [] : [{ createdBy: 'pkcs11js', entries: withParents(pkcs11) }]),
     ],
     user: `${USER_ID}:${USER_ID}`,
     env: ['PATH=/usr/local/bin'],
@@ -133,9 +157,24 @@ async function application({ bundle, licences }: BuiltFiles): Promise<readonly T
   ];
 }
 
+/** The package where the bundle's import finds it; it is loaded by a helper process, when a `pkcs11:` key is opened. */
+async function pkcs11Layer({ addon: compiled }: BuiltFiles): Promise<readonly TarEntry[]> {
+  if (compiled === undefined) return [];
+  const read = (name: string) => readFile(join(ADDON.package, name));
+  const below = (name: string) => `app/node_modules/pkcs11js/${name}`;
+  return [
+    ...(await Promise.all(
+      RUNTIME_FILES.map(async (name) => ({ type: 'file', path: below(name), content: await read(name) }) as const),
+    )),
+    { type: 'file', path: below('build/Release/pkcs11.node'), content: compiled, mode: 0o755 },
+    { type: 'file', path: 'licenses/pkcs11js.txt', content: await read('LICENSE') },
+  ];
+}
+
 /** The image's files, below a folder. */
-async function writeRoot(folder: string, built: BuiltFiles): Promise<void> {
-  for (const entry of withParents([...(await base()), ...(await application(built))])) {
+async function writeRoot(folder: string, files: BuiltFiles): Promise<void> {
+  const entries = [...(await base()), ...(await application(files)), ...(await pkcs11Layer(files))];
+  for (const entry of withParents(entries)) {
     const path = join(folder, entry.path);
     if (entry.type === 'directory') await mkdir(path, { recursive: true });
     else await writeFile(path, entry.content);
@@ -152,15 +191,32 @@ async function built(): Promise<BuiltFiles> {
   return { bundle: await read('dcred.js'), licences: await read('licenses.txt') };
 }
 
-async function main([option, folder]: readonly string[]): Promise<void> {
-  if (option === '--root' && folder !== undefined) {
-    await writeRoot(folder, await built());
+async function main(argv: readonly string[]): Promise<void> {
+  const options = { root: { type: 'string' }, variant: { type: 'string', default: 'default' } } as const;
+  const { root, variant } = parseArgs({ args: [...argv], options }).values;
+  if (variant !== 'default' && variant !== 'pkcs11') {
+    throw new ImageError(`--variant: expected default or pkcs11, found ${variant}`);
+  }
+  const files = await built();
+  if (root !== undefined) {
+    await writeRoot(root, variant === 'pkcs11' ? { ...files, addon: await addon() } : files);
     return;
   }
-  const archive = await image(await built());
+  await writeArchive('image.tar', files);
+  try {
+    await writeArchive('image-pkcs11.tar', { ...files, addon: await addon() });
+  } catch (error) {
+    if (!(error instanceof ImageError)) throw error;
+    process.stdout.write(`dist/image-pkcs11.tar is not made: ${error.message}\n`);
+  }
+}
+
+async function writeArchive(name: string, files: BuiltFiles): Promise<void> {
+  const archive = await image(files);
   await mkdir(join(ROOT, 'dist'), { recursive: true });
-  await writeFile(join(ROOT, 'dist', 'image.tar'), archive);
-  process.stdout.write(`dist/image.tar: ${await defaultImageName()}, ${(archive.length / 2 ** 20).toFixed(0)} MiB\n`);
+  await writeFile(join(ROOT, 'dist', name), archive);
+  const tag = `${await defaultImageName()}${files.addon === undefined ? '' : VARIANT}`;
+  process.stdout.write(`dist/${name}: ${tag}, ${(archive.length / 2 ** 20).toFixed(0)} MiB\n`);
 }
 
 if (import.meta.main) await main(process.argv.slice(2));

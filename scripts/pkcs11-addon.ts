@@ -22,6 +22,8 @@ const FLAGS = [
   '-DNAPI_DISABLE_CPP_EXCEPTIONS',
   '-DNODE_GYP_MODULE_NAME=pkcs11',
   '-DNAPI_VERSION=8',
+  // No names of this machine, so that every machine with this compiler gives the same bytes.
+  '-s',
 ];
 
 /** The package's folder, and the add-on in it. */
@@ -44,9 +46,21 @@ export async function compileAddon(output: string): Promise<void> {
     .map((root) => join(root, 'include', 'node'))
     .find((folder) => existsSync(join(folder, 'node_api.h')));
   if (headers === undefined) throw new Error("Node's headers (include/node/node_api.h) are not beside this Node");
-  const words = [...FLAGS, `-I${join(PACKAGE, 'includes')}`, `-I${headers}`, ...SOURCES, '-ldl', '-o', output];
+  const words = [
+    ...FLAGS,
+    `-ffile-prefix-map=${MODULES}=.`,
+    `-I${join(PACKAGE, 'includes')}`,
+    `-I${headers}`,
+    ...SOURCES,
+    '-ldl',
+    '-o',
+    output,
+  ];
   await promisify(execFile)('g++', words);
 }
+
+/** What the package is at run time, by paths in it, beside the add-on. */
+export const RUNTIME_FILES = ['package.json', 'index.js'] as const;
 
 /** Puts a compiled add-on into the package, whole or not at all. */
 export async function installAddon(compiled: string): Promise<void> {

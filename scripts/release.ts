@@ -34,7 +34,9 @@ async function main(): Promise<void> {
 
   const platform = `linux-${arch}`;
   await fromBuild('image.tar', `dcred-${version}-image-${platform}.tar`);
+  await fromBuild('image-pkcs11.tar', `dcred-${version}-pkcs11-image-${platform}.tar`);
   await fromBuild('sbom.cdx.json', `dcred-${version}.sbom.cdx.json`);
+  await fromBuild('sbom-pkcs11.cdx.json', `dcred-${version}-pkcs11.sbom.cdx.json`);
   await packageChart(version);
   const executable = await singleExecutable(version);
   await writeFile(join(OUT, `dcred-${version}-${platform}`), executable, { mode: 0o755 });

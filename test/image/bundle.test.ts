@@ -47,7 +47,13 @@ describe('a build', () => {
 
   test('has the same bytes, wherever and whenever it is made', async () => {
     const names = await readdir(path('one'));
-    assert.deepEqual(names.sort(), ['dcred.js', 'dcred.js.map', 'licenses.txt', 'sbom.cdx.json']);
+    assert.deepEqual(names.sort(), [
+      'dcred.js',
+      'dcred.js.map',
+      'licenses.txt',
+      'sbom-pkcs11.cdx.json',
+      'sbom.cdx.json',
+    ]);
     for (const name of names) {
       const [one, two] = await Promise.all([readFile(path('one', name)), readFile(path('deeper', 'two', name))]);
       assert.ok(one.equals(two), name);
@@ -77,6 +83,19 @@ describe('a build', () => {
     for (let at = 1; at < sections.length; at += 2) {
       assert.ok((sections[at] ?? '').trim().length > 200, sections[at - 1]);
     }
+  });
+
+  test('lists pkcs11js in the SBOM of the variant of the image, and nothing else more', async () => {
+    const names = async (file: string) => {
+      const { components } = JSON.parse(await readFile(path('one', file), 'utf8'));
+      return (components as readonly Component[]).map(({ name }) => name);
+    };
+    const [plain, variant] = [await names('sbom.cdx.json'), await names('sbom-pkcs11.cdx.json')];
+    assert.deepEqual(
+      variant.filter((name) => !plain.includes(name)),
+      ['pkcs11js'],
+    );
+    assert.equal(variant.length, plain.length + 1);
   });
 
   test('lists every package in its SBOM, with a licence, and the hash that the lockfile pins', async () => {
