@@ -12,6 +12,7 @@ import { readDelegationCertificate } from '../../src/credential/delegation-certi
 import { readPem } from '../../src/credential/pem.ts';
 import { findCertManagerCrds } from '../../testing/certmanager/cert-manager.ts';
 import { AUDITED_ACCESS, compareAccess, grants, type RbacObject, uses } from '../../testing/cluster/access.ts';
+import { findTraceReceiver, type TraceReceiver } from '../../testing/otlp/receiver.ts';
 import { eventually } from '../../testing/support/processes.ts';
 import { allowed } from '../chart/access.ts';
 import { type Attempt, type Attempts, create, merge, remove } from '../chart/attacks/attempt.ts';
@@ -20,20 +21,28 @@ import { runCommand } from '../cli/run-command.ts';
 import { ACCOUNT, EDGE, type Issuer, IssuerCluster, issuer, SYSTEM } from './issuer-cluster.ts';
 
 const crds = await findCertManagerCrds();
+const receivers = await findTraceReceiver();
 const skip = crds.available || process.env['CI'] === 'true' ? false : crds.reason;
 
 describe('an issuer for cert-manager', { skip }, () => {
   let one: IssuerCluster;
   let running: Issuer;
+  let traces: TraceReceiver | undefined;
 
   before(async () => {
     // Without streamed lists, which an API server before Kubernetes 1.34 does not have: then caches are filled by a list.
     one = await IssuerCluster.start(crds, { audit: AUDITED_ACCESS, featureGates: { WatchList: false } });
-    running = await one.startIssuer('dcred-issuer-0');
+    traces = receivers.available ? await receivers.start() : undefined;
+    // The exporter reads the process's own environment.
+    if (traces !== undefined) process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = traces.endpoint;
+    const endpoint = traces === undefined ? {} : { OTEL_EXPORTER_OTLP_ENDPOINT: traces.endpoint };
+    running = await one.startIssuer('dcred-issuer-0', { ...endpoint, OTEL_BSP_SCHEDULE_DELAY: '200' });
   });
   after(async () => {
     await running?.stop();
     await one?.[Symbol.asyncDispose]();
+    delete process.env['OTEL_EXPORTER_OTLP_ENDPOINT'];
+    await traces?.[Symbol.asyncDispose]();
   });
 
   test('a request of its own is signed: the leaf, its chain, and the root beside it', async () => {
@@ -46,6 +55,30 @@ describe('an issuer for cert-manager', { skip }, () => {
     assert.ok(leaf !== undefined && between !== undefined && rest.length === 0);
     assert.ok(leaf.verify(between.publicKey) && between.verify(root.publicKey));
     assert.equal(root.subject, 'CN=web root');
+  });
+
+  const noReceiver = !receivers.available && process.env['CI'] !== 'true' && receivers.reason;
+  test('its trace has the signature and the answer, and nothing of the CA', { skip: noReceiver }, async () => {
+    assert.ok(traces !== undefined);
+    const receiver = traces;
+    await one.approved('traced');
+    await one.untilReason('traced', 'Issued');
+    const answer = 'patch certificaterequests/status';
+    const spans = await eventually('the trace of a signature', async () => {
+      const all = await receiver.spans();
+      const signed = all.find(({ name }) => name === 'sign certificate');
+      const trace = all.filter(({ traceId }) => traceId === signed?.traceId);
+      return trace.some(({ name }) => name === answer) && trace.some(({ parentSpanId }) => parentSpanId === undefined)
+        ? trace
+        : undefined;
+    });
+    const root = spans.find(({ parentSpanId }) => parentSpanId === undefined);
+    assert.equal(root?.name, 'reconcile issuer');
+    assert.equal(root.resource['service.name'], 'dcred-issuer');
+    const children = spans.filter(({ parentSpanId }) => parentSpanId === root.spanId).map(({ name }) => name);
+    assert.deepEqual(children, ['get secrets', 'sign certificate', answer]);
+    const text = await receiver.text();
+    for (const line of one.ca.keyPem.trim().split('\n')) assert.ok(!text.includes(line), 'a trace holds no key');
   });
 
   test('a request that is never signed fails once, with its time', async () => {
@@ -168,7 +201,7 @@ describe('an issuer for cert-manager', { skip }, () => {
       assert.deepEqual(levels(of('IssuerPermissions')), ['ok', 'ok']);
       assert.match(JSON.stringify(of('Leader')), /"dcred-issuer-\d_\S+ leads/);
       assert.equal(of('CustomResourceDefinition').filter(({ level }) => level === 'ok').length, 4);
-      const ca = of('DelegationIssuer').filter(({ level }) => level === 'ok');
+      const ca = of('DelegationIssuer').filter(({ message }) => / (?:edge\/web|shared): /.test(message));
       assert.deepEqual(ca.map(({ message }) => message).sort(), [
         'ClusterDelegationIssuer shared: the CA can sign',
         `DelegationIssuer ${EDGE}/web: the CA can sign`,

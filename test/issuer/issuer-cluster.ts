@@ -72,12 +72,12 @@ export class IssuerCluster implements AsyncDisposable {
     return one;
   }
 
-  async startIssuer(name: string): Promise<Issuer> {
+  async startIssuer(name: string, more: Readonly<Record<string, string>> = {}): Promise<Issuer> {
     const stop = new AbortController();
     const [metrics, health] = [await freePort(), await freePort()];
     const argv = ['--kubeconfig', this.#kubeconfig];
     argv.push('--metrics-bind-address', `127.0.0.1:${metrics}`, '--health-probe-bind-address', `127.0.0.1:${health}`);
-    const env = { POD_NAMESPACE: SYSTEM, POD_NAME: name };
+    const env = { POD_NAMESPACE: SYSTEM, POD_NAME: name, ...more };
     const running = runCommand(issuerCommand, argv, { signal: stop.signal, env });
     const get = async (port: number, path: string) => {
       const response = await fetch(`http://127.0.0.1:${port}${path}`).catch(() => undefined);

@@ -1,10 +1,11 @@
-/** One pod's credential as a trace: an operator on a real API server, and a receiver with OpenTelemetry's own types. */
+/** One pod's credential as a trace: webhook and operator on a real API server, and a receiver with OpenTelemetry's own types. */
 import assert from 'node:assert/strict';
 import { glob, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { startCluster } from '../../testing/cluster/cluster.ts';
 import { startOperator } from '../../testing/cluster/operator-process.ts';
+import { pointAt, startWebhook } from '../../testing/cluster/webhook-process.ts';
 import { findTraceReceiver, type ReceivedSpan } from '../../testing/otlp/receiver.ts';
 import { createTestAuthority } from '../../testing/support/certificates.ts';
 import { eventually } from '../../testing/support/processes.ts';
@@ -14,26 +15,38 @@ const found = await findTraceReceiver();
 const skip = found.available || process.env['CI'] === 'true' ? false : found.reason;
 
 describe('the trace of a credential', { skip }, () => {
-  test('has the reconcile, the key, the signature and the write of the Secret, and nothing secret', async () => {
+  test('has the reconcile, the key, the signature and the write of the Secret, and nothing secret', async (t) => {
     assert.ok(found.available, found.available ? '' : found.reason);
     await using receiver = await found.start();
-    await using cluster = await startCluster();
+    const env = { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint, OTEL_BSP_SCHEDULE_DELAY: '200' };
+    await using cluster = await startCluster({ webhook: true });
     await using operator = await startOperator({
       kubeconfig: cluster.operatorKubeconfig,
-      env: { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint, OTEL_BSP_SCHEDULE_DELAY: '200', POD_NAME: 'dcred-0' },
+      env: { ...env, POD_NAME: 'dcred-0' },
     });
+    const webhook = await startWebhook(cluster, [], { env: { ...env, POD_NAME: 'dcred-webhook-0' } });
+    t.after(() => webhook.stop());
+    await webhook.ready();
+    await pointAt(cluster, webhook.port);
     const namespace = await cluster.namespace('edge');
     const leaf = await (await createTestAuthority()).issue();
     await cluster.putCertificate(namespace, 'web-tls', leaf);
     const podSelector = { matchLabels: { app: 'web' } };
     await cluster.createResource(namespace, 'web', { certificateRef: { name: 'web-tls' }, podSelector });
     const annotations = { note: 'what-a-user-wrote' };
-    await cluster.createPods(namespace, 1, { labels: { app: 'web' }, annotations });
+    const labels = { app: 'web', 'dcred.dev/inject': 'web' };
+    await cluster.createPods(namespace, 1, { labels, annotations });
     const [secret] = await cluster.untilSecrets(namespace, 1);
     const issue = await eventually('the span of the issue', async () =>
       (await receiver.spans()).find(({ name }) => name === 'issue credential'),
     );
-    await operator.stop();
+    const review = await eventually('the span of the admission', async () =>
+      (await receiver.spans()).find(({ name }) => name === 'admission review'),
+    );
+    await Promise.all([operator.stop(), webhook.stop()]);
+    assert.deepEqual([review.kind, review.parentSpanId], ['SPAN_KIND_SERVER', undefined]);
+    assert.equal(review.resource['service.name'], 'dcred-webhook');
+    assert.equal(review.resource['service.instance.id'], 'dcred-webhook-0');
 
     const spans = (await receiver.spans()).filter(({ traceId }) => traceId === issue.traceId);
     const children = ({ spanId }: ReceivedSpan) =>

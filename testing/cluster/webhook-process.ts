@@ -73,11 +73,18 @@ export class WebhookProcess {
   }
 }
 
-/** @param nodeOptions as in the chart's NODE_OPTIONS */
+interface WebhookProcessOptions {
+  readonly main?: string;
+  /** As in the chart's NODE_OPTIONS. */
+  readonly nodeOptions?: readonly string[];
+  /** Beside this process' own. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 export async function startWebhook(
   cluster: Cluster,
   args: readonly string[] = [],
-  { main = MAIN, nodeOptions = [] }: { readonly main?: string; readonly nodeOptions?: readonly string[] } = {},
+  { env = {}, main = MAIN, nodeOptions = [] }: WebhookProcessOptions = {},
 ): Promise<WebhookProcess> {
   const serviceAccount = { namespace: SYSTEM, name: 'dcred-webhook' };
   const kubeconfig = await cluster.plane.kubeconfigFor({ serviceAccount });
@@ -100,7 +107,7 @@ export async function startWebhook(
       '--log-level=debug',
       ...args,
     ],
-    { stdio: ['ignore', 'inherit', 'pipe'] },
+    { stdio: ['ignore', 'inherit', 'pipe'], env: { ...process.env, ...env } },
   );
   return new WebhookProcess(child, port, health, metrics);
 }
