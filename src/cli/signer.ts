@@ -223,16 +223,16 @@ async function verifyLog(path: string, io: CommandIo): Promise<ExitStatus> {
   return 1;
 }
 
-/** Lines without their end; one that is longer than `maxBytes` is cut, and then fits no hash. */
+/** Lines without their end, a character for each byte; one that is longer than `maxBytes` is cut after one byte more, and then fits no hash. */
 async function* boundedLines(stream: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<string> {
   let pending = Buffer.alloc(0);
   for await (const chunk of stream) {
     pending = Buffer.concat([pending, chunk]);
     for (let end = pending.indexOf(0x0a); end !== -1; end = pending.indexOf(0x0a)) {
-      yield pending.subarray(0, Math.min(end, maxBytes)).toString();
+      yield pending.toString('latin1', 0, Math.min(end, maxBytes + 1));
       pending = pending.subarray(end + 1);
     }
     if (pending.length > 2 * maxBytes) pending = pending.subarray(0, maxBytes + 1);
   }
-  if (pending.length > 0) yield pending.subarray(0, maxBytes).toString();
+  if (pending.length > 0) yield pending.toString('latin1', 0, maxBytes + 1);
 }

@@ -32,6 +32,11 @@ export type MatchedAttribute = (typeof MATCHED)[number];
 
 const PATH_ATTRIBUTES: ReadonlySet<string> = new Set([...MATCHED, 'id', 'type']);
 const QUERY_ATTRIBUTES: ReadonlySet<string> = new Set(['pin-source', 'pin-value', 'module-path', 'module-name']);
+/**
+ * Separators of the other part. RFC 7512 allows some of them in a value; but then a PIN after a wrong separator would be a part of a label or
+ * a path, which messages show.
+ */
+const STRAY = { ';': /&/, '&': /[;?]/ } as const;
 const SLOT_ID = /^[0-9]{1,10}$/;
 
 /** Reads what follows `pkcs11:`. Throws KeyUriError, which never quotes a value of the query. */
@@ -67,7 +72,11 @@ export function parsePkcs11Uri(rest: string): Pkcs11KeyUri {
   };
 }
 
-function readAttributes(text: string, separator: string, known: ReadonlySet<string>): ReadonlyMap<string, string> {
+function readAttributes(
+  text: string,
+  separator: keyof typeof STRAY,
+  known: ReadonlySet<string>,
+): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   if (text === '') return found;
   for (const attribute of text.split(separator)) {
@@ -80,7 +89,14 @@ function readAttributes(text: string, separator: string, known: ReadonlySet<stri
     }
     if (equals === -1) throw new KeyUriError(`${name}: expected ${name}=VALUE in the pkcs11 URI`);
     if (found.has(name)) throw new KeyUriError(`${name} occurs twice in the pkcs11 URI`);
-    found.set(name, attribute.slice(equals + 1));
+    const value = attribute.slice(equals + 1);
+    const stray = STRAY[separator].exec(value)?.[0];
+    if (stray !== undefined) {
+      throw new KeyUriError(
+        `${name}: found "${stray}" in its value; attributes are separated by ";" before the "?" and by "&" after it, and in a value it is written ${encodeURIComponent(stray)}`,
+      );
+    }
+    found.set(name, value);
   }
   return found;
 }

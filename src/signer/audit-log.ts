@@ -63,7 +63,10 @@ const HASH_FIELD = /^(.*),"hash":"([0-9a-f]{64})"\}$/s;
 /** Longer than any entry can be. */
 export const MAX_LINE_BYTES = 16 * 1024;
 
-/** Checks a log line by line; `push` for each, without its end, then `end`. */
+/**
+ * Checks a log line by line; `push` for each, without its end, then `end`. Lines are bytes, each as one character ("latin1"): a torn line
+ * may be any bytes, and UTF-8 would read different ones as the same text.
+ */
 export class LogVerifier {
   #head = CHAIN_START;
   #lines = 0;
@@ -87,7 +90,7 @@ export class LogVerifier {
     const match = HASH_FIELD.exec(line);
     if (match === null) {
       if (this.#torn !== undefined) this.#failure = broken(this.#torn.line, 'the line is not an entry of this log');
-      else this.#torn = { sha256: sha256(line), line: this.#lines };
+      else this.#torn = { sha256: sha256(Buffer.from(line, 'latin1')), line: this.#lines };
       return;
     }
     const [, start = '', hash = ''] = match;
@@ -156,7 +159,7 @@ export class AuditLog {
       const { head, size, torn } = await readEnd(file, path);
       if (torn === undefined) return new AuditLog(file, head, size);
       // Only the end of the line is missing: the entry counts.
-      const whole = readEntry(torn.toString());
+      const whole = readEntry(torn.toString('latin1'));
       const log = new AuditLog(file, whole?.previous === head.hash ? whole.head : head, size);
       if (log.head === head) await log.#recover(torn, now);
       else await log.#write([], '\n');
@@ -248,10 +251,11 @@ async function readEnd(
   const { buffer } = await file.read(Buffer.alloc(length), 0, length, size - length);
   const end = buffer.lastIndexOf(0x0a);
   const torn = end + 1 < buffer.length ? buffer.subarray(end + 1) : undefined;
-  if (end === -1 && size > length) throw new AuditLogError(`${path} does not end in an audit log: choose another file`);
+  if ((torn?.length ?? 0) > MAX_LINE_BYTES)
+    throw new AuditLogError(`${path} does not end in an audit log: choose another file`);
   if (end === -1) return { head: CHAIN_START, torn, size };
   const start = end === 0 ? -1 : buffer.lastIndexOf(0x0a, end - 1);
-  const last = readEntry(buffer.subarray(start + 1, end).toString());
+  const last = readEntry(buffer.subarray(start + 1, end).toString('latin1'));
   if (last !== undefined) return { head: last.head, torn, size };
   throw new AuditLogError(
     `the last entry of ${path} does not hold: check it with dcred signer verify-log, and start a new file`,

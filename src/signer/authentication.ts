@@ -3,7 +3,7 @@
  * API server (TokenReview), or verified by the keys that another cluster's issuer publishes; its audience is the signer alone, so
  * that a token for anything else is worth nothing here.
  */
-import { createHash } from 'node:crypto';
+import { createHash, type X509Certificate } from 'node:crypto';
 import { createLocalJWKSet, decodeJwt, type JSONWebKeySet, jwtVerify } from 'jose';
 import type { ClientConfig } from './config.ts';
 
@@ -11,8 +11,8 @@ const TOKEN_AUDIENCE = 'dcred-signer';
 
 /** What is known of a connection before a byte of the request is believed. */
 export interface Credentials {
-  /** The DNS names of a client certificate that the client CA signed; undefined: none was shown. */
-  readonly tlsNames: readonly string[] | undefined;
+  /** A client certificate that the client CA signed; undefined: none was shown. */
+  readonly certificate: Pick<X509Certificate, 'checkHost'> | undefined;
   /** The Authorization header. */
   readonly authorization: string | undefined;
 }
@@ -30,6 +30,11 @@ export interface AuthenticatorOptions {
   readonly now: () => number;
 }
 
+/**
+ * A dNSName of the subjectAltName, compared by OpenSSL in its DER. The text that Node makes of that extension would be a list only as long as
+ * each ", DNS:" within a name is escaped.
+ */
+const EXACTLY = { subject: 'never', wildcards: false, partialWildcards: false } as const;
 /** Kubernetes' tokens are about 1 kB. */
 const MAX_TOKEN_LENGTH = 16 * 1024;
 /** A token that was withdrawn is believed no longer than this. */
@@ -45,9 +50,14 @@ export class Authenticator {
   }
 
   /** The client that these credentials are of, or undefined. Throws what `reviewToken` throws. */
-  async authenticate({ authorization, tlsNames }: Credentials, signal: AbortSignal): Promise<ClientConfig | undefined> {
+  async authenticate(
+    { authorization, certificate }: Credentials,
+    signal: AbortSignal,
+  ): Promise<ClientConfig | undefined> {
     const { clients } = this.#options;
-    const byCertificate = clients.find(({ tlsName }) => tlsName !== undefined && tlsNames?.includes(tlsName) === true);
+    const byCertificate = clients.find(
+      ({ tlsName }) => tlsName !== undefined && certificate?.checkHost(tlsName, EXACTLY) !== undefined,
+    );
     if (byCertificate !== undefined) return byCertificate;
     const token = bearerToken(authorization);
     if (token === undefined) return undefined;
@@ -114,7 +124,8 @@ async function verifiedSubject(
       requiredClaims: ['exp', 'sub'],
       currentDate: new Date(nowMs),
     });
-    return payload.sub;
+    // Claims are what the issuer wrote, of any type.
+    return typeof payload.sub === 'string' ? payload.sub : undefined;
   } catch {
     return undefined;
   }

@@ -2,6 +2,7 @@
  * The signer's HTTPS server. Bounded in all that a stranger may send: connections, headers, bodies, time. Who is not
  * authenticated learns nothing but that.
  */
+import type { X509Certificate } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -217,7 +218,7 @@ export class SignerServer {
   async #authenticate(request: IncomingMessage, signal: AbortSignal): Promise<ClientConfig> {
     const { authorization } = request.headers;
     const client = await this.#options.authenticator.authenticate(
-      { tlsNames: verifiedNames(request.socket as TLSSocket), authorization },
+      { certificate: verifiedCertificate(request.socket as TLSSocket), authorization },
       signal,
     );
     if (client !== undefined) return client;
@@ -303,8 +304,6 @@ function asRefusal(error: unknown): HttpRefusal | undefined {
 }
 
 /** Only of a certificate that the client CA signed and that is valid now. */
-function verifiedNames(socket: TLSSocket): readonly string[] | undefined {
-  if (!socket.authorized) return undefined;
-  const names = socket.getPeerX509Certificate()?.subjectAltName;
-  return names?.split(', ').flatMap((name) => (name.startsWith('DNS:') ? [name.slice('DNS:'.length)] : []));
+function verifiedCertificate(socket: TLSSocket): X509Certificate | undefined {
+  return socket.authorized ? socket.getPeerX509Certificate() : undefined;
 }

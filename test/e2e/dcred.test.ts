@@ -8,13 +8,29 @@ import { createNssClient, type NssClient } from '../../testing/peers/nss-client.
 import { findTlslite } from '../../testing/peers/tlslite.ts';
 import { createTestAuthority, type TestAuthority } from '../../testing/support/certificates.ts';
 import { NAMESPACE } from '../chart/chart.ts';
-import { credentialObjects, SERVER_PORT, SHOP, serverSpec, startNodeWithDcred } from './installation.ts';
+import {
+  certificateSecret,
+  type Release,
+  resource,
+  SERVER_PORT,
+  SHOP,
+  serverSpec,
+  startNodeWithDcred,
+} from './installation.ts';
 import { deployment, list, pod, service } from './workloads.ts';
 
-/** dcred as users run it: installed by its chart, issuing to pods that a kubelet runs, checked by other TLS implementations. */
+/**
+ * dcred as users run it where certificates are guarded: installed by its chart with a signer, issuing to pods that a kubelet runs, checked by
+ * other TLS implementations. The certificates' keys are in a namespace that the operator cannot read. (The operator that signs by itself is
+ * in life.test.ts.)
+ */
 
 const NAME = 'web.example';
 const REPLICAS = 3;
+/** Of the certificates' owner. */
+const VAULT = 'vault';
+/** Each resource has the certificate `<name>-tls`. */
+const RESOURCES = ['web', 'bare'] as const;
 const tlslite = await findTlslite();
 const absent = (await whyNoNode()) || (await whyNoFirefox()) || (tlslite.available ? false : tlslite.reason);
 
@@ -41,16 +57,40 @@ describe('dcred on a real node', { skip: absent }, () => {
 
   before(async () => {
     const began = performance.now();
-    node = await startNodeWithDcred();
-    installed = seconds(began);
     authority = await createTestAuthority();
     nss = await createNssClient(authority.certificatePem);
-    await apply(credentialObjects('web', await authority.issue()));
+    node = await startNodeWithDcred({}, await guarded());
+    installed = seconds(began);
+    await node.plane.kubectl(['apply', '--namespace', VAULT, '-f', '-'], { input: list(...RESOURCES.map(grant)) });
+    await apply(list(credential('web')));
   });
   after(async () => {
     await nss?.[Symbol.asyncDispose]();
     await node?.stop();
   });
+
+  /** The certificates are there before the chart is: its signer is ready when it has read them. */
+  async function guarded(): Promise<Release> {
+    const secrets = RESOURCES.map(async (name) => certificateSecret(name, await authority.issue()));
+    const input = list(...(await Promise.all(secrets)));
+    const names = RESOURCES.map((name) => `${name}-tls`);
+    return {
+      values: { namespaces: [SHOP], signer: { enabled: true, certificates: [{ namespace: VAULT, names }] } },
+      prepare: async ({ plane }) => {
+        await plane.kubectl(['create', 'namespace', VAULT]);
+        await plane.kubectl(['create', '--namespace', VAULT, '-f', '-'], { input });
+      },
+    };
+  }
+
+  function grant(name: string): object {
+    const spec = { certificateRef: { name: `${name}-tls` }, from: [{ namespace: SHOP }] };
+    return { apiVersion: 'dcred.dev/v1alpha1', kind: 'DelegationGrant', metadata: { name }, spec };
+  }
+
+  function credential(name: (typeof RESOURCES)[number], spec: object = {}): object {
+    return resource(name, { certificateRef: { name: `${name}-tls`, namespace: VAULT }, ...spec });
+  }
 
   async function text(...words: readonly string[]): Promise<string> {
     return (await node.plane.kubectl(words, { timeoutMs: 400_000 })).stdout.trim();
@@ -65,7 +105,7 @@ describe('dcred on a real node', { skip: absent }, () => {
     return (JSON.parse(await text(...words)) as { readonly items: readonly T[] }).items;
   }
 
-  test('its chart starts two operators and two webhooks, and helm test agrees', async (t: TestContext) => {
+  test('its chart starts two operators, two webhooks and a signer, and helm test agrees', async (t: TestContext) => {
     t.diagnostic(`control plane, node and chart ready after ${installed}`);
     const pods = await items<PodView>('pods', NAMESPACE, 'app.kubernetes.io/instance=dcred');
     const states = pods.map(({ status }) =>
@@ -73,14 +113,14 @@ describe('dcred on a real node', { skip: absent }, () => {
     );
     assert.deepEqual(
       states,
-      Array.from({ length: 4 }, () => [[true, 0]]),
+      Array.from({ length: 5 }, () => [[true, 0]]),
     );
     await node.plane.helm(['test', 'dcred', '--namespace', NAMESPACE, '--timeout', '3m'], { timeoutMs: 200_000 });
   });
 
   test('a pod that mounts its Secret by name serves its credential', async (t: TestContext) => {
     const selector = { podSelector: { matchLabels: { app: 'bare' } } };
-    await apply(credentialObjects('bare', await authority.issue(), selector));
+    await apply(list(credential('bare', selector)));
     const began = performance.now();
     const pods = ['bare-0', 'bare-1'].map((name) =>
       pod(name, serverSpec('/credential', { secretName: `bare-${name}` }), { app: 'bare' }),
@@ -155,6 +195,21 @@ describe('dcred on a real node', { skip: absent }, () => {
     assert.match(await firefox.securityPanel(), /^Used Delegated Credentials: ?true$/m);
     const folder = process.env['DCRED_SCREENSHOTS'];
     if (folder !== undefined) await firefox.screenshot(join(folder, 'firefox.png'));
+  });
+
+  test('each credential was signed by the signer, and no certificate key is in the namespace of the pods', async () => {
+    const [signer] = await items<PodView>('pods', NAMESPACE, 'app.kubernetes.io/component=signer');
+    const metrics = `/api/v1/namespaces/${NAMESPACE}/pods/${signer?.metadata.name}:8080/proxy/metrics`;
+    const signed = /^dcred_signer_requests_total\{result="signed"\} (\d+)$/m.exec(await text('get', '--raw', metrics));
+    assert.ok(Number(signed?.[1]) >= REPLICAS + 2, signed?.[0]);
+    const { items: secrets } = JSON.parse(await text('get', 'secrets', '--namespace', SHOP, '--output', 'json')) as {
+      readonly items: readonly SecretView[];
+    };
+    assert.ok(secrets.length >= REPLICAS + 2);
+    assert.deepEqual(
+      secrets.filter(({ data }) => data['tls.key'] !== undefined),
+      [],
+    );
   });
 
   test('no pod has waited for a Secret', async () => {

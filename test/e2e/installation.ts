@@ -14,8 +14,15 @@ export const SERVER_PORT = 8443;
 
 const IMAGE = join(ROOT, 'dist', 'image.tar');
 
+/** How dcred is installed, where not by the defaults. */
+export interface Release {
+  readonly values: object;
+  /** For what the chart needs to be there. */
+  readonly prepare: (node: Node) => Promise<void>;
+}
+
 /** A node with dcred installed on it from its chart and its image, and the image of the BoringSSL server. */
-export async function startNodeWithDcred(options: NodeOptions = {}): Promise<Node> {
+export async function startNodeWithDcred(options: NodeOptions = {}, release?: Release): Promise<Node> {
   if (!existsSync(IMAGE)) throw new Error('dist/image.tar is not there: run "make e2e", or "make image" first');
   const peers = await findPeers();
   if (!peers.available) throw new Error(peers.reason);
@@ -24,8 +31,9 @@ export async function startNodeWithDcred(options: NodeOptions = {}): Promise<Nod
     await node.importImage(IMAGE);
     await node.importImage(await serverImage(peers.serverBinary));
     await createRestrictedNamespaces(node.plane, [NAMESPACE, SHOP]);
-    const install = ['install', 'dcred', CHART, '--namespace', NAMESPACE, '--wait', '--timeout', '5m'];
-    await node.plane.helm(install, { timeoutMs: 6 * 60_000 });
+    await release?.prepare(node);
+    const install = ['install', 'dcred', CHART, '--namespace', NAMESPACE, '--wait', '--timeout', '5m', '--values', '-'];
+    await node.plane.helm(install, { timeoutMs: 6 * 60_000, input: JSON.stringify(release?.values ?? {}) });
     return node;
   } catch (error) {
     await node.stop();
@@ -51,19 +59,19 @@ export function serverSpec(directory: string, mount?: { readonly secretName: str
 
 /** The Secret `<name>-tls`, and a DelegatedCredential of this name that refers to it. */
 export function credentialObjects(name: string, leaf: LeafFiles, spec: object = {}): string {
-  return list(
-    {
-      apiVersion: 'v1',
-      kind: 'Secret',
-      metadata: { name: `${name}-tls` },
-      type: 'kubernetes.io/tls',
-      stringData: { 'tls.crt': leaf.certificatePem, 'tls.key': leaf.keyPem },
-    },
-    {
-      apiVersion: 'dcred.dev/v1alpha1',
-      kind: 'DelegatedCredential',
-      metadata: { name },
-      spec: { certificateRef: { name: `${name}-tls` }, ...spec },
-    },
-  );
+  return list(certificateSecret(name, leaf), resource(name, { certificateRef: { name: `${name}-tls` }, ...spec }));
+}
+
+export function certificateSecret(name: string, leaf: LeafFiles): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name: `${name}-tls` },
+    type: 'kubernetes.io/tls',
+    stringData: { 'tls.crt': leaf.certificatePem, 'tls.key': leaf.keyPem },
+  };
+}
+
+export function resource(name: string, spec: object): object {
+  return { apiVersion: 'dcred.dev/v1alpha1', kind: 'DelegatedCredential', metadata: { name }, spec };
 }

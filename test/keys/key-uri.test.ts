@@ -147,17 +147,71 @@ describe('a key URI', () => {
       'pin-source=S3CRET',
       'pin-source=file:S3CRET',
     );
+    // Also where a person took a wrong separator, so that the PIN is in a label or in the path of a library.
+    const separator = fc.constantFrom(';', '&', '?');
+    const separators = fc.record({ path: separator, mark: separator, query: separator });
+    const others = fc.array(query, { maxLength: 3 });
     fc.assert(
-      fc.property(fc.array(part, { maxLength: 3 }), fc.array(query, { maxLength: 3 }), pin, (path, others, secret) => {
-        const uri = `pkcs11:${path.join(';')}?${[...others, secret].join('&')}`;
+      fc.property(fc.array(part, { maxLength: 3 }), others, pin, separators, (path, before, secret, by) => {
+        const uri = `pkcs11:${path.join(by.path)}${by.mark}${[...before, secret].join(by.query)}`;
         try {
-          assert.doesNotMatch(describeKeyUri(parseKeyUri(uri)), /S3CRET/);
+          const parsed = parseKeyUri(uri);
+          assert.doesNotMatch(describeKeyUri(parsed), /S3CRET/);
+          // What messages of the token show.
+          if (parsed.scheme === 'pkcs11') assert.doesNotMatch(parsed.modulePath, /S3CRET/);
         } catch (error) {
           assert.ok(error instanceof KeyUriError, String(error));
           assert.doesNotMatch(error.message, /S3CRET/);
         }
       }),
     );
+  });
+
+  test('of any text is one, or an error that is short and printable', () => {
+    const scheme = fc.constantFrom('pkcs11:', 'awskms://', 'hashivault://', 'file:', 'FILE:', 'gcpkms://', '');
+    const text = fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 300 }),
+      fc.string({
+        unit: fc.constantFrom('%', '2', 'f', 'F', '.', '/', '..', '?', '&', ';', '=', '\0', '\n'),
+        maxLength: 40,
+      }),
+    );
+    fc.assert(
+      fc.property(scheme, text, (name, rest) => {
+        try {
+          const uri = parseKeyUri(name + rest);
+          assert.match(describeKeyUri(uri), /^[\x21-\x7e]+$/);
+          // Vault and AWS make a path or a request of it: nothing in it may lead elsewhere.
+          if (uri.scheme === 'hashivault') assert.match(uri.keyName, /^(?!\.)[A-Za-z0-9_.-]+$/);
+          if (uri.scheme === 'awskms') assert.match(uri.keyId, /^[A-Za-z0-9/:_-]+$/);
+        } catch (error) {
+          assert.ok(error instanceof KeyUriError, String(error));
+          assert.ok(error.message.length < 1_000, error.message);
+          assert.doesNotMatch(error.message, /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u);
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('of a transit key or a KMS key leads to no other path', () => {
+    for (const uri of [
+      'hashivault://..',
+      'hashivault://a/../b',
+      'hashivault://a%2f..%2fb',
+      'hashivault://a?x=1',
+      'hashivault://a#b',
+      'hashivault://a b',
+      'hashivault://a\\b',
+      'hashivault://.a',
+      'awskms:///alias/../key',
+      'awskms:///alias/a?x=1',
+      'awskms:///alias/a%2e',
+      'awskms://h/../alias/a',
+      'awskms://u:p@h/alias/a',
+    ]) {
+      assert.throws(() => parseKeyUri(uri), KeyUriError, uri);
+    }
   });
 
   test('means the same after it was described', () => {

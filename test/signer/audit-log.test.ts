@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { appendFile, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { signerCommand } from '../../src/cli/signer.ts';
 import { type AuditEntry, AuditLog, CHAIN_START, chainLine, LogVerifier } from '../../src/signer/audit-log.ts';
@@ -70,6 +70,52 @@ describe('a log', () => {
   });
 });
 
+describe('dcred signer verify-log', () => {
+  const verify = async (t: TestContext, content: string | Uint8Array) => {
+    const path = join(temporaryDirectory(t), 'audit.jsonl');
+    await writeFile(path, content);
+    return await runCommand(signerCommand, ['verify-log', path]);
+  };
+  const lines = chain(4);
+
+  test('says of any file whether it holds, in a line of printable text', async (t) => {
+    const whole = Buffer.from(lines.join(''));
+    const bytes = (...parts: readonly (string | Uint8Array)[]) =>
+      Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(part) : part)));
+    const wrong = Buffer.from(lines[1] ?? '');
+    wrong[20] = 0xff;
+    for (const [what, content, expected] of [
+      ['empty', '', /^ok: 0 lines/],
+      ['whole', whole, /^ok: 4 lines; last entry 4/],
+      ['without its last end of line', whole.subarray(0, -1), /^ok: 4 lines/],
+      ['cut at an entry', lines.slice(0, 2).join(''), /^ok: 2 lines; last entry 2/],
+      ['empty lines', '\n\n\n', /^line 1: /],
+      ['an empty line in it', bytes(lines[0] ?? '', '\n', lines[1] ?? ''), /^line 2: /],
+      ['ends of line of Windows', whole.toString().replaceAll('\n', '\r\n'), /^line 1: /],
+      ['a byte order mark', bytes('\ufeff', whole), /^line 1: /],
+      ['reversed', lines.toReversed().join(''), /^line 1: expected entry 1/],
+      ['without its first line', lines.slice(1).join(''), /^line 1: expected entry 1/],
+      ['twice', bytes(whole, whole), /^line 5: expected entry 5/],
+      ['a byte that is no UTF-8', bytes(lines[0] ?? '', wrong), /^line 2: the line was changed/],
+      ['random bytes', Buffer.from(Array.from({ length: 5_000 }, (_, at) => (at * 7919) % 256)), /^line 1: /],
+      ['zeros after it', bytes(whole, new Uint8Array(100_000)), /^line 5: /],
+      ['a line of 5 MB', bytes(lines[0] ?? '', 'x'.repeat(5_000_000), '\n', lines[1] ?? ''), /^line 2: /],
+      ['a line of braces', `${'{'.repeat(15_000)},"hash":"${'0'.repeat(64)}"}\n`, /^line 1: the line was changed/],
+      ['a hash field many times', `${`,"hash":"${'0'.repeat(64)}"}`.repeat(200)}\n`, /^line 1: the line was changed/],
+    ] as const) {
+      const { status, stdout } = await verify(t, content);
+      assert.match(stdout, expected, what);
+      assert.match(stdout, /^[\x20-\x7e]*\n$/, what);
+      assert.equal(status, expected.source.startsWith('^ok') ? 0 : 1, what);
+    }
+  });
+
+  test('takes no bytes after a whole entry for a part of nothing', async (t) => {
+    const padded = `${(lines[0] ?? '').trimEnd()}${' '.repeat(20_000)}\n`;
+    assert.equal((await verify(t, padded + lines[1])).status, 1);
+  });
+});
+
 describe('the file', () => {
   test('goes on where it ended, and verify-log reads it', async (t) => {
     const path = join(temporaryDirectory(t), 'audit.jsonl');
@@ -126,6 +172,28 @@ describe('the file', () => {
       // Cut before its end of line only, it was whole.
       assert.equal(text.includes('"event":"recovered"'), cut > 1);
     }
+  });
+
+  test('that was torn within any bytes is recovered, and another byte in their place is seen', async (t) => {
+    const path = join(temporaryDirectory(t), 'audit.jsonl');
+    const torn = Buffer.from([0x7b, 0x22, 0xff, 0xc3, 0x28, 0x00, 0xed, 0xa0, 0x80]);
+    await writeFile(path, Buffer.concat([Buffer.from(chain(2).join('')), torn]));
+    await (await AuditLog.open(path, TIME)).close();
+    const { status, stdout } = await runCommand(signerCommand, ['verify-log', path]);
+    assert.equal(status, 0, stdout);
+    const bytes = await readFile(path);
+    // Both are no UTF-8, which a reader of text could not tell apart.
+    bytes[bytes.indexOf(0xff)] = 0xfe;
+    await writeFile(path, bytes);
+    assert.equal((await runCommand(signerCommand, ['verify-log', path])).status, 1);
+  });
+
+  test('with more torn bytes than an entry can have is refused, because no check could hold', async (t) => {
+    const path = join(temporaryDirectory(t), 'audit.jsonl');
+    const content = Buffer.concat([Buffer.from(chain(2).join('')), new Uint8Array(20_000)]);
+    await writeFile(path, content);
+    await assert.rejects(AuditLog.open(path, TIME), { code: 'AuditLog', message: /choose another file/ });
+    assert.ok(content.equals(await readFile(path)));
   });
 
   test('whose torn line is changed after the recovery does not hold', async (t) => {

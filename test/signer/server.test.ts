@@ -2,124 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { createHash, generateKeyPairSync } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { connect as connectTcp } from 'node:net';
-import { join } from 'node:path';
-import { describe, type TestContext, test } from 'node:test';
-import { exportJWK, SignJWT } from 'jose';
-import { generateCredentialKey } from '../../src/credential/credential-key.ts';
-import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
+import { describe, test } from 'node:test';
 import { verifyCredential } from '../../src/credential/verify.ts';
-import { systemClock } from '../../src/kubernetes/clock.ts';
 import { makeDevCertificate } from '../../src/provision/dev-authority.ts';
 import { LogVerifier } from '../../src/signer/audit-log.ts';
-import { parseSignerConfig } from '../../src/signer/config.ts';
-import { SignerMetrics } from '../../src/signer/metrics.ts';
-import { formatSignCall, MAX_BODY_BYTES, type SignRequest, type SignResult } from '../../src/signer/protocol.ts';
-import { SignerProcess } from '../../src/signer/signer.ts';
-import { leaf } from '../../testing/support/openssl.ts';
-import { recordingLogger } from '../../testing/support/recording-logger.ts';
-import { temporaryDirectory } from '../cli/run-command.ts';
-import { type HttpsAnswer, httpsCall } from './https-call.ts';
+import { MAX_BODY_BYTES, type SignRequest } from '../../src/signer/protocol.ts';
+import { ask, CONFIG, call, certificate, EU, key, NOW, sign, start, token } from './running-signer.ts';
 
-const NOW = Math.floor(Date.now() / 1000);
-const ISSUER = 'https://issuer.us-east.example';
-const serving = await makeDevCertificate({ dnsNames: ['signer.vault.svc'], now: NOW, lifetimeSeconds: 86_400 });
-const operator = await makeDevCertificate({ dnsNames: ['operator.eu'], now: NOW, lifetimeSeconds: 86_400 });
 const stranger = await makeDevCertificate({ dnsNames: ['operator.eu'], now: NOW, lifetimeSeconds: 86_400 });
-const web = leaf();
-const certificate = readDelegationCertificate(web.certificatePem);
-const key = await generateCredentialKey('ECDSAP256');
-const tokens = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-
-const CONFIG = {
-  clients: [
-    { name: 'eu', cluster: 'eu', tlsName: 'operator.eu' },
-    { name: 'us', cluster: 'us', serviceAccount: 'dcred-system/dcred', issuer: ISSUER },
-    { name: 'here', cluster: 'here', serviceAccount: 'dcred-system/dcred' },
-  ],
-  issuers: [{ url: ISSUER, jwksFile: 'not read here' }],
-  certificates: [{ name: 'vault/web-tls', directory: 'replaced below' }],
-  grants: [
-    { certificate: 'vault/web-tls', from: [{ cluster: 'eu', namespace: 'edge' }], maxLifetimeSeconds: 7_200 },
-    { certificate: 'vault/web-tls', from: [{ cluster: 'us' }, { cluster: 'here' }] },
-  ],
-};
-
-const ask = (change: Partial<SignRequest> = {}): SignRequest => ({
-  certificate: 'vault/web-tls',
-  usage: 'Server',
-  dcCertVerifyAlgorithm: 0x0403,
-  subjectPublicKeyInfo: key.subjectPublicKeyInfo,
-  expiresAt: Math.floor(Date.now() / 1000) + 3_600,
-  namespace: 'edge',
-  resource: 'web',
-  podUid: 'uid-1',
-  ...change,
-});
-
-interface Started {
-  readonly port: number;
-  readonly auditLog: string;
-  readonly metrics: SignerMetrics;
-}
-
-async function start(t: TestContext, change: object = {}): Promise<Started> {
-  const folder = temporaryDirectory(t);
-  const directory = join(folder, 'web-tls');
-  mkdirSync(directory);
-  writeFileSync(join(directory, 'tls.crt'), web.certificatePem);
-  writeFileSync(join(directory, 'tls.key'), web.keyPem);
-  const auditLog = join(folder, 'audit.jsonl');
-  const metrics = new SignerMetrics('test');
-  const stop = new AbortController();
-  const signer = await SignerProcess.create({
-    address: { host: '127.0.0.1', port: 0 },
-    tls: { certificatePem: serving.certificate, keyPem: serving.key, clientCaPem: operator.authority },
-    config: parseSignerConfig({ ...CONFIG, certificates: [{ name: 'vault/web-tls', directory }], ...change }),
-    env: {},
-    keySets: new Map([[ISSUER, { keys: [{ ...(await exportJWK(tokens.publicKey)), alg: 'ES256' }] }]]),
-    // A fake of the API server's answer; the real one is asked in signer-process.test.ts.
-    reviewToken: async (token) => (token === 'good' ? 'system:serviceaccount:dcred-system:dcred' : undefined),
-    auditLog,
-    metrics,
-    clock: systemClock,
-    log: recordingLogger(),
-  });
-  await signer.listen(stop.signal);
-  t.after(async () => {
-    stop.abort();
-    await signer.close();
-  });
-  return { port: signer.port, auditLog, metrics };
-}
-
-interface Caller {
-  readonly cert?: string;
-  readonly key?: string;
-  readonly token?: string;
-}
-const EU: Caller = { cert: operator.certificate, key: operator.key };
-
-interface SignerAnswer extends HttpsAnswer {
-  readonly body: { readonly results?: readonly SignResult[]; readonly message?: string; readonly chainPem?: string };
-}
-
-async function call(port: number, caller: Caller, path: string, body?: string): Promise<SignerAnswer> {
-  const { token: bearer, ...tls } = caller;
-  const headers = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` };
-  const server = { port, path, servername: 'signer.vault.svc', ca: serving.authority };
-  return (await httpsCall({ ...server, headers, ...tls }, body)) as SignerAnswer;
-}
-
-function sign(port: number, caller: Caller, ...requests: readonly SignRequest[]): Promise<SignerAnswer> {
-  return call(port, caller, '/v1/sign', formatSignCall(requests));
-}
-
-function token(claims: Record<string, unknown> = {}, algorithmKey = tokens.privateKey): Promise<string> {
-  const all = { iss: ISSUER, sub: 'system:serviceaccount:dcred-system:dcred', aud: 'dcred-signer', exp: NOW + 3_600 };
-  return new SignJWT({ ...all, ...claims }).setProtectedHeader({ alg: 'ES256' }).sign(algorithmKey);
-}
 
 describe('a signature', () => {
   test('is a credential that verifies with the key it was asked for', async (t) => {
