@@ -41,7 +41,7 @@ import {
   readServerHello,
   type ServerHello,
 } from './server-messages.ts';
-import { alertName, TlsError } from './tls-error.ts';
+import { alertName, messageName, TlsError } from './tls-error.ts';
 
 export interface HandshakeOptions {
   /** Sent as SNI where it is a DNS name. */
@@ -80,6 +80,8 @@ export interface Progress {
 const MAX_MESSAGE_BYTES = 256 * 1024;
 /** Middlebox compatibility takes one; whoever sends more means harm (RFC 8446 appendix D.4). */
 const MAX_CHANGE_CIPHER_SPECS = 4;
+/** An alert (RFC 8446 section 6.1). */
+const CLOSE_NOTIFY = 0;
 const NOTHING = new Uint8Array(0);
 
 type Awaiting = 'ServerHello' | 'EncryptedExtensions' | 'Certificate' | 'CertificateVerify' | 'Finished';
@@ -152,9 +154,12 @@ export class ClientHandshake {
       throw new TlsError('Unexpected', 'a record of another type interrupts a handshake message');
     }
     if (type === CONTENT.changeCipherSpec) return this.#countChangeCipherSpec(content);
-    if (type === CONTENT.alert) throw readAlert(content);
+    if (type === CONTENT.alert) {
+      if (content.length === 2 && content[1] === CLOSE_NOTIFY) this.closed();
+      throw readAlert(content);
+    }
     if (type !== CONTENT.handshake)
-      throw new TlsError('Unexpected', `the server sent application data before its Finished`);
+      throw new TlsError('Unexpected', `the server sent ${recordName(type)} before its Finished`);
     // RFC 8446 section 5.1: no empty fragments of a handshake.
     if (content.length === 0) throw new TlsError('Malformed', 'an empty record of handshake messages');
     this.#messageBytes = Buffer.concat([this.#messageBytes, content]);
@@ -177,7 +182,7 @@ export class ClientHandshake {
   }
 
   #take(message: Uint8Array): Progress {
-    const type = message[0];
+    const [type = 0] = message;
     const body = message.subarray(4);
     if (this.#awaiting === 'ServerHello') return this.#takeServerHello(type, message, body);
     if (
@@ -190,10 +195,7 @@ export class ClientHandshake {
       return { send: NOTHING, outcome: undefined };
     }
     if (type !== TYPES[this.#awaiting]) {
-      throw new TlsError(
-        'Unexpected',
-        `the server sent handshake message ${type} where its ${this.#awaiting} was expected`,
-      );
+      throw new TlsError('Unexpected', `the server sent ${messageName(type)} where its ${this.#awaiting} was expected`);
     }
     switch (this.#awaiting) {
       case 'EncryptedExtensions':
@@ -216,9 +218,9 @@ export class ClientHandshake {
     return { send: NOTHING, outcome: undefined };
   }
 
-  #takeServerHello(type: number | undefined, message: Uint8Array, body: Uint8Array): Progress {
+  #takeServerHello(type: number, message: Uint8Array, body: Uint8Array): Progress {
     if (type !== HANDSHAKE.serverHello) {
-      throw new TlsError('Unexpected', `the server sent handshake message ${type} where its ServerHello was expected`);
+      throw new TlsError('Unexpected', `the server sent ${messageName(type)} where its ServerHello was expected`);
     }
     const hello = readServerHello(body, this.#sessionId);
     if (hello.kind === 'retry') return this.#startAgain(hello, message);
@@ -342,6 +344,10 @@ const TYPES = {
   CertificateVerify: HANDSHAKE.certificateVerify,
   Finished: HANDSHAKE.finished,
 } as const satisfies Readonly<Record<Awaiting, number>>;
+
+function recordName(type: number): string {
+  return type === CONTENT.applicationData ? 'application data' : `a record of type ${type}`;
+}
 
 function readAlert(content: Uint8Array): TlsError {
   const [, description] = content;

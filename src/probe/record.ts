@@ -156,6 +156,10 @@ export class RecordReader {
 
   #read(type: number, header: Uint8Array, fragment: Uint8Array): PlainRecord {
     if (type !== CONTENT.applicationData) {
+      // Section 5: once there are keys, change_cipher_spec is all that still comes unprotected.
+      if (this.#protection !== undefined && type !== CONTENT.changeCipherSpec) {
+        throw new TlsError('Unexpected', 'the server sent an unprotected record after its ServerHello');
+      }
       if (fragment.length > MAX_PLAINTEXT) throw new TlsError('TooLarge', 'an unprotected record exceeds 16 KiB');
       return { type, content: fragment };
     }

@@ -71,8 +71,18 @@ function readRetry(suite: CipherSuite, extensions: Extensions): ServerHello {
     kind: 'retry',
     suite,
     group: group === undefined ? undefined : groupName(only(group, 'key_share', (data) => data.uint16())),
-    cookie: cookie === undefined ? undefined : only(cookie, 'cookie', (data) => data.vector(2)),
+    cookie: cookie === undefined ? undefined : readCookie(cookie),
   };
+}
+
+/** It comes back in the ClientHello, which must hold it: servers send a few hundred bytes. */
+const MAX_COOKIE_BYTES = 8_192;
+
+function readCookie(data: Uint8Array): Uint8Array {
+  const cookie = only(data, 'cookie', (reader) => reader.vector(2));
+  if (cookie.length === 0) throw new TlsError('Malformed', 'a HelloRetryRequest has an empty cookie');
+  if (cookie.length <= MAX_COOKIE_BYTES) return cookie;
+  throw new TlsError('TooLarge', `a HelloRetryRequest has a cookie of ${cookie.length} bytes`);
 }
 
 function readHello(suite: CipherSuite, extensions: Extensions): ServerHello {

@@ -61,6 +61,28 @@ const ALERTS: Readonly<Record<number, string>> = {
   120: 'no_application_protocol',
 };
 
+/** RFC 8446 section 4 and RFC 8879. */
+const MESSAGES: Readonly<Record<number, string>> = {
+  0: 'hello_request',
+  1: 'client_hello',
+  2: 'server_hello',
+  4: 'new_session_ticket',
+  5: 'end_of_early_data',
+  8: 'encrypted_extensions',
+  11: 'certificate',
+  13: 'certificate_request',
+  15: 'certificate_verify',
+  20: 'finished',
+  24: 'key_update',
+  25: 'compressed_certificate',
+};
+
+/** `handshake message 24 (key_update)`. */
+export function messageName(type: number): string {
+  const name = MESSAGES[type];
+  return name === undefined ? `handshake message ${type}` : `handshake message ${type} (${name})`;
+}
+
 /** The name of an AlertDescription; its number where it has none. */
 export function alertName(description: number): string {
   return ALERTS[description] ?? `alert ${description}`;
