@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { packagePath } from '../../scripts/bundled-packages.ts';
 import { run } from '../../testing/support/processes.ts';
+import { explain, sbomValidator } from './sbom-schema.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
@@ -96,6 +97,25 @@ describe('a build', () => {
       ['pkcs11js'],
     );
     assert.equal(variant.length, plain.length + 1);
+  });
+
+  test("has SBOMs that CycloneDX' own schema accepts, and that it would refuse with a fault", async () => {
+    const validate = await sbomValidator('1.6');
+    for (const file of ['sbom.cdx.json', 'sbom-pkcs11.cdx.json']) {
+      const text = await readFile(path('one', file), 'utf8');
+      validate(JSON.parse(text));
+      assert.deepEqual(explain(validate.errors), [], file);
+      for (const [from, to] of [
+        ['"library"', '"part"'],
+        ['"id": "MIT"', '"id": "MIT-ish"'],
+        ['"SHA-512"', '"SHA512"'],
+        ['"dependsOn"', '"dependOn"'],
+        ['"specVersion": "1.6"', '"specVersion": 1.6'],
+      ] as const) {
+        assert.ok(text.includes(from), from);
+        assert.equal(validate(JSON.parse(text.replace(from, to))), false, to);
+      }
+    }
   });
 
   test('lists every package in its SBOM, with a licence, and the hash that the lockfile pins', async () => {
