@@ -112,6 +112,21 @@ describe('the report in Chromium', { skip: absent ?? false }, () => {
     assert.ok(seen.head.startsWith('<img src=x onerror='), seen.head);
   });
 
+  test('writes the end of the leaf above the bars, not on them', async () => {
+    for (const width of [390, 1280]) {
+      const { page } = await open({ pods: 1 }, { ...DESKTOP, width });
+      const ofTheBar = await page.evaluate<readonly number[]>(`(() => {
+        const canvas = document.getElementById('picture');
+        const context = canvas.getContext('2d');
+        const bar = String(context.getImageData(canvas.width / 4, 32, 1, 1).data);
+        const row = (y) => [...Array(canvas.width).keys()].filter((x) => String(context.getImageData(x, y, 1, 1).data) === bar);
+        return [row(10).length, row(32).length];
+      })()`);
+      assert.equal(ofTheBar[0], 0, `at ${width} pixels`);
+      assert.ok((ofTheBar[1] ?? 0) > width / 2, `at ${width} pixels`);
+    }
+  });
+
   test('has a policy that would stop a script that got in', async () => {
     const { page } = await open({ pods: 1 });
     await page.evaluate(

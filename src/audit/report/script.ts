@@ -44,8 +44,9 @@ const part = (seconds) => Math.min(1, Math.max(0, (seconds - from) / (to - from)
 // The picture.
 const canvas = $('picture');
 const byIssue = pods.map((_, index) => index).sort((a, b) => (pods[a][ISSUED] || pods[a][CREATED]) - (pods[b][ISSUED] || pods[b][CREATED]));
-const AXIS = 26, MOST = 380;
-const heightOf = () => Math.max(90, Math.min(MOST, pods.length * 22 + AXIS));
+// Above the bars, the leaf's end is written; below them, the time.
+const HEAD = 22, AXIS = 26, MOST = 400;
+const heightOf = () => Math.max(90, Math.min(MOST, pods.length * 22 + HEAD + AXIS));
 function draw() {
   canvas.style.height = heightOf() + 'px';
   const { clientWidth: width, clientHeight: height } = canvas;
@@ -58,7 +59,8 @@ function draw() {
   context.scale(ratio, ratio);
   context.clearRect(0, 0, width, height);
   const x = (seconds) => part(seconds) * width;
-  const room = height - AXIS;
+  const room = height - HEAD - AXIS;
+  context.translate(0, HEAD);
   const step = Math.min(22, room / Math.max(1, pods.length));
   const thick = step > 4 ? step - 2 : step > 2 ? step - 1 : Math.max(step, 0.6);
   axis(context, width, room, x, c);
@@ -87,13 +89,14 @@ function draw() {
   line(context, x(now), room, c.soft, []);
   if (showsLeaf) line(context, x(nextLeafEnd), room, c.leaf, [5, 4]);
   if (nextLeafEnd === undefined) return;
-  context.fillStyle = c.leaf; context.textAlign = 'right'; context.font = '600 12px system-ui, sans-serif';
+  const narrow = showsLeaf && x(nextLeafEnd) < 170;
+  context.fillStyle = c.leaf; context.textAlign = narrow ? 'left' : 'right'; context.font = '600 12px system-ui, sans-serif';
   const label = 'leaf expires ' + iso(nextLeafEnd).slice(0, 10) + (showsLeaf ? '' : ' \u2192');
-  context.fillText(label, showsLeaf ? x(nextLeafEnd) - 6 : width - 4, 14);
+  context.fillText(label, showsLeaf ? x(nextLeafEnd) + (narrow ? 6 : -6) : width - 4, 14 - HEAD);
 }
 function line(context, at, room, colour, dash) {
   context.strokeStyle = colour; context.lineWidth = 1.5; context.setLineDash(dash);
-  context.beginPath(); context.moveTo(at, 0); context.lineTo(at, room + 4); context.stroke(); context.setLineDash([]);
+  context.beginPath(); context.moveTo(at, -6); context.lineTo(at, room + 4); context.stroke(); context.setLineDash([]);
 }
 function axis(context, width, room, x, c) {
   const steps = [300, 900, 3600, 7200, 14400, 21600, 43200, DAY, 2 * DAY, 7 * DAY, 14 * DAY, 30 * DAY, 90 * DAY];
@@ -110,8 +113,8 @@ function axis(context, width, room, x, c) {
 }
 canvas.addEventListener('pointermove', (event) => {
   const box = canvas.getBoundingClientRect();
-  const step = Math.min(22, (heightOf() - AXIS) / Math.max(1, pods.length));
-  const pod = pods[byIssue[Math.floor((event.clientY - box.top) / step)]];
+  const step = Math.min(22, (heightOf() - HEAD - AXIS) / Math.max(1, pods.length));
+  const pod = pods[byIssue[Math.floor((event.clientY - box.top - HEAD) / step)]];
   $('under').textContent = pod ? names[pod[NAMESPACE]] + '/' + pod[POD] + ': ' + states[pod[STATE]].name + ', issued ' + iso(pod[ISSUED]) + ', renews ' + iso(pod[RENEW]) + ', expires ' + iso(pod[EXPIRES]) : '';
 });
 canvas.addEventListener('pointerleave', () => { $('under').textContent = ''; });
