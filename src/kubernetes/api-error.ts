@@ -62,12 +62,15 @@ export function retryAfterMs(error: unknown): number | undefined {
   return asked === undefined ? undefined : asked * 1000;
 }
 
-/** Whether the error is, or was caused by, a call that the API server did not answer: see `isUnanswered`. */
-export function isUnreachable(error: unknown): boolean {
-  return apiErrorsOf(error).some(({ status }) => isUnanswered(status));
+/** Whether the error is, or was caused by, a call that the API server did not answer, or failed to serve. */
+export function isUnavailable(error: unknown): boolean {
+  return apiErrorsOf(error).some(({ status }) => isUnanswered(status) || status === INTERNAL_ERROR);
 }
 
-/** No answer, or one of a proxy or of a server that is starting. A 500 may be a webhook's fault, and concern one namespace only. */
+/** What the API server answers while etcd is away, and for an admission webhook that fails. */
+export const INTERNAL_ERROR = 500;
+
+/** No answer, or one of a proxy or of a server that is starting. */
 export function isUnanswered(status: number): boolean {
   return status === 0 || status === 502 || status === 503 || status === 504;
 }

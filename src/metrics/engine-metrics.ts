@@ -43,7 +43,7 @@ export class EngineMetrics {
     });
     this.#watchEvents = new Counter({
       name: 'dcred_watch_events_total',
-      help: 'Lists and watches of the API server: list (a list was complete), watch (one was started), failure, handler-error.',
+      help: 'Lists and watches of the API server: list (a list was complete), watch (one was accepted), failure, handler-error.',
       labelNames: ['resource', 'event'],
       registers,
     });

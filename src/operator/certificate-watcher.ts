@@ -24,7 +24,7 @@ import {
   unreadable,
 } from './core/certificate-state.ts';
 import { NEXT_CERTIFICATE_KEY, NEXT_KEY_KEY } from './core/next-certificate.ts';
-import { SecretWatch, type Visibility, type WatchEngine } from './secret-watch.ts';
+import { REFUSED_MS, SecretWatch, type Visibility, type WatchEngine } from './secret-watch.ts';
 
 interface Watched {
   readonly key: string;
@@ -43,6 +43,8 @@ interface Watched {
   /** Hash of the two entries: others of the Secret may change without consequence. */
   fingerprint: string | undefined;
   failingSince: number | undefined;
+  /** Since when every read was Forbidden. */
+  refusedSince: number | undefined;
   work: 'idle' | 'queued' | 'reading' | 'outdated';
   timer: TimerHandle | undefined;
 }
@@ -124,6 +126,7 @@ export class CertificateWatcher {
       resourceVersion: undefined,
       fingerprint: undefined,
       failingSince: undefined,
+      refusedSince: undefined,
       work: 'idle',
       timer: undefined,
     };
@@ -234,6 +237,7 @@ export class CertificateWatcher {
     const secret = await this.#get({ namespace, name }, signal);
     const fingerprint = secret === undefined ? undefined : fingerprintOf(secret);
     watched.failingSince = undefined;
+    watched.refusedSince = undefined;
     watched.backoff.reset();
     watched.resourceVersion = secret?.metadata.resourceVersion;
     const same = watched.read.kind !== 'pending' && fingerprint === watched.fingerprint;
@@ -270,9 +274,13 @@ export class CertificateWatcher {
     const { engine, log } = this.#options;
     const now = engine.clock.monotonic();
     watched.failingSince ??= now;
-    const forbidden = isApiError(error, 'Forbidden');
-    if (forbidden) this.#block(watched, notReadable(parseObjectKey(watched.key)));
-    else if (now - watched.failingSince >= UNSEEN_MS) this.#block(watched, UNSEEN);
+    watched.refusedSince = isApiError(error, 'Forbidden') ? (watched.refusedSince ?? now) : undefined;
+    if (
+      watched.refusedSince !== undefined &&
+      (watched.read.kind === 'pending' || now - watched.refusedSince >= REFUSED_MS)
+    ) {
+      this.#block(watched, notReadable(parseObjectKey(watched.key)));
+    } else if (now - watched.failingSince >= UNSEEN_MS) this.#block(watched, UNSEEN);
     const waitMs = watched.backoff.next();
     const reason = isApiError(error) ? error.reason : 'Unknown';
     log.debug({ secret: watched.key, reason, retryInMs: Math.round(waitMs) }, 'failed to read a certificate');

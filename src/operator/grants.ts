@@ -72,6 +72,7 @@ export class Grants {
         log.error({ namespace, reason }, 'grants cannot be read: certificates that need one are not served');
         this.#enqueueAll();
       },
+      () => this.#enqueueAll(),
     );
     this.#namespaces = new Namespaces({
       engine: engine('namespaces'),

@@ -78,7 +78,9 @@ export class Namespaces {
       },
       observe: (event) => {
         engine.observe?.(event);
-        if (event.kind !== 'failure' || event.reason !== 'Forbidden' || this.#forbidden) return;
+        // One that has been listed stays known, and is read once more in every issue.
+        if (reflector.hasSynced || this.#forbidden) return;
+        if (event.kind !== 'failure' || event.reason !== 'Forbidden') return;
         this.#forbidden = true;
         log.error({}, 'namespaces cannot be watched: grants with a namespaceSelector or a uid cover nothing');
         onChange(undefined);

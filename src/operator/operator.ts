@@ -259,7 +259,7 @@ export class Operator {
 
   #serverIsBack(): void {
     const queues = [this.#podQueue, this.#resourceQueue, this.#grantQueue];
-    const keys = queues.reduce((sum, queue) => sum + queue.retryUnreachable(), 0);
+    const keys = queues.reduce((sum, queue) => sum + queue.retryUnavailable(), 0);
     this.#options.log.info({ keys }, 'the API server answers again: retrying what failed meanwhile');
   }
 

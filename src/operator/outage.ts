@@ -1,16 +1,23 @@
 /**
- * Notices that the API server can be reached again. A key that failed meanwhile waits for up to five minutes by then, and the cluster
+ * Notices that the API server serves again. A key that failed meanwhile waits for up to five minutes by then, and the cluster
  * is right again no sooner: so those keys are reconciled at once. Decides from the calls that are made anyway: leases are renewed and
  * watches are resumed all the time.
  */
-import { isUnanswered } from '../kubernetes/api-error.ts';
+import { INTERNAL_ERROR, isUnanswered } from '../kubernetes/api-error.ts';
 import type { ApiCall } from '../kubernetes/client/api-types.ts';
 
-/** In a row, without any answer between them: a single one is an accident of one connection. */
+type Call = Pick<ApiCall, 'plural' | 'status' | 'verb'>;
+
+/** In a row, with nothing served between them: a single one is an accident of one connection. */
 const CALLS_OF_AN_OUTAGE = 3;
 
+const READS: ReadonlySet<ApiCall['verb']> = new Set(['get', 'list', 'watch']);
+
+/** Custom resources are not among them: a conversion webhook may stand before those. */
+const STORED_BY_THE_SERVER: ReadonlySet<string> = new Set(['pods', 'secrets', 'namespaces']);
+
 export class Outage {
-  #unanswered = 0;
+  #failed = 0;
   #ended: () => void = () => {};
 
   /** Calls `ended` once at the end of every outage from now on. */
@@ -18,13 +25,25 @@ export class Outage {
     this.#ended = ended;
   }
 
-  observe({ status }: Pick<ApiCall, 'status'>): void {
-    if (isUnanswered(status)) {
-      this.#unanswered += 1;
+  observe(call: Call): void {
+    if (isUnanswered(call.status)) {
+      this.#failed += 1;
       return;
     }
-    const isEnd = this.#unanswered >= CALLS_OF_AN_OUTAGE;
-    this.#unanswered = 0;
+    if (call.status === INTERNAL_ERROR) {
+      if (isServersOwn(call)) this.#failed += 1;
+      return;
+    }
+    const isEnd = this.#failed >= CALLS_OF_AN_OUTAGE;
+    this.#failed = 0;
     if (isEnd) this.#ended();
   }
+}
+
+/**
+ * Whether nobody but the API server can have failed. Other writes pass admission webhooks, and one that fails in one namespace is no
+ * outage; one that fails for our own lease is.
+ */
+function isServersOwn({ plural, verb }: Call): boolean {
+  return plural === 'leases' || (READS.has(verb) && STORED_BY_THE_SERVER.has(plural));
 }

@@ -35,8 +35,13 @@ export interface SecretWatchOptions {
 const MAX_SINGLE = 8;
 /** Longer than a restart of the API server, shorter than anything that expires. */
 const UNSEEN_MS = 120_000;
-/** After a failure, a watch that has not failed for so long works: most have nothing to say for minutes. */
-const RECOVERED_MS = 90_000;
+/** A watch that was accepted and has lived for so long works: what it had missed has come, and most have nothing more to say for minutes. */
+const SETTLED_MS = 1_000;
+/**
+ * A watch that has worked is forbidden once it has been refused for so long: an API server that starts refuses everybody until it has
+ * read the roles.
+ */
+export const REFUSED_MS = 5_000;
 const WIDE_RETRY_MS = 300_000;
 
 interface Running {
@@ -44,7 +49,10 @@ interface Running {
   readonly stop: AbortController;
   failingSince: number | undefined;
   unseen: boolean;
+  /** From the acceptance of the watch until it has settled. */
   timer: TimerHandle | undefined;
+  /** From the first refusal of a watch that worked until it counts. */
+  refusal: TimerHandle | undefined;
 }
 
 interface Version {
@@ -143,13 +151,14 @@ export class SecretWatch {
       failingSince: undefined,
       unseen: false,
       timer: undefined,
+      refusal: undefined,
     };
     const run = reflector.run(AbortSignal.any([signal, running.stop.signal])).catch((error: unknown) => {
       log.error({ err: error }, 'a watch of certificates ended');
     });
     this.#running.add(run);
     void run.finally(() => {
-      running.timer?.cancel();
+      cancelTimers(running);
       this.#running.delete(run);
     });
     return running;
@@ -159,6 +168,7 @@ export class SecretWatch {
     this.#options.engine.observe?.(event);
     if (running.stop.signal.aborted) return;
     if (event.kind === 'failure') this.#fails(event.reason, running, keys);
+    if (event.kind === 'watch') this.#accepted(running, keys);
     // The list is in the store, and every difference to what the store had before is yet to be reported.
     if (event.kind === 'list') queueMicrotask(() => this.#listed(running, keys));
   }
@@ -174,17 +184,31 @@ export class SecretWatch {
 
   #fails(reason: string | undefined, running: Running, keys: () => readonly string[]): void {
     const { clock } = this.#options.engine;
+    running.timer?.cancel();
     if (reason === 'Forbidden') {
-      if (running !== this.#wide) for (const key of keys()) this.#say(running, key, 'forbidden');
-      else this.#fallBack();
+      if (!running.reflector.hasSynced) this.#forbidden(running, keys);
+      else running.refusal ??= clock.setTimeout(() => this.#forbidden(running, keys), REFUSED_MS);
       return;
     }
     const now = clock.monotonic();
     running.failingSince ??= now;
-    running.timer?.cancel();
-    running.timer = clock.setTimeout(() => this.#works(running, keys), RECOVERED_MS);
     if (now - running.failingSince < UNSEEN_MS || running.unseen) return;
     for (const key of keys()) this.#say(running, key, 'unseen');
+  }
+
+  #forbidden(running: Running, keys: () => readonly string[]): void {
+    running.refusal = undefined;
+    if (running.stop.signal.aborted) return;
+    if (running === this.#wide) {
+      this.#fallBack();
+      return;
+    }
+    for (const key of keys()) this.#say(running, key, 'forbidden');
+  }
+
+  #accepted(running: Running, keys: () => readonly string[]): void {
+    cancelTimers(running);
+    running.timer = this.#options.engine.clock.setTimeout(() => this.#works(running, keys), SETTLED_MS);
   }
 
   #say(running: Running, key: string, visibility: 'forbidden' | 'unseen'): void {
@@ -193,7 +217,7 @@ export class SecretWatch {
   }
 
   #works(running: Running, keys: () => readonly string[]): void {
-    running.timer?.cancel();
+    cancelTimers(running);
     running.failingSince = undefined;
     if (!running.unseen) return;
     running.unseen = false;
@@ -211,8 +235,15 @@ export class SecretWatch {
 }
 
 function stop(running: Running | undefined): void {
-  running?.timer?.cancel();
-  running?.stop.abort();
+  if (running === undefined) return;
+  cancelTimers(running);
+  running.stop.abort();
+}
+
+function cancelTimers(running: Running): void {
+  running.timer?.cancel();
+  running.refusal?.cancel();
+  running.refusal = undefined;
 }
 
 function versionOf({ metadata }: KubernetesObject): Version {

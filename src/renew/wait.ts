@@ -3,6 +3,7 @@
 import { MANAGED_BY, MANAGED_BY_LABEL } from '../api/keys.ts';
 import { type IssuedSecret, readIssuedSecret } from '../issued-secret/issued-secret.ts';
 import { formatObjectKey } from '../issued-secret/names.ts';
+import { REFUSED_IN_A_ROW } from '../kubernetes/cache/namespaced-cache.ts';
 import { Reflector } from '../kubernetes/cache/reflector.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
@@ -51,34 +52,38 @@ export async function waitForRenewal(options: WaitOptions, signal: AbortSignal):
     return meant.has(formatObjectKey({ namespace: issued.namespace, name: issued.resourceName })) ? issued : undefined;
   };
 
-  const reflectors = [...new Set(targets.map(({ namespace }) => namespace))].map(
-    (namespace) =>
-      new Reflector<Entry>({
-        client,
-        clock,
-        random,
-        log: SILENT,
-        type: SECRETS,
+  const reflectors = [...new Set(targets.map(({ namespace }) => namespace))].map((namespace) => {
+    let inARow = 0;
+    const reflector: Reflector<Entry> = new Reflector<Entry>({
+      client,
+      clock,
+      random,
+      log: SILENT,
+      type: SECRETS,
+      namespace,
+      labelSelector: `${MANAGED_BY_LABEL}=${MANAGED_BY}`,
+      metadataOnly: true,
+      transform: (raw) => ({
         namespace,
-        labelSelector: `${MANAGED_BY_LABEL}=${MANAGED_BY}`,
-        metadataOnly: true,
-        transform: (raw) => ({
-          namespace,
-          name: raw.metadata.name ?? '',
-          issued: readIssuedSecret(raw),
-        }),
-        keyOf: formatObjectKey,
-        onChange: ({ current, previous }) => {
-          count.change(selected(previous), selected(current));
-          look();
-        },
-        observe: ({ kind, reason }) => {
-          if (kind !== 'failure' || (reason !== 'Forbidden' && reason !== 'Unauthorized')) return;
-          refused = namespace;
-          ended.abort();
-        },
+        name: raw.metadata.name ?? '',
+        issued: readIssuedSecret(raw),
       }),
-  );
+      keyOf: formatObjectKey,
+      onChange: ({ current, previous }) => {
+        count.change(selected(previous), selected(current));
+        look();
+      },
+      observe: ({ kind, reason }) => {
+        if (kind === 'list' || kind === 'watch') inARow = 0;
+        if (kind !== 'failure' || (reason !== 'Forbidden' && reason !== 'Unauthorized')) return;
+        inARow += 1;
+        if (reflector.hasSynced && inARow < REFUSED_IN_A_ROW) return;
+        refused = namespace;
+        ended.abort();
+      },
+    });
+    return reflector;
+  });
   const present = (): Progress => {
     const entries = reflectors.flatMap(({ store }) => [...store.values()]);
     return progressOf(

@@ -62,6 +62,7 @@ export class GrantWatch {
           onChange,
         }),
       (namespace, reason) => log.error({ namespace, reason }, 'grants cannot be read: none of this namespace counts'),
+      onChange,
     );
     this.#namespaces = new Reflector<NamespaceFacts>({
       ...options,

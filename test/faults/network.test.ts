@@ -1,17 +1,18 @@
 /** The reference workload over a network and an API server that misbehave all the way through. */
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, type TestContext, test } from 'node:test';
 import { report } from '../../testing/support/fault-report.ts';
 import type { Exchange } from './exchange.ts';
 import { Ground, type OperatorFaults, type Site } from './ground.ts';
 import { inParallel } from './pool.ts';
 import type { Fault, Rule } from './proxy.ts';
-import { untilRight } from './recovery.ts';
+import { pause, untilRight } from './recovery.ts';
 import { chooseSeed, RUN_ALL, seeded } from './seeded.ts';
 import { prepare, STEPS } from './workload.ts';
 
 const RUNS = RUN_ALL ? 10 : 1;
-const AT_ONCE = 5;
+/** They wait, most of the time. */
+const AT_ONCE = 12;
 /** Twice what the workload needs without a fault: 15. */
 const MOST_VERSIONS = 30;
 const ALWAYS = Number.POSITIVE_INFINITY;
@@ -20,6 +21,8 @@ const ALWAYS = Number.POSITIVE_INFINITY;
  * contract's back-off does at most: five minutes.
  */
 const TIMEOUT_MS = 330_000;
+/** After each change, a fault that is to end hits so many calls: by then the operator waits before it tries again. */
+const HITS = 12;
 
 interface NetworkFault {
   readonly name: string;
@@ -51,15 +54,29 @@ const watches =
     rules: [{ when: isWatch, times, fault: { kind: 'watch', ...fault } } satisfies Rule],
   });
 
-const FAULTS: readonly NetworkFault[] = [
+/** They hit calls, so each may last as long as a run, or end. */
+const OF_CALLS: readonly NetworkFault[] = [
   { name: 'a third of the calls reset', faults: often(isCall, 0.33, { kind: 'reset' }) },
   { name: 'the answers to a third of the writes lost', faults: often(isWrite, 0.33, { kind: 'lose-answer' }) },
   { name: 'a tenth of the calls never answered', faults: often(isCall, 0.1, { kind: 'stall' }) },
   { name: 'a third of the answers cut', faults: often(isCall, 0.33, { kind: 'cut-answer' }) },
-  { name: 'every call 200 ms late', faults: often(isCall, 1, { kind: 'delay', ms: 200 }) },
   { name: '429 with Retry-After to a third', faults: often(() => true, 0.33, refused(429, 'TooManyRequests', 1)) },
   { name: '500 to a third', faults: often(() => true, 0.33, refused(500, 'InternalError')) },
   { name: '503 to a third', faults: often(() => true, 0.33, refused(503, 'ServiceUnavailable')) },
+];
+
+/** Nothing can be right under them. */
+const TOTAL: readonly NetworkFault[] = [
+  { name: 'every call reset', faults: often(isCall, 1, { kind: 'reset' }) },
+  { name: 'no write answered', faults: often(isWrite, 1, { kind: 'stall' }) },
+  { name: '500 to every write', faults: often(isWrite, 1, refused(500, 'InternalError')) },
+  // As an API server that starts, and has not read the roles yet.
+  { name: '403 to everything', faults: often(() => true, 1, refused(403, 'Forbidden')) },
+  { name: '503 to everything', faults: often(() => true, 1, refused(503, 'ServiceUnavailable')) },
+];
+
+const OF_TIME_AND_WATCHES: readonly NetworkFault[] = [
+  { name: 'every call 200 ms late', faults: often(isCall, 1, { kind: 'delay', ms: 200 }) },
   { name: 'watches cut inside a line', faults: watches({ cutInside: 3 }) },
   { name: 'every event twice', faults: watches({ duplicate: true }, ALWAYS) },
   { name: 'an event after its successor', faults: watches({ postpone: 4 }) },
@@ -105,20 +122,52 @@ async function wholeLife(site: Site, name: string): Promise<number> {
   return worst;
 }
 
-test('the whole life under every fault of the network and the API server', async (t) => {
+/** Each step begins with the fault, and with every watch cut, as by an API server that ends. @returns the longest time from the end of a fault to everything right, in milliseconds */
+async function lifeWithEndings(site: Site, name: string, faults: OperatorFaults): Promise<number> {
+  let isOn = true;
+  let hits = 0;
+  const rules = faults.rules?.map((rule) => ({
+    ...rule,
+    when: (exchange: Exchange) => {
+      const isHit = isOn && rule.when(exchange);
+      if (isHit) hits += 1;
+      return isHit;
+    },
+  }));
+  const { proxy } = await site.startOperator({ ...faults, ...(rules === undefined ? {} : { rules }) });
+  let worst = 0;
+  for (const step of STEPS) {
+    isOn = true;
+    hits = 0;
+    const what = `${name} in "${step.name}"`;
+    const except = step.settled === true ? [] : ['status' as const];
+    for (const watch of proxy.watches) watch.cut();
+    await step.change(site);
+    await untilRight(site, what, { except, timeoutMs: TIMEOUT_MS, giveUp: () => hits >= HITS });
+    isOn = false;
+    worst = Math.max(worst, await untilRight(site, `${what}, after its end`, { except }));
+    // By then a watch has lived long enough to count as one that works: this is one fault after another, not a server that flaps.
+    await pause(1_500);
+  }
+  return worst;
+}
+
+async function tryAll(
+  t: TestContext,
+  table: 'faults' | 'lasting',
+  faults: readonly NetworkFault[],
+  live: (site: Site, fault: NetworkFault, random: () => number) => Promise<number>,
+): Promise<void> {
   const seed = chooseSeed(20_261_127);
   t.diagnostic(`seed ${seed} (DCRED_FAULTS_SEED)`);
-  const runs = FAULTS.flatMap((fault) => Array.from({ length: RUNS }, (_, run) => ({ fault, run })));
-  const results = await inParallel(runs, AT_ONCE, ({ fault: { faults, name }, run }) =>
-    runOnce(name, async (site) => {
-      await site.startOperator(faults(seeded(seed + run)));
-      return await wholeLife(site, name);
-    }),
+  const runs = faults.flatMap((fault) => Array.from({ length: RUNS }, (_, run) => ({ fault, run })));
+  const results = await inParallel(runs, AT_ONCE, ({ fault, run }) =>
+    runOnce(fault.name, async (site) => await live(site, fault, seeded(seed + run))),
   );
-  for (const { name } of FAULTS) {
+  for (const { name } of faults) {
     const of = results.filter((result) => result.name === name);
     report(t, {
-      table: 'faults',
+      table,
       fault: name,
       runs: of.length,
       violations: of.filter(({ failure }) => failure !== undefined).length,
@@ -129,6 +178,41 @@ test('the whole life under every fault of the network and the API server', async
     results.flatMap(({ failure }) => failure ?? []),
     [],
   );
+}
+
+/** What the figures of all faults contain: dcred waits for ten seconds before it deletes the Secrets of pods that are not selected any more. */
+test('the whole life without a fault, for comparison', async (t) => {
+  await tryAll(
+    t,
+    'faults',
+    [{ name: 'none, for comparison', faults: () => ({}) }],
+    async (site, { faults, name }, random) => {
+      await site.startOperator(faults(random));
+      return await wholeLife(site, name);
+    },
+  );
+});
+
+describe('the whole life under every fault of the network and the API server', () => {
+  test('that ends', async (t) => {
+    await tryAll(t, 'faults', RUN_ALL ? [...OF_CALLS, ...TOTAL] : TOTAL, async (site, { faults, name }, random) =>
+      lifeWithEndings(site, name, faults(random)),
+    );
+  });
+
+  test('that a cluster can live with', async (t) => {
+    await tryAll(t, 'faults', OF_TIME_AND_WATCHES, async (site, { faults, name }, random) => {
+      await site.startOperator(faults(random));
+      return await wholeLife(site, name);
+    });
+  });
+
+  test('that does not end', async (t) => {
+    await tryAll(t, 'lasting', OF_CALLS, async (site, { faults, name }, random) => {
+      await site.startOperator(faults(random));
+      return await wholeLife(site, name);
+    });
+  });
 });
 
 describe('a half-open watch', () => {

@@ -1,29 +1,61 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import type { ApiCall } from '../../src/kubernetes/client/api-types.ts';
 import { Outage } from '../../src/operator/outage.ts';
 
-function ends(statuses: readonly number[]): number {
+type Call = Pick<ApiCall, 'plural' | 'status' | 'verb'>;
+
+function ends(calls: readonly Call[]): number {
   const outage = new Outage();
   let count = 0;
   outage.follow(() => (count += 1));
-  for (const status of statuses) outage.observe({ status });
+  for (const call of calls) outage.observe(call);
   return count;
 }
 
+const of = (plural: string, verb: Call['verb'], ...statuses: readonly number[]): readonly Call[] =>
+  statuses.map((status) => ({ plural, verb, status }));
+const writes = (...statuses: readonly number[]) => of('secrets', 'create', ...statuses);
+const leases = (...statuses: readonly number[]) => of('leases', 'update', ...statuses);
+
 test('an outage ends with the first answer after three calls in a row without one', () => {
-  assert.equal(ends([0, 503, 504]), 0);
-  assert.equal(ends([0, 503, 504, 200, 200]), 1);
-  assert.equal(ends([0, 0, 200, 0, 0, 200]), 0, 'single connections fail all the time');
-  assert.equal(ends([502, 502, 502, 404, 0, 0, 0, 0, 201]), 2, 'any answer will do, whatever it is');
-  assert.equal(ends([500, 500, 500, 500, 200]), 0, 'a webhook that fails is no outage');
+  assert.equal(ends(writes(0, 503, 504)), 0);
+  assert.equal(ends(writes(0, 503, 504, 200, 200)), 1);
+  assert.equal(ends(writes(0, 0, 200, 0, 0, 200)), 0, 'single connections fail all the time');
+  assert.equal(ends(writes(502, 502, 502, 404, 0, 0, 0, 0, 201)), 2, 'any answer will do, whatever it is');
 });
 
-test('there are as many as runs of unanswered calls that an answer follows', () => {
+test('a 500 counts where nobody but the API server can have failed', () => {
+  assert.equal(ends([...leases(500, 500, 500), ...writes(201)]), 1, 'etcd is away');
+  assert.equal(ends([...of('pods', 'get', 500), ...of('secrets', 'list', 500), ...leases(500, 200)]), 1);
+  assert.equal(ends(writes(500, 500, 500, 500, 201)), 0, "another's admission webhook fails");
+  assert.equal(ends([...of('delegatedcredentials', 'list', 500, 500, 500), ...leases(200)]), 0, 'a conversion webhook');
+  assert.equal(
+    ends([...leases(500, 500), ...writes(500), ...leases(500, 200)]),
+    1,
+    'a write that fails ends no outage',
+  );
+});
+
+test('there are as many as runs of three failures of the server, other 500s left out, that an answer follows', () => {
+  const statuses = fc.constantFrom(0, 502, 503, 504, 200, 409, 500);
+  const kinds = fc.constantFrom(['secrets', 'create'], ['secrets', 'get'], ['leases', 'update'], ['pods', 'patch']);
+  const calls = fc.array(fc.tuple(kinds, statuses));
   fc.assert(
-    fc.property(fc.array(fc.constantFrom(0, 502, 503, 504, 200, 409, 500)), (statuses) => {
-      const runs = statuses.map((status) => ([0, 502, 503, 504].includes(status) ? '-' : '+')).join('');
-      assert.equal(ends(statuses), runs.match(/-{3,}(?=\+)/g)?.length ?? 0);
+    fc.property(calls, (made) => {
+      const mark = ([[plural, verb], status]: (typeof made)[number]) => {
+        if ([0, 502, 503, 504].includes(status)) return '-';
+        if (status !== 500) return '+';
+        return plural === 'leases' || verb === 'get' ? '-' : '';
+      };
+      const expected =
+        made
+          .map(mark)
+          .join('')
+          .match(/-{3,}(?=\+)/g)?.length ?? 0;
+      assert.equal(ends(made.map(([[plural, verb], status]) => ({ plural, verb, status }) as Call)), expected);
     }),
+    { numRuns: 1_000 },
   );
 });

@@ -1,6 +1,7 @@
 /** How certificates are followed: by how many watches, how often they are read, and what happens when they can no longer be seen. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import fc from 'fast-check';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { type Clock, systemClock } from '../../src/kubernetes/clock.ts';
@@ -243,26 +244,30 @@ describe('with a fake API server, a certificate', () => {
   const found = { ...secretOf('web', one), metadata: { namespace: 'default', name: 'web', resourceVersion: '7' } };
   const failure = new ApiError('the server is on fire', { status: 500, reason: 'InternalError' });
 
-  /** Every watch fails as long as `broken`; else it lists one Secret and stays open. */
+  const forbidden = new ApiError('no role yet', { status: 403, reason: 'Forbidden' });
+
+  /** Every watch fails as long as `broken`, with `failure`; else it lists one Secret and stays open. */
   function server() {
-    const state = { broken: false, readable: true, cut: new AbortController() };
+    const state = { broken: false, failure, readable: true, cut: new AbortController(), gets: 0 };
     const client = {
       get: async () => {
-        if (!state.readable) throw failure;
+        state.gets += 1;
+        if (!state.readable) throw state.failure;
         return found;
       },
       list: async () => {
-        if (state.broken) throw failure;
+        if (state.broken) throw state.failure;
         return { metadata: { resourceVersion: '7' }, items: [found] };
       },
-      async *watch(_type: unknown, _selection: unknown, options: { readonly signal: AbortSignal }) {
-        if (state.broken) throw failure;
+      async *watch(_type: unknown, _selection: unknown, options: Parameters<ApiClient['watch']>[2]) {
+        if (state.broken) throw state.failure;
+        options.onAccepted?.();
         const annotations = { 'k8s.io/initial-events-end': 'true' };
         yield { type: 'ADDED', object: found };
         yield { type: 'BOOKMARK', object: { metadata: { resourceVersion: '7', annotations } } };
         const ends = AbortSignal.any([options.signal, state.cut.signal]);
         if (!ends.aborted) await new Promise((resolve) => ends.addEventListener('abort', resolve, { once: true }));
-        if (state.broken) throw failure;
+        if (state.broken) throw state.failure;
       },
     };
     return { state, client: client as unknown as Pick<ApiClient, 'get' | 'list' | 'watch'> };
@@ -286,8 +291,79 @@ describe('with a fake API server, a certificate', () => {
     assert.match(blocked.message ?? '', /cannot be watched at the moment, so nothing is issued/);
 
     Object.assign(state, { broken: false, cut: new AbortController() });
-    await clock.advanceAsync(150_000);
+    await clock.advanceAsync(5_000);
+    assert.equal(followed.word('web'), one.certificate.sha256, 'no list is made, so the watch that goes on has to do');
+  });
+
+  test('that is refused by an API server that starts is used all the time', async () => {
+    const { client, state } = server();
+    const clock = new FakeClock();
+    await using followed = new Followed(client, [], clock);
+    followed.refer('web');
+    await clock.advanceAsync(1_000);
+    followed.changes.length = 0;
+    Object.assign(state, { broken: true });
+    state.cut.abort();
+    await clock.advanceAsync(500);
+    Object.assign(state, { failure: forbidden, readable: false });
+    await clock.advanceAsync(2_000);
+    Object.assign(state, { broken: false, readable: true, cut: new AbortController() });
+    await clock.advanceAsync(300_000);
     assert.equal(followed.word('web'), one.certificate.sha256);
+    assert.deepEqual(followed.changes, [], 'and nobody is told');
+  });
+
+  test('that is refused for longer is not used, and is used as soon as the watch is accepted again', async () => {
+    const { client, state } = server();
+    const clock = new FakeClock();
+    await using followed = new Followed(client, [], clock);
+    followed.refer('web');
+    await clock.advanceAsync(1_000);
+    // The connection breaks first: what waits for its end must not unblock what is refused by then.
+    Object.assign(state, { broken: true });
+    state.cut.abort();
+    await clock.advanceAsync(1_000);
+    Object.assign(state, { failure: forbidden });
+    for (let seconds = 10; seconds < 300; seconds += 10) {
+      await clock.advanceAsync(10_000);
+      assert.equal(followed.word('web'), 'CertificateNotPermitted', `after ${seconds} s`);
+    }
+    Object.assign(state, { broken: false, cut: new AbortController() });
+    // The longest wait of a watch that is refused, and a moment.
+    await clock.advanceAsync(32_000);
+    assert.equal(followed.word('web'), one.certificate.sha256);
+  });
+
+  test('is what the API server says now, a few seconds after any sequence of failures', async () => {
+    const failures = fc.constantFrom<readonly [string, ApiError]>(
+      ['refused', forbidden],
+      ['failed', failure],
+      ['cut', new ApiError('cut', { status: 0, reason: 'Network' })],
+    );
+    const spells = fc.array(fc.tuple(failures, fc.integer({ min: 1, max: 200_000 }), fc.boolean()), { maxLength: 6 });
+    await fc.assert(
+      fc.asyncProperty(spells, async (sequence) => {
+        const { client, state } = server();
+        const clock = new FakeClock();
+        await using followed = new Followed(client, [], clock);
+        followed.refer('web');
+        await clock.advanceAsync(2_000);
+        for (const [[, kind], ms, recovers] of sequence) {
+          Object.assign(state, { broken: true, failure: kind });
+          state.cut.abort();
+          await clock.advanceAsync(ms);
+          state.cut = new AbortController();
+          if (!recovers) continue;
+          state.broken = false;
+          await clock.advanceAsync(33_000);
+          assert.equal(followed.word('web'), one.certificate.sha256);
+        }
+        state.broken = false;
+        await clock.advanceAsync(33_000);
+        assert.equal(followed.word('web'), one.certificate.sha256);
+      }),
+      { numRuns: 100 },
+    );
   });
 
   test('that cannot be read for two minutes is not used, until it can', async () => {

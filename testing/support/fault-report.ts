@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import type { TestContext } from 'node:test';
 
 export interface ReportRow {
-  readonly table: 'faults' | 'attacks';
+  readonly table: 'faults' | 'lasting' | 'attacks';
   /** What was done, as a person would say it. */
   readonly fault: string;
   readonly runs: number;

@@ -16,6 +16,11 @@ export function namespacedKey({ namespace, name }: Named): string {
 
 /** What only a person can change: until then the namespace cannot be read. */
 const REFUSALS: ReadonlySet<string> = new Set(['Forbidden', 'NotFound']);
+/**
+ * Refusals in a row that count for a namespace that has been listed: an API server that starts refuses everybody until it has read the
+ * roles and the CRDs, which takes a second or two. A reflector needs three seconds for so many.
+ */
+export const REFUSED_IN_A_ROW = 4;
 
 export interface ReflectorScope {
   /** Undefined: all namespaces. */
@@ -38,17 +43,26 @@ export class NamespacedCache<T extends Named> {
   /**
    * @param namespaces empty for all of them, in one watch
    * @param onRefused called once when the API server begins to refuse a namespace ('': all of them)
+   * @param onReadable called when it no longer does
    */
   constructor(
     namespaces: readonly string[],
     make: (scope: ReflectorScope) => Reflector<T>,
     onRefused: (namespace: string, reason: string) => void = () => {},
+    onReadable: (namespace: string) => void = () => {},
   ) {
     for (const namespace of namespaces.length === 0 ? [''] : new Set(namespaces)) {
       const { promise, resolve } = Promise.withResolvers<void>();
+      let inARow = 0;
       const observe = ({ kind, reason }: ReflectorEvent): void => {
-        if (kind === 'list') this.#refusals.delete(namespace);
+        // After a refusal a watch goes on where it was: nothing is listed again.
+        if (kind === 'list' || kind === 'watch') {
+          inARow = 0;
+          if (this.#refusals.delete(namespace)) onReadable(namespace);
+        }
         if (kind !== 'failure' || reason === undefined || !REFUSALS.has(reason)) return;
+        inARow += 1;
+        if (reflector.hasSynced && inARow < REFUSED_IN_A_ROW) return;
         if (!this.#refusals.has(namespace)) onRefused(namespace, reason);
         this.#refusals.set(namespace, reason);
         resolve();

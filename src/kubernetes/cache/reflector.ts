@@ -28,7 +28,10 @@ export interface Change<T> {
 }
 
 export interface ReflectorEvent {
-  /** `list`: a list was complete. `watch`: one was started. `failure`: either failed. `handler-error`: onChange or transform threw. */
+  /**
+   * `list`: a list was complete. `watch`: the server has accepted one. `failure`: either failed. `handler-error`: onChange or transform
+   * threw. After a failure a watch goes on where it was, without a list.
+   */
   readonly kind: 'list' | 'watch' | 'failure' | 'handler-error';
   /** Of an ApiError. */
   readonly reason?: string;
@@ -200,16 +203,14 @@ export class Reflector<T> {
 
   /** Watches until the watch ends: from a list that it starts with, or from the last version. */
   async #follow(listing: boolean, signal: AbortSignal): Promise<void> {
-    const { client, clock, type, random, observe, quietMs } = this.#options;
+    const { client, clock, type, random, quietMs } = this.#options;
     const timeoutSeconds = Math.round(WATCH_SECONDS * (1 + random()));
     const from = listing ? { sendInitialEvents: true } : { resourceVersion: this.#resourceVersion };
     const events = client.watch<KubernetesObject>(
       type,
       { ...this.#selection(), ...from, timeoutSeconds },
-      quietMs === undefined ? { signal } : { signal, quietMs },
+      { signal, onAccepted: () => this.#onAccepted(listing), ...(quietMs === undefined ? {} : { quietMs }) },
     );
-    observe?.({ kind: 'watch' });
-    if (!listing) this.#followingSince = clock.monotonic();
     // Until it is complete, a streaming list touches nothing: cut in the middle, it is as if it had not been.
     let snapshot = listing ? new Snapshot(this.#keep) : undefined;
     for await (const event of events) {
@@ -222,6 +223,11 @@ export class Reflector<T> {
     }
     if (snapshot === undefined) return;
     throw new ApiError(`watch ${type.plural}: ended before its initial list did`, { status: 0, reason: 'Network' });
+  }
+
+  #onAccepted(listing: boolean): void {
+    if (!listing) this.#followingSince = this.#options.clock.monotonic();
+    this.#options.observe?.({ kind: 'watch' });
   }
 
   /** The list is the truth, also where a version in it is older: etcd may have been restored from a backup. */

@@ -217,6 +217,7 @@ export class ApiClient {
       timeoutMs: this.#timeoutMs,
       quietMs: options.quietMs ?? QUIET_MS.least + QUIET_MS.spread * random(),
       observe: (status) => this.#observe(request, status, started),
+      onAccepted: options.onAccepted,
     });
   }
 

@@ -70,6 +70,8 @@ export interface DeleteOptions extends CallOptions {
 export interface WatchOptions extends CallOptions {
   /** The longest silence of a healthy watch: the API server sends a bookmark about every minute. 75 to 90 s. */
   readonly quietMs?: number;
+  /** Called once, when the server has accepted the watch. */
+  readonly onAccepted?: () => void;
 }
 
 interface Selection {

@@ -15,6 +15,7 @@ export interface WatchStreamOptions {
   /** The longest silence of a healthy watch, in milliseconds: after it the connection is dropped (Timeout). */
   readonly quietMs: number;
   readonly observe: (status: number) => void;
+  readonly onAccepted?: (() => void) | undefined;
 }
 
 /**
@@ -26,10 +27,11 @@ export async function* watchStream<T>(
   request: ApiRequest,
   options: WatchStreamOptions,
 ): AsyncGenerator<WatchEvent<T>, void, undefined> {
-  const { signal, clock, timeoutMs, quietMs, observe } = options;
+  const { signal, clock, timeoutMs, quietMs, observe, onAccepted } = options;
   using deadline = new Deadline(signal, clock, timeoutMs);
   const response = await exchange(context, request, 'watches', deadline, timeoutMs);
   observe(response.statusCode);
+  onAccepted?.();
   const lines = new JsonLines();
   const chunks = (response.body as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
   try {

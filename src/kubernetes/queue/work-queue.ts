@@ -48,8 +48,8 @@ export interface RetryOptions {
   readonly maxDelayMs?: number | undefined;
   /** The server's Retry-After: never earlier than this, whatever the longest delay is. */
   readonly minDelayMs?: number | undefined;
-  /** The server could not be reached: `retryUnreachable` ends the wait. */
-  readonly unreachable?: boolean;
+  /** The server could not be reached, or could not serve: `retryUnavailable` ends the wait. */
+  readonly unavailable?: boolean;
 }
 
 /** The lanes as the heap of delayed keys stores them. */
@@ -75,7 +75,7 @@ export class WorkQueue {
   readonly #delayed = new KeyHeap();
   readonly #failures = new Map<string, number>();
   /** Those that wait because the server could not be reached, in the order in which they failed. */
-  readonly #unreachable = new Set<string>();
+  readonly #unavailable = new Set<string>();
   readonly #takers = new Set<() => void>();
   #timer: TimerHandle | undefined;
   /** On the monotonic clock: until then no background key is taken. */
@@ -85,7 +85,7 @@ export class WorkQueue {
   /** Wall minus monotonic clock at the last check: falls when the wall clock is set back. */
   #offset: number;
   #shutDown = false;
-  /** On the monotonic clock: when `retryUnreachable` was called last. */
+  /** On the monotonic clock: when `retryUnavailable` was called last. */
   #reachableSince = Number.NEGATIVE_INFINITY;
 
   constructor(options: WorkQueueOptions) {
@@ -156,21 +156,21 @@ export class WorkQueue {
    * was taken from.
    * @returns the milliseconds chosen
    */
-  retry(key: string, { maxDelayMs, minDelayMs = 0, unreachable = false }: RetryOptions = {}): number {
+  retry(key: string, { maxDelayMs, minDelayMs = 0, unavailable = false }: RetryOptions = {}): number {
     const { random, baseDelayMs = DEFAULT_BASE_DELAY_MS, observe } = this.#options;
     const longest = this.#options.maxDelayMs ?? DEFAULT_MAX_DELAY_MS;
     const failures = this.failures(key) + 1;
     this.#failures.set(key, failures);
     const processing = this.#processing.get(key);
     // A call that began before the server came back failed late: what it says is out of date.
-    const isLate = unreachable && processing !== undefined && processing.since < this.#reachableSince;
+    const isLate = unavailable && processing !== undefined && processing.since < this.#reachableSince;
     const maxMs = isLate ? baseDelayMs : Math.min(longest, maxDelayMs ?? longest);
     const backoff = backoffMs(failures, { baseMs: baseDelayMs, maxMs, random, jitter: RETRY_JITTER });
     // Later by chance than the server asked, never earlier: keys that were turned away together do not come back together.
     const ms = minDelayMs > backoff ? minDelayMs * (1 + RETRY_JITTER * random()) : backoff;
     const lane = processing?.lane ?? 'urgent';
     this.addAfter(key, ms, lane);
-    if (unreachable && this.#delayed.get(key) !== undefined) this.#unreachable.add(key);
+    if (unavailable && this.#delayed.get(key) !== undefined) this.#unavailable.add(key);
     observe?.({ kind: 'retry', lane, seconds: ms / 1000 });
     return ms;
   }
@@ -179,10 +179,10 @@ export class WorkQueue {
    * The server can be reached again: what waits for that is added now. Its next failure still doubles its delay.
    * @returns how many keys
    */
-  retryUnreachable(): number {
+  retryUnavailable(): number {
     this.#reachableSince = this.#options.clock.monotonic();
-    const keys = [...this.#unreachable];
-    this.#unreachable.clear();
+    const keys = [...this.#unavailable];
+    this.#unavailable.clear();
     for (const key of keys) this.add(key, LANES[this.#delayed.get(key)?.tag ?? 0]);
     return keys.length;
   }
@@ -241,7 +241,7 @@ export class WorkQueue {
   shutDown(): void {
     this.#shutDown = true;
     this.#delayed.clear();
-    this.#unreachable.clear();
+    this.#unavailable.clear();
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#restTimer?.cancel();
@@ -271,7 +271,7 @@ export class WorkQueue {
     const since = this.#readySince.get(key) ?? clock.monotonic();
     this.#readySince.delete(key);
     this.#delayed.delete(key);
-    this.#unreachable.delete(key);
+    this.#unavailable.delete(key);
     this.#processing.set(key, { lane, since: clock.monotonic() });
     observe?.({ kind: 'take', lane, seconds: this.#secondsSince(since) });
     return key;

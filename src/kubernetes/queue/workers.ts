@@ -1,6 +1,6 @@
 /** Workers: take a key, reconcile it, and turn the outcome into calls of the queue. */
 
-import { isUnreachable, retryAfterMs } from '../api-error.ts';
+import { isUnavailable, retryAfterMs } from '../api-error.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Logger } from '../log.ts';
 import type { Gate } from './gate.ts';
@@ -101,8 +101,8 @@ function settle({ queue, signal, log }: RunWorkersOptions, key: string, outcome:
       const { error, maxDelayMs, reported = false } = outcome;
       const minDelayMs = retryAfterMs(error);
       // A server that says when to come back is heard.
-      const unreachable = minDelayMs === undefined && isUnreachable(error);
-      const ms = queue.retry(key, { maxDelayMs, minDelayMs, unreachable });
+      const unavailable = minDelayMs === undefined && isUnavailable(error);
+      const ms = queue.retry(key, { maxDelayMs, minDelayMs, unavailable });
       if (reported) return;
       const fields = { key, err: error, failures: queue.failures(key), retryInMs: Math.round(ms) };
       log.warn(fields, 'reconcile failed, retrying');

@@ -273,23 +273,23 @@ describe('retries', () => {
     const { clock, queue } = queueWith();
     for (const key of ['gone', 'late', 'refused']) queue.add(key, 'background');
     for (let i = 0; i < 3; i += 1) await queue.take(never);
-    for (let i = 0; i < 8; i += 1) queue.retry('gone', { unreachable: true });
+    for (let i = 0; i < 8; i += 1) queue.retry('gone', { unavailable: true });
     queue.retry('refused');
     for (const key of ['gone', 'refused']) queue.done(key);
     assert.equal(queue.length, 0);
     clock.advance(10);
-    assert.equal(queue.retryUnreachable(), 1);
+    assert.equal(queue.retryUnavailable(), 1);
     assert.deepEqual(await drain(queue), ['gone']);
     assert.equal(queue.failures('gone'), 8, 'the next failure still doubles the delay');
-    assert.equal(queue.retryUnreachable(), 0, 'once');
+    assert.equal(queue.retryUnavailable(), 0, 'once');
     // Its call began before the server came back.
-    for (let i = 0; i < 8; i += 1) assert.equal(queue.retry('late', { unreachable: true }), SECOND);
+    for (let i = 0; i < 8; i += 1) assert.equal(queue.retry('late', { unavailable: true }), SECOND);
     queue.done('late');
     clock.advance(SECOND);
     assert.deepEqual((await drain(queue)).toSorted(), ['late', 'refused']);
-    queue.retry('gone', { unreachable: true });
+    queue.retry('gone', { unavailable: true });
     queue.shutDown();
-    assert.equal(queue.retryUnreachable(), 0);
+    assert.equal(queue.retryUnavailable(), 0);
   });
 
   test('come back in the lane that the key was taken from', async () => {

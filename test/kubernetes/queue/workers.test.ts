@@ -168,7 +168,7 @@ describe('runWorkers', () => {
     assert.deepEqual(log.lines, []);
   });
 
-  test('retries at once, when the server is back, what it did not answer, and nothing else', async () => {
+  test('retries at once, when the server is back, what it did not answer or failed to serve, and nothing else', async () => {
     const error = (status: number, retryAfterSeconds?: number) =>
       new ApiError('no', { status, reason: 'InternalError', retryAfterSeconds });
     const errors: Readonly<Record<string, Error>> = {
@@ -176,7 +176,7 @@ describe('runWorkers', () => {
       proxy: new Error('not issued', { cause: error(502) }),
       starting: error(503),
       asked: error(503, 30),
-      webhook: error(500),
+      etcd: error(500),
       forbidden: error(403),
     };
     const calls: string[] = [];
@@ -187,9 +187,9 @@ describe('runWorkers', () => {
     for (const key of Object.keys(errors)) queue.add(key);
     await settle();
     calls.length = 0;
-    queue.retryUnreachable();
+    queue.retryUnavailable();
     await settle();
-    assert.deepEqual(calls.toSorted(), ['proxy', 'silent', 'starting']);
+    assert.deepEqual(calls.toSorted(), ['etcd', 'proxy', 'silent', 'starting']);
     stop.abort();
     queue.shutDown();
     await ended;
