@@ -35,6 +35,7 @@ export async function buildSite(folder: string): Promise<Site> {
   await rm(folder, { recursive: true, force: true });
   await stage(join(source, 'docs'));
   await cp(join(ROOT, 'site', 'mkdocs.yml'), join(source, 'mkdocs.yml'));
+  await cp(join(ROOT, 'site', 'narrow.css'), join(source, 'docs', 'narrow.css'));
   const words = ['-m', 'mkdocs', 'build', '--strict', '--config-file', 'mkdocs.yml', '--site-dir', folder];
   const env = { ...process.env, PYTHONPATH: libraries, PYTHONDONTWRITEBYTECODE: '1', NO_MKDOCS_2_WARNING: '1' };
   const { status, stderr } = await tryRun(PYTHON, words, { cwd: source, env, timeoutMs: BUILD_TIMEOUT_MS });

@@ -4,7 +4,9 @@ import { glob, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { buildSite } from '../../scripts/site.ts';
+import { Chromium, findChromium } from '../../testing/peers/chromium.ts';
 
 /** What a browser loads by itself; a link is followed by a person. */
 const LOADED =
@@ -39,4 +41,23 @@ test('the site is built without a dead link, can be searched, and loads nothing 
   for (const word of ['SecretNameTaken', 'DcredCredentialExpiresSoon', 'renewBeforeSeconds']) {
     assert.ok(index.includes(word), word);
   }
+  const missing = await findChromium();
+  await t.test('fits a phone, with names and pictures that can be read', { skip: missing ?? false }, () =>
+    assertFitsPhone(site.folder),
+  );
 });
+
+async function assertFitsPhone(folder: string): Promise<void> {
+  await using chromium = await Chromium.start();
+  for (const name of ['index', 'docs/reference', 'docs/delegated-credentials', 'docs/performance', 'docs/runbook']) {
+    const url = pathToFileURL(join(folder, `${name}.html`)).href;
+    const page = await chromium.open(url, { width: 390, height: 844, scheme: 'dark' });
+    const seen = await page.evaluate<{ overflow: number; broken: string[]; small: string[] }>(`({
+      overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+      broken: [...document.querySelectorAll('td:first-child code')].filter((one) => one.textContent.length <= 18 && one.getClientRects().length > 1).map((one) => one.textContent),
+      small: [...document.querySelectorAll('p > img[src$=".svg"]')].filter((one) => one.clientWidth < 600).map((one) => one.src),
+    })`);
+    assert.deepEqual(seen, { overflow: 0, broken: [], small: [] }, name);
+    assert.deepEqual(page.complaints, [], name);
+  }
+}
