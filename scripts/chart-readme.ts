@@ -106,6 +106,10 @@ after \`dcred crd | kubectl apply\`, add \`--take-ownership\`. To apply it befor
 \`dcred crd --helm-release dcred-system/dcred | kubectl apply --server-side -f -\`. To remove it for good:
 \`kubectl delete crd delegatedcredentials.dcred.dev delegationgrants.dcred.dev\`.
 
+Who can use a certificate's key is chosen by values: by default the operator; with \`certificates\` it is in a namespace of its own; with
+\`signer.enabled\` only a small process of its own, and with \`signer.certificates[].keys\` nobody can take it away. The
+[table of the modes](../../docs/threat-model.md#who-can-use-a-certificates-key) says what a stolen operator, signer, pod or namespace gets in each.
+
 All pods meet the Pod Security Standard \`restricted\`. Each rule in \`templates/_helpers.tpl\` says why the operator needs it. The roles
 \`view\`, \`edit\` and \`admin\` of a namespace extend to its DelegatedCredentials.
 `;

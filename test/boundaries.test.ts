@@ -180,6 +180,7 @@ describe('src', () => {
 const TOOLS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'testing/support': ['src', 'testing/support'],
   'testing/keys': [
+    'src',
     'testing/keys',
     'testing/vault',
     'testing/controlplane',

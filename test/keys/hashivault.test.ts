@@ -1,6 +1,6 @@
 /**
- * Keys in the transit engine of Vault: a named fake, and where DCRED_VAULT_ADDR and DCRED_VAULT_TOKEN name one, a real server
- * with an empty transit engine at `transit/`.
+ * Keys in the transit engine of Vault: a fake; a real Vault where it was built (DCRED_VAULT=1 builds it); and a server elsewhere with an
+ * empty transit engine at `transit/`, where DCRED_VAULT_ADDR and DCRED_VAULT_TOKEN name one.
  */
 import assert from 'node:assert/strict';
 import { createPublicKey } from 'node:crypto';
@@ -15,41 +15,33 @@ import { parseKeyUri } from '../../src/keys/key-uri.ts';
 import { type Clock, systemClock } from '../../src/kubernetes/clock.ts';
 import { FakeVault } from '../../testing/keys/fake-vault.ts';
 import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
+import { callVault, findVault, type TransitServer, type VaultServer } from '../../testing/vault/vault.ts';
 import { temporaryDirectory } from '../cli/run-command.ts';
 
 const never = new AbortController().signal;
 const MESSAGE = Buffer.from('TLS, server delegated credentials');
 
-interface Server {
-  readonly url: string;
-  readonly rootToken: string;
-}
-
-const real: Server | undefined = process.env['DCRED_VAULT_ADDR']
+const real: TransitServer | undefined = process.env['DCRED_VAULT_ADDR']
   ? { url: process.env['DCRED_VAULT_ADDR'], rootToken: process.env['DCRED_VAULT_TOKEN'] ?? '' }
   : undefined;
+const built = await findVault();
 let fake: FakeVault;
+let vault: VaultServer;
 
 before(async () => {
   fake = await FakeVault.start();
+  if (built.available) vault = await built.start();
 });
-after(() => fake?.[Symbol.asyncDispose]());
-
-async function admin({ rootToken, url }: Server, method: string, path: string, body?: object) {
-  const answer = await fetch(`${url}/v1/${path}`, {
-    method,
-    headers: { 'x-vault-token': rootToken },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  assert.ok(answer.ok, `${method} ${path}: ${answer.status}`);
-  const text = await answer.text();
-  return text === '' ? {} : JSON.parse(text);
-}
+after(async () => {
+  await fake?.[Symbol.asyncDispose]();
+  await vault?.[Symbol.asyncDispose]();
+});
 
 /** The certificate of a version of the key. */
-async function certificateOf(server: Server, name: string, version = 1) {
-  const { data } = await admin(server, 'GET', `transit/keys/${name}`);
-  const publicKey = createPublicKey(data.keys[version].public_key);
+async function certificateOf(server: TransitServer, name: string, version = 1) {
+  const { data } = await callVault(server, 'GET', `transit/keys/${name}`);
+  const { keys: versions } = data as { readonly keys: Readonly<Record<number, { readonly public_key: string }>> };
+  const publicKey = createPublicKey(versions[version]?.public_key ?? '');
   const scheme = schemeBySubjectPublicKeyInfo(publicKey.export({ type: 'spki', format: 'der' }));
   return { keyAlgorithm: scheme?.keyAlgorithm, publicKey, subject: 'CN=web.example' };
 }
@@ -57,15 +49,15 @@ async function certificateOf(server: Server, name: string, version = 1) {
 type Certificate = Awaited<ReturnType<typeof certificateOf>>;
 
 let keys = 0;
-async function createKey(server: Server, type = 'ecdsa-p256'): Promise<string> {
+async function createKey(server: TransitServer, type = 'ecdsa-p256'): Promise<string> {
   keys += 1;
   const name = `web-${process.pid}-${keys}`;
-  await admin(server, 'POST', `transit/keys/${name}`, { type });
+  await callVault(server, 'POST', `transit/keys/${name}`, { type });
   return name;
 }
 
 async function open(
-  server: Server,
+  server: TransitServer,
   name: string,
   certificate: Certificate | undefined,
   env: object = {},
@@ -82,20 +74,21 @@ async function open(
 }
 
 /** One that nobody has is no test that is missing: the fake stands for it. */
-const SERVERS: readonly (readonly [string, () => Server | undefined])[] = [
+const SERVERS: readonly (readonly [string, () => TransitServer | undefined])[] = [
   ['the fake', () => fake],
-  ...(real === undefined ? [] : [['a real Vault', () => real] as const]),
+  ...(built.available ? [['Vault', () => vault] as const] : []),
+  ...(real === undefined ? [] : [['the server at DCRED_VAULT_ADDR', () => real] as const]),
 ];
 
 for (const [where, server] of SERVERS) {
   describe(`a key in the transit engine of ${where}`, () => {
-    const vault = () => server() ?? assert.fail('there is no server');
+    const any = () => server() ?? assert.fail('there is no server');
 
     for (const type of ['ecdsa-p256', 'ecdsa-p384', 'ecdsa-p521']) {
       test(`signs as the certificate's key: ${type}`, async () => {
-        const name = await createKey(vault(), type);
-        const certificate = await certificateOf(vault(), name);
-        const key = await open(vault(), name, certificate);
+        const name = await createKey(any(), type);
+        const certificate = await certificateOf(any(), name);
+        const key = await open(any(), name, certificate);
         for (const signature of await Promise.all([key.sign(MESSAGE), key.sign(MESSAGE)])) {
           const { publicKey } = certificate;
           assert.ok(verifyWithNode({ scheme: key.scheme, publicKey, message: MESSAGE, signature }));
@@ -105,14 +98,14 @@ for (const [where, server] of SERVERS) {
     }
 
     test('that was rotated signs by the version that the certificate was made for', async () => {
-      const name = await createKey(vault());
-      const first = await certificateOf(vault(), name);
-      const open_ = await open(vault(), name, first);
-      await admin(vault(), 'POST', `transit/keys/${name}/rotate`);
-      const second = await certificateOf(vault(), name, 2);
+      const name = await createKey(any());
+      const first = await certificateOf(any(), name);
+      const open_ = await open(any(), name, first);
+      await callVault(any(), 'POST', `transit/keys/${name}/rotate`);
+      const second = await certificateOf(any(), name, 2);
       assert.ok(!second.publicKey.equals(first.publicKey));
       for (const certificate of [first, second]) {
-        const key = await open(vault(), name, certificate);
+        const key = await open(any(), name, certificate);
         const { publicKey } = certificate;
         const signature = await key.sign(MESSAGE);
         assert.ok(verifyWithNode({ scheme: key.scheme, publicKey, message: MESSAGE, signature }));
@@ -120,22 +113,22 @@ for (const [where, server] of SERVERS) {
       }
       await open_.sign(MESSAGE);
       await open_.close();
-      const newest = await open(vault(), name, undefined);
+      const newest = await open(any(), name, undefined);
       assert.ok(newest.publicKey.equals(second.publicKey), 'for a certificate that is still to be made');
       await newest.close();
     });
 
     test('that is another one, none, or one that browsers refuse is said when it is opened', async () => {
       const [name, other, edwards] = [
-        await createKey(vault()),
-        await createKey(vault()),
-        await createKey(vault(), 'ed25519'),
+        await createKey(any()),
+        await createKey(any()),
+        await createKey(any(), 'ed25519'),
       ];
-      const certificate = await certificateOf(vault(), name);
-      await assert.rejects(open(vault(), other, certificate), { code: 'KeyMismatch' });
-      await assert.rejects(open(vault(), 'nosuch', certificate), { code: 'KeyNotFound' });
-      await assert.rejects(open(vault(), edwards, undefined), { code: 'KeyUnusable', message: /found ed25519/ });
-      await assert.rejects(open(vault(), name, certificate, { VAULT_TOKEN: 'hvs.S3CRET' }), (error: Error) => {
+      const certificate = await certificateOf(any(), name);
+      await assert.rejects(open(any(), other, certificate), { code: 'KeyMismatch' });
+      await assert.rejects(open(any(), 'nosuch', certificate), { code: 'KeyNotFound' });
+      await assert.rejects(open(any(), edwards, undefined), { code: 'KeyUnusable', message: /found ed25519/ });
+      await assert.rejects(open(any(), name, certificate, { VAULT_TOKEN: 'hvs.S3CRET' }), (error: Error) => {
         assert.equal((error as { code?: string }).code, 'KeyDenied');
         assert.doesNotMatch(error.message, /S3CRET/);
         return true;
@@ -143,6 +136,39 @@ for (const [where, server] of SERVERS) {
     });
   });
 }
+
+describe('Vault itself', { skip: built.available ? false : built.reason }, () => {
+  test('that is sealed is waited out', async () => {
+    const name = await createKey(vault);
+    const results: KeyResult[] = [];
+    const key = await open(vault, name, await certificateOf(vault, name), {}, { results });
+    await callVault(vault, 'POST', 'sys/seal');
+    const signing = key.sign(MESSAGE);
+    while (!results.includes('KeyUnavailable')) await new Promise((resolve) => setImmediate(resolve));
+    await callVault(vault, 'POST', 'sys/unseal', { key: vault.unsealKey });
+    await signing;
+    await key.close();
+  });
+
+  test('lets a token use the key by the two permissions that the documentation names, and by no fewer', async () => {
+    const name = await createKey(vault);
+    const certificate = await certificateOf(vault, name);
+    const tokenOf = async (id: string, policy: string) => {
+      await callVault(vault, 'POST', `sys/policies/acl/${id}`, { policy });
+      const { auth } = await callVault(vault, 'POST', 'auth/token/create', { policies: [id], ttl: '1h' });
+      return (auth as { readonly client_token: string }).client_token;
+    };
+    const read = `path "transit/keys/${name}" { capabilities = ["read"] }`;
+    const sign = `path "transit/sign/${name}" { capabilities = ["update"] }`;
+    const key = await open(vault, name, certificate, { VAULT_TOKEN: await tokenOf('both', `${read}\n${sign}`) });
+    await key.sign(MESSAGE);
+    await key.close();
+    for (const [id, policy] of Object.entries({ read, sign })) {
+      const VAULT_TOKEN = await tokenOf(id, policy);
+      await assert.rejects(open(vault, name, certificate, { VAULT_TOKEN }), { code: 'KeyDenied' }, id);
+    }
+  });
+});
 
 describe('the fake, which does what a real one does rarely', () => {
   for (const [what, fault] of [

@@ -7,14 +7,18 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { load } from 'js-yaml';
-import { KeyOpener } from '../../src/keys/key-opener.ts';
-import { parseKeyUri } from '../../src/keys/key-uri.ts';
-import { systemClock } from '../../src/kubernetes/clock.ts';
 import { type Cluster, startCluster } from '../../testing/cluster/cluster.ts';
 import { startOperator } from '../../testing/cluster/operator-process.ts';
 import { type SignerProcess, startSigner } from '../../testing/cluster/signer-process.ts';
-import { type KeyPlace, type KeyPlaces, startKeyPlaces, whyNoKeyPlaces } from '../../testing/keys/key-places.ts';
+import {
+  type KeyPlace,
+  type KeyPlaces,
+  publicKeyOf,
+  startKeyPlaces,
+  whyNoKeyPlaces,
+} from '../../testing/keys/key-places.ts';
 import { createTestAuthority } from '../../testing/support/certificates.ts';
+import { callVault } from '../../testing/vault/vault.ts';
 import { allowed, VERBS } from '../chart/access.ts';
 import { assertServes, file } from '../cluster/verification.ts';
 
@@ -22,22 +26,6 @@ const SYSTEM = 'dcred-system';
 const { signal } = new AbortController();
 const absent = await whyNoKeyPlaces();
 const authority = await createTestAuthority();
-
-/** A certificate for the key, as its owner gets it from a CA. */
-async function certify({ env, uri }: KeyPlace): Promise<string> {
-  const parsed = parseKeyUri(uri);
-  assert.ok(parsed.scheme !== 'file');
-  const key = await new KeyOpener({ env: { ...process.env, ...env }, clock: systemClock }).open(
-    parsed,
-    undefined,
-    signal,
-  );
-  try {
-    return await authority.certify(Uint8Array.from(key.publicKey.export({ type: 'spki', format: 'der' })));
-  } finally {
-    await key.close();
-  }
-}
 
 describe('a signer from the chart', { skip: process.env['CI'] === 'true' ? false : (absent ?? false) }, () => {
   let keys: KeyPlaces;
@@ -58,7 +46,7 @@ describe('a signer from the chart', { skip: process.env['CI'] === 'true' ? false
     const sets = Object.entries(values).flatMap(([key, value]) => ['--set-json', `${key}=${JSON.stringify(value)}`]);
     home = await startCluster({ namespaces: ['vault', 'edge'], helm: sets });
     for (const place of keys.places) {
-      const certificate = await certify(place);
+      const certificate = await authority.certify(await publicKeyOf(place, signal));
       certificates.set(nameOf(place), certificate);
       const metadata = { namespace: 'vault', name: nameOf(place) };
       // What is not `tls.crt` says nothing, whatever it is called.
@@ -147,6 +135,48 @@ describe('a signer from the chart', { skip: process.env['CI'] === 'true' ? false
     }
     const logged = signer.lines.join('\n');
     for (const secret of [keys.vault.rootToken, 'PRIVATE KEY']) assert.ok(!logged.includes(secret));
+  });
+
+  test('logs in to Vault by a token that is good for Vault only', async (t) => {
+    const place = keys.places.find(({ backend }) => backend === 'hashivault');
+    assert.ok(place);
+    if (place.name !== 'Vault') {
+      t.skip('the fake logs in anybody: test/keys has that; DCRED_VAULT=1 builds Vault');
+      return;
+    }
+    const mint = async (audience: string) =>
+      (await home.plane.kubectl(['create', 'token', 'dcred-signer', '-n', SYSTEM, `--audience=${audience}`])).stdout;
+    const vault = (path: string, body: object) => callVault(keys.vault, 'POST', path, body);
+    await vault('sys/auth/kubernetes', { type: 'kubernetes' });
+    await vault('auth/kubernetes/config', {
+      kubernetes_host: home.plane.url,
+      kubernetes_ca_cert: home.plane.certificateAuthority,
+      // Vault reviews tokens by its own account; this one may.
+      token_reviewer_jwt: (await home.plane.kubectl(['create', 'token', 'dcred-signer', '-n', SYSTEM])).stdout,
+      disable_local_ca_jwt: true,
+    });
+    const name = place.uri.slice('hashivault://'.length);
+    const policy = `path "transit/keys/${name}" { capabilities = ["read"] }
+      path "transit/sign/${name}" { capabilities = ["update"] }`;
+    await vault('sys/policies/acl/dcred-signer', { policy });
+    // The role of docs/signer.md.
+    await vault('auth/kubernetes/role/dcred-signer', {
+      bound_service_account_names: 'dcred-signer',
+      bound_service_account_namespaces: SYSTEM,
+      audience: 'vault',
+      token_policies: 'dcred-signer',
+      token_ttl: '1h',
+    });
+    const tokenFile = join(home.plane.directory, 'vault-token');
+    const env = {
+      VAULT_ADDR: keys.vault.url,
+      VAULT_KUBERNETES_ROLE: 'dcred-signer',
+      VAULT_KUBERNETES_TOKEN_FILE: tokenFile,
+    };
+    writeFileSync(tokenFile, await mint('vault'), { mode: 0o600 });
+    assert.ok((await publicKeyOf({ ...place, env }, signal)).length > 0);
+    writeFileSync(tokenFile, await mint('dcred-signer'), { mode: 0o600 });
+    await assert.rejects(publicKeyOf({ ...place, env }, signal), { code: 'KeyDenied' });
   });
 
   test('takes no key URI from an object of a tenant: a public certificate and a URI make nobody a signer', async () => {

@@ -1,6 +1,6 @@
 /**
  * A fake of what Vault's and OpenBao's HTTP API documentation says of the transit engine, tokens and the login by Kubernetes: enough for a key
- * that signs. The tests that use it run against a real server too, named by DCRED_VAULT_ADDR and DCRED_VAULT_TOKEN.
+ * that signs. The tests that use it run against Vault itself too, where it was built: see testing/vault.
  */
 import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage } from 'node:http';

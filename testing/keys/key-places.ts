@@ -1,6 +1,9 @@
 /** One P-256 key in each place where a signer's key may be: a token, a KMS, a transit engine. */
 import { randomUUID } from 'node:crypto';
 import { CreateAliasCommand, CreateKeyCommand, KMSClient } from '@aws-sdk/client-kms';
+import { KeyOpener } from '../../src/keys/key-opener.ts';
+import { parseKeyUri } from '../../src/keys/key-uri.ts';
+import { systemClock } from '../../src/kubernetes/clock.ts';
 import { leaf } from '../support/openssl.ts';
 import { callVault, findVault, type TransitServer } from '../vault/vault.ts';
 import { FakeVault } from './fake-vault.ts';
@@ -83,4 +86,17 @@ export async function startKeyPlaces(): Promise<KeyPlaces> {
   ];
   const held = stack.move();
   return { places, vault, [Symbol.asyncDispose]: () => held.disposeAsync() };
+}
+
+/** SubjectPublicKeyInfo of the key, for the CA that is to certify it. */
+export async function publicKeyOf({ env, uri }: KeyPlace, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+  const parsed = parseKeyUri(uri);
+  if (parsed.scheme === 'file') throw new TypeError('expected a key that is kept elsewhere');
+  const opener = new KeyOpener({ env: { ...process.env, ...env }, clock: systemClock });
+  const key = await opener.open(parsed, undefined, signal);
+  try {
+    return Uint8Array.from(key.publicKey.export({ type: 'spki', format: 'der' }));
+  } finally {
+    await key.close();
+  }
 }

@@ -19,7 +19,7 @@ import (
 	log "github.com/hashicorp/go-hclog"
 	kubernetes "github.com/hashicorp/vault-plugin-auth-kubernetes"
 	"github.com/hashicorp/vault/audit"
-	"github.com/hashicorp/vault/builtin/logical/transit"
+	"dcred.dev/testing/vault/transit"
 	"github.com/hashicorp/vault/command/server"
 	"github.com/hashicorp/vault/helper/metricsutil"
 	vaulthttp "github.com/hashicorp/vault/http"
