@@ -2,7 +2,7 @@
  * How fast credentials are issued, and re-issued for a new leaf, and what that costs: dcred, the reference in Go, and a bare loop that
  * only sends the same writes take turns in one run, on the same pods. Machines differ, and so do their days: ratios count.
  *
- * `DCRED_BENCH_BUNDLES=name=dist-a/dcred.js,name=dist-b/dcred.js` lets several builds take turns.
+ * `DCRED_BENCH_BUNDLES='a=dist-a/dcred.js,b=dist-b/dcred.js --option-of-node VARIABLE=value'` lets several builds or settings take turns.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Contender, dcred, goReference, type Running, startContender, sumOf } from './lib/contender.ts';
@@ -159,8 +159,9 @@ function bundles(kubeconfig: string): readonly Contender[] {
   const named = process.env['DCRED_BENCH_BUNDLES'];
   if (named === undefined) return [dcred('dcred', kubeconfig)];
   return named.split(',').map((one) => {
-    const [name = '', path = ''] = one.split('=');
-    return dcred(name, kubeconfig, path);
+    const [name = ''] = one.split('=', 1);
+    const [path = '', ...options] = one.slice(name.length + 1).split(' ');
+    return dcred(name, kubeconfig, path, [], options);
   });
 }
 

@@ -16,14 +16,16 @@ export interface Contender {
 }
 
 const ROOT = join(import.meta.dirname, '..', '..');
-/** As the chart sets them for its memory limit. */
-const NODE_OPTIONS = '--max-old-space-size=128 --max-semi-space-size=4';
+/** As the chart sets them for its memory limit, and the image for malloc. */
+const ENV = { NODE_OPTIONS: '--max-old-space-size=128 --max-semi-space-size=4', MALLOC_ARENA_MAX: '1' };
 
+/** @param options of Node, and variables of the environment as NAME=VALUE */
 export function dcred(
   name: string,
   kubeconfig: string,
   bundle = join(ROOT, 'dist', 'dcred.js'),
   args: readonly string[] = [],
+  options: readonly string[] = [],
 ): Contender {
   return {
     name,
@@ -32,6 +34,7 @@ export function dcred(
       ...(process.env['DCRED_BENCH_PROFILE'] === undefined
         ? []
         : ['--cpu-prof', `--cpu-prof-dir=${process.env['DCRED_BENCH_PROFILE']}`]),
+      ...options.filter((option) => option.startsWith('-')),
       bundle,
       'operator',
       `--kubeconfig=${kubeconfig}`,
@@ -40,7 +43,7 @@ export function dcred(
       '--health-probe-bind-address=0',
       ...args,
     ],
-    env: { NODE_OPTIONS },
+    env: { ...ENV, ...Object.fromEntries(options.flatMap((one) => (one.startsWith('-') ? [] : [one.split('=')]))) },
     hasMetrics: true,
     needsResource: true,
   };

@@ -58,7 +58,12 @@ describe('the image', { skip: process.platform === 'linux' ? false : 'an image n
   let folder: string;
   let archive: Buffer;
   let config: {
-    readonly config: { readonly User: string; readonly Entrypoint: readonly string[]; readonly Cmd: readonly string[] };
+    readonly config: {
+      readonly User: string;
+      readonly Env: readonly string[];
+      readonly Entrypoint: readonly string[];
+      readonly Cmd: readonly string[];
+    };
     readonly rootfs: { readonly diff_ids: readonly string[] };
   };
   let manifest: { readonly Config: string; readonly RepoTags: readonly string[]; readonly Layers: readonly string[] };
@@ -92,9 +97,13 @@ describe('the image', { skip: process.platform === 'linux' ? false : 'an image n
     );
   });
 
-  test('has the user and the command of the Dockerfile', async () => {
+  test('has the user, the environment and the command of the Dockerfile', async () => {
     const dockerfile = await readFile(join(import.meta.dirname, '..', '..', 'Dockerfile'), 'utf8');
     assert.equal(config.config.User, /^USER (.*)$/m.exec(dockerfile)?.[1]);
+    assert.deepEqual(
+      config.config.Env,
+      Array.from(dockerfile.matchAll(/^ENV (.*)$/gm), ([, variable]) => variable),
+    );
     assert.deepEqual(config.config.Entrypoint, JSON.parse(/^ENTRYPOINT (.*)$/m.exec(dockerfile)?.[1] ?? ''));
     assert.deepEqual(config.config.Cmd, JSON.parse(/^CMD (.*)$/m.exec(dockerfile)?.[1] ?? ''));
   });
