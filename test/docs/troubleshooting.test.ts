@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { FINDING_REASONS } from '../../src/audit/serving-condition.ts';
+import { ISSUER_FAILURES } from '../../src/issuer/names.ts';
 import { POD_WARNING_REASONS } from '../../src/operator/core/missed-injection.ts';
 import { ISSUE_REASONS } from '../../src/operator/core/plan.ts';
 import { READY_REASONS } from '../../src/operator/core/status.ts';
@@ -31,6 +33,15 @@ test('every other condition', () => {
 
 test('every reason of an Event on a pod, and no other', () => {
   assert.deepEqual(reasonsIn('Events on pods'), sorted([...POD_FAILURE_REASONS, ...POD_WARNING_REASONS]));
+});
+
+test('every finding of an audit, and no other', () => {
+  assert.deepEqual(reasonsIn('The Serving condition'), sorted(Object.values(FINDING_REASONS)));
+});
+
+test('every reason of an issuer that cannot sign, and no other', () => {
+  const headings = ISSUER_FAILURES.map((reason) => (reason === 'SpecInvalid' ? 'IssuerSpecInvalid' : reason));
+  assert.deepEqual(reasonsIn('The Ready condition of an issuer'), sorted(headings));
 });
 
 test('every reason of an Event on a resource that no condition has, and no other', () => {
