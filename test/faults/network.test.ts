@@ -180,20 +180,23 @@ async function tryAll(
   );
 }
 
-/** What the figures of all faults contain: dcred waits for ten seconds before it deletes the Secrets of pods that are not selected any more. */
-test('the whole life without a fault, for comparison', async (t) => {
-  await tryAll(
-    t,
-    'faults',
-    [{ name: 'none, for comparison', faults: () => ({}) }],
-    async (site, { faults, name }, random) => {
-      await site.startOperator(faults(random));
-      return await wholeLife(site, name);
-    },
-  );
-});
+/** All of them at once is too much for two cores. */
+const concurrency = RUN_ALL ? 1 : 2;
 
-describe('the whole life under every fault of the network and the API server', () => {
+describe('the whole life under every fault of the network and the API server', { concurrency }, () => {
+  /** What the figures of all faults contain: dcred waits for ten seconds before it deletes the Secrets of pods that are not selected any more. */
+  test('none, for comparison', async (t) => {
+    await tryAll(
+      t,
+      'faults',
+      [{ name: 'none, for comparison', faults: () => ({}) }],
+      async (site, { faults, name }, random) => {
+        await site.startOperator(faults(random));
+        return await wholeLife(site, name);
+      },
+    );
+  });
+
   test('that ends', async (t) => {
     await tryAll(t, 'faults', RUN_ALL ? [...OF_CALLS, ...TOTAL] : TOTAL, async (site, { faults, name }, random) =>
       lifeWithEndings(site, name, faults(random)),
@@ -215,7 +218,7 @@ describe('the whole life under every fault of the network and the API server', (
   });
 });
 
-describe('a half-open watch', () => {
+describe('a half-open watch', { concurrency }, () => {
   for (const resource of ['pods', 'secrets', 'delegatedcredentials']) {
     test(`of ${resource} is noticed by its silence, and what happened meanwhile is made good`, async (t) => {
       const name = `half-open watch of ${resource}`;
