@@ -39,7 +39,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'issued-secret': ['text', 'api', 'credential', 'kubernetes'],
   'operator/core': ['text', 'api', 'credential', 'grant', 'issued-secret', 'kubernetes'],
   metrics: ENGINE,
-  tracing: ENGINE,
+  tracing: ['text', ...ENGINE],
   operator: [
     'text',
     'tracing',

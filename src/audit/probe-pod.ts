@@ -5,6 +5,7 @@ import { Deadline } from '../kubernetes/deadline.ts';
 import type { PodPort } from '../kubernetes/port-forward/port-forwarder.ts';
 import { assess } from '../probe/assess.ts';
 import { shakeHands } from '../probe/connect.ts';
+import { explainOpenSsl } from '../text/openssl-error.ts';
 import { printable } from '../text/printable.ts';
 import type { Probed, Served } from './judge.ts';
 import type { AuditSubject } from './subject.ts';
@@ -51,7 +52,7 @@ export async function probePod(subject: AuditSubject, options: ProbePodOptions, 
     }
     if (!(error instanceof Error)) throw error;
     const code = 'code' in error && typeof error.code === 'string' ? error.code : error.name;
-    return { reached: false, code, message: printable(error.message, MAX_MESSAGE_LENGTH) };
+    return { reached: false, code, message: printable(explainOpenSsl(error.message), MAX_MESSAGE_LENGTH) };
   }
 }
 

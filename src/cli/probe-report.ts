@@ -82,7 +82,7 @@ function whyNone({ assessment }: Served): string {
 }
 
 function describeOrdinary(attempt: Attempt<Ordinary>, leaf: string | undefined): string {
-  if (!attempt.ok) return `refused: ${attempt.message}`;
+  if (!attempt.ok) return `failed: ${attempt.message}`;
   const { certificateSha256: sha256, cipherSuite } = attempt;
   const which =
     sha256 === undefined ? 'no certificate' : sha256 === leaf ? 'the same certificate' : `certificate ${sha256}`;

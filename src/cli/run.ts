@@ -1,5 +1,6 @@
 /** From a command line to an exit status. */
 
+import { explainOpenSsl } from '../text/openssl-error.ts';
 import { printable } from '../text/printable.ts';
 import { parseArguments } from './arguments.ts';
 import { type Command, CommandError, type CommandIo, type ExitStatus, UsageError } from './command.ts';
@@ -80,9 +81,9 @@ function explain(error: unknown, command: Command, commands: readonly Command[],
   return 1;
 }
 
-/** Messages quote files, arguments and servers. */
+/** Messages quote files, arguments, servers and OpenSSL. */
 function printableLines(text: string): string {
-  return text
+  return explainOpenSsl(text)
     .split('\n')
     .map((line) => printable(line, MAX_LINE_LENGTH))
     .join('\n');

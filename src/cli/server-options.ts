@@ -1,6 +1,7 @@
 /** The flags that every long-running command shares, and how they are read. */
 import { pino } from 'pino';
 import type { Logger } from '../kubernetes/log.ts';
+import { explainOpenSsl } from '../text/openssl-error.ts';
 import { printableJson } from '../text/printable.ts';
 import { formatRfc3339Milli } from '../text/rfc3339.ts';
 import { type CommandArguments, type CommandIo, type OptionSpec, UsageError } from './command.ts';
@@ -55,7 +56,7 @@ export function createLogger(level: string, io: CommandIo): Logger {
 }
 
 function describeError(error: unknown): unknown {
-  if (!(error instanceof Error)) return String(error);
+  if (!(error instanceof Error)) return explainOpenSsl(String(error));
   const { code } = error as { readonly code?: unknown };
-  return { class: error.name, ...(typeof code === 'string' ? { code } : {}), message: error.message };
+  return { class: error.name, ...(typeof code === 'string' ? { code } : {}), message: explainOpenSsl(error.message) };
 }

@@ -18,6 +18,7 @@
 import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import type { DelegatedCredential } from '../credential/wire.ts';
 import { decodeDelegatedCredential } from '../credential/wire.ts';
+import { alertName } from '../text/tls-alert.ts';
 import type { CipherSuite } from './cipher-suite.ts';
 import { encodeClientHello, HANDSHAKE, handshakeMessage } from './client-hello.ts';
 import type { GroupName, KeyShare } from './key-exchange.ts';
@@ -41,7 +42,7 @@ import {
   readServerHello,
   type ServerHello,
 } from './server-messages.ts';
-import { alertName, messageName, TlsError } from './tls-error.ts';
+import { messageName, TlsError } from './tls-error.ts';
 
 export interface HandshakeOptions {
   /** Sent as SNI where it is a DNS name. */

@@ -1,9 +1,14 @@
 /** Probes one server: what a client with delegated credentials is served, what one without, and what TLS 1.2 gets. */
 import { createHash } from 'node:crypto';
+import { explainOpenSsl } from '../text/openssl-error.ts';
+import { printable } from '../text/printable.ts';
 import { type Assessment, assess } from './assess.ts';
 import { type ConnectOptions, shakeHands, shakeHandsOrdinarily } from './connect.ts';
 import type { HandshakeOutcome } from './handshake.ts';
 import type { TrustedRoots } from './roots.ts';
+
+/** A server may write what it likes into what it refuses with. */
+const MAX_MESSAGE_LENGTH = 300;
 
 export interface ProbeOptions extends Omit<ConnectOptions, 'signal'> {
   /** Stops the probe. */
@@ -69,7 +74,7 @@ async function attempt<T extends object>(
     if (stop.aborted) throw stop.reason;
     if (deadline.aborted) return { ok: false, code: 'Timeout', message: 'no answer within the time limit' };
     if (!(error instanceof Error)) throw error;
-    return { ok: false, code: codeOf(error), message: error.message };
+    return { ok: false, code: codeOf(error), message: printable(explainOpenSsl(error.message), MAX_MESSAGE_LENGTH) };
   }
 }
 

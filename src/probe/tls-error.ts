@@ -30,37 +30,6 @@ export class TlsError extends Error {
   }
 }
 
-/** RFC 8446 section 6, and those of TLS 1.2 that old servers still send. */
-const ALERTS: Readonly<Record<number, string>> = {
-  0: 'close_notify',
-  10: 'unexpected_message',
-  20: 'bad_record_mac',
-  22: 'record_overflow',
-  40: 'handshake_failure',
-  42: 'bad_certificate',
-  43: 'unsupported_certificate',
-  44: 'certificate_revoked',
-  45: 'certificate_expired',
-  46: 'certificate_unknown',
-  47: 'illegal_parameter',
-  48: 'unknown_ca',
-  49: 'access_denied',
-  50: 'decode_error',
-  51: 'decrypt_error',
-  70: 'protocol_version',
-  71: 'insufficient_security',
-  80: 'internal_error',
-  86: 'inappropriate_fallback',
-  90: 'user_canceled',
-  109: 'missing_extension',
-  110: 'unsupported_extension',
-  112: 'unrecognized_name',
-  113: 'bad_certificate_status_response',
-  115: 'unknown_psk_identity',
-  116: 'certificate_required',
-  120: 'no_application_protocol',
-};
-
 /** RFC 8446 section 4 and RFC 8879. */
 const MESSAGES: Readonly<Record<number, string>> = {
   0: 'hello_request',
@@ -81,9 +50,4 @@ const MESSAGES: Readonly<Record<number, string>> = {
 export function messageName(type: number): string {
   const name = MESSAGES[type];
   return name === undefined ? `handshake message ${type}` : `handshake message ${type} (${name})`;
-}
-
-/** The name of an AlertDescription; its number where it has none. */
-export function alertName(description: number): string {
-  return ALERTS[description] ?? `alert ${description}`;
 }

@@ -12,6 +12,7 @@ import type { RemoteKeyUri } from '../keys/key-opener.ts';
 import type { KeyUri } from '../keys/key-uri.ts';
 import { type Clock, delay } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
+import { explainOpenSsl } from '../text/openssl-error.ts';
 
 export interface UsableCertificate {
   readonly certificate: DelegationCertificate;
@@ -138,7 +139,7 @@ export class CertificateSource {
       await before?.signer.close?.();
     } catch (error) {
       if (signal.aborted) return;
-      this.#report(name, error instanceof Error ? error.message : String(error));
+      this.#report(name, explainOpenSsl(error instanceof Error ? error.message : String(error)));
     }
   }
 

@@ -28,6 +28,7 @@ import {
 import type { Clock } from '../kubernetes/clock.ts';
 import { Deadline, untilAborted } from '../kubernetes/deadline.ts';
 import type { Logger } from '../kubernetes/log.ts';
+import { explainOpenSsl } from '../text/openssl-error.ts';
 import type { SamplerSettings, TracingSettings } from './environment.ts';
 import type { Attributes, Caller, InServerSpan, InSpan, Tracing } from './tracing.ts';
 
@@ -170,7 +171,7 @@ function reportProblems(log: Logger, clock: Clock): (problem: unknown) => void {
     if (now - reportedAt < WARN_EVERY_MS) return;
     reportedAt = now;
     const detail = problem instanceof Error ? `${problem.name}: ${problem.message}` : String(problem);
-    log.warn({ detail: detail.slice(0, 500) }, 'traces are not exported');
+    log.warn({ detail: explainOpenSsl(detail).slice(0, 500) }, 'traces are not exported');
   };
   const ignore = (): void => {};
   diag.setLogger(

@@ -15,6 +15,7 @@ import { credentialFiles } from '../../src/credential/files.ts';
 import { issueCredential } from '../../src/credential/issue.ts';
 import type { KeyAlgorithm, Usage } from '../../src/credential/scheme.ts';
 import { signerFromPem } from '../../src/credential/signer.ts';
+import { alertName } from '../../src/text/tls-alert.ts';
 import { startBoringServer } from '../../testing/peers/boringssl-server.ts';
 import { findPeers } from '../../testing/peers/peers.ts';
 import { findTlslite } from '../../testing/peers/tlslite.ts';
@@ -148,6 +149,45 @@ describe('a server without one', () => {
     assert.equal(status, 1);
     assert.match(stdout, /protocol_version/);
     assert.match(stdout, /^TLS 1\.2\s+certificate [0-9a-f]{64}/m);
+    assert.match(
+      stdout,
+      /^TLS 1\.3, no support for credentials\s+failed: the server refuses the TLS handshake: protocol_version$/m,
+    );
+  });
+});
+
+describe('what a server refuses a client of OpenSSL with', () => {
+  /** Answers the first bytes of each connection with these. */
+  async function answering(t: TestContext, answer: Uint8Array): Promise<number> {
+    const server = createServer((socket) => {
+      socket.on('error', () => {});
+      socket.once('data', () => socket.end(answer));
+    });
+    t.after(() => server.close());
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return (server.address() as AddressInfo).port;
+  }
+
+  /** Of RFC 8446, all that are fatal. */
+  const FATAL = [
+    10, 20, 22, 40, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 70, 71, 80, 86, 109, 110, 112, 113, 115, 116, 120,
+  ];
+
+  test('is named, whatever the alert', async (t) => {
+    for (const description of FATAL) {
+      const port = await answering(t, Uint8Array.of(21, 3, 3, 0, 2, 2, description));
+      const { stdout } = await probe(t, port, '-o', 'json');
+      const { tls12, withoutDelegatedCredentials } = JSON.parse(stdout);
+      for (const { message } of [tls12, withoutDelegatedCredentials]) {
+        assert.equal(message, `the server refuses the TLS handshake: ${alertName(description)}`);
+      }
+    }
+  });
+
+  test('is another protocol, where it does not speak TLS', async (t) => {
+    const { stdout } = await probe(t, await answering(t, Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n')));
+    assert.match(stdout, /^TLS 1\.2\s+failed: expected TLS, found another protocol \(wrong version number\)$/m);
   });
 });
 

@@ -1,6 +1,7 @@
 /** Makes an ApiError of what the API server answered, or of no answer. */
 
 import { isRecord } from '../../text/is-record.ts';
+import { explainOpenSsl } from '../../text/openssl-error.ts';
 import { ApiError, type ApiErrorDetails } from '../api-error.ts';
 
 /** `metav1.StatusReason` for answers that carry none: a proxy's page, an overloaded front end. */
@@ -137,7 +138,8 @@ export function errorOfStatus(what: string, status: unknown, httpStatus: number,
 /** No answer: the connection failed, was refused or was cut. */
 export function networkError(what: string, cause: unknown): ApiError {
   const code = isRecord(cause) && typeof cause['code'] === 'string' ? cause['code'] : undefined;
-  const said = cause instanceof Error && cause.message !== '' ? boundedMessage(cause.message) : 'no answer';
+  const said =
+    cause instanceof Error && cause.message !== '' ? boundedMessage(explainOpenSsl(cause.message)) : 'no answer';
   return new ApiError(`${what}: ${said}${code === undefined ? '' : ` (${code})`}`, {
     status: 0,
     reason: 'Network',

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import type { RequestOptions } from 'node:https';
 import { dirname, resolve } from 'node:path';
 import type { KubeConfig, User } from '@kubernetes/client-node';
+import { explainOpenSsl } from '../../text/openssl-error.ts';
 import { trimEndWhile } from '../../text/trim.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Connection, ConnectionCredentials, ConnectionTls } from './connection.ts';
@@ -161,7 +162,9 @@ async function credentialsOf(config: KubeConfig): Promise<ConnectionCredentials>
   } catch (error) {
     // A garbled answer would be quoted by the JSON parser, token and all.
     const said =
-      error instanceof Error && !(error instanceof SyntaxError) ? `: ${error.message.slice(0, 300).trim()}` : '';
+      error instanceof Error && !(error instanceof SyntaxError)
+        ? `: ${explainOpenSsl(error.message).slice(0, 300).trim()}`
+        : '';
     const user = config.getCurrentUser()?.name ?? '(none)';
     throw new ConnectionError(`the credentials of user ${user} could not be loaded${said}`);
   }
