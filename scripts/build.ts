@@ -129,7 +129,13 @@ export async function bundle(version: string, format: 'esm' | 'cjs' = 'esm'): Pr
         : {
             js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
           },
-    define: { DCRED_VERSION: JSON.stringify(version), DCRED_COMMIT: JSON.stringify(commit()) },
+    define: {
+      DCRED_VERSION: JSON.stringify(version),
+      DCRED_COMMIT: JSON.stringify(commit()),
+      ...(format === 'cjs' ? { 'import.meta.filename': '__filename', 'import.meta.dirname': '__dirname' } : {}),
+    },
+    // CommonJS has no import.meta: whatever else of it is used would be undefined there.
+    logOverride: { 'empty-import-meta': 'error' },
     sourcemap: 'linked',
     sourcesContent: true,
     // They are in a file of their own: see licences().

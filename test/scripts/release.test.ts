@@ -27,6 +27,10 @@ describe('the single executable', { skip: process.platform !== 'linux' && 'it is
     // Loads what is loaded on demand.
     const unreachable = await run('dcred', 'status', '--kubeconfig', join(folder, 'absent'));
     assert.match(unreachable.stderr, /expected a kubeconfig at .*absent/);
+    const key = 'pkcs11:token=vault;object=web?module-path=/usr/lib/softhsm/libsofthsm2.so';
+    const token = await run('dcred', 'csr', '--dns', 'web.example', '--key', key, '--out', join(folder, 'out'));
+    assert.equal(token.status, 1);
+    assert.match(token.stderr, /^dcred csr: a pkcs11: key needs a native add-on, .*-pkcs11.*\n$/);
     await symlink(path, join(folder, KREW_BINARY));
     assert.match((await run(KREW_BINARY, '--help')).stdout, /^Usage: kubectl dcred COMMAND/m);
   });

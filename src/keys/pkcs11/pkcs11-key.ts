@@ -6,6 +6,7 @@
  */
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { isSea } from 'node:sea';
 import { type SignatureScheme, schemeBySubjectPublicKeyInfo } from '../../credential/scheme.ts';
 import type { Clock } from '../../kubernetes/clock.ts';
 import { Deadline, untilAborted } from '../../kubernetes/deadline.ts';
@@ -42,6 +43,13 @@ export class Pkcs11Key implements RemoteKey {
 
   /** Opens it once, so that what is wrong is known at once. Throws KeyError. */
   static async open(request: Pkcs11Request): Promise<Pkcs11Key> {
+    if (isSea()) {
+      throw new KeyError(
+        'KeyNotConfigured',
+        'a pkcs11: key needs a native add-on, which the single executable cannot load: use the image whose tag ends in -pkcs11, ' +
+          'or a checkout with "npm run pkcs11"',
+      );
+    }
     const key = new Pkcs11Key(request);
     try {
       await untilAborted(key.#connect(), request.signal);
