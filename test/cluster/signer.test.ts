@@ -4,20 +4,21 @@
  */
 
 import assert from 'node:assert/strict';
-import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { createPrivateKey } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { signerCommand } from '../../src/cli/signer.ts';
-import { makeDevCertificate } from '../../src/provision/dev-authority.ts';
 import { type Cluster, type Secret, startCluster } from '../../testing/cluster/cluster.ts';
 import { type OperatorProcess, startOperator } from '../../testing/cluster/operator-process.ts';
-import { type SignerProcess, startSigner } from '../../testing/cluster/signer-process.ts';
-import { createTestAuthority, type LeafFiles } from '../../testing/support/certificates.ts';
+import type { SignerProcess } from '../../testing/cluster/signer-process.ts';
+import { Cable } from '../../testing/support/cable.ts';
+import { createTestAuthority } from '../../testing/support/certificates.ts';
 import { findInHeap, findInMemory } from '../../testing/support/process-memory.ts';
 import { eventually } from '../../testing/support/processes.ts';
 import { runCommand } from '../cli/run-command.ts';
-import { assertServes, file } from './verification.ts';
+import { type Guarded, SYSTEM, startGuarded } from './guarded.ts';
+import { annotation, check, uidsOf, untilAllOn, untilTheyGoWithTheGrant } from './issued.ts';
 
 const authority = await createTestAuthority();
 const [first, second] = [await authority.issue(), await authority.issue()];
@@ -26,58 +27,16 @@ const SPEC = {
   podSelector: { matchLabels: { app: 'web' } },
   lifetimeSeconds: 3_600,
 };
-const SYSTEM = 'dcred-system';
 
 let home: Cluster;
 let signer: SignerProcess;
-let token: string;
+let guarded: Guarded;
 
 before(async () => {
-  home = await startCluster({
-    namespaces: ['vault', 'edge'],
-    helm: [
-      '--set-json',
-      'namespaces=["edge"]',
-      '--set',
-      'signer.enabled=true',
-      '--set-json',
-      'signer.certificates=[{"namespace":"vault","names":["web-tls","api-tls"]}]',
-    ],
-  });
-  await home.putCertificate('vault', 'web-tls', first);
-  await home.putCertificate('vault', 'api-tls', first);
-  const clientCa = await makeDevCertificate({
-    dnsNames: ['operator.eu-west.example'],
-    now: Date.now() / 1000,
-    lifetimeSeconds: 86_400,
-  });
-  const directory = join(home.plane.directory, 'signer');
-  mkdirSync(directory);
-  writeFileSync(join(directory, 'eu.crt'), clientCa.certificate);
-  writeFileSync(join(directory, 'eu.key'), clientCa.key, { mode: 0o600 });
-  // The configuration that the chart made, and a client of another cluster.
-  const { stdout } = await home.plane.kubectl([
-    'get',
-    'configmap',
-    'dcred-signer',
-    '-n',
-    SYSTEM,
-    '-o',
-    'jsonpath={.data.signer\\.yaml}',
-  ]);
-  const { load } = await import('js-yaml');
-  const config = load(stdout) as { clients: object[] };
-  config.clients.push({ name: 'eu-west', cluster: 'eu-west', tlsName: 'operator.eu-west.example' });
-  const kubeconfig = await home.plane.kubeconfigFor({ serviceAccount: { namespace: SYSTEM, name: 'dcred-signer' } });
-  signer = await startSigner({ kubeconfig, config, directory, clientCa: clientCa.authority });
-  const minted = await home.plane.kubectl(['create', 'token', 'dcred', '-n', SYSTEM, '--audience=dcred-signer']);
-  token = join(directory, 'token');
-  writeFileSync(token, minted.stdout, { mode: 0o600 });
+  guarded = await startGuarded(first);
+  ({ home, signer } = guarded);
 });
-after(async () => {
-  await signer?.stop();
-  await home?.[Symbol.asyncDispose]();
-});
+after(async () => await guarded?.[Symbol.asyncDispose]());
 
 const grant = (from: readonly object[], spec: object = {}) => ({
   apiVersion: 'dcred.dev/v1alpha1',
@@ -92,25 +51,20 @@ async function allow(...from: readonly object[]): Promise<void> {
   await home.plane.kubectl(['apply', '-f', '-'], { input: JSON.stringify(grant(from)) });
 }
 
-const bySigner = () => ['--leader-elect=false', '-n', 'edge', `--signer=${signer.url}`, `--signer-ca=${signer.caFile}`];
+const bySigner = (url = signer.url) => [
+  '--leader-elect=false',
+  '-n',
+  'edge',
+  `--signer=${url}`,
+  `--signer-ca=${signer.caFile}`,
+];
 
 function startHome(options: object = {}): Promise<OperatorProcess> {
   return startOperator({
     kubeconfig: home.operatorKubeconfig,
-    args: [...bySigner(), `--signer-token=${token}`],
+    args: [...bySigner(), `--signer-token=${guarded.token}`],
     ...options,
   });
-}
-
-function check(secret: Secret, leaf: LeafFiles, now = Date.now() / 1000): void {
-  assertServes(secret, 'Server', Math.floor(now));
-  assert.equal(file(secret, 'tls.crt').toString(), leaf.certificatePem);
-  assert.equal(secret.data?.['tls.key'], undefined);
-}
-
-function issuedOn(leaf: LeafFiles) {
-  const sha256 = new X509Certificate(leaf.certificatePem).fingerprint256.replaceAll(':', '').toLowerCase();
-  return (secret: Secret) => secret.metadata.annotations?.['dcred.dev/certificate-sha256'] === sha256;
 }
 
 /** An object to be created again. */
@@ -119,14 +73,6 @@ function withoutVersion(json: string): string {
   delete object.metadata.resourceVersion;
   delete object.metadata.uid;
   return JSON.stringify(object);
-}
-
-async function untilAllOn(cluster: Cluster, leaf: LeafFiles, count: number): Promise<readonly Secret[]> {
-  const isOn = issuedOn(leaf);
-  return await eventually(`${count} credentials on the leaf`, async () => {
-    const secrets = await cluster.secrets('edge');
-    return secrets.length === count && secrets.every(isOn) ? secrets : undefined;
-  });
 }
 
 describe('an operator with a signer', () => {
@@ -227,10 +173,8 @@ describe('the terms of a grant that the signer knows', () => {
       const secrets = await secretsOf(name);
       return secrets.length === count ? secrets : undefined;
     });
-  const annotation = ({ metadata }: Secret, key: string) => metadata.annotations?.[`dcred.dev/${key}`] ?? '';
   const lifetimeOf = (secret: Secret) =>
     (Date.parse(annotation(secret, 'expires-at')) - Date.parse(annotation(secret, 'issued-at'))) / 1000;
-  const uidsOf = (secrets: readonly Secret[]) => new Set(secrets.map(({ metadata }) => metadata.uid));
 
   test('bound the lifetime and the number of pods', async () => {
     await putGrant({ maxLifetimeSeconds: 1_800, maxPods: 2, onWithdraw: 'Delete' });
@@ -342,9 +286,10 @@ test('a second cluster has credentials of the same leaf without a copy of its ke
   await home.putCertificate('vault', 'web-tls', second);
   await allow(EDGE, EU);
   await using far = await startCluster({ namespaces: ['edge'] });
-  const directory = join(home.plane.directory, 'signer');
+  const { directory, signerCable } = guarded;
+  await using cable = await Cable.to(Number(new URL(signer.url).port));
   const args = [
-    ...bySigner(),
+    ...bySigner(`https://localhost:${cable.port}`),
     `--signer-cert=${join(directory, 'eu.crt')}`,
     `--signer-key=${join(directory, 'eu.key')}`,
   ];
@@ -380,5 +325,45 @@ test('a second cluster has credentials of the same leaf without a copy of its ke
   await far.createPod('edge', 'web-1');
   await allow(EDGE, EU);
   await untilAllOn(far, first, 2);
+
+  // The second cluster is cut off from the signer: it keeps whole pairs on the old leaf, and does not take this for a withdrawal.
+  cable.cut();
+  await there.until('the signer does not answer');
+  await home.putCertificate('vault', 'web-tls', second);
+  await untilAllOn(home, second, atHome);
+  const kept = await untilAllOn(far, first, 2);
+  for (const one of kept) check(one, first);
+  const { status } = await far.resource('edge', 'web');
+  assert.ok(status?.conditions?.some(({ reason }) => reason === 'SignerUnavailable'));
+  assert.ok(!status?.conditions?.some(({ reason }) => reason === 'CertificateNotPermitted'));
+  cable.repair();
+  for (const one of await untilAllOn(far, second, 2)) check(one, second);
+
+  // The signer is cut off from its API server: it signs by the grants that it has read, and does not see one go.
+  const terms = { onWithdraw: 'Delete' };
+  await home.plane.kubectl(['apply', '-f', '-'], { input: JSON.stringify(grant([EDGE, EU], terms)) });
+  await untilTheyGoWithTheGrant(far, 2);
+  await untilTheyGoWithTheGrant(home, atHome);
+  signerCable.cut();
+  await home.plane.kubectl(['delete', 'delegationgrant', 'web', '-n', 'vault']);
+  await far.createPod('edge', 'web-2');
+  const issued = await untilAllOn(far, second, 3);
+  for (const one of issued) check(one, second);
+  // Started again, it has read none: it answers that it cannot decide, and nobody deletes anything.
+  await signer.stop();
+  const starting = signer.start();
+  for (const operator of [here, there]) {
+    await eventually('an answer with status 503', async () =>
+      (await operator.metrics()).includes('dcred_signer_client_requests_total{code="503"}') ? true : undefined,
+    );
+  }
+  assert.deepEqual(uidsOf(await far.secrets('edge')), uidsOf(issued));
+  assert.equal((await home.secrets('edge')).length, atHome);
+  // Repaired: the withdrawal is carried out on both sides.
+  signerCable.repair();
+  await starting;
+  await far.untilReason('edge', 'web', 'CertificateNotPermitted');
+  await far.untilSecrets('edge', 0);
+  await home.untilSecrets('edge', 0);
   assert.equal(there.exitCode ?? here.exitCode, null);
 });
