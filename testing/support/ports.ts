@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import { createSocket } from 'node:dgram';
 import { connect, createServer, type NetConnectOpts } from 'node:net';
 
 /**
@@ -9,13 +10,31 @@ const FIRST = 20_000;
 const LAST = 32_000;
 const ATTEMPTS = 100;
 
-/** A TCP port that nobody listens on at `host`. Another process may still be quicker: retry when the bind fails. */
+/**
+ * A TCP port that nobody listens on at `host`, and that no other process of the tests gets as long as this one lives: test files run side by
+ * side, and between two looks at a port and a server's bind lies the start of a process.
+ */
 export async function freePort(host = '127.0.0.1'): Promise<number> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const port = randomInt(FIRST, LAST);
-    if (await isFree(port, host)) return port;
+    if ((await reserve(port)) && (await isFree(port, host))) return port;
   }
   throw new Error(`no free TCP port at ${host} between ${FIRST} and ${LAST} in ${ATTEMPTS} attempts`);
+}
+
+/** By the UDP port of that number, which nothing here uses, and which the kernel gives back however this process ends. */
+function reserve(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createSocket('udp4');
+    socket.once('error', () => {
+      socket.close();
+      resolve(false);
+    });
+    socket.bind({ port, address: '127.0.0.1', exclusive: true }, () => {
+      socket.unref();
+      resolve(true);
+    });
+  });
 }
 
 function isFree(port: number, host: string): Promise<boolean> {
