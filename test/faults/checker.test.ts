@@ -240,7 +240,7 @@ describe('each seeded violation is found', () => {
     },
     {
       what: 'a Secret whose pod is not selected',
-      rule: 'orphan',
+      rule: 'unselected',
       seed: () => ({
         ...good,
         pods: good.pods.map((one) => (one.metadata.name === 'a' ? pod('a', { app: 'other' }) : one)),

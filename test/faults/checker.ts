@@ -28,6 +28,8 @@ export type Rule =
   | 'overdue'
   | 'untrue-annotation'
   | 'orphan'
+  /** Its pod is not selected any more: deleted after a wait. */
+  | 'unselected'
   | 'foreign-changed'
   | 'status'
   /** There was nothing to look at. */
@@ -211,7 +213,7 @@ function orphanViolations({ pods, resources }: Observation, secret: ApiObject, s
   if (pod.metadata.deletionTimestamp !== undefined) return [];
   if (!isLive(pod)) return [{ rule: 'orphan', subject, detail: 'its pod has ended' }];
   if (selectedBy(resource, pod)) return [];
-  return [{ rule: 'orphan', subject, detail: `its pod is not selected by ${resource.name}` }];
+  return [{ rule: 'unselected', subject, detail: `its pod is not selected by ${resource.name}` }];
 }
 
 function foreignViolations({ foreign, namespace, secrets }: Observation): readonly Violation[] {

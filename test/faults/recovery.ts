@@ -5,6 +5,8 @@ import type { Site } from './ground.ts';
 
 const TIMEOUT_MS = 90_000;
 const INTERVAL_MS = 100;
+/** The operator waits for so long before it deletes the Secret of a pod that is not selected any more. */
+const DELETION_DELAY_MS = 10_000;
 
 class NotRecoveredError extends Error {
   readonly code = 'NotRecovered';
@@ -40,6 +42,8 @@ export async function untilRight(site: Site, what: string, options: RecoveryOpti
     const wrong = found.filter(({ rule }) => rule === 'unreachable' || !except.includes(rule));
     const ms = performance.now() - started;
     if (wrong.length === 0 || giveUp?.() === true) return ms;
+    // It waits by choice, and no longer than the clock says.
+    if (wrong.every(({ rule }) => rule === 'unselected')) site.clock.pass(DELETION_DELAY_MS);
     if (ms > timeoutMs)
       throw new NotRecoveredError(`${what}: still wrong after ${timeoutMs} ms:\n${describe(wrong as Violation[])}`);
     await delay(INTERVAL_MS);
