@@ -3,10 +3,14 @@
  * stands, a pod of a tenant who has nothing to do with it is created and must be served. How long that took is reported.
  */
 import assert from 'node:assert/strict';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type OperatorProcess, startOperator } from '../../testing/cluster/operator-process.ts';
 import { report } from '../../testing/support/fault-report.ts';
 import { leaf } from '../../testing/support/openssl.ts';
+import { collectGarbage } from '../../testing/support/process-memory.ts';
+import { eventually } from '../../testing/support/processes.ts';
 import { paths } from './admin.ts';
 import { Ground, type Site } from './ground.ts';
 import { inParallel } from './pool.ts';
@@ -22,19 +26,34 @@ let ground: Ground;
 let operator: OperatorProcess;
 let victim: Site;
 let served = 0;
+let directory: string;
+/** Bytes of the operator's heap in use, before anybody attacked it. */
+let heapBefore: number;
+const attackers: Site[] = [];
 
 before(async () => {
   ground = await Ground.start();
-  const { operatorKubeconfig: kubeconfig } = ground.cluster;
-  operator = await startOperator({ kubeconfig, logLevel: 'info', env: { NODE_OPTIONS: CHART_HEAP } });
+  const { operatorKubeconfig: kubeconfig, plane } = ground.cluster;
+  directory = join(plane.directory, 'heap');
+  await mkdir(directory);
+  const node = { args: ['--heapsnapshot-signal=SIGUSR2'], directory };
+  operator = await startOperator({ kubeconfig, logLevel: 'info', env: { NODE_OPTIONS: CHART_HEAP }, node });
   victim = await ground.site();
   await prepare(victim);
   await victim.createResource(SPEC);
+  await victim.createPod('web-first');
+  await untilRight(victim, 'before the attacks');
+  heapBefore = await heapInUse();
 });
 after(async () => {
   await operator?.stop();
   await ground?.[Symbol.asyncDispose]();
 });
+
+async function heapInUse(): Promise<number> {
+  await collectGarbage(operator.pid, directory);
+  return await operator.metric('nodejs_heap_size_used_bytes');
+}
 
 interface Attack {
   readonly name: string;
@@ -130,6 +149,7 @@ const ATTACKS: readonly Attack[] = [
 for (const { act, name, reason } of ATTACKS) {
   test(name, async (t) => {
     const site = await ground.site();
+    attackers.push(site);
     await prepare(site);
     await site.createResource(SPEC);
     await site.createPod('web-attacker');
@@ -151,3 +171,16 @@ for (const { act, name, reason } of ATTACKS) {
     }
   });
 }
+
+test('its memory is back to within a fifth once what the attackers made is gone', async (t) => {
+  for (const { admin, namespace } of attackers) {
+    for (const path of [paths.resources(namespace), paths.pods(namespace), paths.secrets(namespace)])
+      await admin.delete(path);
+  }
+  const back = async () => {
+    const heap = await heapInUse();
+    t.diagnostic(`${Math.round(heap / 1024)} KiB in use, ${Math.round(heapBefore / 1024)} before the attacks`);
+    return heap <= 1.2 * heapBefore || undefined;
+  };
+  await eventually('the memory to be back', back, { timeoutMs: 120_000, intervalMs: 2_000 });
+});

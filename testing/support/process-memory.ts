@@ -40,14 +40,7 @@ export async function findInHeap(
   directory: string,
   needles: Readonly<Record<string, string>>,
 ): Promise<readonly string[]> {
-  process.kill(pid, 'SIGUSR2');
-  const file = await eventually('a heap snapshot', async () => {
-    const name = (await readdir(directory)).find((one) => one.endsWith('.heapsnapshot'));
-    if (name === undefined) return undefined;
-    // Complete once its last character is there.
-    const text = await tail(join(directory, name));
-    return text.trimEnd().endsWith('}') ? join(directory, name) : undefined;
-  });
+  const file = await heapSnapshot(pid, directory);
   const found = new Set<string>();
   let before = '';
   for await (const chunk of createReadStream(file, { encoding: 'utf8', highWaterMark: CHUNK_BYTES })) {
@@ -57,6 +50,22 @@ export async function findInHeap(
   }
   await rm(file);
   return [...found].sort();
+}
+
+/** Has such a process collect all its garbage, which it does before it writes a snapshot. */
+export async function collectGarbage(pid: number, directory: string): Promise<void> {
+  await rm(await heapSnapshot(pid, directory));
+}
+
+async function heapSnapshot(pid: number, directory: string): Promise<string> {
+  process.kill(pid, 'SIGUSR2');
+  return await eventually('a heap snapshot', async () => {
+    const name = (await readdir(directory)).find((one) => one.endsWith('.heapsnapshot'));
+    if (name === undefined) return undefined;
+    // Complete once its last character is there.
+    const text = await tail(join(directory, name));
+    return text.trimEnd().endsWith('}') ? join(directory, name) : undefined;
+  });
 }
 
 async function tail(path: string): Promise<string> {
