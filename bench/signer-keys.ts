@@ -1,16 +1,13 @@
 /** How many credentials a second `dcred signer` signs for one client, by where its key is: in a Secret, on a token, in a KMS, in Vault. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { generateCredentialKey } from '../src/credential/credential-key.ts';
-import { systemClock } from '../src/kubernetes/clock.ts';
 import type { SignRequest } from '../src/signer/protocol.ts';
-import { SignerClient } from '../src/signer-client/signer-client.ts';
-import { signerConnection } from '../src/signer-client/signer-connection.ts';
 import { startSigner } from '../testing/cluster/signer-process.ts';
 import { type KeyPlace, publicKeyOf, startKeyPlaces, whyNoKeyPlaces } from '../testing/keys/key-places.ts';
 import { createTestAuthority } from '../testing/support/certificates.ts';
 import { usageOf } from './lib/process-usage.ts';
 import { keep, row, spread } from './lib/results.ts';
+import { SIGNER_CLIENTS, signingClient, signRequest } from './lib/signing.ts';
 import { Stage } from './lib/stage.ts';
 
 const ROUNDS = Number(process.env['DCRED_BENCH_ROUNDS'] ?? 3);
@@ -47,19 +44,13 @@ await using signer = await startSigner({
   directory,
   program: join(import.meta.dirname, '..', 'dist', 'dcred.js'),
   config: {
-    clients: [{ name: 'bench', cluster: 'bench', serviceAccount: 'dcred-system/dcred' }],
+    ...SIGNER_CLIENTS,
     certificates,
     grants: certificates.map(({ name }) => ({ certificate: name, from: [{ namespace: stage.namespace }] })),
-    ratePerSecond: 1_000_000,
   },
   env: Object.assign({}, ...keys.places.map(({ env }) => env)),
 });
-const tokenFile = join(directory, 'token');
-const minted = ['create', 'token', 'dcred', '-n', 'dcred-system', '--audience=dcred-signer'];
-await writeFile(tokenFile, (await plane.kubectl(minted)).stdout, { mode: 0o600 });
-const connection = await signerConnection({ url: signer.url, caFile: signer.caFile, tokenFile, clock: systemClock });
-const client = new SignerClient({ connection, userAgent: 'bench', clock: systemClock });
-const { subjectPublicKeyInfo } = await generateCredentialKey('ECDSAP256');
+const { client } = await signingClient(signer, plane, directory);
 
 interface Figures {
   /** Credentials a second, two calls at a time. */
@@ -71,16 +62,7 @@ interface Figures {
 }
 
 async function measure(certificate: string): Promise<Figures> {
-  const request: SignRequest = {
-    certificate,
-    usage: 'Server',
-    dcCertVerifyAlgorithm: 0x0403,
-    subjectPublicKeyInfo,
-    expiresAt: Math.floor(Date.now() / 1000) + 3_600,
-    namespace: stage.namespace,
-    resource: 'web',
-    podUid: 'bench',
-  };
+  const request = await signRequest(certificate, stage.namespace);
   const requests = Array.from({ length: SIZE }, () => request);
   const sign = async (all: readonly SignRequest[]): Promise<void> => {
     const failed = (await client.sign(all, signal)).find(({ ok }) => !ok);

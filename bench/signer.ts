@@ -2,18 +2,14 @@
  * What it costs to have credentials signed by `dcred signer` in place of the operator itself: the first issue of 1,000 pods, the two in turn
  * on the same pods. And how many credentials a second the signer signs for a client that does nothing else.
  */
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { generateCredentialKey } from '../src/credential/credential-key.ts';
-import { systemClock } from '../src/kubernetes/clock.ts';
-import { MAX_REQUESTS, type SignRequest } from '../src/signer/protocol.ts';
-import { SignerClient } from '../src/signer-client/signer-client.ts';
-import { signerConnection } from '../src/signer-client/signer-connection.ts';
+import { MAX_REQUESTS } from '../src/signer/protocol.ts';
 import { startSigner } from '../testing/cluster/signer-process.ts';
 import { type Contender, dcred, startContender } from './lib/contender.ts';
 import { Observer } from './lib/observer.ts';
 import { usageOf } from './lib/process-usage.ts';
 import { keep, median, row, spread } from './lib/results.ts';
+import { SIGNER_CLIENTS, signingClient, signRequest } from './lib/signing.ts';
 import { Stage } from './lib/stage.ts';
 
 const PODS = Number(process.env['DCRED_BENCH_PODS'] ?? 1000);
@@ -67,37 +63,21 @@ async function counts(operator: number) {
 await using stage = await Stage.build();
 const { operatorKubeconfig, plane } = stage.cluster;
 const certificate = `${stage.namespace}/web-tls`;
-const account = { namespace: 'dcred-system', name: 'dcred' };
 const directory = join(plane.directory, 'signer');
 await using signer = await startSigner({
   kubeconfig: plane.kubeconfig,
   directory,
   program: join(import.meta.dirname, '..', 'dist', 'dcred.js'),
   config: {
-    clients: [{ name: 'bench', cluster: 'bench', serviceAccount: `${account.namespace}/${account.name}` }],
+    ...SIGNER_CLIENTS,
     certificates: [{ name: certificate }],
     grants: [{ certificate, from: [{ namespace: stage.namespace }] }],
-    ratePerSecond: 1_000_000,
   },
 });
-const tokenFile = join(directory, 'token');
-const minted = ['create', 'token', account.name, '-n', account.namespace, '--audience=dcred-signer'];
-await writeFile(tokenFile, (await plane.kubectl(minted)).stdout, { mode: 0o600 });
+const { client, tokenFile } = await signingClient(signer, plane, directory);
 const args = [`--signer=${signer.url}`, `--signer-ca=${signer.caFile}`, `--signer-token=${tokenFile}`];
 
-const connection = await signerConnection({ url: signer.url, caFile: signer.caFile, tokenFile, clock: systemClock });
-const client = new SignerClient({ connection, userAgent: 'bench', clock: systemClock });
-const { subjectPublicKeyInfo } = await generateCredentialKey('ECDSAP256');
-const request: SignRequest = {
-  certificate,
-  usage: 'Server',
-  dcCertVerifyAlgorithm: 0x0403,
-  subjectPublicKeyInfo,
-  expiresAt: Math.floor(Date.now() / 1000) + 3_600,
-  namespace: stage.namespace,
-  resource: 'web',
-  podUid: 'bench',
-};
+const request = await signRequest(certificate, stage.namespace);
 const { signal } = new AbortController();
 const perSecond: Record<string, number> = {};
 for (const size of [1, 16, MAX_REQUESTS]) {
