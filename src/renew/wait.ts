@@ -3,8 +3,8 @@
 import { MANAGED_BY, MANAGED_BY_LABEL } from '../api/keys.ts';
 import { type IssuedSecret, readIssuedSecret } from '../issued-secret/issued-secret.ts';
 import { formatObjectKey } from '../issued-secret/names.ts';
-import { REFUSED_IN_A_ROW } from '../kubernetes/cache/namespaced-cache.ts';
 import { Reflector } from '../kubernetes/cache/reflector.ts';
+import { RefusalCount } from '../kubernetes/cache/refusal-count.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
@@ -23,6 +23,8 @@ export interface WaitOptions {
   /** Called for every change. */
   readonly onProgress: (counts: Counts) => void;
 }
+
+const REFUSALS: ReadonlySet<string> = new Set(['Forbidden', 'Unauthorized']);
 
 /** No permission to watch the Secrets, which is how the renewal is observed. */
 export class WatchRefusedError extends Error {
@@ -53,7 +55,7 @@ export async function waitForRenewal(options: WaitOptions, signal: AbortSignal):
   };
 
   const reflectors = [...new Set(targets.map(({ namespace }) => namespace))].map((namespace) => {
-    let inARow = 0;
+    const refusals = new RefusalCount(REFUSALS);
     const reflector: Reflector<Entry> = new Reflector<Entry>({
       client,
       clock,
@@ -73,11 +75,8 @@ export async function waitForRenewal(options: WaitOptions, signal: AbortSignal):
         count.change(selected(previous), selected(current));
         look();
       },
-      observe: ({ kind, reason }) => {
-        if (kind === 'list' || kind === 'watch') inARow = 0;
-        if (kind !== 'failure' || (reason !== 'Forbidden' && reason !== 'Unauthorized')) return;
-        inARow += 1;
-        if (reflector.hasSynced && inARow < REFUSED_IN_A_ROW) return;
+      observe: (event) => {
+        if (refusals.refusal(event, reflector) === undefined) return;
         refused = namespace;
         ended.abort();
       },

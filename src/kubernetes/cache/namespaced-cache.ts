@@ -1,5 +1,6 @@
 /** One kind of object in every namespace that is watched: one reflector for all of them, or one for each of a list. */
 import type { Reflector, ReflectorEvent } from './reflector.ts';
+import { RefusalCount } from './refusal-count.ts';
 
 interface Named {
   readonly namespace: string;
@@ -16,11 +17,6 @@ export function namespacedKey({ namespace, name }: Named): string {
 
 /** What only a person can change: until then the namespace cannot be read. */
 const REFUSALS: ReadonlySet<string> = new Set(['Forbidden', 'NotFound']);
-/**
- * Refusals in a row that count for a namespace that has been listed: an API server that starts refuses everybody until it has read the
- * roles and the CRDs, which takes a second or two. A reflector needs three seconds for so many.
- */
-export const REFUSED_IN_A_ROW = 4;
 
 export interface ReflectorScope {
   /** Undefined: all namespaces. */
@@ -53,16 +49,12 @@ export class NamespacedCache<T extends Named> {
   ) {
     for (const namespace of namespaces.length === 0 ? [''] : new Set(namespaces)) {
       const { promise, resolve } = Promise.withResolvers<void>();
-      let inARow = 0;
-      const observe = ({ kind, reason }: ReflectorEvent): void => {
-        // After a refusal a watch goes on where it was: nothing is listed again.
-        if (kind === 'list' || kind === 'watch') {
-          inARow = 0;
-          if (this.#refusals.delete(namespace)) onReadable(namespace);
-        }
-        if (kind !== 'failure' || reason === undefined || !REFUSALS.has(reason)) return;
-        inARow += 1;
-        if (reflector.hasSynced && inARow < REFUSED_IN_A_ROW) return;
+      const count = new RefusalCount(REFUSALS);
+      const observe = (event: ReflectorEvent): void => {
+        const { kind } = event;
+        if ((kind === 'list' || kind === 'watch') && this.#refusals.delete(namespace)) onReadable(namespace);
+        const reason = count.refusal(event, reflector);
+        if (reason === undefined) return;
         if (!this.#refusals.has(namespace)) onRefused(namespace, reason);
         this.#refusals.set(namespace, reason);
         resolve();
