@@ -1,6 +1,7 @@
 /**
- * No test depends on how fast the machine is. It asserts no elapsed time, does not sleep and then look once, and gives nothing that
- * must succeed a short deadline: it waits for a state (`eventually`), an event, or a fake clock. `bench/` measures time.
+ * No test depends on how fast the machine is. It asserts no elapsed time, does not sleep and then look once, gives nothing that must
+ * succeed a short deadline, and reads no clock before a certificate is made that must be valid then: it waits for a state
+ * (`eventually`), an event, or a fake clock. `bench/` measures time.
  */
 
 import assert from 'node:assert/strict';
@@ -12,7 +13,7 @@ const TESTS = import.meta.dirname;
 /** A loaded machine needs seconds for what takes milliseconds. What is to expire may be shorter: it is named below. */
 const SHORTEST_TIMEOUT_MS = 20_000;
 
-type Rule = 'elapsed time' | 'sleep' | 'short timeout';
+type Rule = 'elapsed time' | 'sleep' | 'short timeout' | 'early present';
 
 /** Where a rule does not hold, and why no busy machine can break the test. */
 const EXCEPTIONS: Readonly<Record<Rule, Readonly<Record<string, string>>>> = {
@@ -41,6 +42,7 @@ const EXCEPTIONS: Readonly<Record<Rule, Readonly<Record<string, string>>>> = {
     'kubernetes/client/api-client-fake.test.ts': 'of a fake clock',
     'testing/support/processes.test.ts': 'each is to expire',
   },
+  'early present': {},
 };
 
 const CLOCKS = String.raw`performance\.now\(\)|process\.hrtime|process\.uptime\(\)`;
@@ -85,10 +87,18 @@ function shortTimeoutsIn(text: string): readonly number[] {
     .map(({ index }) => lineOf(text, index));
 }
 
+/** A file's one `now` that is read before OpenSSL makes a certificate: on a slow machine the certificate is not valid yet then. */
+function earlyPresentIn(text: string): readonly number[] {
+  const present = /^(?:export )?const \w+ = (?:Math\.\w+\()?Date\.now\(\)[ /\d_]*\)?;/m.exec(text);
+  const certificate = text.search(/\b(?:leaf|authority)\(/);
+  return present !== null && present.index < certificate ? [lineOf(text, present.index)] : [];
+}
+
 const RULES: Readonly<Record<Rule, (text: string) => readonly number[]>> = {
   'elapsed time': elapsedTimeIn,
   sleep: sleepsIn,
   'short timeout': shortTimeoutsIn,
+  'early present': earlyPresentIn,
 };
 
 const files = readdirSync(TESTS, { recursive: true, encoding: 'utf8' })
@@ -131,6 +141,7 @@ describe('the rules see', () => {
     ['sleep', "import { setTimeout as pause } from 'node:timers/promises';\n"],
     ['short timeout', '  await queue.take(AbortSignal.timeout(1_000));\n'],
     ['short timeout', '  await eventually("so", probe, { timeoutMs: 3_000 });\n'],
+    ['early present', 'const NOW = Math.floor(Date.now() / 1000);\nconst web = leaf();\n'],
   ];
   for (const [rule, text] of cases) {
     test(`${rule} in ${text.trim().split('\n').at(-1)}`, () => assert.equal(RULES[rule](text).length, 1));

@@ -19,6 +19,8 @@ import { leaf } from '../../testing/support/openssl.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
 import { runCommand, temporaryDirectory } from '../cli/run-command.ts';
 
+const web = leaf();
+/** After the certificate was made: it is valid by then. */
 const NOW = Math.floor(Date.now() / 1000);
 
 test('a client with a certificate and one with a token that is replaced get what is granted to their clusters', async (t) => {
@@ -27,7 +29,6 @@ test('a client with a certificate and one with a token that is replaced get what
     writeFileSync(join(folder, name), content);
     return join(folder, name);
   };
-  const web = leaf();
   mkdirSync(join(folder, 'web-tls'));
   file('web-tls/tls.crt', web.certificatePem);
   file('web-tls/tls.key', web.keyPem);

@@ -17,11 +17,12 @@ import { recordingLogger } from '../../testing/support/recording-logger.ts';
 import { temporaryDirectory } from '../cli/run-command.ts';
 import { type HttpsAnswer, httpsCall } from './https-call.ts';
 
-export const NOW = Math.floor(Date.now() / 1000);
 export const ISSUER = 'https://issuer.us-east.example';
+const web = leaf();
+/** After the certificate was made: it is valid by then. */
+export const NOW = Math.floor(Date.now() / 1000);
 export const serving = await makeDevCertificate({ dnsNames: ['signer.vault.svc'], now: NOW, lifetimeSeconds: 86_400 });
 const operator = await makeDevCertificate({ dnsNames: ['operator.eu'], now: NOW, lifetimeSeconds: 86_400 });
-const web = leaf();
 export const certificate = readDelegationCertificate(web.certificatePem);
 export const key = await generateCredentialKey('ECDSAP256');
 export const tokens = generateKeyPairSync('ec', { namedCurve: 'P-256' });
