@@ -1,4 +1,4 @@
-# The image of dcred: Node, the libraries it is linked with, and one bundled file, run as an unprivileged user. No shell, no npm.
+# The image of dcred: Node, the libraries it is linked with, and dcred, bundled, run as an unprivileged user. No shell, no npm.
 #
 # BASE only builds; nothing of it but its C libraries is in the image. It needs npm and glibc, and must be named by digest, so that the
 # same sources give the same image. There is no default: look up the digest of the image that you trust, for example with

@@ -81,7 +81,7 @@ await using operator = await startOperator({
   kubeconfig: cluster.operatorKubeconfig,
   logLevel: 'info',
   env,
-  main: join(import.meta.dirname, '..', 'dist', 'dcred.js'),
+  main: join(import.meta.dirname, '..', 'dist', 'app', 'dcred.mjs'),
 });
 while ((await ready(operator)) < RESOURCES) {
   if (operator.exitCode !== null)

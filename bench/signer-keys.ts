@@ -42,7 +42,7 @@ for (const place of keys.places) certificates.push(await location(place));
 await using signer = await startSigner({
   kubeconfig: plane.kubeconfig,
   directory,
-  program: join(import.meta.dirname, '..', 'dist', 'dcred.js'),
+  program: join(import.meta.dirname, '..', 'dist', 'app', 'dcred.mjs'),
   config: {
     ...SIGNER_CLIENTS,
     certificates,

@@ -67,7 +67,7 @@ const directory = join(plane.directory, 'signer');
 await using signer = await startSigner({
   kubeconfig: plane.kubeconfig,
   directory,
-  program: join(import.meta.dirname, '..', 'dist', 'dcred.js'),
+  program: join(import.meta.dirname, '..', 'dist', 'app', 'dcred.mjs'),
   config: {
     ...SIGNER_CLIENTS,
     certificates: [{ name: certificate }],

@@ -1,11 +1,13 @@
 /**
  * Bundles `src/main.ts` into `dist/dcred.js`, one file for Node >= 22.19, with its source map, the licences of the packages in it and
- * SBOMs (CycloneDX). The same sources give the same bytes. `node scripts/build.ts FOLDER` writes to another folder.
+ * SBOMs (CycloneDX); and into `dist/app`, the same in several files, of which a command loads what it needs, for the image. The same
+ * sources give the same bytes. `node scripts/build.ts FOLDER` writes to another folder.
  */
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { build, type Plugin } from 'esbuild';
+import { type BuildOptions, build, type Plugin } from 'esbuild';
+import { type AppFile, ENTRY } from './app-files.ts';
 import { bundledPackages, licences, sbom } from './bundled-packages.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -83,6 +85,32 @@ const requiredHttp: Plugin = {
   },
 };
 
+/** HTTP/2, and logging by a thread, neither of which dcred asks for. Saves 7 MB of memory: Node's own modules for them. */
+const LOADED_WHEN_CALLED = ['undici/lib/dispatcher/client-h2.js', 'pino/lib/transport.js'];
+
+/** Modules that export one function, loaded when it is first called. */
+const loadedWhenCalled: Plugin = {
+  name: 'loaded-when-called',
+  setup(setup) {
+    setup.onResolve(
+      { filter: /^\.\/(client-h2|transport|lib\/transport)(\.js)?$/ },
+      ({ importer, path, resolveDir }) => {
+        const target = LOADED_WHEN_CALLED.find((one) =>
+          join(resolveDir, path)
+            .replace(/(\.js)?$/, '.js')
+            .endsWith(join('node_modules', one)),
+        );
+        if (target === undefined || importer.startsWith(loadedWhenCalled.name)) return undefined;
+        return { path: target, namespace: loadedWhenCalled.name };
+      },
+    );
+    setup.onLoad({ filter: /./, namespace: loadedWhenCalled.name }, ({ path }) => ({
+      contents: `module.exports = (...args) => require(${JSON.stringify(path)})(...args);`,
+      resolveDir: ROOT,
+    }));
+  },
+};
+
 /** Profiles, single sign-on and instance metadata for AWS, which src/keys/awskms/credentials.ts does without. Saves 100 KiB. */
 const lessOfAws: Plugin = {
   name: 'less-of-aws',
@@ -104,19 +132,17 @@ interface Bundle {
   readonly inputs: readonly string[];
 }
 
-/** As a module; or as CommonJS, which is all that a single executable takes. */
-export async function bundle(version: string, format: 'esm' | 'cjs' = 'esm'): Promise<Bundle> {
-  const { metafile, outputFiles } = await build({
+function optionsFor(version: string, format: 'esm' | 'cjs') {
+  return {
     absWorkingDir: ROOT,
     entryPoints: ['src/main.ts'],
-    outfile: OUT,
     // Paths in the source map are relative to the output: they must not depend on the folder that is written to.
     write: false,
     bundle: true,
     platform: 'node',
     target: 'node22.19',
     format,
-    plugins: [requiredHttp, lessOfUndici, lessOfClientNode, lessOfAws, keepWhatIsUsed],
+    plugins: [requiredHttp, loadedWhenCalled, lessOfUndici, lessOfClientNode, lessOfAws, keepWhatIsUsed],
     // A native add-on, in one variant of the image only; loaded when a pkcs11: key is.
     external: ['pkcs11js'],
     // Node keeps its source in memory, so a smaller file saves memory. Names are kept for readable stack traces.
@@ -136,18 +162,46 @@ export async function bundle(version: string, format: 'esm' | 'cjs' = 'esm'): Pr
     },
     // CommonJS has no import.meta: whatever else of it is used would be undefined there.
     logOverride: { 'empty-import-meta': 'error' },
-    sourcemap: 'linked',
-    sourcesContent: true,
     // They are in a file of their own: see licences().
     legalComments: 'none',
     metafile: true,
     logLevel: 'warning',
+  } as const satisfies BuildOptions;
+}
+
+/** As a module; or as CommonJS, which is all that a single executable takes. */
+export async function bundle(version: string, format: 'esm' | 'cjs' = 'esm'): Promise<Bundle> {
+  const { metafile, outputFiles } = await build({
+    ...optionsFor(version, format),
+    outfile: OUT,
+    sourcemap: 'linked',
+    sourcesContent: true,
   });
   const inputs = Object.entries(metafile.outputs['dist/dcred.js']?.inputs ?? {});
   return {
     files: outputFiles,
     inputs: inputs.flatMap(([path, { bytesInOutput }]) => (bytesInOutput > 0 ? [path] : [])),
   };
+}
+
+/**
+ * In several files, all of one folder, ENTRY among them. Node compiles, and keeps in memory, what a command loads: for the operator a
+ * third of the one file, for a probe a thirtieth. Named .mjs: without a package.json, Node would parse a .js twice to find out its
+ * module type (24 MB and 50 ms). No source map: --enable-source-maps costs 40 MB, and stack traces have readable names and lines.
+ */
+export async function application(version: string): Promise<readonly AppFile[]> {
+  const options = optionsFor(version, 'esm');
+  const { outputFiles } = await build({
+    ...options,
+    outdir: join(ROOT, 'dist', 'app'),
+    splitting: true,
+    entryNames: basename(ENTRY, '.mjs'),
+    chunkNames: '[name]-[hash]',
+    outExtension: { '.js': '.mjs' },
+    define: { ...options.define, DCRED_ENTRY: JSON.stringify(ENTRY) },
+  });
+  const files = outputFiles.map(({ contents, path }) => ({ name: basename(path), contents }));
+  return files.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** The commit being built: DCRED_COMMIT, else the checkout's HEAD, else `unknown`. */
@@ -172,6 +226,10 @@ async function main(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   for (const { contents, path } of files) await writeFile(join(folder, basename(path)), contents);
   await chmod(join(folder, basename(OUT)), 0o755);
+  // Another build's files, whose names differ, do not stay.
+  await rm(join(folder, 'app'), { recursive: true, force: true });
+  await mkdir(join(folder, 'app'));
+  for (const { contents, name } of await application(version)) await writeFile(join(folder, 'app', name), contents);
   await writeFile(join(folder, 'licenses.txt'), await licences(ROOT, packages));
   const listed = {
     'sbom.cdx.json': packages,

@@ -1,15 +1,16 @@
 /**
- * Builds `dist/image.tar` from `dist/dcred.js`, without a registry. The image contains Node, the libraries that Node is linked with, and
+ * Builds `dist/image.tar` from `dist/app`, without a registry. The image contains Node, the libraries that Node is linked with, and
  * dcred. It contains nothing else: no shell, no npm. `dist/image-pkcs11.tar` is its variant for keys on PKCS#11 tokens, one layer more. The
  * Dockerfile gets the same root folder by `node scripts/image.ts --root FOLDER [--variant pkcs11]`.
  */
 import { execFileSync } from 'node:child_process';
-import { access, chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { load } from 'js-yaml';
 import type { TarEntry } from '../src/bundle/tar.ts';
+import { type AppFile, ENTRY } from './app-files.ts';
 import { imageArchive } from './image-archive.ts';
 import { ADDON, compileAddon, RUNTIME_FILES } from './pkcs11-addon.ts';
 
@@ -35,8 +36,8 @@ export async function defaultImageName(): Promise<string> {
 
 /** What `make build` makes, as far as it goes into the image. */
 export interface BuiltFiles {
-  /** dist/dcred.js. */
-  readonly bundle: Uint8Array;
+  /** dist/app. */
+  readonly app: readonly AppFile[];
   /** dist/licenses.txt. */
   readonly licences: Uint8Array;
   /** The add-on of pkcs11js, which makes it the variant for PKCS#11; see `addon`. */
@@ -80,12 +81,12 @@ export async function image(built: BuiltFiles): Promise<Buffer> {
     architecture,
     layers: [
       { createdBy: `Node.js ${process.version} and its libraries`, entries: withParents(await base()) },
-      { createdBy: 'the bundle of dcred', entries: withParents(await application(built)) },
+      { createdBy: 'dcred', entries: withParents(await application(built)) },
       ...(pkcs11.length === 0 ? [] : [{ createdBy: 'pkcs11js', entries: withParents(pkcs11) }]),
     ],
     user: `${USER_ID}:${USER_ID}`,
     env: ['PATH=/usr/local/bin', ONE_ARENA],
-    entrypoint: ['node', '--disable-sigusr1', '/app/dcred.mjs'],
+    entrypoint: ['node', '--disable-sigusr1', `/app/${ENTRY}`],
     command: ['--help'],
     labels: {
       'org.opencontainers.image.title': 'dcred',
@@ -153,17 +154,15 @@ export function withParents(entries: readonly TarEntry[]): readonly TarEntry[] {
   return [...missing.map((path) => ({ type: 'directory', path }) as const), ...entries];
 }
 
-async function application({ bundle, licences }: BuiltFiles): Promise<readonly TarEntry[]> {
+async function application({ app, licences }: BuiltFiles): Promise<readonly TarEntry[]> {
   return [
-    // Named .mjs: without a package.json, Node would parse a .js twice to find out its module type (24 MB and 50 ms). No source map:
-    // --enable-source-maps costs 40 MB, and stack traces of the bundle have readable names and lines.
-    { type: 'file', path: 'app/dcred.mjs', content: bundle },
+    ...app.map(({ contents, name }) => ({ type: 'file', path: `app/${name}`, content: contents }) as const),
     { type: 'file', path: 'licenses/dcred.txt', content: await readFile(join(ROOT, 'LICENSE')) },
     { type: 'file', path: 'licenses/packages.txt', content: licences },
   ];
 }
 
-/** The package where the bundle's import finds it; it is loaded by a helper process, when a `pkcs11:` key is opened. */
+/** The package where the import of dcred's files finds it; it is loaded by a helper process, when a `pkcs11:` key is opened. */
 async function pkcs11Layer({ addon: compiled }: BuiltFiles): Promise<readonly TarEntry[]> {
   if (compiled === undefined) return [];
   const read = (name: string) => readFile(join(ADDON.package, name));
@@ -194,7 +193,9 @@ async function built(): Promise<BuiltFiles> {
     readFile(join(ROOT, 'dist', name)).catch((cause: unknown) => {
       throw new ImageError(`dist/${name} does not exist: run "make build" first`, { cause });
     });
-  return { bundle: await read('dcred.js'), licences: await read('licenses.txt') };
+  const names = await readdir(join(ROOT, 'dist', 'app')).catch(() => [ENTRY]);
+  const app = names.sort().map(async (name) => ({ name, contents: await read(join('app', name)) }));
+  return { app: await Promise.all(app), licences: await read('licenses.txt') };
 }
 
 async function main(argv: readonly string[]): Promise<void> {

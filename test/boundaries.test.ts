@@ -198,6 +198,7 @@ const TOOLS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'testing/node',
     'testing/controlplane',
     'testing/support',
+    'scripts/app-files.ts',
     'scripts/image.ts',
     'scripts/image-archive.ts',
     'src/bundle/tar.ts',

@@ -23,7 +23,8 @@ const ENV = { NODE_OPTIONS: '--max-old-space-size=128 --max-semi-space-size=4', 
 export function dcred(
   name: string,
   kubeconfig: string,
-  bundle = join(ROOT, 'dist', 'dcred.js'),
+  // What the image runs.
+  bundle = join(ROOT, 'dist', 'app', 'dcred.mjs'),
   args: readonly string[] = [],
   options: readonly string[] = [],
 ): Contender {

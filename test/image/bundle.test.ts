@@ -1,11 +1,11 @@
 /** What `make build` makes, built twice. The source map says independently of esbuild's metafile which packages are in the bundle. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { packagePath } from '../../scripts/bundled-packages.ts';
-import { run } from '../../testing/support/processes.ts';
+import { run, tryRun } from '../../testing/support/processes.ts';
 import { explain, sbomValidator } from './sbom-schema.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -35,6 +35,12 @@ describe('a build', () => {
   });
   after(() => rm(folder, { recursive: true, force: true }));
 
+  const filesBelow = async (...folders: readonly string[]): Promise<readonly string[]> => {
+    const entries = await readdir(path(...folders), { recursive: true, withFileTypes: true });
+    const files = entries.filter((entry) => entry.isFile());
+    return files.map(({ name, parentPath }) => relative(path(...folders), join(parentPath, name))).sort();
+  };
+
   /** `name@version` of every package that the source map has a file of. */
   const inSourceMap = async (): Promise<ReadonlySet<string>> => {
     const { sources } = JSON.parse(await readFile(path('one', 'dcred.js.map'), 'utf8')) as { sources: string[] };
@@ -47,14 +53,17 @@ describe('a build', () => {
   };
 
   test('has the same bytes, wherever and whenever it is made', async () => {
-    const names = await readdir(path('one'));
-    assert.deepEqual(names.sort(), [
+    assert.deepEqual((await readdir(path('one'))).sort(), [
+      'app',
       'dcred.js',
       'dcred.js.map',
       'licenses.txt',
       'sbom-pkcs11.cdx.json',
       'sbom.cdx.json',
     ]);
+    const names = await filesBelow('one');
+    assert.deepEqual(names, await filesBelow('deeper', 'two'));
+    assert.ok(names.includes(join('app', 'dcred.mjs')));
     for (const name of names) {
       const [one, two] = await Promise.all([readFile(path('one', name)), readFile(path('deeper', 'two', name))]);
       assert.ok(one.equals(two), name);
@@ -62,11 +71,44 @@ describe('a build', () => {
   });
 
   test('runs, and names no folder of this machine', async () => {
-    const { stdout } = await run(process.execPath, [path('one', 'dcred.js'), 'version']);
-    assert.match(stdout, /^dcred \S+ \(abc\)/);
-    for (const name of ['dcred.js', 'dcred.js.map']) {
+    for (const entry of ['dcred.js', join('app', 'dcred.mjs')]) {
+      const { stdout } = await run(process.execPath, [path('one', entry), 'version']);
+      assert.match(stdout, /^dcred \S+ \(abc\)/, entry);
+    }
+    for (const name of await filesBelow('one')) {
       assert.ok(!(await readFile(path('one', name), 'utf8')).includes(ROOT), name);
     }
+  });
+
+  test('says the same in one file and in several', async () => {
+    const said = async (entry: string, words: readonly string[]) => {
+      const { status, stderr, stdout } = await tryRun(process.execPath, [entry, ...words]);
+      return { status, stderr, stdout };
+    };
+    for (const words of [['--help'], ['operator', '--help'], ['probe'], ['crd'], ['agent', '--nonsense']]) {
+      const several = await said(path('one', 'app', 'dcred.mjs'), words);
+      assert.deepEqual(several, await said(path('one', 'dcred.js'), words), words.join(' '));
+    }
+  });
+
+  test('in several files loads no more than a command needs', async () => {
+    const names = await readdir(path('one', 'app'));
+    const whole = (await stat(path('one', 'dcred.js'))).size;
+    const shareOf = async (command: string): Promise<number> => {
+      const loaded = new Set<string>(['dcred.mjs', names.find((name) => name.startsWith(`${command}-`)) ?? command]);
+      let bytes = 0;
+      // A set that grows while it is walked.
+      for (const name of loaded) {
+        const text = await readFile(path('one', 'app', name), 'utf8');
+        bytes += text.length;
+        for (const [, next = ''] of text.matchAll(/\b(?:import|from)"\.\/([\w.-]+\.mjs)"/g)) loaded.add(next);
+      }
+      assert.ok(loaded.size > 2, command);
+      return bytes / whole;
+    };
+    assert.ok((await shareOf('probe')) < 0.06);
+    assert.ok((await shareOf('agent')) < 0.06);
+    assert.ok((await shareOf('operator')) < 0.4);
   });
 
   test('lists the licence of every package in it', async () => {

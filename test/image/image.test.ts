@@ -10,12 +10,16 @@ import { defaultImageName, image, withParents } from '../../scripts/image.ts';
 import { tar } from '../../src/bundle/tar.ts';
 import { endChild, eventually, run } from '../../testing/support/processes.ts';
 
-/** A fake dist/dcred.js that prints how it was started. */
+/** A fake dist/app/dcred.mjs that prints how it was started. */
 const BUNDLE = Buffer.from(
   'console.log(JSON.stringify({ uid: process.getuid(), args: process.argv.slice(2), node: process.version }));\n',
 );
 
-const BUILT = { bundle: BUNDLE, licences: Buffer.from('a licence') };
+const application = (contents: Buffer) => [
+  { name: 'dcred.mjs', contents },
+  { name: 'part-ABC.mjs', contents: Buffer.from('export {};\n') },
+];
+const BUILT = { app: application(BUNDLE), licences: Buffer.from('a licence') };
 
 describe('tar', () => {
   test('writes archives that tar extracts, whatever the content', async () => {
@@ -140,6 +144,7 @@ describe('the image', { skip: process.platform === 'linux' ? false : 'an image n
     const others = files.filter((path) => !/^(usr\/)?lib(64)?\/.*\.so(\.\d+)*$/.test(path));
     assert.deepEqual(others.sort(), [
       'app/dcred.mjs',
+      'app/part-ABC.mjs',
       'etc/group',
       'etc/nsswitch.conf',
       'etc/passwd',
@@ -156,7 +161,10 @@ describe('the image', { skip: process.platform === 'linux' ? false : 'an image n
     before(async () => {
       const root = join(folder, 'process');
       await mkdir(root);
-      const waiting = { ...BUILT, bundle: Buffer.from("console.log('ready'); setInterval(() => {}, 1000);\n") };
+      const waiting = {
+        ...BUILT,
+        app: application(Buffer.from("console.log('ready'); setInterval(() => {}, 1000);\n")),
+      };
       await writeFile(join(folder, 'waiting.tar'), await image(waiting));
       const layers = JSON.parse((await run('tar', ['-xOf', join(folder, 'waiting.tar'), 'manifest.json'])).stdout);
       await run('tar', ['-xf', 'waiting.tar'], { cwd: folder });

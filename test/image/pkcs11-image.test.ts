@@ -5,7 +5,8 @@ import { chown, copyFile, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'no
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { bundle } from '../../scripts/build.ts';
+import type { AppFile } from '../../scripts/app-files.ts';
+import { application } from '../../scripts/build.ts';
 import { addon, defaultImageName, image, sharedLibraries } from '../../scripts/image.ts';
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
@@ -34,6 +35,7 @@ describe('the image for PKCS#11', { skip: await whyNot() }, () => {
   let archive: Buffer;
   let store: TokenStore;
   let compiled: Buffer;
+  let app: readonly AppFile[];
   const web = leaf();
 
   const inRoot = (path: string) => join(root, path);
@@ -58,10 +60,9 @@ describe('the image for PKCS#11', { skip: await whyNot() }, () => {
     assert.ok(hsm.available, 'SoftHSM');
     folder = await mkdtemp(join(tmpdir(), 'dcred-image-'));
     root = join(folder, 'variant');
-    const [file] = (await bundle('0.0.0')).files.filter(({ path }) => path.endsWith('.js'));
-    assert.ok(file);
+    app = await application('0.0.0');
     compiled = await addon();
-    archive = await image({ bundle: file.contents, licences: Buffer.from(''), addon: compiled });
+    archive = await image({ app, licences: Buffer.from(''), addon: compiled });
     assert.equal(await extract('variant', archive), `${await defaultImageName()}-pkcs11`);
 
     store = hsm.createStore();
@@ -104,15 +105,16 @@ describe('the image for PKCS#11', { skip: await whyNot() }, () => {
 
   test('has pkcs11js beside what the default image has, and nothing else', async () => {
     const list = (await run('find', ['app', 'licenses', '-type', 'f'], { cwd: root })).stdout.trim().split('\n');
-    assert.deepEqual(list.sort(), [
-      'app/dcred.mjs',
+    const expected = [
+      ...app.map(({ name }) => `app/${name}`),
       'app/node_modules/pkcs11js/build/Release/pkcs11.node',
       'app/node_modules/pkcs11js/index.js',
       'app/node_modules/pkcs11js/package.json',
       'licenses/dcred.txt',
       'licenses/packages.txt',
       'licenses/pkcs11js.txt',
-    ]);
+    ];
+    assert.deepEqual(list.sort(), expected.sort());
   });
 
   test('its signer signs by a key on a token, and the add-on is loaded in the helper only', async () => {
@@ -187,7 +189,7 @@ describe('the image for PKCS#11', { skip: await whyNot() }, () => {
 
   test('the default image says which one to take', async () => {
     const plain = join(folder, 'plain');
-    await extract('plain', await image({ bundle: await readFile(inRoot('app/dcred.mjs')), licences: Buffer.from('') }));
+    await extract('plain', await image({ app, licences: Buffer.from('') }));
     await writeFile(join(plain, 'leaf.crt'), web.certificatePem);
     await writeFile(join(plain, 'pin'), store.pin);
     const key = uri.replace('/etc/dcred/pin/bank', '/pin');

@@ -102,7 +102,12 @@ export class HelperProcess {
   }
 }
 
-/** This program: the bundle is one file, and the sources have their own entry. */
+/** Set in a build of several files: the one of them that is run, in the same folder. */
+declare const DCRED_ENTRY: string | undefined;
+
+/** This program. */
 function entryPoint(): string {
+  if (typeof DCRED_ENTRY === 'string') return join(import.meta.dirname, DCRED_ENTRY);
+  // The bundle is one file, and the sources have their own entry.
   return import.meta.filename.endsWith('.ts') ? join(import.meta.dirname, '..', '..', 'main.ts') : import.meta.filename;
 }
