@@ -26,7 +26,8 @@ export type VerifySignature = (claim: {
  */
 export const verifyWithNode: VerifySignature = ({ message, publicKey, scheme, signature }) => {
   try {
-    return verify(scheme.hash, message, { key: publicKey, dsaEncoding: 'der' }, signature);
+    // The key alone: DER is the default, and an object around it costs Node an exception (40 us).
+    return verify(scheme.hash, message, publicKey, signature);
   } catch {
     return false;
   }

@@ -1,6 +1,7 @@
 /** The signer's calls over a pool of connections. Nothing is retried here: whoever waits in a queue decides when to try again. */
 import { ApiError } from '../kubernetes/api-error.ts';
-import { type ApiRequest, exchange, failure } from '../kubernetes/client/exchange.ts';
+import { WHOLE } from '../kubernetes/client/answers.ts';
+import { type ApiRequest, exchange } from '../kubernetes/client/exchange.ts';
 import { invalidResponseError } from '../kubernetes/client/status-error.ts';
 import { Transport } from '../kubernetes/client/transport.ts';
 import type { Clock } from '../kubernetes/clock.ts';
@@ -129,16 +130,10 @@ export class SignerClient {
     };
     const context = { transport: this.#transport, userAgent, now: () => clock.now(), onSkew: () => {} };
     using deadline = new Deadline(signal, clock, ms);
-    const response = await exchange(context, request, 'calls', deadline, ms);
+    const { headers, text } = await exchange(context, request, 'calls', WHOLE, deadline, ms);
     // Not from when the request was sent: the answer may have waited for news, and its Date is when it was written.
-    const date = Date.parse(String(response.headers['date']));
+    const date = Date.parse(String(headers['date']));
     if (!Number.isNaN(date)) this.#clockSkewMs = clock.now() - date;
-    let text: string;
-    try {
-      text = await response.body.text();
-    } catch (error) {
-      throw failure(request, error, deadline, ms);
-    }
     try {
       return JSON.parse(text) as unknown;
     } catch {

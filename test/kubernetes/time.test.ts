@@ -64,6 +64,26 @@ describe('Deadline', () => {
     }
   });
 
+  test('calls back once, at whichever end comes first, and has the reason of its signal', () => {
+    for (const how of ['time', 'parent'] as const) {
+      const clock = new FakeClock();
+      const parent = new AbortController();
+      using deadline = new Deadline(parent.signal, clock, 1_000);
+      let called = 0;
+      deadline.onEnd = () => {
+        called += 1;
+      };
+      assert.deepEqual([deadline.ended, deadline.reason, called], [false, undefined, 0]);
+      if (how === 'parent') parent.abort(new Error('enough'));
+      clock.advance(1_000);
+      parent.abort(new Error('too late'));
+      clock.advance(5_000);
+      assert.deepEqual([deadline.ended, deadline.expired, called], [true, how === 'time', 1]);
+      assert.equal(deadline.reason, deadline.signal.reason);
+      assert.equal((deadline.reason as Error).name, how === 'time' ? 'AbortError' : 'Error');
+    }
+  });
+
   test('leaves nothing behind', () => {
     const clock = new FakeClock();
     {

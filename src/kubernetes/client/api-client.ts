@@ -9,6 +9,7 @@ import type { Connection } from '../connection/connection.ts';
 import { Deadline } from '../deadline.ts';
 import type { KubernetesObject, ObjectList, WatchEvent } from '../objects.ts';
 import { apiVersionOf, type ResourcePathParts, type ResourceType, resourcePath, SECRETS } from '../resource-type.ts';
+import { WHOLE } from './answers.ts';
 import type {
   ApiClientOptions,
   ApplyOptions,
@@ -23,7 +24,7 @@ import type {
   WritableObject,
   WriteOptions,
 } from './api-types.ts';
-import { type ApiRequest, exchange, failure } from './exchange.ts';
+import { type ApiRequest, exchange } from './exchange.ts';
 import { type Repeatability, retryDelay } from './retry-policy.ts';
 import { encodeSecret, PROTOBUF_TYPE } from './secret-protobuf.ts';
 import { invalidResponseError } from './status-error.ts';
@@ -302,15 +303,9 @@ export class ApiClient {
     const { clock } = this.#options;
     const started = clock.monotonic();
     using deadline = new Deadline(signal, clock, this.#timeoutMs);
-    const response = await exchange(this.#context(), request, pool, deadline, this.#timeoutMs);
-    let text: string;
-    try {
-      text = await response.body.text();
-    } catch (error) {
-      throw failure(request, error, deadline, this.#timeoutMs);
-    }
+    const { statusCode, text } = await exchange(this.#context(), request, pool, WHOLE, deadline, this.#timeoutMs);
     const answer = parse(request.what, text);
-    this.#observe(request, response.statusCode, started);
+    this.#observe(request, statusCode, started);
     return answer;
   }
 

@@ -1,10 +1,9 @@
 /** One request to the API server and the head of its answer: credentials, their refresh, and every failure as an ApiError. */
 
-import type { Dispatcher } from 'undici';
-import undiciRequest from 'undici/lib/api/api-request.js';
 import { ApiError } from '../api-error.ts';
 import type { ConnectionCredentials } from '../connection/connection.ts';
-import { type Deadline, untilAborted } from '../deadline.ts';
+import type { Deadline } from '../deadline.ts';
+import { type Answer, isSuccess, type Receiver } from './answers.ts';
 import { clockSkewMs } from './clock-skew.ts';
 import { errorOfStatus, networkError, parseRetryAfter, timeoutError } from './status-error.ts';
 import type { Pools, Transport } from './transport.ts';
@@ -34,32 +33,30 @@ export interface ExchangeContext {
   readonly onSkew: (skewMs: number) => void;
 }
 
-/** A Status is a few hundred bytes; a proxy's page is read no further than this. */
-const MAX_ERROR_BODY_BYTES = 256 * 1024;
-
 /**
  * Sends it and returns the answer when it is a success. After a 401 it is sent once more with fresh credentials.
  * @throws ApiError for every other answer, and for none; the parent's abort reason when that is what happened
  */
-export async function exchange(
+export async function exchange<A extends Answer>(
   context: ExchangeContext,
   request: ApiRequest,
   pool: keyof Pools,
+  receiver: Receiver<A>,
   deadline: Deadline,
   ms: number,
-): Promise<Dispatcher.ResponseData> {
+): Promise<A> {
   let credentials = await credentialsFor(context, request, deadline, ms);
-  let response = await send(context, request, pool, deadline, ms, credentials);
-  if (response.statusCode === 401) {
+  let answer = await send(context, request, pool, receiver, deadline, ms, credentials);
+  if (answer.statusCode === 401) {
     const fresh = await credentialsFor(context, request, deadline, ms, credentials);
     if (fresh !== credentials) {
-      await readBounded(response.body).catch(() => '');
+      await receiver.errorText(answer).catch(() => '');
       credentials = fresh;
-      response = await send(context, request, pool, deadline, ms, credentials);
+      answer = await send(context, request, pool, receiver, deadline, ms, credentials);
     }
   }
-  if (response.statusCode >= 200 && response.statusCode < 300) return response;
-  throw await refusal(context, request, response, deadline, ms);
+  if (isSuccess(answer)) return answer;
+  throw await refusal(context, request, receiver, answer, deadline, ms);
 }
 
 /** Credentials may come from a plug-in or a disk that hangs: like the server, they have until the deadline. */
@@ -71,37 +68,34 @@ async function credentialsFor(
   rejected?: ConnectionCredentials,
 ): Promise<ConnectionCredentials> {
   try {
-    return await untilAborted(transport.credentials(rejected), deadline.signal);
+    return await untilEnd(transport.credentials(rejected), deadline);
   } catch (error) {
-    if (deadline.signal.aborted) throw failure(request, error, deadline, ms);
+    if (deadline.ended) throw failure(request, error, deadline, ms);
     throw error;
   }
 }
 
-async function send(
+async function send<A extends Answer>(
   context: ExchangeContext,
   request: ApiRequest,
   pool: keyof Pools,
+  receiver: Receiver<A>,
   deadline: Deadline,
   ms: number,
   credentials: ConnectionCredentials,
-): Promise<Dispatcher.ResponseData> {
+): Promise<A> {
   const { transport, userAgent } = context;
   const own = { accept: request.accept, 'user-agent': userAgent };
   const headers: Record<string, string> = { ...request.headers, ...credentials.headers, ...own };
   if (request.contentType !== undefined) headers['content-type'] = request.contentType;
   const sentMs = context.now();
   try {
-    const response = await undiciRequest.call(transport.pools(credentials.tls)[pool], {
-      method: request.method,
-      path: `${transport.basePath}${request.path}${queryOf(request.query)}`,
-      headers,
-      signal: deadline.signal,
-      ...(request.body !== undefined && { body: request.body }),
+    const path = `${transport.basePath}${request.path}${queryOf(request.query)}`;
+    const options = { method: request.method, path, headers, body: request.body ?? null };
+    return await receiver.send(transport.pools(credentials.tls)[pool], options, deadline, ({ date }) => {
+      const skewMs = clockSkewMs(date, sentMs, context.now());
+      if (skewMs !== undefined) context.onSkew(skewMs);
     });
-    const skewMs = clockSkewMs(response.headers['date'], sentMs, context.now());
-    if (skewMs !== undefined) context.onSkew(skewMs);
-    return response;
   } catch (error) {
     throw failure(request, error, deadline, ms);
   }
@@ -111,25 +105,26 @@ async function send(
 export function failure(request: ApiRequest, error: unknown, deadline: Deadline, ms: number): unknown {
   if (error instanceof ApiError) return error;
   if (deadline.expired) return timeoutError(request.what, ms);
-  if (deadline.signal.aborted) return deadline.signal.reason;
+  if (deadline.ended) return deadline.reason;
   const tooLarge = error instanceof Error && 'code' in error && error.code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE';
   if (!tooLarge) return networkError(request.what, error);
   const message = `${request.what}: the answer is larger than any that is read`;
   return new ApiError(message, { status: 0, reason: 'ResponseTooLarge' });
 }
 
-async function refusal(
+async function refusal<A extends Answer>(
   context: ExchangeContext,
   request: ApiRequest,
-  response: Dispatcher.ResponseData,
+  receiver: Receiver<A>,
+  answer: A,
   deadline: Deadline,
   ms: number,
 ): Promise<unknown> {
-  const retryAfter = response.headers['retry-after'];
+  const retryAfter = answer.headers['retry-after'];
   const seconds = parseRetryAfter(typeof retryAfter === 'string' ? retryAfter : undefined, context.now());
   try {
-    const text = await readBounded(response.body);
-    return errorOfStatus(request.what, parsed(text), response.statusCode, seconds);
+    const text = await receiver.errorText(answer);
+    return errorOfStatus(request.what, parsed(text), answer.statusCode, seconds);
   } catch (error) {
     return failure(request, error, deadline, ms);
   }
@@ -143,17 +138,6 @@ function parsed(text: string): unknown {
   }
 }
 
-async function readBounded(body: Dispatcher.ResponseData['body']): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of body as AsyncIterable<Uint8Array>) {
-    length += chunk.length;
-    if (length > MAX_ERROR_BODY_BYTES) break; // Leaving the loop ends the stream, and with it the connection.
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}
-
 function queryOf(query: ApiRequest['query']): string {
   const parameters = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
@@ -161,4 +145,13 @@ function queryOf(query: ApiRequest['query']): string {
   }
   const text = parameters.toString();
   return text === '' ? '' : `?${text}`;
+}
+
+/** What the promise settles to, or the deadline's reason where that ends before. */
+function untilEnd<T>(promise: Promise<T>, deadline: Deadline): Promise<T> {
+  return new Promise((resolve, reject) => {
+    if (deadline.ended) reject(deadline.reason);
+    deadline.onEnd = () => reject(deadline.reason);
+    promise.then(resolve, reject);
+  });
 }

@@ -3,6 +3,7 @@
 import type { Clock } from '../clock.ts';
 import { Deadline } from '../deadline.ts';
 import type { PartialObjectMetadata, WatchEvent } from '../objects.ts';
+import { STREAMED } from './answers.ts';
 import { type ApiRequest, type ExchangeContext, exchange, failure } from './exchange.ts';
 import { JsonLines } from './json-lines.ts';
 import { errorOfStatus, invalidResponseError, networkError } from './status-error.ts';
@@ -29,7 +30,7 @@ export async function* watchStream<T>(
 ): AsyncGenerator<WatchEvent<T>, void, undefined> {
   const { signal, clock, timeoutMs, quietMs, observe, onAccepted } = options;
   using deadline = new Deadline(signal, clock, timeoutMs);
-  const response = await exchange(context, request, 'watches', deadline, timeoutMs);
+  const response = await exchange(context, request, 'watches', STREAMED, deadline, timeoutMs);
   observe(response.statusCode);
   onAccepted?.();
   const lines = new JsonLines();

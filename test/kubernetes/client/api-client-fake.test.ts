@@ -192,6 +192,26 @@ describe('time', () => {
     assert.equal(fake.requests.length, 1);
   });
 
+  test('a call that waits for a connection ends with its signal, and the next one is made', async () => {
+    let answer: (() => void) | undefined;
+    const late: FakeHandler = (request, response) =>
+      new Promise((resolve) => {
+        answer = () => resolve(ok(request, response));
+      });
+    await using fake = await FakeApiServer.start(late, ok);
+    const client = fake.client({ connections: 1 });
+    const first = client.get(PODS, ref, { signal });
+    await fake.received(1);
+    const stop = new AbortController();
+    const second = client.get(PODS, ref, { signal: stop.signal });
+    stop.abort(new Error('enough'));
+    await assert.rejects(second, { message: 'enough' });
+    answer?.();
+    assert.deepEqual(await first, POD);
+    assert.deepEqual(await client.get(PODS, ref, { signal }), POD);
+    assert.equal(fake.requests.length, 2);
+  });
+
   test('an abort ends the wait before the next try', async () => {
     await using fake = await FakeApiServer.start(refusal(429, 'TooManyRequests', { 'retry-after': '20' }));
     const stop = new AbortController();
@@ -247,6 +267,24 @@ describe('credentials', () => {
       ['Bearer old', 'Bearer new'],
     );
     assert.equal(fake.requests[1]?.headers['user-agent'], 'x');
+  });
+
+  test('after an endless 401 too: its page is not read to the end', async () => {
+    const endless: FakeHandler = (_request, response) => {
+      response.writeHead(401, { 'content-type': 'text/html' });
+      const more = (): void => {
+        while (!response.destroyed && response.write('x'.repeat(64 * 1024)));
+        if (!response.destroyed) response.once('drain', more);
+      };
+      more();
+    };
+    await using fake = await FakeApiServer.start(endless, ok);
+    const client = clientOver(fake.connection(['old', 'new']));
+    assert.deepEqual(await client.get(PODS, ref, { signal }), POD);
+    assert.deepEqual(
+      fake.requests.map(({ headers }) => headers.authorization),
+      ['Bearer old', 'Bearer new'],
+    );
   });
 
   test('a 401 with the newest there are is final', async () => {

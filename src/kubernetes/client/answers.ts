@@ -1,0 +1,137 @@
+/**
+ * How the answer to a request is received: whole, for calls, or as a stream, for watches. undici's own `request` makes a stream for
+ * every answer, and hears its end by an AbortSignal: more work than a small answer is.
+ */
+import type { Dispatcher, Pool } from 'undici';
+import undiciRequest from 'undici/lib/api/api-request.js';
+import type { Deadline } from '../deadline.ts';
+
+export interface Answer {
+  readonly statusCode: number;
+  readonly headers: Dispatcher.ResponseData['headers'];
+}
+
+export interface WholeAnswer extends Answer {
+  readonly text: string;
+}
+
+/** Called when the head of the answer is there. */
+type OnHead = (headers: Answer['headers']) => void;
+
+export interface Receiver<A extends Answer> {
+  /** @throws whatever undici does */
+  readonly send: (pool: Pool, options: Dispatcher.RequestOptions, deadline: Deadline, onHead: OnHead) => Promise<A>;
+  /** Its body, where it is no success: the beginning of it, at least MAX_ERROR_BODY_BYTES. */
+  readonly errorText: (answer: A) => Promise<string>;
+}
+
+/** A Status is a few hundred bytes; a proxy's page is read no further than this. */
+const MAX_ERROR_BODY_BYTES = 256 * 1024;
+
+export function isSuccess({ statusCode }: Pick<Answer, 'statusCode'>): boolean {
+  return statusCode >= 200 && statusCode < 300;
+}
+
+export const WHOLE: Receiver<WholeAnswer> = {
+  send: (pool, options, deadline, onHead) =>
+    new Promise((resolve, reject) => {
+      if (deadline.ended) reject(deadline.reason);
+      else pool.dispatch(options, new WholeHandler(deadline, onHead, resolve, reject));
+    }),
+  errorText: async ({ text }) => text,
+};
+
+export const STREAMED: Receiver<Dispatcher.ResponseData> = {
+  send: async (pool, options, deadline, onHead) => {
+    const answer = await undiciRequest.call(pool, { ...options, signal: deadline.signal });
+    onHead(answer.headers);
+    return answer;
+  },
+  errorText: ({ body }) => readBounded(body),
+};
+
+/** Settles once, whatever comes after. */
+class WholeHandler implements Dispatcher.DispatchHandler {
+  readonly #deadline: Deadline;
+  readonly #onHead: OnHead;
+  readonly #resolve: (answer: WholeAnswer) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #chunks: Buffer[] = [];
+  #length = 0;
+  #settled = false;
+  #controller: Dispatcher.DispatchController | undefined;
+  #statusCode = 0;
+  #headers: Answer['headers'] = {};
+
+  constructor(
+    deadline: Deadline,
+    onHead: OnHead,
+    resolve: (answer: WholeAnswer) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.#deadline = deadline;
+    this.#onHead = onHead;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    deadline.onEnd = () => {
+      const { reason } = deadline;
+      // A request that waits for a connection hears of it when it gets one: see onRequestStart.
+      this.#controller?.abort(reason instanceof Error ? reason : new Error('aborted', { cause: reason }));
+      this.#settle(() => reject(reason));
+    };
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    // Also before a request is sent again, because its connection was closed before it was used.
+    this.#controller = controller;
+    if (this.#deadline.ended) controller.abort(new Error('the request has ended'));
+  }
+
+  onResponseStart(_: Dispatcher.DispatchController, statusCode: number, headers: Answer['headers']): void {
+    this.#statusCode = statusCode;
+    this.#headers = headers;
+    this.#onHead(headers);
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#length += chunk.length;
+    if (this.#length < MAX_ERROR_BODY_BYTES || isSuccess({ statusCode: this.#statusCode })) return;
+    this.#finish();
+    controller.abort(new Error('the rest of a refusal is not read'));
+  }
+
+  onResponseEnd(): void {
+    this.#finish();
+  }
+
+  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+    this.#settle(() => this.#reject(error));
+  }
+
+  /** The deadline is the next request's then. */
+  #settle(how: () => void): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#deadline.onEnd = undefined;
+    how();
+  }
+
+  #finish(): void {
+    const [first, ...more] = this.#chunks;
+    // Nearly every answer is one chunk.
+    const text = first === undefined ? '' : (more.length === 0 ? first : Buffer.concat(this.#chunks)).toString('utf8');
+    this.#settle(() => this.#resolve({ statusCode: this.#statusCode, headers: this.#headers, text }));
+  }
+}
+
+async function readBounded(body: Dispatcher.ResponseData['body']): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of body as AsyncIterable<Uint8Array>) {
+    length += chunk.length;
+    if (length > MAX_ERROR_BODY_BYTES) break; // Leaving the loop ends the stream, and with it the connection.
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
