@@ -5,7 +5,7 @@ import { MAX_SHARDS } from '../kubernetes/leader/shards.ts';
 import { OperatorMetrics } from '../operator/metrics.ts';
 import { LEASE_NAME, Operator } from '../operator/operator.ts';
 import { Outage } from '../operator/outage.ts';
-import { WritePace } from '../operator/write-pace.ts';
+import { WritePace, workersFor } from '../operator/write-pace.ts';
 import { isDnsLabel } from '../text/dns-name.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
@@ -68,7 +68,7 @@ export const operatorCommand: Command = {
       type: 'string',
       value: 'N',
       default: '16',
-      help: 'how many pods are reconciled at a time, at most; twice as many where a signer signs',
+      help: 'how many pods are reconciled at a time, at most; where a signer signs, how many are written, and others are signed meanwhile',
     },
     'max-reissues-per-second': {
       type: 'string',
@@ -97,13 +97,13 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
   metrics.engine.collectProcessMetrics();
   const tracing = await startTracing(io, 'dcred-operator', log);
   const signer = await connectSigner(args, metrics.registry, tracing);
-  // What waits for a signature writes nothing, and must not keep another pod from being written.
-  const workers = signer === undefined ? written : 2 * written;
+  const signsAhead = signer !== undefined;
+  const workers = workersFor(written, signsAhead);
   const connection = await connect(args, io);
-  const pace = new WritePace(workers, systemClock);
+  const pace = new WritePace({ max: written, clock: systemClock, signsAhead });
   const outage = new Outage();
   const client = createClient(connection, {
-    connections: Math.max(MIN_CONNECTIONS, workers + SPARE_CONNECTIONS),
+    connections: Math.max(MIN_CONNECTIONS, written + SPARE_CONNECTIONS),
     observe: (call) => {
       metrics.engine.apiCall(call);
       pace.observe(call);

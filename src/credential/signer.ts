@@ -48,7 +48,7 @@ export function signerFromPem(pem: string): Signer {
     async sign(message, { signal }) {
       signal?.throwIfAborted();
       // The key alone: DER is the default, and an object around it costs Node an exception (40 us).
-      return Uint8Array.from(sign(scheme.hash, message, key));
+      return new Uint8Array(sign(scheme.hash, message, key));
     },
   };
 }

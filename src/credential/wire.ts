@@ -153,18 +153,26 @@ class Reader {
 
   /** A copy, so that the result does not keep (or change with) the buffer it came from. */
   take(length: number, code: MalformedCredentialCode, what: string): Uint8Array {
-    if (this.rest < length) {
-      throw new MalformedCredentialError(
-        code,
-        `${what} needs ${length} bytes at offset ${this.#position}; ${this.rest} left`,
-      );
-    }
+    this.#need(length, code, what);
     this.#position += length;
-    return Uint8Array.from(this.#bytes.subarray(this.#position - length, this.#position));
+    return new Uint8Array(this.#bytes.subarray(this.#position - length, this.#position));
   }
 
   uint(length: number, code: MalformedCredentialCode, what: string): number {
-    return this.take(length, code, what).reduce((value, byte) => value * 256 + byte, 0);
+    this.#need(length, code, what);
+    let value = 0;
+    for (const end = this.#position + length; this.#position < end; this.#position += 1) {
+      value = value * 256 + (this.#bytes[this.#position] ?? 0);
+    }
+    return value;
+  }
+
+  #need(length: number, code: MalformedCredentialCode, what: string): void {
+    if (this.rest >= length) return;
+    throw new MalformedCredentialError(
+      code,
+      `${what} needs ${length} bytes at offset ${this.#position}; ${this.rest} left`,
+    );
   }
 }
 

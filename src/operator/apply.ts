@@ -8,10 +8,11 @@ import { SECRET_ANNOTATIONS } from '../api/keys.ts';
 import { type IssuedSecret, readIssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { PodKey } from '../issued-secret/names.ts';
 import type { SecretManifest } from '../issued-secret/secret-manifest.ts';
-import { type ApiError, isApiError } from '../kubernetes/api-error.ts';
+import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
+import type { Gate } from '../kubernetes/queue/gate.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import { type InSpan, untraced } from '../tracing/tracing.ts';
@@ -21,6 +22,7 @@ import { type Access, OWN } from './core/access.ts';
 import type { CertificateState } from './core/certificate-state.ts';
 import { type DeleteReason, type IssueReason, type Step, wantedMetadata } from './core/plan.ts';
 import type { Pod } from './core/pod.ts';
+import { heldByFinalizer, isImmutable, notReplaceable } from './immutable-secret.ts';
 import { issueFailure } from './issue-failure.ts';
 import { type GenerateKey, makeSecret, rebuildSecret, type SecretRequest } from './issuer.ts';
 import { PodFailure, StaleCacheError } from './pod-failure.ts';
@@ -63,6 +65,8 @@ export interface ApplierOptions {
   readonly generateKey: GenerateKey;
   readonly clock: Clock;
   readonly grants: GrantProof;
+  /** What is published passes it. Undefined: at once. */
+  readonly writes?: Pick<Gate, 'during'> | undefined;
   readonly inSpan?: InSpan | undefined;
 }
 
@@ -131,11 +135,9 @@ export class Applier {
         throw signal.aborted ? error : issueFailure(error);
       },
     );
-    await this.#confirmGrant(subject, signal);
-    const written =
-      replaces === undefined
-        ? await this.#create(manifest, subject.key, signal)
-        : await this.#replace(manifest, replaces, signal);
+    const written = await this.#written(subject, signal, () =>
+      replaces === undefined ? this.#create(manifest, subject.key, signal) : this.#replace(manifest, replaces, signal),
+    );
     return {
       kind: 'issued',
       reason: step.reason,
@@ -154,8 +156,7 @@ export class Applier {
     if (manifest === undefined) {
       return await this.#issue({ kind: 'issue', reason: 'Modified', name, replaces: secret }, subject, signal);
     }
-    await this.#confirmGrant(subject, signal);
-    const written = await this.#replace(manifest, secret, signal);
+    const written = await this.#written(subject, signal, () => this.#replace(manifest, secret, signal));
     return { kind: 'rechained', resourceVersion: written.metadata.resourceVersion };
   }
 
@@ -187,10 +188,14 @@ export class Applier {
     return found;
   }
 
-  /** Right before a credential is written, so that what is withdrawn while it is made is not published. */
-  async #confirmGrant({ access = OWN, resource }: Subject, signal: AbortSignal): Promise<void> {
-    if (access.kind !== 'granted' || resource === undefined) return;
-    await this.#options.grants.holds(access, resource, signal);
+  /** The grant is confirmed right before, so that what is withdrawn while a credential is made, or waits, is not published. */
+  async #written<T>({ access = OWN, resource }: Subject, signal: AbortSignal, write: () => Promise<T>): Promise<T> {
+    const { grants, writes } = this.#options;
+    const confirmed = async () => {
+      if (access.kind === 'granted' && resource !== undefined) await grants.holds(access, resource, signal);
+      return await write();
+    };
+    return await (writes === undefined ? confirmed() : writes.during(confirmed, signal));
   }
 
   #request(name: string, { access = OWN, certificate, key, pod, resource }: Subject) {
@@ -346,26 +351,4 @@ function difference(
 
 function stale({ name }: IssuedSecret, cause: unknown): StaleCacheError {
   return new StaleCacheError(`Secret "${name}" has changed since it was last seen`, undefined, { cause });
-}
-
-function heldByFinalizer({ finalizers = [], name }: IssuedSecret, cause: unknown): PodFailure {
-  return new PodFailure(
-    'SecretRefused',
-    `Secret "${name}" is immutable and cannot be re-created while it has the finalizers ${finalizers.join(', ')}: remove them, ` +
-      'and dcred replaces the Secret',
-    { cause },
-  );
-}
-
-/** The chart's admission policy lets dcred delete Secrets of its own type only: one of another type is somebody else's. */
-function notReplaceable({ name }: IssuedSecret, { message }: PodFailure): PodFailure {
-  return new PodFailure(
-    'SecretNameTaken',
-    `Secret "${name}" is immutable or of another type than dcred's, and dcred may not delete it: delete it, and the credential is ` +
-      `issued under that name (${message})`,
-  );
-}
-
-function isImmutable(error: unknown): boolean {
-  return isApiError(error, 'Invalid') && /field is immutable/.test((error as ApiError).message);
 }

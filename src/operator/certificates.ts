@@ -6,7 +6,7 @@ import type { CertificateState } from './core/certificate-state.ts';
 /** What is asked of those who know the grants, before something is done that cannot be undone. */
 export interface GrantProof {
   /**
-   * The resource may have the credential that was made for it, on these terms or better ones.
+   * The resource may still have the credential that was made for it on these terms.
    * @param resource with the lifetime that the terms permit
    * @throws StaleCacheError where it may not
    */

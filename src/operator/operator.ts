@@ -207,7 +207,8 @@ export class Operator {
   }
 
   #controllers(reporter: Reporter, signal: AbortSignal) {
-    const { generateKey = generateCredentialKey, log, metrics, namespaces, notifyPods } = this.#options;
+    const { generateKey = generateCredentialKey, log, metrics, namespaces, notifyPods, pace } = this.#options;
+    const inSpan = this.#options.tracing?.inSpan;
     const clock = this.#clock;
     const ownership = this.#ownership;
     const client = ownedClient(this.#options.client, (namespace) => ownership.mayWrite(namespace));
@@ -234,7 +235,7 @@ export class Operator {
     });
     const pods = new PodController({
       ...shared,
-      applier: new Applier({ client, generateKey, clock, grants: proof, inSpan: this.#options.tracing?.inSpan }),
+      applier: new Applier({ client, generateKey, clock, grants: proof, writes: pace?.writes, inSpan }),
       enqueue: (key) => this.#podQueue.add(key),
       pacer: new WavePacer({ maxPerSecond: this.#options.maxReissuesPerSecond, queue: this.#podQueue, clock }),
       ownNamespace: this.#options.namespace,

@@ -28,6 +28,7 @@ import { WithdrawalProofs } from '../signer-client/withdrawal-proofs.ts';
 import type { Certificates, GrantProof } from './certificates.ts';
 import type { Access } from './core/access.ts';
 import { type CertificateState, PENDING, refused } from './core/certificate-state.ts';
+import { StaleCacheError } from './pod-failure.ts';
 
 export interface SignerCertificatesOptions {
   readonly client: Pick<SignerClient, 'follow' | 'now' | 'server' | 'withdrawn'>;
@@ -108,8 +109,19 @@ export class SignerCertificates implements Certificates, GrantProof {
     return terms === undefined ? { kind: 'refused' } : { kind: 'granted', terms };
   }
 
-  /** The signer has just decided: the credential is the proof. */
-  async holds(): Promise<void> {}
+  /**
+   * The credential is the proof that the signer permitted it. It may have waited for its write since, and the signer may have said
+   * something else meanwhile.
+   */
+  async holds({ terms }: Extract<Access, { kind: 'granted' }>, resource: Referrer): Promise<void> {
+    const live = this.access(resource);
+    const isSame =
+      live.kind === 'granted' &&
+      live.terms.lifetimeSeconds === terms.lifetimeSeconds &&
+      live.terms.maxPods === terms.maxPods &&
+      live.terms.onWithdraw === terms.onWithdraw;
+    if (!isSame) throw new StaleCacheError('the signer has withdrawn or changed the grant of the certificate');
+  }
 
   async isWithdrawn(resource: Referrer, _signal: AbortSignal, leafSha256?: string): Promise<boolean> {
     const known = this.#followed.get(keyOf(resource))?.leafSha256 ?? leafSha256;

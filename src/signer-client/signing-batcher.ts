@@ -1,7 +1,8 @@
 /**
- * Many credentials in one call: what comes while one is under way goes together into the next one, soonest expiry first. A request
- * that finds none under way goes at once. A call costs each side as much as a dozen signatures, so the next one begins before the last is
- * answered only where that is worth it: many wait, or the answer takes long.
+ * Many credentials in one call, soonest expiry first. A call costs both sides together as much as a dozen signatures, so they are kept
+ * apart, in a wave further than between single pods: a request that comes when none has begun for a moment goes at once, and those that
+ * come within that moment go together at its end, or as soon as they are many. Whether the last call is answered by then does not matter:
+ * a signer may be far away, or its key slow.
  */
 import type { Clock, TimerHandle } from '../kubernetes/clock.ts';
 import { MAX_REQUESTS, type SignRequest, type SignResult } from '../signer/protocol.ts';
@@ -30,9 +31,10 @@ interface Waiting {
 /** At a signer that is far away, or whose key is slow. */
 const MAX_CALLS = 4;
 /** So many make a call of their own. */
-const FULL = 16;
-/** A signer in the same cluster answers sooner, unless it is busy. */
-const GATHER_MS = 50;
+const FULL = 32;
+/** From the beginning of a call to the next one, for each credential in it, and at most. */
+const GATHER_MS = 25;
+const MAX_GATHER_MS = 100;
 
 export class SigningBatcher {
   readonly #options: SigningBatcherOptions;
@@ -40,12 +42,18 @@ export class SigningBatcher {
   #waiting: Waiting[] = [];
   #calls = 0;
   #scheduled = false;
-  /** A call began a moment ago: what comes waits for its answer. */
+  /** A call began a moment ago: what comes waits for the next one. */
   #gathering: TimerHandle | undefined;
 
   constructor(options: SigningBatcherOptions) {
     this.#options = options;
     this.#gate = new Gate(options);
+    const { signal } = options;
+    const end = (): void => {
+      this.#gathering?.cancel();
+      for (const { settle } of this.#waiting.splice(0)) settle(signal.reason as Error);
+    };
+    signal.addEventListener('abort', end, { once: true });
   }
 
   /** Rejects with SignerUnavailableError, or with the signal's reason. */
@@ -53,6 +61,8 @@ export class SigningBatcher {
     return new Promise((resolve, reject) => {
       signal.throwIfAborted();
       if (this.#gate.shut !== undefined) throw this.#gate.shut;
+      // Most come with the signal that ends everything, which has one listener already.
+      const isOwn = signal !== this.#options.signal;
       const leave = (): void => {
         this.#waiting = this.#waiting.filter((other) => other !== entry);
         reject(signal.reason);
@@ -61,12 +71,12 @@ export class SigningBatcher {
         request,
         caller: this.#options.tracing?.caller(),
         settle: (outcome) => {
-          signal.removeEventListener('abort', leave);
+          if (isOwn) signal.removeEventListener('abort', leave);
           if (outcome instanceof Error) reject(outcome);
           else resolve(outcome);
         },
       };
-      signal.addEventListener('abort', leave, { once: true });
+      if (isOwn) signal.addEventListener('abort', leave, { once: true });
       this.#waiting.push(entry);
       this.#schedule();
     });
@@ -93,26 +103,20 @@ export class SigningBatcher {
     this.#waiting.sort((a, b) => a.request.expiresAt - b.request.expiresAt);
     const batch = this.#waiting.splice(0, MAX_REQUESTS);
     this.#calls += 1;
-    this.#gather();
+    this.#gather(Math.min(GATHER_MS * batch.length, MAX_GATHER_MS));
     void this.#call(batch).finally(() => {
       this.#calls -= 1;
-      this.#gathered();
       this.#send();
     });
     this.#send();
   }
 
-  #gather(): void {
-    this.#gathered();
+  #gather(ms: number): void {
+    this.#gathering?.cancel();
     this.#gathering = this.#options.clock.setTimeout(() => {
       this.#gathering = undefined;
       this.#send();
-    }, GATHER_MS);
-  }
-
-  #gathered(): void {
-    this.#gathering?.cancel();
-    this.#gathering = undefined;
+    }, ms);
   }
 
   /** Never rejects. */

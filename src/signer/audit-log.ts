@@ -6,7 +6,7 @@
  * Nothing is answered before its line is written: what is not in the log was not signed. A line that a crash cut short is kept;
  * the next start adds a `recovered` line, which names it by its hash.
  */
-import { createHash } from 'node:crypto';
+import { hash as digest } from 'node:crypto';
 import { constants, type FileHandle, open } from 'node:fs/promises';
 
 export interface AuditEntry {
@@ -271,5 +271,5 @@ function readEntry(line: string): { readonly previous: unknown; readonly head: C
 }
 
 function sha256(data: string | Uint8Array): string {
-  return createHash('sha256').update(data).digest('hex');
+  return digest('sha256', data, 'hex');
 }

@@ -8,6 +8,7 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../kubernetes/clock.ts';
+import { Deadline } from '../kubernetes/deadline.ts';
 import { TokenBucket } from '../kubernetes/events/token-bucket.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import { type InServerSpan, untracedServer } from '../tracing/tracing.ts';
@@ -142,10 +143,13 @@ export class SignerServer {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { clock, observe } = this.#options;
     const started = clock.monotonic();
-    const deadline = AbortSignal.timeout(SIGN_MS);
+    const gone = new AbortController();
+    // Nobody waits for what is not signed yet: a caller that gives up and comes again must not fill the queue.
+    response.once('close', () => gone.abort());
+    using deadline = new Deadline(gone.signal, clock, SIGN_MS);
     try {
-      const answer = JSON.stringify(await this.#handle(request, deadline));
-      response.writeHead(200, { 'content-type': 'application/json' }).end(answer);
+      const answer = Buffer.from(JSON.stringify(await this.#handle(request, deadline.signal)));
+      response.writeHead(200, { 'content-type': 'application/json', 'content-length': answer.length }).end(answer);
     } catch (error) {
       this.#refuse(error, response);
     }

@@ -2,7 +2,7 @@
  * From requests to signatures: each is decided on by itself, composed here, signed in its turn, verified against its
  * certificate, and written to the audit log before anything is answered.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { composingSigner } from '../credential/credential-signer.ts';
 import { verifyCredential } from '../credential/verify.ts';
 import type { Logger } from '../kubernetes/log.ts';
@@ -55,7 +55,8 @@ export class SigningService {
     const { audit, observe, queue } = this.#options;
     if (!queue.hasRoomFor(requests.length)) throw new OverloadedError('too many signatures are waiting');
     const results = await Promise.all(requests.map((request) => this.#signOne(client, request, signal)));
-    await audit.append(requests.map((request, position) => this.#entry(client, request, results[position])));
+    const time = formatRfc3339(this.#seconds());
+    await audit.append(requests.map((request, position) => this.#entry(time, client, request, results[position])));
     for (const result of results) observe?.(result);
     return results;
   }
@@ -80,7 +81,8 @@ export class SigningService {
       });
     } catch (error) {
       if (error instanceof OverloadedError) throw error;
-      this.#options.log.warn({ err: error, certificate: request.certificate }, 'signing failed');
+      const level = signal.aborted ? 'debug' : 'warn';
+      this.#options.log[level]({ err: error, certificate: request.certificate }, 'signing failed');
       return { ok: false, reason: 'SigningFailed', message: 'the key did not sign in time: try again' };
     }
   }
@@ -113,11 +115,11 @@ export class SigningService {
     return { ok: true, certificateSha256: certificate.sha256, credential: Buffer.from(bytes).toString('base64') };
   }
 
-  #entry(client: SignerClientIdentity, request: SignRequest, result: SignResult | undefined): AuditEntry {
+  #entry(time: string, client: SignerClientIdentity, request: SignRequest, result: SignResult | undefined): AuditEntry {
     const { certificate, expiresAt, namespace, podUid, resource, subjectPublicKeyInfo, usage } = request;
     const signed = result?.ok === true ? result : undefined;
     return {
-      time: formatRfc3339(this.#seconds()),
+      time,
       event: signed === undefined ? 'refused' : 'signed',
       client: client.name,
       cluster: client.cluster,
@@ -149,5 +151,5 @@ function describeExpiry(seconds: number): string {
 }
 
 function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
+  return hash('sha256', bytes, 'hex');
 }

@@ -50,6 +50,16 @@ class World {
     onAnswer: (failure) => this.answers.push(failure?.message),
   });
 
+  /** From the first or a later call on, and those that begin meanwhile. */
+  async answerAll(from = 0): Promise<void> {
+    for (let answered = from; answered < this.signer.calls.length; answered += 1) {
+      this.signer.calls[answered]?.answer();
+      await settle();
+      this.clock.advance(MOMENT_MS);
+      await settle();
+    }
+  }
+
   sign(expiresAt: number, signal = new AbortController().signal): Promise<string> {
     const signed = this.batcher.sign(request(expiresAt), signal);
     return signed.then(
@@ -61,7 +71,11 @@ class World {
 
 const down = () => new ApiError('sign: connect ECONNREFUSED', { status: 0, reason: 'Network' });
 
-test('one request goes at once, and what comes together goes together', async () => {
+const sizes = ({ signer }: World) => signer.calls.map(({ expiries }) => expiries.length);
+/** Longer than any two calls are kept apart. */
+const MOMENT_MS = 100;
+
+test('one request goes at once, and what comes within a moment goes together', async () => {
   const world = new World();
   const one = world.sign(1);
   await settle();
@@ -69,15 +83,42 @@ test('one request goes at once, and what comes together goes together', async ()
     world.signer.calls.map(({ expiries }) => expiries),
     [[1]],
   );
-  const more = [5, 3, 4].map((at) => world.sign(at));
+  const more = [5, 3].map((at) => world.sign(at));
   await settle();
-  assert.equal(world.signer.calls.length, 1, 'the answer comes soon');
   world.signer.calls[0]?.answer();
+  more.push(world.sign(4));
+  await settle();
+  assert.equal(world.signer.calls.length, 1, 'an answer does not end the moment');
+  world.clock.advance(25);
   await settle();
   assert.deepEqual(world.signer.calls[1]?.expiries, [3, 4, 5], 'soonest expiry first');
   world.signer.calls[1]?.answer();
   assert.deepEqual(await Promise.all([one, ...more]), ['1', '5', '3', '4'], 'each gets its own');
+  world.clock.advance(MOMENT_MS);
+  await settle();
   assert.equal(world.clock.timers, 0, 'nothing is left waiting');
+  void world.sign(6);
+  await settle();
+  assert.deepEqual(world.signer.calls[2]?.expiries, [6], 'after a moment without any, one goes at once again');
+});
+
+test('in a wave calls are further apart, in proportion to what the last one carried, up to a tenth of a second', async () => {
+  for (const [size, ms] of [
+    [1, 25],
+    [3, 75],
+    [30, 100],
+  ] as const) {
+    const world = new World();
+    for (let at = 0; at < size; at += 1) void world.sign(at);
+    await settle();
+    void world.sign(size);
+    world.clock.advance(ms - 1);
+    await settle();
+    assert.deepEqual(sizes(world), [size]);
+    world.clock.advance(1);
+    await settle();
+    assert.deepEqual(sizes(world), [size, 1]);
+  }
 });
 
 test('a call that takes long does not hold up the next ones, and many that wait go at once', async () => {
@@ -86,28 +127,27 @@ test('a call that takes long does not hold up the next ones, and many that wait 
   await settle();
   signed.push(world.sign(2));
   await settle();
-  world.clock.advance(50);
+  world.clock.advance(25);
   await settle();
-  const sizes = () => world.signer.calls.map(({ expiries }) => expiries.length);
-  assert.deepEqual(sizes(), [1, 1]);
-  for (let at = 3; at < 18; at += 1) signed.push(world.sign(at));
+  assert.deepEqual(sizes(world), [1, 1]);
+  for (let at = 3; at < 34; at += 1) signed.push(world.sign(at));
   await settle();
-  assert.deepEqual(sizes(), [1, 1]);
-  signed.push(world.sign(18));
+  assert.deepEqual(sizes(world), [1, 1]);
+  signed.push(world.sign(34));
   await settle();
-  assert.deepEqual(sizes(), [1, 1, 16]);
-  signed.push(world.sign(19));
-  world.clock.advance(50);
+  assert.deepEqual(sizes(world), [1, 1, 32]);
+  signed.push(world.sign(35));
+  world.clock.advance(MOMENT_MS);
   await settle();
-  signed.push(world.sign(20));
-  world.clock.advance(50);
+  signed.push(world.sign(36));
+  world.clock.advance(MOMENT_MS);
   await settle();
-  assert.deepEqual(sizes(), [1, 1, 16, 1], 'four at most');
+  assert.deepEqual(sizes(world), [1, 1, 32, 1], 'four at most');
   for (let call = 0; call < 5; call += 1) {
     world.signer.calls[call]?.answer();
     await settle();
   }
-  assert.equal((await Promise.all(signed)).length, 20);
+  assert.equal((await Promise.all(signed)).length, 36);
 });
 
 test('whatever comes and goes, each request is answered once, with its own result, in calls of at most 500', async () => {
@@ -124,10 +164,7 @@ test('whatever comes and goes, each request is answered once, with its own resul
         await settle();
         world.signer.calls.find(({ expiries }) => expiries.length > 0)?.answer();
       }
-      for (let answered = 0; answered < world.signer.calls.length; answered += 1) {
-        world.signer.calls[answered]?.answer();
-        await settle();
-      }
+      await world.answerAll();
       for (const [got, at] of await Promise.all(all)) assert.equal(got, String(at));
       const sent = world.signer.calls.flatMap(({ expiries }) => expiries);
       assert.equal(sent.length, next);
@@ -153,9 +190,7 @@ test('a signer that is down fails all at once, then one call at a time finds out
   const behind = world.sign(5);
   await settle();
   assert.equal(world.signer.calls.length, 2, 'one call, while it is not known to be back');
-  world.signer.calls[1]?.answer();
-  await settle();
-  world.signer.calls[2]?.answer();
+  await world.answerAll(1);
   assert.deepEqual(await Promise.all([probe, behind]), ['4', '5']);
   assert.equal(world.answers.at(-1), undefined);
 });
@@ -190,10 +225,19 @@ test('who gives up waits no longer, and is not signed for', async () => {
   const given = world.batcher.sign(request(99), caller.signal);
   caller.abort(new Error('the pod is gone'));
   await assert.rejects(given, /the pod is gone/);
-  for (let answered = 0; answered < world.signer.calls.length; answered += 1) {
-    world.signer.calls[answered]?.answer();
-    await settle();
-  }
+  await world.answerAll();
   await Promise.all(all);
   assert.ok(!world.signer.calls.some(({ expiries }) => expiries.includes(99)));
+});
+
+test('when all ends, nobody is left waiting, whichever signal it came with', async () => {
+  const world = new World();
+  const results = [world.sign(1)];
+  await settle();
+  results.push(world.sign(2), world.sign(3, world.stop.signal));
+  await settle();
+  world.stop.abort(new Error('the lease is lost'));
+  world.signer.calls[0]?.fail(new Error('aborted'));
+  assert.deepEqual(await Promise.all(results), ['Error', 'Error', 'Error']);
+  assert.equal(world.clock.timers, 0);
 });

@@ -21,6 +21,16 @@ export class Gate {
     return true;
   }
 
+  /** Does the work inside, once there is room. Throws the signal's reason, or what the work throws. */
+  async during<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    if (!(await this.enter(signal))) throw signal.reason;
+    try {
+      return await work();
+    } finally {
+      this.leave();
+    }
+  }
+
   leave(): void {
     this.#inside -= 1;
     this.admit();

@@ -47,3 +47,24 @@ test('who waits is let go when the signal aborts, and takes no room', async () =
   assert.equal(await waiting, false);
   assert.equal(gate.inside, 1);
 });
+
+test('work is done inside once there is room, and leaves whatever becomes of it', async () => {
+  const gate = new Gate(() => 1);
+  const stop = new AbortController();
+  const first = Promise.withResolvers<string>();
+  const done = [gate.during(() => first.promise, stop.signal), gate.during(async () => 'second', stop.signal)];
+  await settled();
+  assert.equal(gate.inside, 1);
+  first.reject(new Error('refused'));
+  assert.deepEqual(
+    (await Promise.allSettled(done)).map(({ status }) => status),
+    ['rejected', 'fulfilled'],
+  );
+  assert.equal(gate.inside, 0);
+  stop.abort(new Error('the end'));
+  await assert.rejects(
+    gate.during(async () => assert.fail('begun'), stop.signal),
+    /the end/,
+  );
+  assert.equal(gate.inside, 0);
+});
