@@ -6,7 +6,7 @@
 import { execFileSync } from 'node:child_process';
 import { access, chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { load } from 'js-yaml';
 import type { TarEntry } from '../src/bundle/tar.ts';
@@ -193,8 +193,11 @@ async function built(): Promise<BuiltFiles> {
     readFile(join(ROOT, 'dist', name)).catch((cause: unknown) => {
       throw new ImageError(`dist/${name} does not exist: run "make build" first`, { cause });
     });
-  const names = await readdir(join(ROOT, 'dist', 'app')).catch(() => [ENTRY]);
-  const app = names.sort().map(async (name) => ({ name, contents: await read(join('app', name)) }));
+  const folder = join(ROOT, 'dist', 'app');
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  const paths = entries.filter((entry) => entry.isFile()).map(({ name, parentPath }) => join(parentPath, name));
+  const names = paths.length === 0 ? [ENTRY] : paths.map((path) => relative(folder, path)).sort();
+  const app = names.map(async (name) => ({ name, contents: await read(join('app', name)) }));
   return { app: await Promise.all(app), licences: await read('licenses.txt') };
 }
 

@@ -105,8 +105,9 @@ describe('the Dockerfile', { skip: await whyNot() }, () => {
 
   test('ships the files that make build makes, byte for byte', async () => {
     const digests = (folder: string) =>
-      `const fs = require('node:fs'); JSON.stringify(fs.readdirSync('${folder}').sort().map((name) => ` +
-      `[name, require('node:crypto').hash('sha256', fs.readFileSync('${folder}/' + name))]))`;
+      `const fs = require('node:fs'); JSON.stringify(fs.readdirSync('${folder}', { recursive: true }).sort()` +
+      `.filter((name) => fs.statSync('${folder}/' + name).isFile())` +
+      `.map((name) => [name, require('node:crypto').hash('sha256', fs.readFileSync('${folder}/' + name))]))`;
     const { stdout } = await run(process.execPath, ['--print', digests(APP)]);
     assert.equal(await inside('node', '--print', digests('/app')), stdout.trim());
   });

@@ -17,7 +17,7 @@ const BUNDLE = Buffer.from(
 
 const application = (contents: Buffer) => [
   { name: 'dcred.mjs', contents },
-  { name: 'part-ABC.mjs', contents: Buffer.from('export {};\n') },
+  { name: 'part/main.mjs', contents: Buffer.from('export {};\n') },
 ];
 const BUILT = { app: application(BUNDLE), licences: Buffer.from('a licence') };
 
@@ -144,7 +144,7 @@ describe('the image', { skip: process.platform === 'linux' ? false : 'an image n
     const others = files.filter((path) => !/^(usr\/)?lib(64)?\/.*\.so(\.\d+)*$/.test(path));
     assert.deepEqual(others.sort(), [
       'app/dcred.mjs',
-      'app/part-ABC.mjs',
+      'app/part/main.mjs',
       'etc/group',
       'etc/nsswitch.conf',
       'etc/passwd',

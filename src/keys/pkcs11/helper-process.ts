@@ -102,7 +102,7 @@ export class HelperProcess {
   }
 }
 
-/** Set in a build of several files: the one of them that is run, in the same folder. */
+/** Set in a build of several files: the one of them that is run, from here. */
 declare const DCRED_ENTRY: string | undefined;
 
 /** This program. */
