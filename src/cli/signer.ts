@@ -1,6 +1,7 @@
 import type { JSONWebKeySet } from 'jose';
 import { reviewToken } from '../kubernetes/client/token-review.ts';
 import { type Clock, delay, systemClock } from '../kubernetes/clock.ts';
+import { Deadline } from '../kubernetes/deadline.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import type { SignerConfig } from '../signer/config.ts';
 import type { SignerProcess } from '../signer/signer.ts';
@@ -62,6 +63,8 @@ export const signerCommand: Command = {
 };
 
 const RELOAD_MS = 10_000;
+/** An API server that is silent for longer is away: the caller gets its 503 while it still waits. */
+const REVIEW_MS = 3_000;
 
 async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus> {
   const address = readAddress(args, 'bind-address');
@@ -97,7 +100,10 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
     reviewToken:
       client === undefined || !reviews
         ? undefined
-        : async (token, audience, stop) => (await reviewToken(client, token, audience, stop))?.username,
+        : async (token, audience, stop) => {
+            using deadline = new Deadline(stop, systemClock, REVIEW_MS);
+            return (await reviewToken(client, token, audience, deadline.signal))?.username;
+          },
     client,
     auditLog,
     env: io.env,

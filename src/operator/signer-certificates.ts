@@ -174,7 +174,7 @@ export class SignerCertificates implements Certificates, GrantProof {
   /** Never rejects. Ends when nothing is followed any more. */
   async #run(): Promise<void> {
     const { clock, health, log, random, signal } = this.#options;
-    const backoff = new Backoff({ baseMs: 1_000, maxMs: 30_000, random });
+    const backoff = new Backoff({ baseMs: 1_000, maxMs: 10_000, random });
     while (!signal.aborted && this.#followed.size > 0) {
       const interrupt = new AbortController();
       try {

@@ -2,14 +2,15 @@
  * Keeps callers from waiting on a signer that does not answer: after a failure calls fail at once, until its delay has passed; then one
  * call at a time finds out whether the signer is back.
  *
- *   open --failure--> shut (1 s, doubling to 30 s, never before Retry-After) --time--> one call --success--> open
+ *   open --failure--> shut (1 s, doubling to 5 s, never before Retry-After) --time--> one call --success--> open
  */
 import { retryAfterMs } from '../kubernetes/api-error.ts';
 import { Backoff } from '../kubernetes/backoff.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 
 const BASE_MS = 1_000;
-const MAX_MS = 30_000;
+/** One call at a time is no load, and the shortest lives are renewed half a minute before they end. */
+const MAX_MS = 5_000;
 
 export class Gate {
   readonly #clock: Clock;

@@ -36,6 +36,10 @@ export interface SignerClientOptions {
 const CONNECTIONS = 8;
 /** The signer gives up after 30 s itself. */
 const SIGN_TIMEOUT_MS = 35_000;
+/** A slow key's, and not so long that a credential of the shortest life expires while its renewal waits. */
+const LEAST_SIGN_TIMEOUT_MS = 5_000;
+/** Of the shortest life in a call. */
+const SIGN_TIMEOUT_SHARE = 0.1;
 const ANSWER_MS = 10_000;
 
 export class SignerClient {
@@ -62,7 +66,7 @@ export class SignerClient {
       what,
       path: SIGN_PATH,
       body: formatSignCall(requests),
-      ms: SIGN_TIMEOUT_MS,
+      ms: this.#signTimeoutMs(requests),
       signal,
     });
     const results = readSignAnswer(answer, requests.length);
@@ -100,6 +104,12 @@ export class SignerClient {
     return this.#transport.close();
   }
 
+  #signTimeoutMs(requests: readonly SignRequest[]): number {
+    const soonestMs = Math.min(...requests.map(({ expiresAt }) => expiresAt)) * 1000;
+    const share = (soonestMs - this.#options.clock.now()) * SIGN_TIMEOUT_SHARE;
+    return Math.max(LEAST_SIGN_TIMEOUT_MS, Math.min(SIGN_TIMEOUT_MS, share));
+  }
+
   async #post(call: Call): Promise<unknown> {
     const { clock, observe } = this.#options;
     const started = clock.monotonic();
@@ -109,6 +119,8 @@ export class SignerClient {
       observe?.({ status: 200, seconds: seconds() });
       return answer;
     } catch (error) {
+      // No answer may mean that packets are dropped, of this connection or of all: the next call finds out by a new one.
+      if (error instanceof ApiError && error.reason === 'Timeout') this.#transport.renew();
       if (!call.signal.aborted) observe?.({ status: error instanceof ApiError ? error.status : 0, seconds: seconds() });
       throw error;
     }

@@ -21,7 +21,11 @@ export const ISSUER = 'https://issuer.us-east.example';
 const web = leaf();
 /** After the certificate was made: it is valid by then. */
 export const NOW = Math.floor(Date.now() / 1000);
-export const serving = await makeDevCertificate({ dnsNames: ['signer.vault.svc'], now: NOW, lifetimeSeconds: 86_400 });
+export const serving = await makeDevCertificate({
+  dnsNames: ['signer.vault.svc', 'localhost'],
+  now: NOW,
+  lifetimeSeconds: 86_400,
+});
 const operator = await makeDevCertificate({ dnsNames: ['operator.eu'], now: NOW, lifetimeSeconds: 86_400 });
 export const certificate = readDelegationCertificate(web.certificatePem);
 export const key = await generateCredentialKey('ECDSAP256');

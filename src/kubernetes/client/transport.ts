@@ -57,8 +57,15 @@ export class Transport {
       watches: this.#pool(connect, null),
       reserved: this.#pool(connect, RESERVED_CONNECTIONS),
     };
-    if (before !== undefined) void Promise.allSettled(Object.values(before).map((pool: Pool) => pool.close()));
+    if (before !== undefined) retire(before);
     return this.#pools;
+  }
+
+  /** Calls go over new connections from now on: those there are may lead nowhere, and nothing tells. Calls on them finish, or time out. */
+  renew(): void {
+    const pools = this.#pools;
+    this.#pools = undefined;
+    if (pools !== undefined) retire(pools);
   }
 
   /** Cuts what is still open; who waits for it gets a Network error. */
@@ -83,4 +90,8 @@ export class Transport {
       connect,
     });
   }
+}
+
+function retire(pools: Pools): void {
+  void Promise.allSettled(Object.values(pools).map((pool: Pool) => pool.close()));
 }
