@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { onBrokenOutput } from './cli/broken-output.ts';
 /** Entry point: picks the command. The only module that does something when it is imported. */
 import type { Command, CommandIo } from './cli/command.ts';
 import { COMPLETE_COMMAND } from './cli/expected.ts';
@@ -10,6 +11,14 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   // A second signal ends the process at once, as an impatient person expects.
   process.once(signal, () => stop.abort());
 }
+
+let isOutputLost = false;
+onBrokenOutput([process.stdout], (message) => {
+  isOutputLost = true;
+  process.exitCode = 1;
+  process.stderr.write(message);
+});
+onBrokenOutput([process.stderr], () => {});
 
 const io: CommandIo = {
   stdout: process.stdout,
@@ -50,7 +59,8 @@ async function commandsFor(name = ''): Promise<readonly Command[]> {
 /** No `await` at the top: the single executable is CommonJS. */
 async function main(): Promise<void> {
   const argv = process.argv.slice(2);
-  process.exitCode = await run(await commandsFor(argv[0]), argv, io);
+  const status = await run(await commandsFor(argv[0]), argv, io);
+  process.exitCode = isOutputLost ? 1 : status;
 }
 
 void main();

@@ -19,5 +19,5 @@ const LEVEL_WIDTH = 'problem'.length;
 function summary(findings: readonly Finding[]): string {
   const count = (level: Level) => findings.filter((finding) => finding.level === level).length;
   const plural = (number: number, word: string) => `${number} ${word}${number === 1 ? '' : 's'}`;
-  return `${findings.length} checks: ${plural(count('problem'), 'problem')}, ${plural(count('warning'), 'warning')}`;
+  return `${plural(findings.length, 'check')}: ${plural(count('problem'), 'problem')}, ${plural(count('warning'), 'warning')}`;
 }

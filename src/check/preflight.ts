@@ -106,7 +106,10 @@ async function section<T>(check: string, signal: AbortSignal, run: () => Promise
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof ApiError)) throw error;
-    const remedy = 'run this again; if it stays so, see the log of the API server';
+    const isForbidden = error.reason === 'Forbidden' || error.reason === 'Unauthorized';
+    const remedy = isForbidden
+      ? 'run this as a user who may do that'
+      : 'run this again; if it stays so, see the log of the API server';
     return {
       value: undefined,
       findings: [warning(check, `could not be checked: ${printable(error.message, 512)}`, remedy)],

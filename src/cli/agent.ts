@@ -123,8 +123,7 @@ function statusWriter(path: string, pollMs: number, log: Logger) {
 }
 
 async function checkStatus(path: string | undefined, io: CommandIo): Promise<ExitStatus> {
-  if (path === undefined)
-    throw new UsageError('dcred agent: --check needs --status-file, the one of the running agent');
+  if (path === undefined) throw new UsageError('--check needs --status-file, the one of the running agent');
   const { readStatus } = await import('../agent/status-file.ts');
   const problem = await readStatus(path, io.now());
   if (problem === undefined) return 0;
@@ -164,8 +163,7 @@ async function serve(address: NonNullable<ReturnType<typeof readAddress>>, agent
 
 function readDirectories(args: CommandArguments): readonly string[] {
   const directories = [...new Set(args.strings('dir'))];
-  if (directories.length === 0)
-    throw new UsageError('dcred agent: --dir is required: where an issued Secret is mounted');
+  if (directories.length === 0) throw new UsageError('--dir DIRECTORY is required: where an issued Secret is mounted');
   const relative = directories.find((directory) => !isAbsolute(directory));
   if (relative !== undefined) throw new UsageError(`--dir takes an absolute path; got "${relative}"`);
   return directories;

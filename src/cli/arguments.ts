@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { nearest } from '../text/nearest.ts';
 import { type Command, type CommandArguments, type OptionSpec, UsageError } from './command.ts';
 
 /** Options that every command understands. */
@@ -13,18 +14,9 @@ export const COMMON_OPTIONS = {
 export function parseArguments(command: Command, argv: readonly string[]): CommandArguments {
   const table: Readonly<Record<string, OptionSpec>> = { ...command.options, ...COMMON_OPTIONS };
   const { values, positionals } = parse(table, joinBooleanValues(table, argv));
-  const { min, max } = command.positionals ?? { min: 0, max: 0 };
-  const asksForHelp = values['help'] === true;
-  if (!asksForHelp && positionals.length < min) {
-    throw new UsageError(
-      `dcred ${command.name}: expected ${min} argument${min === 1 ? '' : 's'}, got ${positionals.length}`,
-    );
-  }
-  if (!asksForHelp && positionals.length > max) {
-    throw new UsageError(`dcred ${command.name}: unexpected argument "${positionals[max]}"`);
-  }
+  if (values['help'] !== true) checkCount(command, positionals);
   for (const [name, spec] of Object.entries(table)) checkValue(name, spec, values[name]);
-  return new TableArguments(command.name, table, values, positionals);
+  return new TableArguments(table, values, positionals);
 }
 
 type Values = Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>;
@@ -39,11 +31,58 @@ function parse(
       { type, ...(short === undefined ? {} : { short }), ...(multiple === undefined ? {} : { multiple }) },
     ]),
   );
-  try {
-    return parseArgs({ args: [...argv], options, allowPositionals: true, allowNegative: true, strict: true });
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error });
+  // Not strict: node:util's own messages are for people who write programs.
+  const parsed = parseArgs({
+    args: [...argv],
+    options,
+    allowPositionals: true,
+    allowNegative: true,
+    strict: false,
+    tokens: true,
+  });
+  for (const token of parsed.tokens) if (token.kind === 'option') checkOption(table, token);
+  return parsed;
+}
+
+interface OptionToken {
+  readonly name: string;
+  /** As it was typed: `--output`, `-o`. */
+  readonly rawName: string;
+  readonly value: string | undefined;
+  readonly inlineValue: boolean | undefined;
+}
+
+function checkOption(table: Readonly<Record<string, OptionSpec>>, token: OptionToken): void {
+  const { inlineValue, rawName, value } = token;
+  const spec = specOf(table, token);
+  if (spec === undefined) {
+    const meant = nearest(token.name, Object.keys(table));
+    throw new UsageError(`there is no option ${rawName}${meant === undefined ? '' : `; did you mean --${meant}?`}`);
   }
+  if (spec.type === 'boolean') return;
+  const form = `${rawName}${rawName.startsWith('--') ? '=' : ' '}${spec.value ?? 'VALUE'}`;
+  if (value === undefined) throw new UsageError(`${rawName} takes a value: ${form}`);
+  if (inlineValue === false && value.startsWith('-') && value !== '-') {
+    throw new UsageError(`${rawName} takes a value: ${form}; got the option ${value} after it`);
+  }
+}
+
+/** `--no-` turns a switch off; node:util then gives the name without it. */
+function specOf(table: Readonly<Record<string, OptionSpec>>, { name, rawName }: OptionToken): OptionSpec | undefined {
+  const positive = name.replace(/^no-/, '');
+  const isNegated = positive !== name || rawName === `--no-${name}`;
+  const spec = Object.hasOwn(table, positive) ? table[positive] : undefined;
+  return isNegated && spec?.type !== 'boolean' ? undefined : spec;
+}
+
+function checkCount({ positionals, usage }: Command, given: readonly string[]): void {
+  const { min, max } = positionals ?? { min: 0, max: 0 };
+  if (given.length < min) {
+    const atLeast = max > min ? 'at least ' : '';
+    const found = given.length === 0 ? 'none' : String(given.length);
+    throw new UsageError(`expected ${atLeast}${min} argument${min === 1 ? '' : 's'}, found ${found}: dcred ${usage}`);
+  }
+  if (given.length > max) throw new UsageError(`unexpected argument "${given[max]}": dcred ${usage}`);
 }
 
 /** `--leader-elect=false`, as every Kubernetes binary takes it; node:util knows only `--no-leader-elect`. */
@@ -56,7 +95,7 @@ function joinBooleanValues(table: Readonly<Record<string, OptionSpec>>, argv: re
     if (name === undefined || table[name]?.type !== 'boolean') return word;
     if (match?.[2] === 'true') return `--${name}`;
     if (match?.[2] === 'false') return `--no-${name}`;
-    throw new UsageError(`--${name} takes true or false, got "${match?.[2]}"`);
+    throw new UsageError(`--${name} takes true or false; got "${match?.[2]}"`);
   });
 }
 
@@ -64,7 +103,8 @@ function checkValue(name: string, { choices, expects }: OptionSpec, value: Value
   if (value === undefined) return;
   for (const given of Array.isArray(value) ? value : [value]) {
     if (choices?.includes(String(given)) === false) {
-      throw new UsageError(`--${name} takes one of ${choices.join(', ')}; got "${given}"`);
+      const expected = choices.length === 1 ? choices[0] : `one of ${choices.join(', ')}`;
+      throw new UsageError(`--${name} takes ${expected}; got "${given}"`);
     }
     const expected = expects?.(String(given));
     if (expected !== undefined) throw new UsageError(`--${name} takes ${expected}; got "${given}"`);
@@ -73,17 +113,10 @@ function checkValue(name: string, { choices, expects }: OptionSpec, value: Value
 
 class TableArguments implements CommandArguments {
   readonly positionals: readonly string[];
-  readonly #command: string;
   readonly #table: Readonly<Record<string, OptionSpec>>;
   readonly #values: Values;
 
-  constructor(
-    command: string,
-    table: Readonly<Record<string, OptionSpec>>,
-    values: Values,
-    positionals: readonly string[],
-  ) {
-    this.#command = command;
+  constructor(table: Readonly<Record<string, OptionSpec>>, values: Values, positionals: readonly string[]) {
     this.#table = table;
     this.#values = values;
     this.positionals = positionals;
@@ -97,8 +130,9 @@ class TableArguments implements CommandArguments {
 
   required(name: string): string {
     const value = this.string(name);
-    if (value === undefined) throw new UsageError(`dcred ${this.#command}: --${name} is required`);
-    return value;
+    if (value !== undefined) return value;
+    const { help, value: form = 'VALUE' } = this.#table[name] ?? { help: '' };
+    throw new UsageError(`--${name} ${form} is required: ${help}`);
   }
 
   strings(name: string): readonly string[] {
@@ -113,7 +147,7 @@ class TableArguments implements CommandArguments {
 
   #value(name: string, type: OptionSpec['type']): Values[string] {
     const spec = this.#table[name];
-    if (spec?.type !== type) throw new TypeError(`${this.#command} has no ${type} option --${name}`);
+    if (spec?.type !== type) throw new TypeError(`the command has no ${type} option --${name}`);
     return this.#values[name] ?? spec.default;
   }
 }

@@ -1,8 +1,9 @@
-import { open } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { archive, bundleFiles } from '../bundle/archive.ts';
 import { collectBundle } from '../bundle/collect.ts';
 import { preflight } from '../check/preflight.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
+import { explainFileError } from '../text/system-error.ts';
 import { COMMIT, VERSION } from '../version.ts';
 import { type Command, CommandError } from './command.ts';
 import {
@@ -64,12 +65,15 @@ export const bundleCommand: Command = {
 };
 
 async function writeNew(path: string, content: Uint8Array): Promise<void> {
+  let isOurs = false;
   try {
     await using file = await open(path, 'wx', 0o600);
+    isOurs = true;
     await file.writeFile(content);
   } catch (error) {
+    if (isOurs) await rm(path, { force: true });
     const exists = error instanceof Error && 'code' in error && error.code === 'EEXIST';
     if (exists) throw new CommandError(`${path} exists: name another file with --file`);
-    throw new CommandError(`cannot write ${path}`, { cause: error });
+    throw new CommandError(`cannot write the archive: ${explainFileError(path, error)}`, { cause: error });
   }
 }

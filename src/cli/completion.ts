@@ -32,7 +32,7 @@ export const completionCommand: Command = {
     const [shell = ''] = args.positionals;
     const script = Object.hasOwn(scripts, shell) ? scripts[shell] : undefined;
     if (script === undefined) {
-      throw new UsageError(`dcred completion: expected one of ${SHELLS.join(', ')}; got "${shell}"`);
+      throw new UsageError(`expected one of ${SHELLS.join(', ')}; got "${shell}"`);
     }
     io.stdout.write(script);
     return 0;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { USAGES, type Usage } from '../credential/scheme.ts';
 import type { RequestKey } from '../provision/certificate-request.ts';
 import { isDnsSubdomain } from '../text/dns-name.ts';
+import { explainFileError } from '../text/system-error.ts';
 import { type Command, CommandError, UsageError } from './command.ts';
 import { reading } from './credential-input.ts';
 import { readInputText } from './input.ts';
@@ -112,8 +113,6 @@ export async function writeNew(directory: string, files: readonly NewFile[], sig
     await replaceFiles(directory, files, { obsolete: [], signal });
   } catch (error) {
     if (signal.aborted) throw error;
-    throw new CommandError(`cannot write to ${directory}: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    });
+    throw new CommandError(`cannot write the files: ${explainFileError(directory, error)}`, { cause: error });
   }
 }

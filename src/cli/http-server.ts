@@ -1,6 +1,7 @@
 /** A small HTTP server for probes and metrics. */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { explainConnectionError } from '../text/system-error.ts';
 
 /** What a path answers. */
 export type Answer = () => Promise<{ readonly status: number; readonly type: string; readonly body: string }>;
@@ -78,9 +79,10 @@ function listen(
   { host, port }: { readonly host: string | undefined; readonly port: number },
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject);
+    const refuse = (cause: Error) => reject(new AddressError(explainConnectionError(cause), { cause }));
+    server.once('error', refuse);
     server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
-      server.off('error', reject);
+      server.off('error', refuse);
       resolve();
     });
   });

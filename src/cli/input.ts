@@ -4,6 +4,7 @@ import { open, stat } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { addAbortSignal, Readable } from 'node:stream';
 import { promisify } from 'node:util';
+import { explainFileError } from '../text/system-error.ts';
 import { CommandError } from './command.ts';
 
 /** Secrets are at most 1 MiB, and so is everything that dcred reads. */
@@ -47,7 +48,7 @@ async function readFile(path: string, { signal, what }: ReadOptions): Promise<Ui
     return await readStream(file.createReadStream({ autoClose: false, end: MAX_INPUT_BYTES }), { signal });
   } catch (error) {
     if (error instanceof CommandError || signal.aborted) throw error;
-    throw new CommandError(`cannot read ${what}: ${explain(path, error)}`, { cause: error });
+    throw new CommandError(`cannot read ${what}: ${explainFileError(path, error)}`, { cause: error });
   }
 }
 
@@ -74,11 +75,4 @@ async function readStream(
     if (length > MAX_INPUT_BYTES) break;
   }
   return Buffer.concat(chunks);
-}
-
-function explain(path: string, error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  if (code === 'ENOENT') return `${path} does not exist`;
-  if (code === 'EACCES' || code === 'EPERM') return `no permission to read ${path}`;
-  return error instanceof Error ? error.message : String(error);
 }

@@ -12,6 +12,7 @@ import { KEY_ALGORITHMS, type KeyAlgorithm, USAGES, type Usage } from '../creden
 import { assertSignerMatches, type Signer, signerFromPem } from '../credential/signer.ts';
 import { verifyCredential } from '../credential/verify.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
+import { explainFileError } from '../text/system-error.ts';
 import { type Command, type CommandArguments, CommandError, type CommandIo, UsageError } from './command.ts';
 import { namingFile, reading } from './credential-input.ts';
 import { formatDuration, parseDuration } from './duration.ts';
@@ -151,9 +152,7 @@ async function write(
     await replaceFiles(directory, set, { obsolete, signal });
   } catch (error) {
     if (signal.aborted) throw error;
-    throw new CommandError(`cannot write to ${directory}: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    });
+    throw new CommandError(`cannot write the files: ${explainFileError(directory, error)}`, { cause: error });
   }
   return set.map(({ name }) => name);
 }

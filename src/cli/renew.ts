@@ -52,7 +52,7 @@ async function renew(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
     const selection = readSelection(args, connection.defaultNamespace);
     const targets = await findTargets(client, selection, io.signal);
     if (targets.length === 0)
-      throw new CommandError(`no DelegatedCredential ${whereLooked(selection)}: nothing was requested`);
+      throw new CommandError(`no DelegatedCredential ${whereLooked(selection)}: nothing was changed`);
     const started = systemClock.monotonic();
     const request = await requestRenewal(client, targets, io.now(), io.signal);
     if (args.string('output') === undefined) io.stdout.write(describeRequest(request));
@@ -88,8 +88,9 @@ async function renew(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
 function checkSelection(args: CommandArguments): void {
   const ways = [args.positionals.length > 0, args.boolean('all'), args.string('selector') !== undefined];
   if (ways[0] && (ways[1] || ways[2]))
-    throw new UsageError('dcred renew: give names, or -l SELECTOR, or -A; not names with the others');
-  if (!ways.includes(true)) throw new UsageError('dcred renew: expected names, -l SELECTOR, or -A for all');
+    throw new UsageError('expected names, or -l SELECTOR, or -A: names go with neither of the others');
+  if (!ways.includes(true))
+    throw new UsageError('expected names of DelegatedCredentials, or -l SELECTOR, or -A for all');
 }
 
 function readSelection(args: CommandArguments, defaultNamespace: string): Selection {

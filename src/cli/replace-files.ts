@@ -30,7 +30,7 @@ export async function replaceFiles(
 ): Promise<void> {
   // Without a trailing slash or dots: its parent is where a rename takes place.
   const target = resolve(directory);
-  await mkdir(dirname(target), { recursive: true });
+  await makeDirectories(dirname(target));
   const existing = await modeOf(target);
   const names = new Set([...files.map(({ name }) => name), ...obsolete]);
   const isOwn = existing === undefined || (await readdir(target)).every((name) => names.has(name));
@@ -41,6 +41,19 @@ export async function replaceFiles(
     await moveEach(staged, target, files, obsolete);
   } finally {
     await rm(staged, { recursive: true, force: true });
+  }
+}
+
+/** Not by `recursive`, which tries for ever where the parent is there and takes no new directory, such as /proc. */
+async function makeDirectories(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || dirname(path) === path) throw error;
+    await makeDirectories(dirname(path));
+    await mkdir(path);
   }
 }
 

@@ -1,7 +1,9 @@
 /** From a command line to an exit status. */
 
+import { nearest } from '../text/nearest.ts';
 import { explainOpenSsl } from '../text/openssl-error.ts';
 import { printable } from '../text/printable.ts';
+import { adviceFor } from './advice.ts';
 import { parseArguments } from './arguments.ts';
 import { type Command, CommandError, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { commandHelp, overview } from './help.ts';
@@ -39,7 +41,7 @@ export async function run(
   }
   const command = commands.find((one) => one.name === (name === '--version' ? 'version' : name));
   if (command === undefined) {
-    io.stderr.write(unknownCommand(name, io));
+    io.stderr.write(unknownCommand(name, commands, io));
     return 2;
   }
   try {
@@ -57,28 +59,41 @@ export async function run(
 function showHelp(commands: readonly Command[], topic: string | undefined, io: CommandIo): ExitStatus {
   const command = commands.find(({ name }) => name === topic);
   if (topic !== undefined && command === undefined) {
-    io.stderr.write(unknownCommand(topic, io));
+    io.stderr.write(unknownCommand(topic, commands, io));
     return 2;
   }
   io.stdout.write(asCalled(command === undefined ? overview(commands) : commandHelp(command), commands, io));
   return 0;
 }
 
-function unknownCommand(name: string, { program = 'dcred' }: CommandIo): string {
-  return `${program}: there is no command "${printable(name)}"\nRun "${program} --help" for the list.\n`;
+function unknownCommand(name: string, commands: readonly Command[], { program = 'dcred' }: CommandIo): string {
+  const meant = nearest(
+    name,
+    commands.map((command) => command.name),
+  );
+  const question = meant === undefined ? '' : `; did you mean "${meant}"?`;
+  return `${program}: there is no command "${printable(name)}"${question}\nRun "${program} --help" for the list.\n`;
 }
 
 function explain(error: unknown, command: Command, commands: readonly Command[], io: CommandIo): ExitStatus {
+  const say = (text: string) => io.stderr.write(asCalled(`dcred ${command.name}: ${text}\n`, commands, io));
   if (error instanceof UsageError) {
-    const text = `${printableLines(error.message)}\nRun "dcred ${command.name} --help" for the options and an example.\n`;
-    io.stderr.write(asCalled(text, commands, io));
+    say(`${printableLines(error.message)}\nRun "dcred ${command.name} --help" for the options and an example.`);
     return 2;
   }
   // Errors with a code say what to do; for anything else the stack is what helps.
   const known = error instanceof CommandError || (error instanceof Error && 'code' in error);
   const text = error instanceof Error ? ((known ? error.message : error.stack) ?? error.message) : String(error);
-  io.stderr.write(asCalled(`dcred ${command.name}: ${printableLines(text)}\n`, commands, io));
+  const advice = adviceFor(error);
+  say(
+    printableLines(io.signal.aborted && isAbort(error) ? 'interrupted' : text) +
+      (advice === undefined ? '' : `\n${advice}`),
+  );
   return 1;
+}
+
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError';
 }
 
 /** Messages quote files, arguments, servers and OpenSSL. */

@@ -6,6 +6,7 @@ import type { Logger } from '../kubernetes/log.ts';
 import type { SignerConfig } from '../signer/config.ts';
 import type { SignerProcess } from '../signer/signer.ts';
 import { printable } from '../text/printable.ts';
+import { explainFileError } from '../text/system-error.ts';
 import { VERSION } from '../version.ts';
 import {
   type Command,
@@ -208,8 +209,10 @@ async function verifyLog(path: string, io: CommandIo): Promise<ExitStatus> {
     import('node:fs/promises'),
     import('../signer/audit-log.ts'),
   ]);
-  const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
-    throw new CommandError(`cannot read ${path}: ${error.code ?? error.message}`, { cause: error });
+  const unreadable = (cause: unknown) =>
+    new CommandError(`cannot read the audit log: ${explainFileError(path, cause)}`, { cause });
+  const file = await open(path, 'r').catch((cause: unknown) => {
+    throw unreadable(cause);
   });
   const verifier = new LogVerifier();
   try {
@@ -217,6 +220,8 @@ async function verifyLog(path: string, io: CommandIo): Promise<ExitStatus> {
       io.signal.throwIfAborted();
       if (!verifier.push(line)) break;
     }
+  } catch (error) {
+    throw io.signal.aborted ? error : unreadable(error);
   } finally {
     await file.close();
   }

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { connect as connectTcp, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { explainConnectionError } from '../text/system-error.ts';
 import { ClientHandshake, type HandshakeOptions, type HandshakeOutcome } from './handshake.ts';
 import { generateKeyShare } from './key-exchange.ts';
 import { StartTls, type StartTlsProtocol } from './starttls.ts';
@@ -115,10 +116,7 @@ async function dialTcp(target: Target, signal: AbortSignal): Promise<Socket> {
   } catch (error) {
     socket.destroy();
     if (signal.aborted) throw signal.reason;
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new ConnectError(`cannot connect to ${target.host} port ${target.port}: ${code ?? message}`, {
-      cause: error,
-    });
+    throw new ConnectError(`cannot connect: ${explainConnectionError(error)}`, { cause: error });
   }
 }
 

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { explainOpenSsl } from '../text/openssl-error.ts';
 import { printable } from '../text/printable.ts';
+import { explainConnectionError } from '../text/system-error.ts';
 import { type Assessment, assess } from './assess.ts';
 import { type ConnectOptions, shakeHands, shakeHandsOrdinarily } from './connect.ts';
 import type { HandshakeOutcome } from './handshake.ts';
@@ -74,8 +75,12 @@ async function attempt<T extends object>(
     if (stop.aborted) throw stop.reason;
     if (deadline.aborted) return { ok: false, code: 'Timeout', message: 'no answer within the time limit' };
     if (!(error instanceof Error)) throw error;
-    return { ok: false, code: codeOf(error), message: printable(explainOpenSsl(error.message), MAX_MESSAGE_LENGTH) };
+    return { ok: false, code: codeOf(error), message: printable(messageOf(error), MAX_MESSAGE_LENGTH) };
   }
+}
+
+function messageOf(error: Error): string {
+  return explainOpenSsl(explainConnectionError(error));
 }
 
 function codeOf(error: Error): string {

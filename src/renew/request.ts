@@ -45,9 +45,9 @@ export async function findTargets(
   if (names === undefined) return found;
   const unknown = names.filter((name) => !found.some((target) => target.name === name));
   if (unknown.length === 0) return found.filter(({ name }) => names.includes(name));
-  const there = found.length === 0 ? 'there is none' : `there is ${printableList(found.map(({ name }) => name))}`;
+  const there = found.length === 0 ? 'which has none' : `which has ${printableList(found.map(({ name }) => name))}`;
   throw new UnknownResourcesError(
-    `no DelegatedCredential ${printableList(unknown.map((name) => `"${name}"`))} in namespace "${namespace}" (${there}): nothing was requested`,
+    `no DelegatedCredential ${printableList(unknown.map((name) => `"${name}"`))} in namespace "${namespace}", ${there}: nothing was changed`,
   );
 }
 

@@ -4,6 +4,7 @@ import type { Clock } from '../kubernetes/clock.ts';
 import type { Connection } from '../kubernetes/connection/connection.ts';
 import { ConnectionError } from '../kubernetes/connection/connection-error.ts';
 import { CredentialCache } from '../kubernetes/connection/credential-cache.ts';
+import { explainFileError } from '../text/system-error.ts';
 
 export interface SignerConnectionOptions {
   /** `https://HOST:PORT`. */
@@ -53,8 +54,7 @@ async function readOptional(path: string | undefined): Promise<string | undefine
   try {
     return await readFile(path, 'utf8');
   } catch (cause) {
-    const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
-    throw new ConnectionError(`expected a file for the connection to the signer at ${path}, found none (${code})`, {
+    throw new ConnectionError(`cannot read a file for the connection to the signer: ${explainFileError(path, cause)}`, {
       cause,
     });
   }

@@ -78,7 +78,7 @@ describe('dcred agent', () => {
   });
 
   for (const [argv, message] of [
-    [[], /--dir is required/],
+    [[], /--dir DIRECTORY is required/],
     [['--dir', 'relative'], /absolute path/],
     [['--dir', '/x', '--reload', 'nginx'], /--reload: expected signal:HUP:nginx/],
     [['--dir', '/x', '--confirm', 'nginx'], /--confirm: expected a URL/],

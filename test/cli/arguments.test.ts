@@ -56,18 +56,24 @@ describe('an option', () => {
 
   test('that is required and missing is named', () => {
     assert.equal(parse('--cert', 'x').required('cert'), 'x');
-    assert.throws(() => parse().required('cert'), { name: 'UsageError', message: 'dcred probe: --cert is required' });
+    assert.throws(() => parse().required('cert'), { name: 'UsageError', message: '--cert FILE is required: a file' });
   });
 
   test('that is unknown is refused', () => {
-    refused(['--certificate', 'x'], /'--certificate'/);
-    refused(['-x'], /'-x'/);
-    refused(['--no-cert'], /'--no-cert'/);
+    refused(['--certificate', 'x'], /^there is no option --certificate$/);
+    refused(['--outptu=json'], /^there is no option --outptu; did you mean --output\?$/);
+    refused(['-x'], /^there is no option -x$/);
+    refused(['-qx'], /^there is no option -x$/);
+    refused(['--toString'], /^there is no option --toString$/);
+    refused(['--no-cert'], /^there is no option --no-cert/);
+    refused(['--no-nothing'], /^there is no option --no-nothing/);
   });
 
   test('without its value is refused', () => {
-    refused(['--cert'], /--cert <value>' argument missing/);
-    refused(['--cert', '--quiet'], /--cert/);
+    refused(['--cert'], /^--cert takes a value: --cert=FILE$/);
+    refused(['-o'], /^-o takes a value: -o VALUE$/);
+    refused(['--cert', '--quiet'], /^--cert takes a value: --cert=FILE; got the option --quiet after it$/);
+    assert.equal(parse('--cert', '-').string('cert'), '-');
   });
 
   test('outside its choices is refused with what they are', () => {
@@ -93,8 +99,8 @@ describe('a switch', () => {
   });
 
   test('takes true and false, and nothing else', () => {
-    refused(['--quiet=yes'], /^--quiet takes true or false, got "yes"$/);
-    refused(['--quiet='], /^--quiet takes true or false, got ""$/);
+    refused(['--quiet=yes'], /^--quiet takes true or false; got "yes"$/);
+    refused(['--quiet='], /^--quiet takes true or false; got ""$/);
     refused(['--quiet=TRUE'], /got "TRUE"/);
   });
 
@@ -110,10 +116,10 @@ describe('words without a dash', () => {
   });
 
   test('are refused where they are not, or are too many or too few', () => {
-    refused(['a'], /^dcred probe: unexpected argument "a"$/);
+    refused(['a'], /^unexpected argument "a": dcred probe \[options\]$/);
     refused(['a', 'b', 'c'], /unexpected argument "c"/, takes(1, 2));
-    refused([], /^dcred probe: expected 1 argument, got 0$/, takes(1, 2));
-    refused(['a'], /^dcred probe: expected 2 arguments, got 1$/, takes(2, 2));
+    refused([], /^expected at least 1 argument, found none: dcred probe \[options\]$/, takes(1, 2));
+    refused(['a'], /^expected 2 arguments, found 1: dcred probe \[options\]$/, takes(2, 2));
   });
 
   test('are all that comes after two dashes', () => {

@@ -136,7 +136,10 @@ describe('the HTTP server', () => {
 
   test('reports an address that is in use', async () => {
     await serving({}, async ({ port }) => {
-      await assert.rejects(serveHttp({ host: '127.0.0.1', port }, {}), { code: 'EADDRINUSE' });
+      await assert.rejects(serveHttp({ host: '127.0.0.1', port }, {}), {
+        code: 'AddressInvalid',
+        message: /^127\.0\.0\.1:\d+ is in use: another process listens there/,
+      });
     });
   });
 

@@ -82,7 +82,7 @@ describe('dcred operator whose address is taken', () => {
       `--metrics-bind-address=127.0.0.1:${metricsPort}`,
       `--health-probe-bind-address=127.0.0.1:${healthPort}`,
     ];
-    await assert.rejects(runCommand(operatorCommand, argv), { code: 'EADDRINUSE' });
+    await assert.rejects(runCommand(operatorCommand, argv), { code: 'AddressInvalid' });
     await close(await listen(healthPort));
   });
 });

@@ -63,7 +63,7 @@ describe('the exit status is', () => {
     for (const name of ['prob', 'Probe', '--what', '', 'constructor']) {
       const { status, stderr, stdout } = await runLine([command()], [name]);
       assert.deepEqual([status, stdout], [2, ''], name);
-      assert.match(stderr, /there is no command ".*"\nRun "dcred --help" for the list\.\n$/);
+      assert.match(stderr, /there is no command ".*"(; did you mean "probe"\?)?\nRun "dcred --help" for the list\.\n$/);
     }
   });
 });

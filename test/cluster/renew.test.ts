@@ -155,7 +155,7 @@ describe('what cannot be renewed', () => {
     const { before, namespace } = await withPods(1);
     await assert.rejects(renew('web', 'nosuch', '-n', namespace), (error) => {
       assert.ok(error instanceof UnknownResourcesError);
-      assert.match(error.message, /no DelegatedCredential "nosuch" .* \(there is web\): nothing was requested/);
+      assert.match(error.message, /no DelegatedCredential "nosuch" .*, which has web: nothing was changed/);
       return true;
     });
     assert.deepEqual(await keys(namespace), before);

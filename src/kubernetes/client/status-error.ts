@@ -2,6 +2,7 @@
 
 import { isRecord } from '../../text/is-record.ts';
 import { explainOpenSsl } from '../../text/openssl-error.ts';
+import { explainConnectionError } from '../../text/system-error.ts';
 import { ApiError, type ApiErrorDetails } from '../api-error.ts';
 
 /** `metav1.StatusReason` for answers that carry none: a proxy's page, an overloaded front end. */
@@ -124,9 +125,7 @@ export function errorOfStatus(what: string, status: unknown, httpStatus: number,
   const code = httpStatus !== 0 ? httpStatus : statusCodeOf(body?.['code']);
   const reason = textOf(body?.['reason']) ?? REASON_BY_STATUS[code] ?? 'Unknown';
   const details = detailsOf(body?.['details']);
-  const message =
-    textOf(body?.['message']) ??
-    `expected a Kubernetes Status with HTTP status ${code}, found none; is there a proxy in between?`;
+  const message = textOf(body?.['message']) ?? (code === NOT_FOUND ? NOT_SERVED : noStatus(code));
   return new ApiError(`${what}: ${message}`, {
     status: code,
     reason,
@@ -135,12 +134,21 @@ export function errorOfStatus(what: string, status: unknown, httpStatus: number,
   });
 }
 
+const NOT_FOUND = 404;
+
+/** For a path of an API group that it does not have, the API server answers in plain text. */
+const NOT_SERVED = 'the API server does not serve this type of object: its CustomResourceDefinition is not installed';
+
+function noStatus(code: number): string {
+  return `expected a Kubernetes Status with HTTP status ${code}, found none; is there a proxy in between?`;
+}
+
 /** No answer: the connection failed, was refused or was cut. */
 export function networkError(what: string, cause: unknown): ApiError {
   const code = isRecord(cause) && typeof cause['code'] === 'string' ? cause['code'] : undefined;
-  const said =
-    cause instanceof Error && cause.message !== '' ? boundedMessage(explainOpenSsl(cause.message)) : 'no answer';
-  return new ApiError(`${what}: ${said}${code === undefined ? '' : ` (${code})`}`, {
+  const said = cause instanceof Error ? boundedMessage(explainOpenSsl(explainConnectionError(cause))) : '';
+  const shown = code === undefined || said.endsWith(`(${code})`) ? '' : ` (${code})`;
+  return new ApiError(`${what}: ${said === '' ? 'no answer' : said}${shown}`, {
     status: 0,
     reason: 'Network',
     cause,

@@ -70,6 +70,9 @@ function failed(
   error: Error & { readonly code?: string | number | null | undefined },
   stderr: string,
 ): ConnectionError {
+  if (error.code === 'ENOENT') {
+    return new ConnectionError(`credential plug-in ${command} is not there: install it, or put it on the PATH`);
+  }
   const said = printable(stderr.trim(), MAX_STDERR);
   const why = said === '' ? `it failed with ${String(error.code ?? 'no exit status')}` : said;
   return new ConnectionError(`credential plug-in ${command}: expected an ExecCredential on stdout; ${why}`);

@@ -3,8 +3,9 @@
 import { readFile } from 'node:fs/promises';
 import type { RequestOptions } from 'node:https';
 import { dirname, resolve } from 'node:path';
-import type { KubeConfig, User } from '@kubernetes/client-node';
+import type { Cluster, KubeConfig, User } from '@kubernetes/client-node';
 import { explainOpenSsl } from '../../text/openssl-error.ts';
+import { explainFileError } from '../../text/system-error.ts';
 import { trimEndWhile } from '../../text/trim.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Connection, ConnectionCredentials, ConnectionTls } from './connection.ts';
@@ -37,6 +38,7 @@ export async function kubeconfigConnection(
         'give a kubeconfig whose server is reachable directly',
     );
   }
+  assertReachable(cluster, files);
   const tokenFiles = await readTokenFiles(files);
   let printed: ExecCredential | undefined;
   const cache = new CredentialCache(async ({ rejected, signal }) => {
@@ -114,11 +116,21 @@ async function readToken(file: string): Promise<string> {
 
 /** The YAML parser quotes the text around what it does not like, which may be a key: its message goes no further. */
 function unreadable(file: string, error: unknown): ConnectionError {
-  const errno = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
-  if (errno !== undefined)
-    return new ConnectionError(`expected a kubeconfig at ${file}, which cannot be read (${errno})`);
+  if (error instanceof Error && 'code' in error && typeof error.code === 'string')
+    return new ConnectionError(
+      `no kubeconfig: ${explainFileError(file, error)}; name another with --kubeconfig or KUBECONFIG`,
+    );
   return new ConnectionError(
     `expected a kubeconfig at ${file}, found something else; "kubectl config view" shows the error`,
+  );
+}
+
+/** Without TLS only where the kubeconfig says that nothing is verified anyway. */
+function assertReachable({ server, skipTLSVerify }: Cluster, files: readonly string[]): void {
+  const protocol = URL.parse(server)?.protocol;
+  if (protocol === 'https:' || (protocol === 'http:' && skipTLSVerify === true)) return;
+  throw new ConnectionError(
+    `expected the cluster's server as https://HOST:PORT in ${files.join(', ')}, found ${JSON.stringify(server)}`,
   );
 }
 
@@ -127,7 +139,7 @@ function select(config: KubeConfig, context: string | undefined, files: readonly
   if (!name || config.getContextObject(name) === null) {
     const known = config.getContexts().map((one) => one.name);
     throw new ConnectionError(
-      `expected a context ${name ? `named ${name}` : 'to be current'} in ${files.join(', ')}, found ${known.join(', ') || 'none'}`,
+      `expected a context ${name ? `named ${name}` : 'to be current'} in ${files.join(', ')}, found ${known.join(', ') || 'none'}; name one with --context`,
     );
   }
   config.setCurrentContext(name);

@@ -493,7 +493,7 @@ describe('ways to connect', () => {
     await writeFile(path, 'users:\n- name: x\n  user: {token: "SECRET\n- ]');
     const cases = [
       [path, undefined, /expected a kubeconfig at .*broken, found something else/],
-      [join(folder, 'absent'), undefined, /cannot be read \(ENOENT\)/],
+      [join(folder, 'absent'), undefined, /no kubeconfig: .*absent does not exist; name another/],
       [plane.kubeconfig, 'nowhere', /expected a context named nowhere/],
       [
         await kubeconfigFile('proxy', {}, { 'proxy-url': 'http://proxy.test:3128' }),
