@@ -2,6 +2,7 @@
 import { checkCertificateValidity, type DelegationCertificate } from '../credential/delegation-certificate.ts';
 import { MAX_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { schemeBySubjectPublicKeyInfo, type Usage } from '../credential/scheme.ts';
+import { isUsableKey } from '../credential/usable-key.ts';
 import { type Terms, undominated } from '../grant/decide.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { RefusalReason, SignRequest } from './protocol.ts';
@@ -74,6 +75,9 @@ export function decide(input: PolicyInput): Decision {
   const scheme = schemeBySubjectPublicKeyInfo(request.subjectPublicKeyInfo);
   if (scheme === undefined || scheme.code !== request.dcCertVerifyAlgorithm) {
     return refuse('PublicKeyUnsupported', 'the public key is not of the kind that dcCertVerifyAlgorithm names');
+  }
+  if (!isUsableKey(request.subjectPublicKeyInfo, scheme)) {
+    return refuse('PublicKeyUnsupported', 'the public key is not a point on its curve');
   }
   const lifetime = checkLifetime(input, certificate, longest.lifetimeSeconds);
   if (lifetime !== undefined) return lifetime;

@@ -41,8 +41,8 @@ export interface SignerProcessOptions extends Pick<SignerServerOptions, 'address
   readonly log: Logger;
 }
 
-/** Ten seconds of a KMS that signs a hundred at a time in 50 ms. */
-const QUEUE = { concurrency: 64, maxWaiting: 20_000 } as const;
+/** Ten seconds of a KMS that signs a hundred at a time in 50 ms. An operator has 2,000 waiting at most: four calls of 500. */
+const QUEUE = { concurrency: 64, maxWaiting: 20_000, maxWaitingOfOne: 5_000 } as const;
 
 export class SignerProcess {
   readonly #options: SignerProcessOptions;

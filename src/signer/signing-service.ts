@@ -53,7 +53,7 @@ export class SigningService {
     signal: AbortSignal,
   ): Promise<readonly SignResult[]> {
     const { audit, observe, queue } = this.#options;
-    if (!queue.hasRoomFor(requests.length)) throw new OverloadedError('too many signatures are waiting');
+    if (!queue.hasRoomFor(requests.length, client.name)) throw new OverloadedError('too many signatures are waiting');
     const results = await Promise.all(requests.map((request) => this.#signOne(client, request, signal)));
     const time = formatRfc3339(this.#seconds());
     await audit.append(requests.map((request, position) => this.#entry(time, client, request, results[position])));
@@ -72,13 +72,14 @@ export class SigningService {
   async #signOne(client: SignerClientIdentity, request: SignRequest, signal: AbortSignal): Promise<SignResult> {
     const { certificates, queue } = this.#options;
     try {
-      return await queue.run(request.expiresAt, signal, async () => {
+      const work = async (): Promise<SignResult> => {
         // Decided in its turn, not before: a grant that was withdrawn while this waited counts.
         const source = certificates.get(request.certificate);
         const decision = this.#decide(client, request, source);
         if (!decision.ok || source === undefined) return decision as Refusal;
         return await this.#compose(request, source, signal);
-      });
+      };
+      return await queue.run(request.expiresAt, signal, work, client.name);
     } catch (error) {
       if (error instanceof OverloadedError) throw error;
       const level = signal.aborted ? 'debug' : 'warn';

@@ -63,3 +63,55 @@ test('who gives up while waiting leaves, and is never started', async () => {
   assert.equal(await third, 'third');
   assert.equal(started, false);
 });
+
+test('clients take turns: one that asks for much, and for what expires at once, holds up no other', async () => {
+  const clients = fc.array(fc.tuple(fc.constantFrom('greedy', 'a', 'b'), fc.nat({ max: 9 })), { maxLength: 60 });
+  await fc.assert(
+    fc.asyncProperty(clients, async (requests) => {
+      const queue = new SigningQueue({ concurrency: 1, maxWaiting: 100 });
+      const gate = Promise.withResolvers<void>();
+      const first = queue.run(0, never, () => gate.promise);
+      const order: (readonly [string, number])[] = [];
+      const rest = requests.map(([client, expiresAt]) => {
+        const at = client === 'greedy' ? 0 : 1 + expiresAt;
+        return queue.run(at, never, async () => void order.push([client, at]), client);
+      });
+      gate.resolve();
+      await Promise.all([first, ...rest]);
+      assert.equal(order.length, requests.length);
+      for (const client of ['greedy', 'a', 'b']) {
+        const own = order.flatMap(([name, at]) => (name === client ? [at] : []));
+        assert.deepEqual(
+          own,
+          own.toSorted((one, other) => one - other),
+          'its own soonest first',
+        );
+        const last = order.findLastIndex(([name]) => name === client);
+        // Up to its last turn, no other client had more.
+        const others = order.slice(0, Math.max(0, last)).filter(([name]) => name !== client);
+        for (const other of new Set(others.map(([name]) => name))) {
+          const count = others.filter(([name]) => name === other).length;
+          assert.ok(count <= own.length, `${other} had ${count} turns while ${client} had ${own.length}`);
+        }
+      }
+    }),
+  );
+});
+
+test('a client that fills its share leaves room for the others', async () => {
+  const queue = new SigningQueue({ concurrency: 1, maxWaiting: 10, maxWaitingOfOne: 4 });
+  const gate = Promise.withResolvers<void>();
+  const all = [queue.run(0, never, () => gate.promise, 'greedy')];
+  for (let count = 0; count < 4; count += 1) all.push(queue.run(1, never, async () => {}, 'greedy'));
+  assert.equal(queue.hasRoomFor(1, 'greedy'), false);
+  assert.equal(queue.hasRoomFor(4, 'honest'), true);
+  assert.equal(queue.hasRoomFor(5, 'honest'), false);
+  await assert.rejects(
+    queue.run(1, never, async () => {}, 'greedy'),
+    { code: 'SignerOverloaded' },
+  );
+  gate.resolve();
+  await Promise.all(all);
+  assert.equal(queue.waiting, 0);
+  assert.equal(queue.hasRoomFor(4, 'greedy'), true);
+});
