@@ -106,7 +106,8 @@ function podRows(pods: readonly PodOverview[], options: FormatOptions): readonly
   });
 }
 
-const BAR_CELLS = 16;
+/** A row with the name of a Deployment's pod, and times of two digits, fits 80 columns. */
+const BAR_CELLS = 12;
 
 /** How much of a credential's life is over, with the moment of its renewal as a line. */
 export function ageBar({ expiresAt, issuedAt, renewAt }: PodOverview, now: number): string {
@@ -121,7 +122,7 @@ function describePod({ expiresAt, gated, issuedAt, renewAt, secret, state }: Pod
   if (state === 'missing') return gated ? 'no credential: not scheduled until it has one' : 'no credential';
   if (state === 'unknown') return `Secret ${secret}: another client changed its annotations`;
   const times = [
-    `issued ${relative(issuedAt, now)}`,
+    issuedAt === undefined ? '-' : `${span(Math.max(0, now - issuedAt))} old`,
     `renews ${relative(renewAt, now)}`,
     `${state === 'expired' ? 'expired' : 'expires'} ${relative(expiresAt, now)}`,
   ].join(', ');

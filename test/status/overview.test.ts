@@ -66,7 +66,16 @@ describe('as text', () => {
     assert.match(tree, /pods {9}5: 1 expired, 1 missing, 1 unknown, 1 outdated, 1 current$/m);
     assert.match(tree, /├─ missing .* no credential$/m);
     assert.match(tree, /├─ outdated .*of an earlier certificate$/m);
-    assert.match(tree, /└─ current +█+░*│░+ +issued 12h ago, renews in \d+h, expires in 36h$/m);
+    assert.match(tree, /└─ current +█+░*│░+ +12h old, renews in \d+h, expires in 36h$/m);
+  });
+
+  test('the row of a pod of a Deployment fits 80 columns', () => {
+    const [one] = overviews({ resources: [web], pods, secrets, now: options.now });
+    const [current] = one?.pods.filter(({ state }) => state === 'current') ?? [];
+    assert.ok(one !== undefined && current !== undefined);
+    const tree = formatTree({ ...one, pods: [{ ...current, name: 'web-5d85b7b85b-jc2lg' }] }, options);
+    assert.match(tree, /jc2lg .* old, /);
+    for (const line of tree.split('\n')) assert.ok(line.length <= 80, line);
   });
 
   test('a pod that waits unscheduled says why, and a suspended resource says that it is', () => {
@@ -98,7 +107,7 @@ describe('as text', () => {
     fc.assert(
       fc.property(time, time, time, time, (issuedAt, renewAt, expiresAt, now) => {
         const pod = { name: 'a', state: 'current', secret: 's', gated: false, issuedAt, renewAt, expiresAt } as const;
-        assert.equal(ageBar(pod, now).length, 16);
+        assert.equal(ageBar(pod, now).length, 12);
       }),
     );
   });
