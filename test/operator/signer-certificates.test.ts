@@ -1,0 +1,65 @@
+/** What an operator believes of a signer while credentials that it signed wait to be written. The signer is a fake. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { DelegatedCredentialSpec } from '../../src/api/delegated-credential.ts';
+import { SignerCertificates } from '../../src/operator/signer-certificates.ts';
+import type { CertificateNews, GrantedUsage } from '../../src/signer/protocol.ts';
+import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
+import { leaf } from '../../testing/support/openssl.ts';
+import { recordingLogger } from '../../testing/support/recording-logger.ts';
+
+const { certificatePem: chainPem } = leaf();
+const spec: DelegatedCredentialSpec = {
+  certificateRef: { namespace: 'vault', name: 'web-tls' },
+  usage: 'Server',
+  keyAlgorithm: 'ECDSAP256',
+  lifetimeSeconds: 3_600,
+  suspend: false,
+};
+const resource = { metadata: { namespace: 'edge' }, spec };
+const GRANTED: GrantedUsage = { usage: 'Server', maxLifetimeSeconds: 7_200, onWithdraw: 'Keep' };
+
+for (const [what, usages, holds] of [
+  ['is not published once the signer has withdrawn the grant', undefined, false],
+  ['is not published once the grant gives a shorter life', [{ ...GRANTED, maxLifetimeSeconds: 600 }], false],
+  ['is not published once the grant gives fewer pods', [{ ...GRANTED, maxPods: 1 }], false],
+  ['is not published without the mark that it is to be deleted', [{ ...GRANTED, onWithdraw: 'Delete' }], false],
+  ['is not published once the grant is for another usage', [{ ...GRANTED, usage: 'Client' }], false],
+  ['is published where its terms stay as they were', [{ ...GRANTED, maxLifetimeSeconds: 5_000 }], true],
+] as const satisfies readonly (readonly [string, readonly GrantedUsage[] | undefined, boolean])[]) {
+  test(`a credential that waits ${what}`, async (t) => {
+    const stop = new AbortController();
+    t.after(() => stop.abort());
+    let tell: (news: readonly CertificateNews[]) => void = () => {};
+    const certificates = new SignerCertificates({
+      client: {
+        server: 'https://signer.test',
+        now: () => 0,
+        follow: () => new Promise((resolve) => (tell = resolve)),
+        withdrawn: async () => [],
+      },
+      batcher: { sign: () => assert.fail('nothing is signed here') },
+      health: { answered: () => {}, failed: () => {}, problem: undefined },
+      clock: new FakeClock(),
+      random: () => 0,
+      log: recordingLogger(),
+      onChange: () => {},
+      signal: stop.signal,
+    });
+    certificates.follow('edge/web', resource);
+    const learn = async (version: string, granted: readonly GrantedUsage[] | undefined) => {
+      const one = { certificate: 'vault/web-tls', namespace: 'edge', version };
+      tell([granted === undefined ? one : { ...one, granted: { chainPem, usages: granted } }]);
+      await settle();
+    };
+    await learn('1', [GRANTED]);
+    const access = certificates.access(resource);
+    assert.ok(access.kind === 'granted');
+    await certificates.holds(access, resource);
+    await learn('2', usages);
+    const held = certificates.holds(access, resource);
+    if (holds) await held;
+    else await assert.rejects(held, { code: 'StaleCache' });
+  });
+}
