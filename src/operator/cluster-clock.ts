@@ -11,8 +11,8 @@ import { CLOCK_SKEW_SECONDS } from '../credential/lifetime.ts';
 import type { Clock, TimerHandle } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
 
-/** Between two checks of whether the clocks differ. */
-const CHECK_MS = 10_000;
+/** Between two checks of whether the clocks differ. One reads two clocks, and people wait for what it says. */
+const CHECK_MS = 1_000;
 /** Less is not worth a correction: the `Date` header has whole seconds, and requests take their time. */
 const TOLERANCE_MS = 30_000;
 /** The reserve that lifetimes leave. A difference beyond it is not a clock to go by. */

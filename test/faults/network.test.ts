@@ -184,7 +184,7 @@ async function tryAll(
 const concurrency = RUN_ALL ? 1 : 2;
 
 describe('the whole life under every fault of the network and the API server', { concurrency }, () => {
-  /** What the figures of all faults contain: dcred waits for ten seconds before it deletes the Secrets of pods that are not selected any more. */
+  /** What the figures of all faults contain. */
   test('none, for comparison', async (t) => {
     await tryAll(
       t,

@@ -5,8 +5,12 @@ import type { Site } from './ground.ts';
 
 const TIMEOUT_MS = 90_000;
 const INTERVAL_MS = 100;
-/** The operator waits for so long before it deletes the Secret of a pod that is not selected any more. */
+/** The operator waits for so long before it deletes the Secret of a pod that is not selected any more, or that has one by another name. */
 const DELETION_DELAY_MS = 10_000;
+/** What is wrong meanwhile. */
+const WAITED_FOR: ReadonlySet<Rule> = new Set<Rule>(['unselected', 'several']);
+/** So long without a request, it has nothing else to do: its clock then passes once, and calls that are on their way never see it. */
+const IDLE_MS = 500;
 
 class NotRecoveredError extends Error {
   readonly code = 'NotRecovered';
@@ -43,7 +47,7 @@ export async function untilRight(site: Site, what: string, options: RecoveryOpti
     const ms = performance.now() - started;
     if (wrong.length === 0 || giveUp?.() === true) return ms;
     // It waits by choice, and no longer than the clock says.
-    if (wrong.every(({ rule }) => rule === 'unselected')) site.clock.pass(DELETION_DELAY_MS);
+    if (site.quietMs > IDLE_MS && wrong.every(({ rule }) => WAITED_FOR.has(rule))) site.clock.pass(DELETION_DELAY_MS);
     if (ms > timeoutMs)
       throw new NotRecoveredError(`${what}: still wrong after ${timeoutMs} ms:\n${describe(wrong as Violation[])}`);
     await delay(INTERVAL_MS);

@@ -9,7 +9,7 @@ import type { ConnectionCredentials } from './connection.ts';
 import { ConnectionError } from './connection-error.ts';
 
 /** Often enough for a token that its plug-in or kubelet renews minutes before it expires. */
-const MAX_AGE_MS = 10_000;
+const DEFAULT_MAX_AGE_MS = 10_000;
 /** A plug-in may take a few round trips to an identity provider. */
 const LOAD_TIMEOUT_MS = 60_000;
 
@@ -28,19 +28,26 @@ interface Loading {
 export class CredentialCache {
   readonly #load: (options: LoadOptions) => Promise<ConnectionCredentials>;
   readonly #clock: Clock;
+  readonly #maxAgeMs: number;
   #current: ConnectionCredentials | undefined;
   #loadedAt = 0;
   #loading: Loading | undefined;
 
-  constructor(load: (options: LoadOptions) => Promise<ConnectionCredentials>, clock: Clock) {
+  /** @param maxAgeMs in use for so long, they are loaded again in the background at the next call */
+  constructor(
+    load: (options: LoadOptions) => Promise<ConnectionCredentials>,
+    clock: Clock,
+    maxAgeMs = DEFAULT_MAX_AGE_MS,
+  ) {
     this.#load = load;
     this.#clock = clock;
+    this.#maxAgeMs = maxAgeMs;
   }
 
   /** @throws ConnectionError, or whatever loading throws, when there is nothing else to use */
   async get(rejected?: ConnectionCredentials): Promise<ConnectionCredentials> {
     if (this.#current !== undefined && this.#current !== rejected) {
-      const isStale = this.#clock.monotonic() - this.#loadedAt >= MAX_AGE_MS;
+      const isStale = this.#clock.monotonic() - this.#loadedAt >= this.#maxAgeMs;
       // What it throws is kept from nobody: while there is nothing new, the current credentials are used.
       if (isStale && this.#loading === undefined) this.#start(false).catch(() => {});
       return this.#current;

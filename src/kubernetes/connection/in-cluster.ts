@@ -10,6 +10,12 @@ import { CredentialCache } from './credential-cache.ts';
 
 export const SERVICE_ACCOUNT_FOLDER = '/var/run/secrets/kubernetes.io/serviceaccount';
 
+/**
+ * Of the mounted files. Two small ones cost little to read, and only while there are calls; where the API server has a new CA, no new
+ * connection comes to be before they are read again.
+ */
+const MAX_AGE_MS = 1_000;
+
 export interface InClusterOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly folder?: string;
@@ -42,10 +48,14 @@ export async function inClusterConnection(options: InClusterOptions): Promise<Co
       );
     }
   };
-  const cache = new CredentialCache(async () => {
-    const [token, ca] = await Promise.all([read('token'), read('ca.crt')]);
-    return { headers: { authorization: `Bearer ${token.trim()}` }, tls: { ca } };
-  }, clock);
+  const cache = new CredentialCache(
+    async () => {
+      const [token, ca] = await Promise.all([read('token'), read('ca.crt')]);
+      return { headers: { authorization: `Bearer ${token.trim()}` }, tls: { ca } };
+    },
+    clock,
+    MAX_AGE_MS,
+  );
   await cache.get();
   const namespace = await read('namespace').catch(() => '');
   return {
