@@ -7,8 +7,9 @@ const TIMEOUT_MS = 90_000;
 const INTERVAL_MS = 100;
 /** The operator waits for so long before it deletes the Secret of a pod that is not selected any more, or that has one by another name. */
 const DELETION_DELAY_MS = 10_000;
-/** What is wrong meanwhile. */
+/** What is wrong meanwhile, and what may be with it. */
 const WAITED_FOR: ReadonlySet<Rule> = new Set<Rule>(['unselected', 'several']);
+const WITH_IT: ReadonlySet<Rule> = new Set<Rule>([...WAITED_FOR, 'status']);
 /** So long without a request, it has nothing else to do: its clock then passes once, and calls that are on their way never see it. */
 const IDLE_MS = 500;
 
@@ -47,11 +48,15 @@ export async function untilRight(site: Site, what: string, options: RecoveryOpti
     const ms = performance.now() - started;
     if (wrong.length === 0 || giveUp?.() === true) return ms;
     // It waits by choice, and no longer than the clock says.
-    if (site.quietMs > IDLE_MS && wrong.every(({ rule }) => WAITED_FOR.has(rule))) site.clock.pass(DELETION_DELAY_MS);
+    if (site.quietMs > IDLE_MS && isWaitedFor(wrong)) site.clock.pass(DELETION_DELAY_MS);
     if (ms > timeoutMs)
       throw new NotRecoveredError(`${what}: still wrong after ${timeoutMs} ms:\n${describe(wrong as Violation[])}`);
     await delay(INTERVAL_MS);
   }
+}
+
+function isWaitedFor(wrong: readonly Violation[]): boolean {
+  return wrong.some(({ rule }) => WAITED_FOR.has(rule)) && wrong.every(({ rule }) => WITH_IT.has(rule));
 }
 
 /** While the API server is down nobody can say what is right. */

@@ -12,6 +12,12 @@ const BASE_MS = 500;
 const UNREACHABLE_MAX_MS = 2_500;
 /** While it refuses, and for whole lists, which cost it the most. */
 const REFUSED_MAX_MS = 30_000;
+/**
+ * Refusals in a row that are tried again as soon as an unreachable server is: 18 s in all. An API server that starts refuses everybody
+ * (ADR 72), and a refusal costs it next to nothing.
+ */
+const MAY_BE_STARTING = 8;
+const DENIED: ReadonlySet<number> = new Set([401, 403, 404]);
 /** A watch that lived this long was a success, whatever ended it. */
 const SETTLED_MS = 1_000;
 /** One that lived this long shows that lists are worth their cost: the next that expires is listed again at once. */
@@ -54,9 +60,15 @@ export class WatchPacer {
       const ms = this.#relist.next();
       return first ? 0 : ms;
     }
-    const ms = (isUnreachable(error) ? this.#unreachable : this.#refused).next();
+    const ms = isUnreachable(error) ? this.#unreachable.next() : this.#afterRefusal(error);
     const asked = retryAfterMs(error) ?? 0;
     return Math.max(ms, asked * (1 + RETRY_AFTER_SPREAD * this.#random()));
+  }
+
+  #afterRefusal(error: unknown): number {
+    const ms = this.#refused.next();
+    const isEarly = this.#refused.failures <= MAY_BE_STARTING && isApiError(error) && DENIED.has(error.status);
+    return isEarly ? Math.min(ms, UNREACHABLE_MAX_MS) : ms;
   }
 }
 

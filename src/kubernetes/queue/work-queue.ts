@@ -58,7 +58,7 @@ const LANES = ['urgent', 'background'] as const satisfies Lane[];
 const DEFAULT_BASE_DELAY_MS = 1000;
 const DEFAULT_MAX_DELAY_MS = 300_000;
 /** Delayed keys wait for the wall clock, which may be set at any moment: it is checked at least this often. */
-const MAX_SLEEP_MS = 10_000;
+const MAX_SLEEP_MS = 1_000;
 /** NTP slews by less than this between two checks; a step is more. */
 const STEP_TOLERANCE_MS = 500;
 /** Of a retry. Those that failed together stay close together, but do not come back in one burst. */

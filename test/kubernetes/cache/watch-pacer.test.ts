@@ -19,8 +19,14 @@ describe('WatchPacer', () => {
     assert.deepEqual(delays(new WatchPacer(() => 0), unreachable, 0, 5), [500, 1_000, 2_000, 2_500, 2_500]);
   });
 
-  test('a refusal is tried again after up to half a minute', () => {
-    assert.deepEqual(delays(new WatchPacer(() => 0), forbidden, 0, 8).slice(-2), [30_000, 30_000]);
+  test('a refusal is tried again every few seconds while a server may be starting, and every half a minute after that', () => {
+    const expected = [500, 1_000, 2_000, ...Array.from({ length: 5 }, () => 2_500), 30_000, 30_000];
+    assert.deepEqual(delays(new WatchPacer(() => 0), forbidden, 0, 10), expected);
+  });
+
+  test('an answer that cannot be used is asked for ever less often: it may have cost the server a whole list', () => {
+    const tooLarge = new ApiError('x', { status: 0, reason: 'ResponseTooLarge' });
+    assert.deepEqual(delays(new WatchPacer(() => 0), tooLarge, 0, 5), [500, 1_000, 2_000, 4_000, 8_000]);
   });
 
   test('the first watch that expires is listed again at once, further ones ever later, until a watch has lived', () => {
