@@ -26,7 +26,7 @@ describe('the single executable', { skip: process.platform !== 'linux' && 'it is
     assert.match(inspected.stdout, /^ {2}can delegate +yes$/m);
     // Loads what is loaded on demand.
     const unreachable = await run('dcred', 'status', '--kubeconfig', join(folder, 'absent'));
-    assert.match(unreachable.stderr, /expected a kubeconfig at .*absent/);
+    assert.match(unreachable.stderr, /no kubeconfig: .*absent does not exist/);
     const key = 'pkcs11:token=vault;object=web?module-path=/usr/lib/softhsm/libsofthsm2.so';
     const token = await run('dcred', 'csr', '--dns', 'web.example', '--key', key, '--out', join(folder, 'out'));
     assert.equal(token.status, 1);
