@@ -8,11 +8,12 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { before, describe, test } from 'node:test';
 import fc from 'fast-check';
-import { ClientHandshake, type HandshakeOutcome } from '../../src/probe/handshake.ts';
+import { ClientHandshake } from '../../src/probe/handshake.ts';
 import { generateKeyShare, type KeyShare } from '../../src/probe/key-exchange.ts';
 import { plainRecords, RecordReader } from '../../src/probe/record.ts';
 import { TlsError } from '../../src/probe/tls-error.ts';
 import { leaf } from '../../testing/support/openssl.ts';
+import { feed, refusal } from './feed.ts';
 import { startTlsServer } from './tls-server.ts';
 
 /** Secrets that are the same in every run of the client, so that one recorded flight fits them all. */
@@ -37,8 +38,7 @@ before(async () => {
   await using server = await startTlsServer({ cert, key });
   const socket = connect(server.port, '127.0.0.1');
   await once(socket, 'connect');
-  const handshake = client();
-  handshake.start();
+  const handshake = started();
   socket.write(client().start());
   const received: Buffer[] = [];
   for await (const chunk of socket) {
@@ -48,27 +48,10 @@ before(async () => {
   flight = Buffer.concat(received);
 });
 
-/** Feeds the client; the outcome, or its refusal. Anything but a TlsError goes through, and fails the test. */
-function feed(chunks: readonly Uint8Array[]): HandshakeOutcome | TlsError | undefined {
+function started(): ClientHandshake {
   const handshake = client();
   handshake.start();
-  try {
-    for (const chunk of chunks) {
-      const { outcome } = handshake.receive(chunk);
-      if (outcome !== undefined) return outcome;
-    }
-    return undefined;
-  } catch (error) {
-    if (error instanceof TlsError) return error;
-    throw error;
-  }
-}
-
-/** The client's refusal of these bytes. */
-function refusal(chunks: readonly Uint8Array[]): TlsError {
-  const outcome = feed(chunks);
-  assert.ok(outcome instanceof TlsError, 'the client refuses');
-  return outcome;
+  return handshake;
 }
 
 function split(bytes: Uint8Array, sizes: readonly number[]): readonly Uint8Array[] {
@@ -83,31 +66,32 @@ function split(bytes: Uint8Array, sizes: readonly number[]): readonly Uint8Array
 
 describe('the recorded flight of a real server', () => {
   test('gives the same outcome in pieces of any size', () => {
-    const whole = feed([flight]);
+    const whole = feed(started(), [flight]);
     assert.ok(whole !== undefined && !(whole instanceof TlsError));
     const sizes = fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1, maxLength: 20 });
     fc.assert(
       fc.property(sizes, (pieces) => {
-        assert.deepEqual(feed(split(flight, pieces)), whole);
+        assert.deepEqual(feed(started(), split(flight, pieces)), whole);
       }),
       { numRuns: 60 },
     );
-    assert.deepEqual(feed(split(flight, [1])), whole);
+    assert.deepEqual(feed(started(), split(flight, [1])), whole);
   });
 
   test('gives none where it is cut anywhere', () => {
-    for (let end = 0; end < flight.length - 200; end += 7) assert.equal(feed([flight.subarray(0, end)]), undefined);
+    for (let end = 0; end < flight.length - 200; end += 7)
+      assert.equal(feed(started(), [flight.subarray(0, end)]), undefined);
   });
 
   test('is refused with any byte changed that the client reads', () => {
-    const whole = feed([flight]);
+    const whole = feed(started(), [flight]);
     assert.ok(whole !== undefined && !(whole instanceof TlsError));
     const change = fc.record({ at: fc.nat({ max: flight.length - 1 }), xor: fc.integer({ min: 1, max: 255 }) });
     fc.assert(
       fc.property(change, ({ at, xor }) => {
         const changed = Buffer.from(flight);
         changed[at] = (changed[at] ?? 0) ^ xor;
-        const outcome = feed([changed]);
+        const outcome = feed(started(), [changed]);
         if (outcome === undefined || outcome instanceof TlsError) return;
         // What follows the server's Finished (a session ticket) is not read, nor is the version of a plain record.
         assert.deepEqual(outcome, whole);
@@ -121,7 +105,7 @@ describe('noise', () => {
   test('is refused, or waited on, and never breaks the client', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 600 }), { maxLength: 10 }), (chunks) => {
-        const outcome = feed(chunks);
+        const outcome = feed(started(), chunks);
         assert.ok(outcome === undefined || outcome instanceof TlsError);
       }),
       { numRuns: 500 },
@@ -133,7 +117,7 @@ describe('noise', () => {
     fc.assert(
       fc.property(message, ({ body, type }) => {
         const bytes = Buffer.concat([Uint8Array.of(type, 0, body.length >>> 8, body.length & 0xff), body]);
-        refusal([plainRecords(22, bytes)]);
+        refusal(started(), [plainRecords(22, bytes)]);
       }),
       { numRuns: 500 },
     );
@@ -141,8 +125,8 @@ describe('noise', () => {
 
   test('that is another protocol is told apart at its first byte', () => {
     for (const text of ['HTTP/1.1 400 Bad Request\r\n', 'SSH-2.0-OpenSSH_9.2\r\n', '220 mail ESMTP\r\n', '\x15']) {
-      if (text === '\x15') assert.equal(feed([Buffer.from(text)]), undefined);
-      else assert.match(refusal([Buffer.from(text)]).message, /does not speak TLS/);
+      if (text === '\x15') assert.equal(feed(started(), [Buffer.from(text)]), undefined);
+      else assert.match(refusal(started(), [Buffer.from(text)]).message, /does not speak TLS/);
     }
   });
 });
@@ -152,26 +136,26 @@ describe('floods', () => {
 
   test('of change_cipher_spec, empty records and records of one byte are bounded', () => {
     const changes = Array.from({ length: 10 }, () => plainRecords(20, Uint8Array.of(1)));
-    assert.match(refusal(changes).message, /change_cipher_spec/);
-    assert.match(refusal([plainRecords(22, new Uint8Array(0))]).message, /empty record/);
+    assert.match(refusal(started(), changes).message, /change_cipher_spec/);
+    assert.match(refusal(started(), [plainRecords(22, new Uint8Array(0))]).message, /empty record/);
     // A ServerHello of 200 kB, a byte a record.
     const start = plainRecords(22, Uint8Array.of(2, 3, 0, 0));
     const dribble = Array.from({ length: 200_000 }, () => plainRecords(22, Uint8Array.of(0)));
-    assert.equal(refusal([start, ...dribble]).code, 'TooLarge');
+    assert.equal(refusal(started(), [start, ...dribble]).code, 'TooLarge');
   });
 
   test('of plain handshake bytes, of alerts and of a message that claims 16 MiB are refused', () => {
-    assert.equal(refusal([plainRecords(22, Uint8Array.of(2, 0xff, 0xff, 0xff))]).code, 'TooLarge');
-    assert.equal(refusal([plainRecords(21, Uint8Array.of(2, 40))]).alert, 'handshake_failure');
-    assert.equal(refusal([plainRecords(21, Uint8Array.of(2))]).code, 'Malformed');
+    assert.equal(refusal(started(), [plainRecords(22, Uint8Array.of(2, 0xff, 0xff, 0xff))]).code, 'TooLarge');
+    assert.equal(refusal(started(), [plainRecords(21, Uint8Array.of(2, 40))]).alert, 'handshake_failure');
+    assert.equal(refusal(started(), [plainRecords(21, Uint8Array.of(2))]).code, 'Malformed');
   });
 
   test('of retries are refused at the second', () => {
     const retry = Buffer.from(hello());
     Buffer.from('cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c', 'hex').copy(retry, 11);
     // A key_share of a whole share is no HelloRetryRequest's.
-    assert.equal(refusal([retry]).code, 'Malformed');
-    assert.equal(refusal([hello(), hello()]).code, 'Unexpected');
+    assert.equal(refusal(started(), [retry]).code, 'Malformed');
+    assert.equal(refusal(started(), [hello(), hello()]).code, 'Unexpected');
   });
 
   test('never make the reader hold more than a record', () => {

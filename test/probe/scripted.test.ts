@@ -4,16 +4,16 @@ import { createPrivateKey, createSign } from 'node:crypto';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { readPem } from '../../src/credential/pem.ts';
-import { ClientHandshake, type HandshakeOutcome } from '../../src/probe/handshake.ts';
+import { ClientHandshake } from '../../src/probe/handshake.ts';
 import { type GroupName, generateKeyShare, type KeyShare } from '../../src/probe/key-exchange.ts';
 import { plainRecords } from '../../src/probe/record.ts';
 import { StartTls } from '../../src/probe/starttls.ts';
 import { TlsError, type TlsErrorCode } from '../../src/probe/tls-error.ts';
 import { leaf } from '../../testing/support/openssl.ts';
+import { feed, refusal } from './feed.ts';
 import { helloRetryRequest, ScriptedServer } from './scripted-server.ts';
 
 const SESSION_ID = new Uint8Array(32).fill(7);
-const MAX_TAKEN = 600 * 1024;
 const made = leaf();
 const [{ der } = { der: new Uint8Array() }] = readPem(made.certificatePem);
 const sign = (content: Uint8Array) => createSign('sha256').update(content).sign(createPrivateKey(made.keyPem));
@@ -48,29 +48,6 @@ function meeting(): Meeting {
   const server = new ScriptedServer({ clientShare, sessionId: SESSION_ID, clientHello });
   client.receive(server.hello);
   return { client, server };
-}
-
-/** What the client does with these records, however many there are; and how much of them it takes. */
-function feed(client: ClientHandshake, records: Iterable<Uint8Array>): TlsError | HandshakeOutcome | undefined {
-  let taken = 0;
-  try {
-    for (const record of records) {
-      taken += record.length;
-      assert.ok(taken <= MAX_TAKEN, 'the client takes no more');
-      const { outcome } = client.receive(record);
-      if (outcome !== undefined) return outcome;
-    }
-    return undefined;
-  } catch (error) {
-    if (error instanceof TlsError) return error;
-    throw error;
-  }
-}
-
-function refusal(client: ClientHandshake, records: Iterable<Uint8Array>): TlsError {
-  const refused = feed(client, records);
-  assert.ok(refused instanceof TlsError, 'the client refuses');
-  return refused;
 }
 
 function* forever(make: () => Uint8Array): Generator<Uint8Array> {
