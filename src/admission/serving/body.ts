@@ -1,9 +1,11 @@
 /**
  * Reads the bodies of requests, within limits. Every chunk is copied: kept as they come, a body sent byte by byte would cost hundreds
  * of times its size. Large bodies share a few buffers that are never given back, because Node frees buffers late: a wave of bodies
- * would cost its sum.
+ * would cost its sum. A body waits for a buffer, in turn, and one that comes too slowly while others wait is given up: many that
+ * come at once are all read, and those that never end keep nobody out for long.
  */
 import { setImmediate } from 'node:timers/promises';
+import type { Clock } from '../../kubernetes/clock.ts';
 import type { Share } from './byte-budget.ts';
 
 /** `unread`: too large; the rest was received and dropped, and only the beginning is known. */
@@ -33,22 +35,36 @@ export class BodyTooSlowError extends Error {
   override readonly name = 'BodyTooSlowError';
 }
 
+/**
+ * How often the patience with those that hold a buffer is counted down while others wait. Counted and not timed: a process that gets
+ * no CPU for a second has not given its clients a second.
+ */
+const TICK_MS = 10;
+/** In ticks: for a body of which nothing comes, and what every piece earns it. At 6 MB/s or more, a body is never given up. */
+const PATIENCE = 10;
+const BYTES_PER_TICK = 64 * 1024;
 const FIRST_BYTES = 4 * 1024;
 const BEGINNING_BYTES = 1024;
 
 interface Lease {
   readonly buffer: Buffer;
+  /** Ticks. */
+  patience: number;
   lost: boolean;
 }
 
 export class BodyReader {
   readonly #limits: BodyLimits;
+  readonly #clock: Clock;
   readonly #free: Buffer[] = [];
   /** In the order in which they were taken. */
   readonly #leases = new Set<Lease>();
+  readonly #waiting: ((lease: Lease) => void)[] = [];
+  #counting = false;
 
-  constructor(limits: BodyLimits) {
+  constructor(limits: BodyLimits, clock: Clock) {
     this.#limits = limits;
+    this.#clock = clock;
   }
 
   /**
@@ -75,11 +91,12 @@ export class BodyReader {
           share.hold(0);
         } else if (beginning === undefined && needed > maxSmallBytes) {
           if (lease === undefined) {
-            lease = this.#take();
+            lease = await this.#take();
             small.copy(lease.buffer, 0, 0, size);
             small = Buffer.alloc(0);
             share.hold(0);
           }
+          lease.patience += chunk.length / BYTES_PER_TICK;
           chunk.copy(lease.buffer, size);
         } else if (beginning === undefined) {
           small = grown(small, size, Math.min(maxSmallBytes, Math.max(needed, small.length * 2, FIRST_BYTES)), needed);
@@ -98,11 +115,17 @@ export class BodyReader {
     }
   }
 
-  /** A free buffer, else that of the body that has been coming for longest. */
-  #take(): Lease {
-    const [oldest] = this.#leases;
-    if (this.#leases.size >= this.#limits.maxLargeBodies && oldest !== undefined) this.#release(oldest);
-    const lease = { buffer: this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#limits.maxBytes), lost: false };
+  #take(): Promise<Lease> {
+    if (this.#leases.size < this.#limits.maxLargeBodies) return Promise.resolve(this.#lease());
+    const { promise, resolve } = Promise.withResolvers<Lease>();
+    this.#waiting.push(resolve);
+    if (!this.#counting) this.#nextTick();
+    return promise;
+  }
+
+  #lease(): Lease {
+    const buffer = this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#limits.maxBytes);
+    const lease = { buffer, patience: PATIENCE, lost: false };
     this.#leases.add(lease);
     return lease;
   }
@@ -111,6 +134,21 @@ export class BodyReader {
     if (lease === undefined || !this.#leases.delete(lease)) return;
     lease.lost = true;
     this.#free.push(lease.buffer);
+    const next = this.#waiting.shift();
+    if (next !== undefined) next(this.#lease());
+  }
+
+  #tick(): void {
+    for (const lease of [...this.#leases]) {
+      lease.patience -= 1;
+      if (lease.patience < 0 && this.#waiting.length > 0) this.#release(lease);
+    }
+    this.#nextTick();
+  }
+
+  #nextTick(): void {
+    this.#counting = this.#waiting.length > 0;
+    if (this.#counting) this.#clock.setTimeout(() => this.#tick(), TICK_MS);
   }
 }
 

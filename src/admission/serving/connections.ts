@@ -48,14 +48,12 @@ export class Connections {
     });
   }
 
-  /** A request begins. False: another one on this connection is not answered yet (HTTP pipelining). */
-  begin(connection: Connection): boolean {
+  /** A request begins; the one before it has ended. */
+  begin(connection: Connection): void {
     const state = this.#open.get(keyOf(connection));
-    if (state === undefined) return true;
-    if (state.isBusy) return false;
+    if (state === undefined) return;
     state.isUsed = true;
     state.isBusy = true;
-    return true;
   }
 
   end(connection: Connection): void {

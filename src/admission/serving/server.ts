@@ -6,9 +6,10 @@
  * Anything in the pod network can connect, and nobody has to authenticate. So everything is limited: connections, bytes in flight,
  * the size and complexity of a body, and the time for a handshake, for headers and for a whole request.
  */
+import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { type Clock, delay } from '../../kubernetes/clock.ts';
 import type { Logger } from '../../kubernetes/log.ts';
 import { type InServerSpan, untracedServer } from '../../tracing/tracing.ts';
@@ -101,12 +102,15 @@ export class AdmissionServer {
   readonly #options: AdmissionServerOptions;
   readonly #server: Server;
   readonly #budget = new ByteBudget(MAX_BYTES_IN_FLIGHT);
-  readonly #bodies = new BodyReader(BODY_LIMITS);
+  readonly #bodies: BodyReader;
   readonly #connections = new Connections(MAX_CONNECTIONS);
+  /** The last response on each connection. */
+  readonly #responses = new WeakMap<Socket, ServerResponse>();
   #draining = false;
 
   constructor(options: AdmissionServerOptions) {
     this.#options = options;
+    this.#bodies = new BodyReader(BODY_LIMITS, options.clock);
     this.#server = createServer(
       {
         connectionsCheckingInterval: TIMEOUT_CHECK_MS,
@@ -162,8 +166,8 @@ export class AdmissionServer {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { clock, observe } = this.#options;
     const { socket } = request;
-    // No client of Kubernetes sends a request before it has the answer to the one before.
-    if (!this.#connections.begin(socket)) return void socket.destroy();
+    if (!(await this.#inTurn(socket, response))) return void socket.destroy();
+    this.#connections.begin(socket);
     const started = clock.monotonic();
     if (this.#draining) response.setHeader('connection', 'close');
     const gone = new AbortController();
@@ -177,6 +181,19 @@ export class AdmissionServer {
     });
     const observed = await this.#respond(request, response, share, gone.signal);
     observe?.({ ...observed, seconds: (clock.monotonic() - started) / 1000 });
+  }
+
+  /**
+   * False: sent before the request in front of it is answered, which no client of Kubernetes does. One that has read its answer
+   * may well send the next request before this side is told that the answer has left: that one waits until it is.
+   */
+  async #inTurn(socket: Socket, response: ServerResponse): Promise<boolean> {
+    const before = this.#responses.get(socket);
+    this.#responses.set(socket, response);
+    if (before === undefined || before.closed) return true;
+    if (!before.writableEnded) return false;
+    await once(before, 'close');
+    return !socket.destroyed;
   }
 
   async #respond(

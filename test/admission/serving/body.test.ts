@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import { type Body, BodyReader, BodyTooLargeError, BodyTooSlowError } from '../../../src/admission/serving/body.ts';
 import { ByteBudget } from '../../../src/admission/serving/byte-budget.ts';
 import { isCheapJson } from '../../../src/admission/serving/json-bounds.ts';
-import { settle } from '../../../testing/support/fake-clock.ts';
+import { type Clock, systemClock } from '../../../src/kubernetes/clock.ts';
+import { FakeClock, settle } from '../../../testing/support/fake-clock.ts';
 
 const LIMITS = { maxSmallBytes: 300, maxBytes: 1_000, maxReceivedBytes: 5_000, maxLargeBodies: 2 };
 type Copy = { readonly kind: 'whole'; readonly text: string } | { readonly kind: 'unread'; readonly beginning: string };
@@ -21,7 +22,7 @@ async function* inPieces(text: string, cuts: readonly number[]): AsyncIterable<B
 }
 
 describe('a body', () => {
-  const reader = new BodyReader(LIMITS);
+  const reader = new BodyReader(LIMITS, new FakeClock());
   const anyText = fc.nat(6_000).map((length) => 'x'.repeat(length));
 
   test('however it is cut, is whole, or known by its beginning, or refused', async () => {
@@ -45,27 +46,64 @@ describe('a body', () => {
   });
 });
 
-test('of more large bodies than buffers, the one that has been coming for longest is given up, and none is mixed', async () => {
-  const reader = new BodyReader(LIMITS);
-  const gates = Array.from({ length: 3 }, () => Promise.withResolvers<void>());
-  async function* inTwo(letter: string, gate: Promise<void>): AsyncIterable<Buffer> {
-    yield Buffer.from(letter.repeat(400));
-    await gate;
-    yield Buffer.from(letter.repeat(400));
+describe('of more large bodies than buffers', () => {
+  /** Each body comes in two pieces of 400 letters, the second when it is sent. */
+  function start(letters: string, clock: Clock) {
+    const reader = new BodyReader(LIMITS, clock);
+    return Array.from(letters, (letter) => {
+      const second = Promise.withResolvers<void>();
+      async function* pieces(): AsyncIterable<Buffer> {
+        yield Buffer.from(letter.repeat(400));
+        await second.promise;
+        yield Buffer.from(letter.repeat(400));
+      }
+      const read = reader.read(pieces(), share(), copy).catch((error: unknown) => error);
+      return { read, send: second.resolve, whole: { kind: 'whole', text: letter.repeat(800) } };
+    });
   }
-  const reading = ['a', 'b', 'c'].map((letter, index) =>
-    reader
-      .read(inTwo(letter, gates[index]?.promise ?? Promise.resolve()), share(), copy)
-      .catch((error: unknown) => error),
-  );
-  await settle();
-  for (const gate of gates) gate.resolve();
-  const [first, ...others] = await Promise.all(reading);
-  assert.ok(first instanceof BodyTooSlowError);
-  assert.deepEqual(
-    others,
-    ['b', 'c'].map((letter) => ({ kind: 'whole', text: letter.repeat(800) })),
-  );
+
+  async function assertWhole(bodies: ReturnType<typeof start>): Promise<void> {
+    for (const { send } of bodies) send();
+    for (const { read, whole } of bodies) assert.deepEqual(await read, whole);
+  }
+
+  test('that come at once, each is read, and none is mixed', async () => {
+    const bodies = start('abcdefgh', new FakeClock());
+    await settle();
+    await assertWhole(bodies);
+  });
+
+  test('those that nobody waits behind have all their time', async () => {
+    const clock = new FakeClock();
+    const bodies = start('ab', clock);
+    await clock.advanceAsync(60_000);
+    await assertWhole(bodies);
+    assert.equal(clock.timers, 0);
+  });
+
+  test('those that stop in the middle are given up, and the others are read', async () => {
+    const clock = new FakeClock();
+    const bodies = start('abcdefgh', clock);
+    const [stopped, honest] = [bodies.slice(0, -2), bodies.slice(-2)];
+    for (const { send } of honest) send();
+    await clock.advanceAsync(1_000);
+    await assertWhole(honest);
+    for (const { read, send } of stopped) {
+      send();
+      assert.ok((await read) instanceof BodyTooSlowError);
+    }
+    assert.equal(clock.timers, 0);
+  });
+
+  test('a process that was stopped for a second gives up none', async () => {
+    const set: (() => void)[] = [];
+    const cancel = () => assert.fail('nothing is cancelled here');
+    const bodies = start('abc', { ...systemClock, setTimeout: (callback) => ({ cancel, order: set.push(callback) }) });
+    await settle();
+    // However late a timer is, it rings once.
+    set.shift()?.();
+    await assertWhole(bodies);
+  });
 });
 
 describe('a JSON text', () => {

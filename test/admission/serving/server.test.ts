@@ -15,6 +15,7 @@ import { type Clock, systemClock } from '../../../src/kubernetes/clock.ts';
 import { FakeClock } from '../../../testing/support/fake-clock.ts';
 import { recordingLogger } from '../../../testing/support/recording-logger.ts';
 import { send } from '../https.ts';
+import { askInARow } from './eager-client.ts';
 
 const REVIEW = JSON.stringify({ pod: 'web' });
 
@@ -35,11 +36,11 @@ async function certificate(): Promise<CertificateFiles> {
   return await makeCertificate({ names: ['localhost', '127.0.0.1'], now: Date.now(), lifetimeMs: 3_600_000 });
 }
 
-async function start(files: CertificateFiles, clock: Clock = systemClock) {
+async function start(files: CertificateFiles, clock: Clock = systemClock, answering: Reviewer = reviewer) {
   const observed: AdmissionObservation[] = [];
   const server = new AdmissionServer({
     address: { host: '127.0.0.1', port: 0 },
-    reviewer,
+    reviewer: answering,
     clock,
     log: recordingLogger(),
     observe: (observation) => observed.push(observation),
@@ -130,6 +131,22 @@ describe('the admission server', () => {
     );
     agent.destroy();
   });
+});
+
+test('a client that asks again as soon as it has read its answer is answered, however often', async (t) => {
+  const files = await certificate();
+  const late: Reviewer = {
+    ...reviewer,
+    review: async (body) => {
+      // What is written here leaves at once, and is reported as sent in the next turn of the event loop.
+      await new Promise((resolve) => setImmediate(resolve));
+      return answer(body);
+    },
+  };
+  const { port, server } = await start(files, systemClock, late);
+  t.after(() => server.drain(0));
+  const answered = await askInARow({ port, ca: files['ca.crt'], body: REVIEW, requests: 1_000 });
+  assert.equal(answered, 1_000);
 });
 
 test('a new certificate is served on new connections, and open ones continue', async () => {
