@@ -10,6 +10,7 @@
 
 import { backoffMs } from '../backoff.ts';
 import type { Clock, TimerHandle } from '../clock.ts';
+import { EarlyRetries } from './early-retries.ts';
 import { KeyHeap } from './key-heap.ts';
 import { KeyLanes, type Lane } from './key-lanes.ts';
 
@@ -48,7 +49,7 @@ export interface RetryOptions {
   readonly maxDelayMs?: number | undefined;
   /** The server's Retry-After: never earlier than this, whatever the longest delay is. */
   readonly minDelayMs?: number | undefined;
-  /** The server could not be reached, or could not serve: `retryUnavailable` ends the wait. */
+  /** The server could not be reached, or could not serve: the wait may end early. */
   readonly unavailable?: boolean;
 }
 
@@ -74,8 +75,7 @@ export class WorkQueue {
   readonly #again = new Map<string, Again>();
   readonly #delayed = new KeyHeap();
   readonly #failures = new Map<string, number>();
-  /** Those that wait because the server could not be reached, in the order in which they failed. */
-  readonly #unavailable = new Set<string>();
+  readonly #early: EarlyRetries;
   readonly #takers = new Set<() => void>();
   #timer: TimerHandle | undefined;
   /** On the monotonic clock: until then no background key is taken. */
@@ -90,6 +90,8 @@ export class WorkQueue {
 
   constructor(options: WorkQueueOptions) {
     this.#options = options;
+    const add = (key: string): void => this.#addDelayed(key);
+    this.#early = new EarlyRetries({ clock: options.clock, add });
     this.#offset = options.clock.now() - options.clock.monotonic();
   }
 
@@ -170,21 +172,26 @@ export class WorkQueue {
     const ms = minDelayMs > backoff ? minDelayMs * (1 + RETRY_JITTER * random()) : backoff;
     const lane = processing?.lane ?? 'urgent';
     this.addAfter(key, ms, lane);
-    if (unavailable && this.#delayed.get(key) !== undefined) this.#unavailable.add(key);
+    if (!unavailable || this.#delayed.get(key) === undefined) this.#early.failedAlone(key);
+    else this.#early.failed(key, { isFirst: failures === 1, askedMs: minDelayMs });
     observe?.({ kind: 'retry', lane, seconds: ms / 1000 });
     return ms;
   }
 
   /**
-   * The server can be reached again: what waits for that is added now. Its next failure still doubles its delay.
+   * The server can be reached again: what waits for that is added now, unless it was asked to wait. Its next failure still doubles its
+   * delay.
    * @returns how many keys
    */
   retryUnavailable(): number {
     this.#reachableSince = this.#options.clock.monotonic();
-    const keys = [...this.#unavailable];
-    this.#unavailable.clear();
-    for (const key of keys) this.add(key, LANES[this.#delayed.get(key)?.tag ?? 0]);
+    const keys = this.#early.release();
+    for (const key of keys) this.#addDelayed(key);
     return keys.length;
+  }
+
+  #addDelayed(key: string): void {
+    this.add(key, LANES[this.#delayed.get(key)?.tag ?? 0]);
   }
 
   /** How often in a row it was retried. */
@@ -195,6 +202,7 @@ export class WorkQueue {
   /** The key succeeded, or is gone for good: its next failure is its first. */
   forget(key: string): void {
     this.#failures.delete(key);
+    this.#early.succeeded(key);
   }
 
   /** The next key, for which `done` must be called; undefined once shut down and empty, or when the signal aborts. */
@@ -241,7 +249,7 @@ export class WorkQueue {
   shutDown(): void {
     this.#shutDown = true;
     this.#delayed.clear();
-    this.#unavailable.clear();
+    this.#early.clear();
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#restTimer?.cancel();
@@ -271,7 +279,7 @@ export class WorkQueue {
     const since = this.#readySince.get(key) ?? clock.monotonic();
     this.#readySince.delete(key);
     this.#delayed.delete(key);
-    this.#unavailable.delete(key);
+    this.#early.taken(key);
     this.#processing.set(key, { lane, since: clock.monotonic() });
     observe?.({ kind: 'take', lane, seconds: this.#secondsSince(since) });
     return key;

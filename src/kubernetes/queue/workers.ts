@@ -100,8 +100,7 @@ function settle({ queue, signal, log }: RunWorkersOptions, key: string, outcome:
       if (signal.aborted) return;
       const { error, maxDelayMs, reported = false } = outcome;
       const minDelayMs = retryAfterMs(error);
-      // A server that says when to come back is heard.
-      const unavailable = minDelayMs === undefined && isUnavailable(error);
+      const unavailable = minDelayMs !== undefined || isUnavailable(error);
       const ms = queue.retry(key, { maxDelayMs, minDelayMs, unavailable });
       if (reported) return;
       const fields = { key, err: error, failures: queue.failures(key), retryInMs: Math.round(ms) };
