@@ -4,7 +4,7 @@
  *   listening -> (certificate replaced, any number of times) -> draining: answers, and closes connections -> closed
  *
  * Anything in the pod network can connect, and nobody has to authenticate. So everything is limited: connections, bytes in flight,
- * the size and complexity of a body, and the time for a handshake, for headers and for a whole request.
+ * the size and complexity of a body, and the time for a handshake and for a request from its headers on.
  */
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -74,12 +74,14 @@ const MAX_BYTES_IN_FLIGHT = 8 * 1024 * 1024;
 const MAX_CONNECTIONS = 256;
 const MAX_HEADER_BYTES = 8 * 1024;
 const HANDSHAKE_MS = 5_000;
-const HEADERS_MS = 5_000;
 /** From the headers until the response has been sent. The API server gives up after `timeoutSeconds`, 5 in the chart. */
 const REQUEST_MS = 10_000;
 /** How often Node enforces its own timeouts: every 30 s by default. */
 const TIMEOUT_CHECK_MS = 1_000;
-/** Longer than Go's clients keep an idle connection (90 s): if this side closed first, a request in transit would be lost. */
+/**
+ * Longer than Go's clients keep an idle connection (90 s): if this side closed first, a request in transit would be lost. They also
+ * keep connections that were opened for a request which another one then carried; for those, Node counts from the handshake.
+ */
 const KEEP_ALIVE_MS = 120_000;
 const TEXT = 'text/plain; charset=utf-8';
 
@@ -115,11 +117,11 @@ export class AdmissionServer {
       {
         connectionsCheckingInterval: TIMEOUT_CHECK_MS,
         handshakeTimeout: HANDSHAKE_MS,
-        headersTimeout: HEADERS_MS,
+        headersTimeout: KEEP_ALIVE_MS,
         keepAliveTimeout: KEEP_ALIVE_MS,
         maxHeaderSize: MAX_HEADER_BYTES,
         noDelay: true,
-        requestTimeout: REQUEST_MS,
+        requestTimeout: KEEP_ALIVE_MS,
       },
       (request, response) => void this.#answer(request, response),
     );

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { Agent } from 'node:https';
 import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
+import { connect as connectTls } from 'node:tls';
 import {
   type AdmissionObservation,
   AdmissionServer,
@@ -147,6 +148,25 @@ test('a client that asks again as soon as it has read its answer is answered, ho
   t.after(() => server.drain(0));
   const answered = await askInARow({ port, ca: files['ca.crt'], body: REVIEW, requests: 1_000 });
   assert.equal(answered, 1_000);
+});
+
+test('a connection that is opened early and used late is still there', async (t) => {
+  const files = await certificate();
+  const { port, server } = await start(files);
+  t.after(() => server.drain(0));
+  const early = connectTls({ host: '127.0.0.1', port, ca: files['ca.crt'], servername: 'localhost' });
+  await once(early, 'secureConnect');
+  // Two that never shake hands are cut off, the second after the first: several seconds pass, whatever they are.
+  for (let count = 0; count < 2; count += 1) {
+    const silent = connect(port, '127.0.0.1').on('error', () => {});
+    await once(silent.resume(), 'close');
+  }
+  early.write(
+    `POST /inject HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: ${REVIEW.length}\r\n\r\n${REVIEW}`,
+  );
+  const [data] = await once(early, 'data');
+  assert.match(String(data), /^HTTP\/1\.1 200 /);
+  early.destroy();
 });
 
 test('a new certificate is served on new connections, and open ones continue', async () => {
