@@ -128,6 +128,7 @@ export class Reflector<T> {
   /** One list, one watch, or both in one; returns how long to wait before the next. */
   async #round(signal: AbortSignal): Promise<number> {
     const listing = this.#mustList;
+    const from = listing ? undefined : this.#resourceVersion;
     this.#followingSince = undefined;
     try {
       if (listing && !this.#streaming) {
@@ -136,18 +137,22 @@ export class Reflector<T> {
       }
       if (!listing) await this.#checkVersion(signal);
       await this.#follow(listing, signal);
-      return this.#pacer.delayAfter(undefined, this.#livedMs());
+      return this.#delayAfter(undefined, from);
     } catch (error) {
       if (signal.aborted) return 0;
-      return this.#onFailure(error);
+      return this.#onFailure(error, from);
     }
   }
 
-  #livedMs(): number {
-    return this.#followingSince === undefined ? 0 : this.#options.clock.monotonic() - this.#followingSince;
+  /** @param from the version that a watch began at, unless it began with a list */
+  #delayAfter(error: unknown, from: string | undefined): number {
+    const since = this.#followingSince;
+    const livedMs = since === undefined ? 0 : this.#options.clock.monotonic() - since;
+    const advanced = from !== undefined && (compareResourceVersions(this.#resourceVersion, from) ?? 0) > 0;
+    return this.#pacer.delayAfter(error, { livedMs, advanced });
   }
 
-  #onFailure(error: unknown): number {
+  #onFailure(error: unknown, from: string | undefined): number {
     const { log, type, observe } = this.#options;
     const { plural } = type;
     const reason = isApiError(error) ? error.reason : 'Unknown';
@@ -158,7 +163,7 @@ export class Reflector<T> {
       this.#canStream = reason === 'Timeout';
       return 0;
     }
-    const ms = this.#pacer.delayAfter(error, this.#livedMs());
+    const ms = this.#delayAfter(error, from);
     const retryInMs = Math.round(ms);
     if (isExpired(error)) {
       this.#mustList = true;

@@ -25,6 +25,13 @@ const LONG_LIVED_MS = 60_000;
 /** Of a Retry-After: those who were turned away together do not come back together. */
 const RETRY_AFTER_SPREAD = 0.2;
 
+export interface WatchEnd {
+  /** How long a watch followed the server since the last complete list or the resumption; 0: none did. */
+  readonly livedMs: number;
+  /** Whether it brought something new: one that is cut again and again, and does, is worth its next connection. */
+  readonly advanced?: boolean;
+}
+
 export class WatchPacer {
   readonly #random: () => number;
   readonly #unreachable: Backoff;
@@ -45,14 +52,11 @@ export class WatchPacer {
 
   /**
    * @param error what ended the round; undefined: the server ended the watch
-   * @param livedMs how long a watch followed the server since the last complete list or the resumption; 0: none did
    * @returns milliseconds to wait before the next round
    */
-  delayAfter(error: unknown, livedMs: number): number {
-    if (livedMs >= SETTLED_MS) {
-      this.#unreachable.reset();
-      this.#refused.reset();
-    }
+  delayAfter(error: unknown, { advanced = false, livedMs }: WatchEnd): number {
+    if (livedMs >= SETTLED_MS || advanced) this.#unreachable.reset();
+    if (livedMs >= SETTLED_MS) this.#refused.reset();
     if (livedMs >= LONG_LIVED_MS) this.#relist.reset();
     if (error === undefined) return livedMs >= SETTLED_MS ? 0 : this.#unreachable.next();
     if (isExpired(error)) {

@@ -12,7 +12,7 @@ const overloaded = (retryAfterSeconds: number) =>
   new ApiError('x', { status: 429, reason: 'TooManyRequests', retryAfterSeconds });
 
 const delays = (pacer: WatchPacer, error: unknown, livedMs: number, count: number) =>
-  Array.from({ length: count }, () => pacer.delayAfter(error, livedMs));
+  Array.from({ length: count }, () => pacer.delayAfter(error, { livedMs }));
 
 describe('WatchPacer', () => {
   test('a server that cannot be reached is tried every few seconds, so that its return is noticed', () => {
@@ -32,22 +32,29 @@ describe('WatchPacer', () => {
   test('the first watch that expires is listed again at once, further ones ever later, until a watch has lived', () => {
     const pacer = new WatchPacer(() => 0);
     assert.deepEqual(delays(pacer, expired, 100, 4), [0, 1_000, 2_000, 4_000]);
-    assert.equal(pacer.delayAfter(expired, 5_000), 8_000);
-    assert.equal(pacer.delayAfter(expired, 60_000), 0);
+    assert.equal(pacer.delayAfter(expired, { livedMs: 5_000 }), 8_000);
+    assert.equal(pacer.delayAfter(expired, { livedMs: 60_000 }), 0);
   });
 
   test('a watch that the server ends is resumed at once, unless it hardly lived', () => {
     const pacer = new WatchPacer(() => 0);
     assert.deepEqual(delays(pacer, undefined, 300_000, 3), [0, 0, 0]);
     assert.deepEqual(delays(pacer, undefined, 10, 3), [500, 1_000, 2_000]);
-    assert.equal(pacer.delayAfter(undefined, 1_000), 0);
+    assert.equal(pacer.delayAfter(undefined, { livedMs: 1_000 }), 0);
+  });
+
+  test('a watch that is cut again and again, and brings something each time, is resumed soon each time', () => {
+    const pacer = new WatchPacer(() => 0);
+    const cut = () => pacer.delayAfter(unreachable, { livedMs: 100, advanced: true });
+    assert.deepEqual(Array.from({ length: 5 }, cut), [500, 500, 500, 500, 500]);
+    assert.deepEqual(delays(pacer, unreachable, 100, 3), [1_000, 2_000, 2_000]);
   });
 
   test('Retry-After is honoured, spread, and bounded', () => {
-    assert.equal(new WatchPacer(() => 0).delayAfter(overloaded(120), 0), 120_000);
-    assert.equal(new WatchPacer(() => 0.5).delayAfter(overloaded(120), 0), 132_000);
-    assert.equal(new WatchPacer(() => 0).delayAfter(overloaded(1e9), 0), 300_000);
-    assert.equal(new WatchPacer(() => 0).delayAfter(overloaded(0), 0), 500);
+    assert.equal(new WatchPacer(() => 0).delayAfter(overloaded(120), { livedMs: 0 }), 120_000);
+    assert.equal(new WatchPacer(() => 0.5).delayAfter(overloaded(120), { livedMs: 0 }), 132_000);
+    assert.equal(new WatchPacer(() => 0).delayAfter(overloaded(1e9), { livedMs: 0 }), 300_000);
+    assert.equal(new WatchPacer(() => 0).delayAfter(overloaded(0), { livedMs: 0 }), 500);
   });
 
   test('whatever fails in whatever order, rounds of watches that hardly live become rare', () => {
@@ -55,7 +62,7 @@ describe('WatchPacer', () => {
     fc.assert(
       fc.property(fc.array(errors, { minLength: 40, maxLength: 40 }), (sequence) => {
         const pacer = new WatchPacer(() => 0);
-        const waited = sequence.reduce<number>((sum, error) => sum + pacer.delayAfter(error, 10), 0);
+        const waited = sequence.reduce<number>((sum, error) => sum + pacer.delayAfter(error, { livedMs: 10 }), 0);
         // Unreachable alone: 0.5 + 1, then 2 s each.
         assert.ok(waited >= 60_000, `40 rounds in ${waited} ms`);
       }),
