@@ -81,7 +81,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   status: ['text', 'api', 'grant', 'issued-secret', 'operator', 'operator/core', ...ENGINE],
   signer: ['text', 'tracing', 'api', 'credential', 'grant', 'keys', 'signer/protocol.ts', ...ENGINE],
-  'signer/protocol.ts': ['credential'],
+  'signer/protocol.ts': ['text', 'credential'],
   'signer-client': ['text', 'tracing', 'credential', 'signer/protocol.ts', ...ENGINE],
   renew: ['text', 'api', 'issued-secret', 'operator', 'operator/core', ...ENGINE],
   cli: [

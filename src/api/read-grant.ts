@@ -1,12 +1,13 @@
 /** Reads and validates a DelegationGrant as the API server serves it. */
 import * as z from 'zod';
+import { printable } from '../text/printable.ts';
+import { describeSchemaProblems } from '../text/schema-problem.ts';
 import {
   type DelegationGrantResource,
   type DelegationGrantStatus,
   grantSpecSchema,
   grantStatusSchema,
 } from './delegation-grant.ts';
-import { describeIssues } from './read.ts';
 import { objectMetadata } from './schema-parts.ts';
 
 /** A grant whose spec the schema refuses. It permits nothing. */
@@ -27,10 +28,15 @@ export function readDelegationGrant(raw: unknown): DelegationGrantResource | Unr
   const { spec: rawSpec, status: rawStatus } = raw as { readonly spec?: unknown; readonly status?: unknown };
   const status = grantStatusSchema.safeParse(rawStatus ?? {}).data ?? {};
   const spec = grantSpecSchema.safeParse(rawSpec);
-  if (!spec.success) return { metadata, status, problem: describeIssues(spec.error) };
+  if (!spec.success)
+    return {
+      metadata,
+      status,
+      problem: describeSchemaProblems(spec.error.issues, { schema: grantSpecSchema, value: rawSpec, root: 'spec' }),
+    };
   const unknown = unknownField(rawSpec, spec.data, 'spec');
   if (unknown === undefined) return { metadata, spec: spec.data, status };
-  return { metadata, status, problem: `${unknown}: this version of dcred does not know the field` };
+  return { metadata, status, problem: `${printable(unknown)}: this version of dcred does not know the field` };
 }
 
 export function isReadableGrant(grant: DelegationGrantResource | UnreadableGrant): grant is DelegationGrantResource {
@@ -41,8 +47,9 @@ export function isReadableGrant(grant: DelegationGrantResource | UnreadableGrant
 function unknownField(raw: unknown, parsed: unknown, path: string): string | undefined {
   if (typeof raw !== 'object' || raw === null || typeof parsed !== 'object' || parsed === null) return undefined;
   for (const [key, value] of Object.entries(raw)) {
-    if (!Object.hasOwn(parsed, key)) return `${path}.${key}`;
-    const inside = unknownField(value, Reflect.get(parsed, key), `${path}.${key}`);
+    const inner = Array.isArray(raw) ? `${path}[${key}]` : `${path}.${key}`;
+    if (!Object.hasOwn(parsed, key)) return inner;
+    const inside = unknownField(value, Reflect.get(parsed, key), inner);
     if (inside !== undefined) return inside;
   }
   return undefined;

@@ -1,5 +1,6 @@
 /** Reads and validates a DelegatedCredential as the API server serves it. */
 import * as z from 'zod';
+import { describeSchemaProblems } from '../text/schema-problem.ts';
 import {
   type DelegatedCredentialResource,
   type DelegatedCredentialStatus,
@@ -34,16 +35,15 @@ export function readDelegatedCredential(raw: unknown): DelegatedCredentialResour
   const status = statusSchema.safeParse(rawStatus ?? {}).data ?? {};
   const spec = specSchema.safeParse(rawSpec);
   if (spec.success) return { metadata, spec: spec.data, status };
-  return { metadata, status, problem: describeIssues(spec.error) };
+  return {
+    metadata,
+    status,
+    problem: describeSchemaProblems(spec.error.issues, { schema: specSchema, value: rawSpec, root: 'spec' }),
+  };
 }
 
 export function isReadable(
   resource: DelegatedCredentialResource | UnreadableResource,
 ): resource is DelegatedCredentialResource {
   return 'spec' in resource;
-}
-
-/** Of a spec: what is wrong, in one line, with the path of every field. */
-export function describeIssues(error: z.ZodError): string {
-  return error.issues.map((issue) => `${['spec', ...issue.path].join('.')}: ${issue.message}`).join('; ');
 }

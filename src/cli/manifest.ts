@@ -2,6 +2,7 @@
 
 import { isRecord } from '../text/is-record.ts';
 import { printableList } from '../text/printable.ts';
+import { explainYamlError } from '../text/yaml-error.ts';
 import { CommandError } from './command.ts';
 
 /** What matters of a Secret in a manifest; `data` is decoded. */
@@ -88,8 +89,9 @@ async function parseYaml(text: string, source: string): Promise<readonly unknown
   const { CORE_SCHEMA, loadAll } = await import('js-yaml');
   try {
     return loadAll(text, { schema: CORE_SCHEMA, maxAliases: MAX_ALIASES });
-  } catch {
-    throw new CommandError(`${source} looks like a Kubernetes manifest and cannot be parsed as YAML`);
+  } catch (error) {
+    const why = explainYamlError(error);
+    throw new CommandError(`${source} looks like a Kubernetes manifest and cannot be parsed as YAML: ${why}`);
   }
 }
 

@@ -7,6 +7,7 @@ import type { SignerConfig } from '../signer/config.ts';
 import type { SignerProcess } from '../signer/signer.ts';
 import { printable } from '../text/printable.ts';
 import { explainFileError } from '../text/system-error.ts';
+import { explainYamlError } from '../text/yaml-error.ts';
 import { VERSION } from '../version.ts';
 import {
   type Command,
@@ -146,7 +147,7 @@ async function readConfig(path: string, signal: AbortSignal): Promise<SignerConf
     return parseSignerConfig(load(text));
   } catch (error) {
     if (error instanceof SignerConfigError) throw new CommandError(`${path}: ${error.message}`, { cause: error });
-    throw new CommandError(`${path} cannot be parsed as YAML`, { cause: error });
+    throw new CommandError(`${path} cannot be parsed as YAML: ${explainYamlError(error)}`, { cause: error });
   }
 }
 

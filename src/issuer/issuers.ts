@@ -14,6 +14,7 @@ import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
+import { describeSchemaProblems } from '../text/schema-problem.ts';
 import { type Authority, readAuthority } from './authority.ts';
 import type { IssuerFailure } from './names.ts';
 
@@ -41,10 +42,11 @@ export function readIssuer(
   ownNamespace: string,
 ): IssuerReference {
   const { spec } = raw as { readonly spec?: unknown };
-  const parsed = (kind === ISSUER_KIND ? issuerSpecSchema : clusterIssuerSpecSchema).safeParse(spec);
+  const schema = kind === ISSUER_KIND ? issuerSpecSchema : clusterIssuerSpecSchema;
+  const parsed = schema.safeParse(spec);
   if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new IssuerError('SpecInvalid', `spec.${issue?.path.join('.') ?? ''} is not valid`);
+    const message = describeSchemaProblems(parsed.error.issues, { schema, value: spec, root: 'spec' });
+    throw new IssuerError('SpecInvalid', `${message}: correct it`);
   }
   return {
     kind,

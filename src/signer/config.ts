@@ -5,6 +5,7 @@ import type { Usage } from '../credential/scheme.ts';
 import { type KeyUri, parseKeyUri } from '../keys/key-uri.ts';
 import { KeyUriError } from '../keys/percent-decode.ts';
 import { printable } from '../text/printable.ts';
+import { describeSchemaProblems } from '../text/schema-problem.ts';
 import type { CertificateLocation } from './certificate-source.ts';
 import type { Grant } from './policy.ts';
 
@@ -46,8 +47,21 @@ export class SignerConfigError extends Error {
   readonly code = 'SignerConfig';
 }
 
-const name = z.string().check(z.regex(/^[a-z0-9][a-z0-9./-]{0,252}$/));
+const name = z
+  .string()
+  .check(
+    z.regex(
+      /^[a-z0-9][a-z0-9./-]{0,252}$/,
+      'a name of at most 253 lower-case letters, digits, ".", "-" and "/", beginning with a letter or digit',
+    ),
+  );
 const text = z.string().check(z.minLength(1), z.maxLength(1024));
+
+const serviceAccount = z
+  .string()
+  .check(
+    z.regex(/^[a-z0-9.-]{1,63}\/[a-z0-9.-]{1,253}$/, 'NAMESPACE/NAME of a service account, such as dcred-system/dcred'),
+  );
 
 const keyUri = z.string().check(z.minLength(1), z.maxLength(4096));
 
@@ -58,7 +72,7 @@ const schema = z.strictObject({
         name,
         cluster: name,
         tlsName: z.optional(text),
-        serviceAccount: z.optional(z.string().check(z.regex(/^[a-z0-9.-]{1,63}\/[a-z0-9.-]{1,253}$/))),
+        serviceAccount: z.optional(serviceAccount),
         issuer: z.optional(text),
       }),
     )
@@ -93,8 +107,7 @@ const schema = z.strictObject({
 export function parseSignerConfig(value: unknown): SignerConfig {
   const parsed = schema.safeParse(value);
   if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new SignerConfigError(`${issue?.path.join('.') || 'the file'}: ${printable(issue?.message ?? 'invalid')}`);
+    throw new SignerConfigError(describeSchemaProblems(parsed.error.issues, { schema, value }));
   }
   const { certificates, clients, cluster, delegationGrants, grants, issuers, maxLifetimeSeconds, ratePerSecond } =
     parsed.data;
@@ -166,7 +179,7 @@ function checkReferences({ certificates, clients, delegationGrants, grants, issu
   );
   assertUnique(
     'clients.serviceAccount',
-    clients.flatMap(({ issuer = '', serviceAccount }) => (serviceAccount ? `${issuer} ${serviceAccount}` : [])),
+    clients.flatMap(({ issuer = '', serviceAccount }) => (serviceAccount ? `${issuer} ${serviceAccount}`.trim() : [])),
   );
   for (const client of clients) {
     if ((client.tlsName === undefined) === (client.serviceAccount === undefined)) {
@@ -196,5 +209,6 @@ export function splitCertificateName(
 
 function assertUnique(field: string, values: readonly string[]): void {
   const twice = values.find((value, position) => values.indexOf(value) !== position);
-  if (twice !== undefined) throw new SignerConfigError(`${field}: "${printable(twice)}" occurs twice`);
+  if (twice !== undefined)
+    throw new SignerConfigError(`${field}: "${printable(twice)}" occurs twice: keep one of them`);
 }

@@ -12,6 +12,7 @@
  */
 import * as z from 'zod/mini';
 import type { Usage } from '../credential/scheme.ts';
+import { describeSchemaProblems } from '../text/schema-problem.ts';
 
 export const SIGN_PATH = '/v1/sign';
 export const CERTIFICATES_PATH = '/v1/certificates/';
@@ -35,7 +36,9 @@ export const MAX_BODY_BYTES = 1024 * 1024;
 const MAX_PUBLIC_KEY_BASE64 = 4096;
 
 /** `NAMESPACE/NAME` of the Secret that a certificate comes from, or a name that the signer's configuration gives it. */
-const certificateName = z.string().check(z.regex(/^[a-z0-9][a-z0-9./-]{0,252}$/));
+const certificateName = z
+  .string()
+  .check(z.regex(/^[a-z0-9][a-z0-9./-]{0,252}$/, 'the name of a certificate, such as shop/web-tls'));
 const label = z.string().check(z.minLength(1), z.maxLength(253));
 
 const signRequest = z.object({
@@ -46,7 +49,7 @@ const signRequest = z.object({
   /** DER, base64. */
   subjectPublicKeyInfo: z
     .string()
-    .check(z.minLength(4), z.maxLength(MAX_PUBLIC_KEY_BASE64), z.regex(/^[A-Za-z0-9+/]+={0,2}$/)),
+    .check(z.minLength(4), z.maxLength(MAX_PUBLIC_KEY_BASE64), z.regex(/^[A-Za-z0-9+/]+={0,2}$/, 'base64')),
   /** Seconds since the epoch. */
   expiresAt: z.number().check(z.int(), z.gte(0)),
   /** For the audit log and the grants. The cluster is the client's own, and never claimed. */
@@ -77,7 +80,7 @@ const withdrawalsCall = z.object({
         certificate: certificateName,
         usage: z.enum(['Server', 'Client']),
         namespace: label,
-        leafSha256: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
+        leafSha256: z.string().check(z.regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits')),
       }),
     )
     .check(z.minLength(1), z.maxLength(MAX_USES)),
@@ -175,9 +178,8 @@ export class ProtocolError extends Error {
 export function parseSignCall(body: string): readonly SignRequest[] {
   const parsed = signCall.safeParse(parseJson(body));
   if (!parsed.success) {
-    const [issue] = parsed.error.issues;
     throw new ProtocolError(
-      `expected {"requests": [...]} with 1 to ${MAX_REQUESTS} requests; ${issue?.path.join('.') || 'body'}: ${issue?.code ?? 'invalid'}`,
+      `expected {"requests": [...]} with 1 to ${MAX_REQUESTS} requests; ${problemOf(signCall, parsed.error)}`,
     );
   }
   return parsed.data.requests.map(({ subjectPublicKeyInfo, ...rest }) => ({
@@ -190,10 +192,9 @@ export function parseSignCall(body: string): readonly SignRequest[] {
 export function parseFollowCall(body: string): FollowCall {
   const parsed = followCall.safeParse(parseJson(body));
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
   throw new ProtocolError(
     `expected {"known": [...], "waitSeconds": 0 to ${MAX_WAIT_SECONDS}} with 1 to ${MAX_FOLLOWED} certificates; ` +
-      `${issue?.path.join('.') || 'body'}: ${issue?.code ?? 'invalid'}`,
+      problemOf(followCall, parsed.error),
   );
 }
 
@@ -201,10 +202,14 @@ export function parseFollowCall(body: string): FollowCall {
 export function parseWithdrawalsCall(body: string): readonly GrantedUse[] {
   const parsed = withdrawalsCall.safeParse(parseJson(body));
   if (parsed.success) return parsed.data.uses;
-  const [issue] = parsed.error.issues;
   throw new ProtocolError(
-    `expected {"uses": [...]} with 1 to ${MAX_USES} uses; ${issue?.path.join('.') || 'body'}: ${issue?.code ?? 'invalid'}`,
+    `expected {"uses": [...]} with 1 to ${MAX_USES} uses; ${problemOf(withdrawalsCall, parsed.error)}`,
   );
+}
+
+/** Of the first field, and with nothing of what the call says. */
+function problemOf(schema: z.ZodMiniType, { issues }: z.core.$ZodError): string {
+  return describeSchemaProblems(issues.slice(0, 1), { schema, value: undefined, root: 'body', quotes: false });
 }
 
 function parseJson(body: string): unknown {
@@ -241,7 +246,7 @@ const signResult = z.discriminatedUnion('ok', [
   z.object({
     ok: z.literal(true),
     certificateSha256: label,
-    credential: z.string().check(z.maxLength(MAX_CREDENTIAL_BASE64), z.regex(/^[A-Za-z0-9+/]+={0,2}$/)),
+    credential: z.string().check(z.maxLength(MAX_CREDENTIAL_BASE64), z.regex(/^[A-Za-z0-9+/]+={0,2}$/, 'base64')),
   }),
   z.object({
     ok: z.literal(false),

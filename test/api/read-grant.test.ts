@@ -24,19 +24,19 @@ describe('a grant permits nothing', () => {
     'without a spec': [undefined, /^spec: /],
     'with an entry that names two': [
       { ...SPEC, from: [{ namespace: 'a', cluster: 'b' }] },
-      /^spec\.from\.0: .*exactly one/,
+      /^spec\.from\[0\]: .*exactly one/,
     ],
-    'with an entry that names nobody': [{ ...SPEC, from: [{}] }, /^spec\.from\.0: .*exactly one/],
+    'with an entry that names nobody': [{ ...SPEC, from: [{}] }, /^spec\.from\[0\]: .*exactly one/],
     'with a uid and no namespace': [{ ...SPEC, from: [{ cluster: 'a', uid: 'u' }] }, /uid needs the namespace/],
     'with no entry': [{ ...SPEC, from: [] }, /^spec\.from: /],
     'to no pod': [{ ...SPEC, maxPods: 0 }, /maxPods must be at least 1/],
     'for a week': [{ ...SPEC, maxLifetimeSeconds: 604_800 }, /maxLifetimeSeconds must be from/],
     // A newer version may narrow a grant by a field that this one does not know.
     'with a field that this version does not know': [{ ...SPEC, pods: {} }, /^spec\.pods: .*does not know/],
-    'with such a field in an entry': [{ ...SPEC, from: [{ namespace: 'a', ip: '::' }] }, /^spec\.from\.0\.ip: /],
+    'with such a field in an entry': [{ ...SPEC, from: [{ namespace: 'a', ip: '::' }] }, /^spec\.from\[0\]\.ip: /],
     'with such a field in a selector': [
       { ...SPEC, from: [{ namespaceSelector: { matchNames: ['a'] } }] },
-      /^spec\.from\.0\.namespaceSelector\.matchNames: /,
+      /^spec\.from\[0\]\.namespaceSelector\.matchNames: /,
     ],
   };
   for (const [what, [spec, says]] of Object.entries(wrong)) {
