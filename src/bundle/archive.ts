@@ -30,7 +30,10 @@ export interface Collected {
   readonly webhookConfigurations: readonly KubernetesObject[];
   /** By pod and container: `dcred-7d9f-x2x4z-operator`. */
   readonly logs: Readonly<Record<string, string>>;
+  /** What could not be read, and why. */
   readonly failures: readonly string[];
+  /** Nothing could be read. */
+  readonly isEmpty: boolean;
 }
 
 export interface BundleFile {

@@ -32,6 +32,8 @@ const LOG_LINES = 2_000;
 const LOG_BYTES = 1_048_576;
 /** An operator and a webhook have two pods each. */
 const MAX_LOGS = 16;
+/** Resources, pods with Secrets, Events, Deployments, dcred's own pods, the webhook's configuration. */
+const KINDS_READ = 6;
 
 /** What cannot be read is named among the failures. Throws the signal's reason. */
 export async function collectBundle(options: CollectOptions): Promise<Collected> {
@@ -47,19 +49,20 @@ export async function collectBundle(options: CollectOptions): Promise<Collected>
       return empty;
     }
   };
-  const all = (type: ResourceType, place: string | undefined, labelSelector?: string) =>
-    attempt<readonly KubernetesObject[]>(type.plural, [], () =>
+  const all = (what: string, type: ResourceType, place: string | undefined, labelSelector?: string) =>
+    attempt<readonly KubernetesObject[]>(what, [], () =>
       listAll(client, type, { ...(type.namespaced && { namespace: place }), labelSelector }, signal),
     );
   const selection = { namespace, names: undefined, labelSelector: undefined, pods: true };
   const [resources, facts, events, deployments, pods, configurations] = await Promise.all([
-    all(DELEGATED_CREDENTIALS, namespace),
+    all('delegatedcredentials', DELEGATED_CREDENTIALS, namespace),
     attempt('pods and secrets', undefined, () => collect(client, selection, signal)),
     attempt('events', [], () => collectEvents(client, { namespace, names: undefined, type: undefined }, signal)),
-    all(DEPLOYMENTS, systemNamespace, PART_OF_DCRED),
-    all(PODS, systemNamespace, PART_OF_DCRED),
-    all(MUTATING_WEBHOOK_CONFIGURATIONS, undefined),
+    all('deployments', DEPLOYMENTS, systemNamespace, PART_OF_DCRED),
+    all('pods of dcred', PODS, systemNamespace, PART_OF_DCRED),
+    all('webhook configuration', MUTATING_WEBHOOK_CONFIGURATIONS, undefined),
   ]);
+  const isEmpty = failures.length === KINDS_READ;
   const containers = pods.slice(0, MAX_LOGS).flatMap(containersOf);
   const logs = await Promise.all(
     containers.map(async ({ container, path, pod }) => {
@@ -79,6 +82,7 @@ export async function collectBundle(options: CollectOptions): Promise<Collected>
     webhookConfigurations: configurations.filter(isOwn),
     logs: Object.fromEntries(logs),
     failures,
+    isEmpty,
   };
 }
 

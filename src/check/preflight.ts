@@ -91,7 +91,12 @@ export async function preflight(options: PreflightOptions): Promise<readonly Fin
     () => checkResources(options, nowMs),
   ];
   const found = await Promise.all(sections.map((run) => section('ApiServer', signal, run)));
-  return [...first, ...found.flatMap(({ findings, value }) => [...findings, ...(value ?? [])])];
+  return distinct([...first, ...found.flatMap(({ findings, value }) => [...findings, ...(value ?? [])])]);
+}
+
+/** What several sections need and cannot have is one finding. */
+function distinct(findings: readonly Finding[]): readonly Finding[] {
+  return [...new Map(findings.map((finding) => [JSON.stringify(finding), finding])).values()];
 }
 
 interface Section<T> {
@@ -179,7 +184,9 @@ async function checkOwnAccess({ client, namespace, signal }: PreflightOptions): 
 
 async function checkResources(options: PreflightOptions, nowMs: () => number): Promise<readonly Finding[]> {
   const { certificates, client, namespace, readsKeys, signal } = options;
-  const listed = await listResources(client, namespace, signal);
+  const where = namespace === undefined ? 'in any namespace' : `in namespace ${namespace}`;
+  const permitted = await listResources(client, namespace, signal);
+  const listed = permitted ?? [];
   const unreadable = listed.filter((resource) => !isReadable(resource));
   const wanted: readonly Wanted[] = [
     ...listed.filter(isReadable).map(({ metadata, spec, status }) => ({
@@ -214,20 +221,25 @@ async function checkResources(options: PreflightOptions, nowMs: () => number): P
     );
   }
   findings.push(...granted);
+  if (permitted === undefined) {
+    const message = `no permission to list DelegatedCredentials ${where}, so their certificates were not checked`;
+    findings.push(warning('Certificate', message, 'ask for the role view of the namespace'));
+  }
   if (findings.length > 0) return findings;
-  const where = namespace === undefined ? 'in any namespace' : `in namespace ${namespace}`;
   return [ok('Certificate', `no DelegatedCredential ${where} yet; --certificate NAME checks a Secret for one`)];
 }
 
 /** Certificates that are read at a time. */
 const BATCH = 16;
 
+/** Undefined where I may not. */
 async function listResources(client: ApiClient, namespace: string | undefined, signal: AbortSignal) {
   try {
     return (await listAll(client, DELEGATED_CREDENTIALS, { namespace }, signal)).map(readDelegatedCredential);
   } catch (error) {
-    // No definition: that is a finding of its own. No permission: likewise.
-    if (isApiError(error, 'NotFound') || isApiError(error, 'Forbidden')) return [];
+    // No definition: that is a finding of its own.
+    if (isApiError(error, 'NotFound')) return [];
+    if (isApiError(error, 'Forbidden')) return undefined;
     throw error;
   }
 }

@@ -1,7 +1,8 @@
 import { open, rm } from 'node:fs/promises';
-import { archive, bundleFiles } from '../bundle/archive.ts';
+import { archive, bundleFiles, type Collected } from '../bundle/archive.ts';
 import { collectBundle } from '../bundle/collect.ts';
 import { preflight } from '../check/preflight.ts';
+import { firstItems, printable } from '../text/printable.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import { explainFileError } from '../text/system-error.ts';
 import { COMMIT, VERSION } from '../version.ts';
@@ -22,7 +23,8 @@ export const bundleCommand: Command = {
   description:
     'Writes a tar.gz with what helps to find a fault: what "dcred check" finds, DelegatedCredentials and their status, the times of ' +
     "credentials, dcred's Events, Deployments, pods and logs. Reads no data of any Secret, takes only the fields that it names, and " +
-    'replaces what might be a key or a token by its length. Its README.txt says what is in it; read it before you send it on.',
+    'replaces what might be a key or a token by its length. Its README.txt says what is in it; read it before you send it on. ' +
+    'What could not be read is named on standard error and in its about.json. Exit status 1 when nothing could be read.',
   example: 'dcred bundle -n edge --file dcred.tar.gz',
   options: {
     ...KUBERNETES_OPTIONS,
@@ -53,16 +55,30 @@ export const bundleCommand: Command = {
         now: () => io.now(),
       });
       const versions = { dcred: VERSION, commit: COMMIT, node: process.version, platform: process.platform };
-      const files = bundleFiles(await collectBundle({ ...shared, findings, versions, now }));
-      await writeNew(file, archive(folder, files));
+      const collected = await collectBundle({ ...shared, findings, versions, now });
+      await writeNew(file, archive(folder, bundleFiles(collected)));
       io.stdout.write(`${file}\n`);
+      io.stderr.write(missingParts(collected));
       io.stderr.write('read its README.txt, and look through it, before you send it on\n');
-      return 0;
+      return collected.isEmpty ? 1 : 0;
     } finally {
       await client.close();
     }
   },
 };
+
+const MAX_MISSING = 20;
+
+/** A line for each part that the archive lacks. */
+function missingParts({ failures, isEmpty }: Collected): string {
+  const { omitted, shown } = firstItems(failures, MAX_MISSING);
+  const lines = [
+    ...(isEmpty ? ['nothing could be read from the cluster: "dcred check" says what is missing'] : []),
+    ...shown.map((failure) => `not in the archive: ${printable(failure, 320)}`),
+    ...(omitted === 0 ? [] : [`not in the archive: ${omitted} more, listed in its about.json`]),
+  ];
+  return lines.map((line) => `${line}\n`).join('');
+}
 
 async function writeNew(path: string, content: Uint8Array): Promise<void> {
   let isOurs = false;

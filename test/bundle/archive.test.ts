@@ -108,6 +108,7 @@ const COLLECTED: Collected = {
     'dcred-system/dcred-1 operator':
       '{"level":"info","msg":"text","detail":"text","other":"text"}\nError: text\n  at text',
   },
+  isEmpty: false,
   failures: ['text'],
 };
 
