@@ -9,11 +9,11 @@ import { isExpired } from '../client/status-error.ts';
 
 const BASE_MS = 500;
 /** While the server cannot be reached: short, because trying costs nothing and every second counts once it is back. */
-const UNREACHABLE_MAX_MS = 2_000;
+const UNREACHABLE_MAX_MS = 1_500;
 /** While it refuses, and for whole lists, which cost it the most. */
 const REFUSED_MAX_MS = 30_000;
 /**
- * Refusals in a row that are tried again as soon as an unreachable server is: 14 s in all. An API server that starts refuses everybody
+ * Refusals in a row that are tried again as soon as an unreachable server is: 10 s in all. An API server that starts refuses everybody
  * (ADR 72), and a refusal costs it next to nothing.
  */
 const MAY_BE_STARTING = 8;
