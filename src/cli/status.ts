@@ -22,7 +22,7 @@ export const statusCommand: Command = {
   usage: 'status [NAME...] [-n NAMESPACE | -A] [-l SELECTOR]',
   description:
     'Without a NAME, prints a table of DelegatedCredentials, and why any of them is not Ready. With NAMEs, or --pods, prints each with ' +
-    'its certificate and its pods: the age of every credential, its renewal and its expiry, what needs attention first. Reads metadata ' +
+    'its grant, certificate, signer and pods: the age of every credential, its renewal and its expiry, what needs attention first. Reads metadata ' +
     'of pods and Secrets only. Exit status 1 when a DelegatedCredential is not Ready.',
   example: 'dcred status web -n edge',
   positionals: { min: 0, max: Number.POSITIVE_INFINITY, complete: resourcesExcept },

@@ -4,6 +4,7 @@ import type { DelegatedCredentialResource } from '../api/delegated-credential.ts
 import { MANAGED_BY, MANAGED_BY_LABEL, RESOURCE_LABEL } from '../api/keys.ts';
 import { isReadable, readDelegatedCredential } from '../api/read.ts';
 import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
+import { findInstalled } from '../check/installation.ts';
 import { readIssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { listKept } from '../kubernetes/client/list-all.ts';
@@ -33,7 +34,8 @@ export async function collect(
   const found = await listKept(client, DELEGATED_CREDENTIALS, selection, readDelegatedCredential, signal);
   const resources = names === undefined ? found : found.filter(({ metadata }) => names.includes(metadata.name));
   if (!pods || resources.length === 0) return { resources, pods: [], secrets: [] };
-  const [grants, podList, secretList] = await Promise.all([
+  const [installed, grants, podList, secretList] = await Promise.all([
+    findInstalled(client, undefined, signal),
     collectGrants(client, resources.filter(isReadable), signal),
     listKept(client, PODS, { namespace, metadataOnly: true, fieldSelector: LIVE_PODS }, readPod, signal),
     listKept(
@@ -44,7 +46,7 @@ export async function collect(
       signal,
     ),
   ]);
-  return { resources, grants, pods: podList.filter(({ terminating }) => !terminating), secrets: secretList };
+  return { resources, installed, grants, pods: podList.filter(({ terminating }) => !terminating), secrets: secretList };
 }
 
 async function collectGrants(

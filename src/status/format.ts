@@ -4,6 +4,7 @@ import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { GrantFact } from './grants.ts';
 import type { CredentialState, PodOverview, ResourceOverview } from './overview.ts';
 import { paint } from './paint.ts';
+import type { SignerFact } from './signer.ts';
 
 export interface FormatOptions {
   /** Seconds since the epoch. */
@@ -47,7 +48,7 @@ export function formatTable(resources: readonly ResourceOverview[], options: For
 }
 
 export function formatTree(resource: ResourceOverview, options: FormatOptions): string {
-  const { certificateName, grant, message, name, namespace, pods, ready, reason, status, suspended, warnings } =
+  const { certificateName, grant, message, name, namespace, pods, ready, reason, signer, status, suspended, warnings } =
     resource;
   const { certificate } = status;
   const rows = [
@@ -59,6 +60,7 @@ export function formatTree(resource: ResourceOverview, options: FormatOptions): 
     ...(suspended ? [paint('  suspended: nothing is issued or re-issued', 'yellow', options.colour)] : []),
     ...(grant === undefined ? [] : [grantRow(grant, options.colour)]),
     `  certificate  ${describeCertificate(certificateName, certificate, options.now)}`,
+    ...(signer === undefined ? [] : [signerRow(signer, options.colour)]),
     `  renewal      next ${relative(secondsOf(status.nextRenewalTime), options.now)}, first expiry ${relative(secondsOf(status.earliestExpiryTime), options.now)}`,
     `  pods         ${pods.length}${pods.length === 0 ? '' : `: ${countStates(pods)}`}`,
     ...podRows(pods, options),
@@ -77,6 +79,16 @@ function grantRow(grant: GrantFact, colour: boolean): string {
     case 'unseen':
       return '  grant        needed; you have no permission to see it';
   }
+}
+
+function signerRow({ deployment, problem, url }: SignerFact, colour: boolean): string {
+  const where =
+    deployment === undefined
+      ? printable(url ?? '', 128)
+      : `${deployment.name}, ${deployment.available} of ${deployment.replicas} available`;
+  const words = [where, problem === undefined ? '' : 'does not answer'];
+  const isBad = problem !== undefined || deployment?.available === 0;
+  return paint(`  signer       ${words.filter((word) => word !== '').join('; ')}`, isBad ? 'red' : undefined, colour);
 }
 
 function describeCertificate(

@@ -2,9 +2,11 @@
 import type { DelegatedCredentialResource, DelegatedCredentialStatus } from '../api/delegated-credential.ts';
 import { selects } from '../api/pod-selector.ts';
 import { isReadable, type UnreadableResource } from '../api/read.ts';
+import type { Installed } from '../check/installation.ts';
 import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { Pod } from '../operator/core/pod.ts';
 import type { GrantFact } from './grants.ts';
+import { type SignerFact, signerOf } from './signer.ts';
 
 /**
  * `current`: valid and of the certificate that the resource has now. `outdated`: valid, of another certificate. `expired`: no
@@ -36,6 +38,8 @@ export interface ResourceOverview {
   readonly certificateName: string | undefined;
   /** By which a certificate of another namespace is used; undefined where none is needed. */
   readonly grant: GrantFact | undefined;
+  /** Undefined where none is used, or none can be seen. */
+  readonly signer: SignerFact | undefined;
   readonly status: DelegatedCredentialStatus;
   /** Sorted: what needs attention first, then by name. */
   readonly pods: readonly PodOverview[];
@@ -47,6 +51,8 @@ export interface OverviewInput {
   readonly secrets: readonly IssuedSecret[];
   /** By `namespace/name` of the resource. */
   readonly grants?: ReadonlyMap<string, GrantFact>;
+  /** dcred's Deployments, where I may list them. */
+  readonly installed?: readonly Installed[] | undefined;
   /** Seconds since the epoch. */
   readonly now: number;
 }
@@ -57,7 +63,14 @@ const URGENCY = { expired: 0, missing: 1, unknown: 2, outdated: 3, current: 4 } 
 >;
 
 /** Costs one pass over the objects, and one over the pods of a namespace for each of its resources. */
-export function overviews({ grants, now, pods, resources, secrets }: OverviewInput): readonly ResourceOverview[] {
+export function overviews({
+  grants,
+  installed,
+  now,
+  pods,
+  resources,
+  secrets,
+}: OverviewInput): readonly ResourceOverview[] {
   const podsOf = groupBy(pods, ({ namespace }) => namespace);
   const secretsOf = groupBy(secrets, ({ namespace, resourceName }) => `${namespace}/${resourceName}`);
   return resources.map((resource) => {
@@ -69,7 +82,8 @@ export function overviews({ grants, now, pods, resources, secrets }: OverviewInp
       podOverview({ pod, resourceName: name, secret: issued.get(pod.uid), sha256, now }),
     );
     rows.sort((a, b) => URGENCY[a.state] - URGENCY[b.state] || a.name.localeCompare(b.name));
-    return { ...resourceFacts(resource), grant: grants?.get(`${namespace}/${name}`), pods: rows };
+    const grant = grants?.get(`${namespace}/${name}`);
+    return { ...resourceFacts(resource), grant, signer: signerOf(namespace, resource.status, installed), pods: rows };
   });
 }
 
@@ -79,7 +93,7 @@ function isSelected(resource: DelegatedCredentialResource | UnreadableResource, 
 
 function resourceFacts(
   resource: DelegatedCredentialResource | UnreadableResource,
-): Omit<ResourceOverview, 'grant' | 'pods'> {
+): Omit<ResourceOverview, 'grant' | 'pods' | 'signer'> {
   const { metadata, status } = resource;
   const conditions = status.conditions ?? [];
   const ready = conditions.find(({ type }) => type === 'Ready');

@@ -9,6 +9,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { signerCommand } from '../../src/cli/signer.ts';
+import { statusCommand } from '../../src/cli/status.ts';
 import { type Cluster, type Secret, startCluster } from '../../testing/cluster/cluster.ts';
 import { type OperatorProcess, startOperator } from '../../testing/cluster/operator-process.ts';
 import type { SignerProcess } from '../../testing/cluster/signer-process.ts';
@@ -77,6 +78,11 @@ function lose(cable: Cable): void {
   else cable.cut();
 }
 
+/** Of `web`, as `dcred status` draws it. */
+async function tree(): Promise<string> {
+  return (await runCommand(statusCommand, ['web', '-n', 'edge', '--kubeconfig', home.plane.kubeconfig])).stdout;
+}
+
 /** An object to be created again. */
 function withoutVersion(json: string): string {
   const object = JSON.parse(json) as { metadata: { resourceVersion?: string; uid?: string } };
@@ -126,6 +132,8 @@ describe('an operator with a signer', () => {
     for (const secret of secrets) check(secret, first);
     const keys = new Set(secrets.map(({ data }) => data?.['dc.key']));
     assert.equal(keys.size, 3);
+    // No node runs the chart's own pods.
+    assert.match(await tree(), /^ {2}signer {7}dcred-system\/dcred-signer, 0 of \d available$/m);
 
     // Renewals fall due while the signer is away for somewhat less than half a lifetime.
     await signer.kill();
@@ -137,6 +145,7 @@ describe('an operator with a signer', () => {
         status?.conditions?.find(({ type }) => type === 'SignerAvailable')?.reason === 'SignerUnavailable' || undefined
       );
     });
+    assert.match(await tree(), /^ {2}signer {7}.*; does not answer$/m);
     assert.match(await operator.metrics(), /^dcred_signer_available 0$/m);
     for (const secret of await home.secrets('edge')) check(secret, first, Date.now() / 1000 + 29 * 60);
 

@@ -21,6 +21,7 @@ test('status shows resource, certificate and pods as they are; suspend and resum
   assert.equal(tree.status, 0, tree.stdout);
   assert.match(tree.stdout, new RegExp(`^${namespace}/web  Ready=True Issued$`, 'm'));
   assert.match(tree.stdout, /pods {9}3: 3 current$/m);
+  assert.doesNotMatch(tree.stdout, /signer/);
   const table = await runCommand(statusCommand, ['-A', ...kubeconfig]);
   assert.match(table.stdout, new RegExp(`^${namespace} +web +True +Issued +3 +3 +0 `, 'm'));
   const json = await runCommand(statusCommand, ['-A', '--pods', '-o', 'json', ...kubeconfig]);

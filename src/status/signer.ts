@@ -1,0 +1,42 @@
+/** Which signer a resource's credentials come from: by the flags of the operator that serves it, and by what that operator reports. Pure. */
+import type { DelegatedCredentialStatus } from '../api/delegated-credential.ts';
+import { flagValues, type Installed } from '../check/installation.ts';
+
+export interface SignerFact {
+  /** Where the operator finds it; undefined where I may not see the operator's Deployment. */
+  readonly url: string | undefined;
+  /** Where it runs in this cluster. */
+  readonly deployment: { readonly name: string; readonly replicas: number; readonly available: number } | undefined;
+  /** The operator's word, while the signer does not answer it. */
+  readonly problem: string | undefined;
+}
+
+/** Undefined where the operator signs itself, or nothing shows that it does not. @param installed undefined: I may not list Deployments */
+export function signerOf(
+  namespace: string,
+  { conditions = [] }: DelegatedCredentialStatus,
+  installed: readonly Installed[] | undefined = [],
+): SignerFact | undefined {
+  const problem = conditions.find(({ reason, status }) => reason === 'SignerUnavailable' && status !== 'True')?.message;
+  const operator = installed.find(({ args, component }) => component === 'operator' && serves(args, namespace));
+  const url = operator === undefined ? undefined : flagValues(operator.args, '--signer').at(-1);
+  if (url === undefined && problem === undefined) return undefined;
+  const host = URL.parse(url ?? '')?.hostname ?? '';
+  const signers = installed.filter(({ component }) => component === 'signer');
+  // By the chart, the Service of a signer has the name of its Deployment.
+  const signer = signers.find((one) => host === one.name || `${host}.`.startsWith(`${one.name}.${one.namespace}.`));
+  return {
+    url,
+    deployment: signer && {
+      name: `${signer.namespace}/${signer.name}`,
+      replicas: signer.replicas,
+      available: signer.available,
+    },
+    problem,
+  };
+}
+
+function serves(args: readonly string[], namespace: string): boolean {
+  const served = flagValues(args, '--namespace', '-n');
+  return served.length === 0 || served.includes(namespace);
+}
