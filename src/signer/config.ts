@@ -47,14 +47,10 @@ export class SignerConfigError extends Error {
   readonly code = 'SignerConfig';
 }
 
-const name = z
-  .string()
-  .check(
-    z.regex(
-      /^[a-z0-9][a-z0-9./-]{0,252}$/,
-      'a name of at most 253 lower-case letters, digits, ".", "-" and "/", beginning with a letter or digit',
-    ),
-  );
+const NAME_RULE = 'lower-case letters, digits, ".", "-" and "/", beginning with a letter or digit';
+const name = z.string().check(z.regex(/^[a-z0-9][a-z0-9./-]{0,252}$/, `a name of at most 253 ${NAME_RULE}`));
+/** `NAMESPACE/NAME`, as long as Kubernetes allows. */
+const certificateName = z.string().check(z.regex(/^[a-z0-9][a-z0-9./-]{0,316}$/, `a name of at most 317 ${NAME_RULE}`));
 const text = z.string().check(z.minLength(1), z.maxLength(1024));
 
 const serviceAccount = z
@@ -79,14 +75,14 @@ const schema = z.strictObject({
     .check(z.minLength(1)),
   issuers: z._default(z.array(z.strictObject({ url: text, jwksFile: text })), []),
   certificates: z
-    .array(z.strictObject({ name, directory: z.optional(text), key: z.optional(keyUri) }))
+    .array(z.strictObject({ name: certificateName, directory: z.optional(text), key: z.optional(keyUri) }))
     .check(z.minLength(1)),
   delegationGrants: z._default(z.boolean(), false),
   cluster: z.optional(name),
   grants: z._default(
     z.array(
       z.strictObject({
-        certificate: name,
+        certificate: certificateName,
         from: z.array(z.strictObject({ cluster: z.optional(name), namespace: z.optional(name) })).check(z.minLength(1)),
         usages: z._default(z.array(z.enum(['Server', 'Client'])).check(z.minLength(1)), ['Server']),
         maxLifetimeSeconds: z.optional(z.int().check(z.gte(MIN_LIFETIME_SECONDS), z.lte(MAX_LIFETIME_SECONDS))),

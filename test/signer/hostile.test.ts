@@ -14,6 +14,7 @@ import {
   parseWithdrawalsCall,
   type SignRequest,
 } from '../../src/signer/protocol.ts';
+import { DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN } from '../../src/text/dns-name.ts';
 import { createTestAuthority } from '../../testing/support/certificates.ts';
 import { verifyLogText } from './audit-text.ts';
 import { ask, call, certificate, EU, ISSUER, NOW, serving, sign, start, token, tokens } from './running-signer.ts';
@@ -147,6 +148,22 @@ describe('a body', () => {
     assert.equal((await sign(port, EU, ask())).status, 200);
     for (const sent of slow) sent.destroy();
   });
+});
+
+test('whatever name a tenant may refer to, no call with it is refused as a whole', () => {
+  const text = (pattern: string, maxLength: number) =>
+    fc.stringMatching(new RegExp(pattern), { maxLength }).filter((name) => name !== '' && name.length <= maxLength);
+  const namespaces = fc.oneof(fc.constant('n'.repeat(63)), text(DNS_LABEL_PATTERN, 63));
+  const names = fc.oneof(fc.constant('s'.repeat(253)), text(DNS_SUBDOMAIN_PATTERN, 253));
+  fc.assert(
+    fc.property(namespaces, names, (namespace, name) => {
+      const certificate = `${namespace}/${name}`;
+      const use = { certificate, usage: 'Server', namespace, leafSha256: '0'.repeat(64) };
+      assert.equal(parseSignCall(formatSignCall([ask({ certificate, namespace })])).length, 1);
+      assert.equal(parseFollowCall(JSON.stringify({ known: [{ certificate, namespace }] })).known.length, 1);
+      assert.equal(parseWithdrawalsCall(JSON.stringify({ uses: [use] })).length, 1);
+    }),
+  );
 });
 
 describe('a client certificate', () => {
