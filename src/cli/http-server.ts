@@ -1,6 +1,9 @@
 /** A small HTTP server for probes and metrics. */
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Connections } from '../serving/connections.ts';
+import { TIMEOUTS } from '../serving/timeouts.ts';
+import { Turns } from '../serving/turns.ts';
 import { explainConnectionError } from '../text/system-error.ts';
 
 /** What a path answers. */
@@ -17,6 +20,9 @@ export class AddressError extends Error {
   override readonly name = 'AddressError';
 }
 
+/** Kubelet and a few scrapers use a handful. */
+const MAX_CONNECTIONS = 64;
+const MAX_HEADER_BYTES = 32 * 1024;
 const TEXT = 'text/plain; charset=utf-8';
 
 /** `:8080`, `127.0.0.1:8080`, `[::1]:8080`; undefined for `0`, which disables it. Throws AddressError. */
@@ -37,9 +43,12 @@ export function parseAddress(text: string): { readonly host: string | undefined;
 export async function serveHttp(
   address: { readonly host: string | undefined; readonly port: number },
   routes: Readonly<Record<string, Answer>>,
-  authorize?: (authorization: string | undefined) => Promise<number>,
+  authorize?: (authorization: string | undefined, address: string) => Promise<number>,
 ): Promise<HttpServer> {
-  const server = createServer((request, response) => {
+  const connections = new Connections(MAX_CONNECTIONS);
+  const turns = new Turns();
+  const handle = (request: IncomingMessage, response: ServerResponse): void => {
+    response.once('close', () => connections.end(request.socket));
     // Not by URL, which throws for what any client may send: `GET //`.
     const [route = ''] = (request.url ?? '').split('?', 1);
     const answer = Object.hasOwn(routes, route) ? routes[route] : undefined;
@@ -52,8 +61,11 @@ export async function serveHttp(
       return;
     }
     const answered = async () => {
-      const status = (await authorize?.(request.headers.authorization)) ?? 200;
-      return status === 200 ? await answer() : { status, type: TEXT, body: '' };
+      const { headers, socket } = request;
+      const status = (await authorize?.(headers.authorization, socket.remoteAddress ?? '')) ?? 200;
+      if (status !== 200) return { status, type: TEXT, body: '' };
+      connections.begin(socket);
+      return await answer();
     };
     answered().then(
       ({ body, status, type }) => {
@@ -62,7 +74,14 @@ export async function serveHttp(
       },
       () => response.writeHead(500, { 'content-type': TEXT }).end('failed\n'),
     );
+  };
+  const server = createServer({ ...TIMEOUTS, maxHeaderSize: MAX_HEADER_BYTES }, (request, response) => {
+    const { socket } = request;
+    void turns.take(socket, response).then((isNext) => (isNext ? handle(request, response) : socket.destroy()));
   });
+  // Behind the limit of `Connections`, which decides which one is closed.
+  server.maxConnections = 2 * MAX_CONNECTIONS;
+  server.on('connection', (socket) => connections.add(socket));
   await listen(server, address);
   return {
     port: (server.address() as AddressInfo).port,

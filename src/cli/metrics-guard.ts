@@ -3,11 +3,12 @@
  * (SubjectAccessReview). The token must be made for the audience `dcred-metrics`, so that whoever intercepts it on its way, which is
  * plain HTTP, can do nothing else with it.
  */
-import { createHash } from 'node:crypto';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { reviewToken } from '../kubernetes/client/token-review.ts';
 import { type Clock, systemClock } from '../kubernetes/clock.ts';
+import { Deadline } from '../kubernetes/deadline.ts';
 import type { ResourceType } from '../kubernetes/resource-type.ts';
+import { TokenReviews } from '../serving/token-reviews.ts';
 import type { CommandArguments, OptionSpec } from './command.ts';
 
 export const METRICS_AUTH_OPTION = {
@@ -38,52 +39,48 @@ interface SubjectAccessReview {
 /** Kubernetes' own tokens have about 1 kB. */
 const MAX_TOKEN_LENGTH = 16_384;
 /** As long as the API server itself remembers such an answer by default, roughly. */
-const REMEMBERED_MS = 60_000;
-const MAX_REMEMBERED = 64;
-/** Strangers can make the operator ask the API server: not more than so many at a time. */
-const MAX_REVIEWS = 4;
+const ACCEPTED_MS = 60_000;
 const REVIEW_TIMEOUT_MS = 5_000;
+
+/** Whether the caller at that address, with that Authorization header, may scrape. */
+export type Authorize = (authorization: string | undefined, address: string) => Promise<Verdict>;
 
 /** Who may scrape, by METRICS_AUTH_OPTION; undefined: everybody. */
 export function scrapeAuthorizer(
   args: CommandArguments,
   client: Pick<ApiClient, 'create'>,
   signal: AbortSignal,
-): ((authorization: string | undefined) => Promise<Verdict>) | undefined {
+): Authorize | undefined {
   if (!args.boolean('metrics-auth')) return undefined;
-  const guard = new MetricsGuard(client, systemClock);
-  return (authorization) => guard.check(authorization, signal);
+  const guard = new MetricsGuard(client, systemClock, signal);
+  return (authorization, address) => guard.check(authorization, address);
 }
 
 export class MetricsGuard {
   readonly #client: Pick<ApiClient, 'create'>;
-  readonly #clock: Pick<Clock, 'monotonic'>;
-  readonly #remembered = new Map<string, { readonly verdict: Verdict; readonly until: number }>();
-  #reviews = 0;
+  readonly #reviews: TokenReviews<Verdict>;
+  readonly #signal: AbortSignal;
 
-  constructor(client: Pick<ApiClient, 'create'>, clock: Pick<Clock, 'monotonic'>) {
+  /** @param signal ends everything */
+  constructor(client: Pick<ApiClient, 'create'>, clock: Clock, signal: AbortSignal) {
     this.#client = client;
-    this.#clock = clock;
+    this.#signal = signal;
+    this.#reviews = new TokenReviews({
+      review: async (token) => {
+        using deadline = new Deadline(signal, clock, REVIEW_TIMEOUT_MS);
+        return await this.#review(token, deadline.signal);
+      },
+      isAccepted: (verdict) => verdict === 200,
+      acceptedMs: ACCEPTED_MS,
+      clock,
+    });
   }
 
-  /** Never rejects: 503 while the API server does not answer. */
-  async check(authorization: string | undefined, signal: AbortSignal): Promise<Verdict> {
+  /** Never rejects: 503 while the API server does not answer, or where too many strangers make it work. */
+  async check(authorization: string | undefined, address: string): Promise<Verdict> {
     const token = /^Bearer ([\w.~+/=-]+)$/i.exec((authorization ?? '').slice(0, MAX_TOKEN_LENGTH + 8))?.[1];
     if (token === undefined || token.length > MAX_TOKEN_LENGTH) return 401;
-    const key = createHash('sha256').update(token).digest('base64');
-    const known = this.#remembered.get(key);
-    if (known !== undefined && known.until > this.#clock.monotonic()) return known.verdict;
-    if (this.#reviews >= MAX_REVIEWS) return 503;
-    this.#reviews += 1;
-    try {
-      const verdict = await this.#review(token, AbortSignal.any([signal, AbortSignal.timeout(REVIEW_TIMEOUT_MS)]));
-      this.#remember(key, verdict);
-      return verdict;
-    } catch {
-      return 503;
-    } finally {
-      this.#reviews -= 1;
-    }
+    return await this.#reviews.ask(token, address, this.#signal).catch((): Verdict => 503);
   }
 
   async #review(token: string, signal: AbortSignal): Promise<Verdict> {
@@ -96,12 +93,5 @@ export class MetricsGuard {
     };
     const answer = await this.#client.create<SubjectAccessReview>(SUBJECT_ACCESS_REVIEWS, access, { signal });
     return answer.status?.allowed === true ? 200 : 403;
-  }
-
-  #remember(key: string, verdict: Verdict): void {
-    const [oldest] = this.#remembered.keys();
-    if (this.#remembered.size >= MAX_REMEMBERED && oldest !== undefined) this.#remembered.delete(oldest);
-    this.#remembered.delete(key);
-    this.#remembered.set(key, { verdict, until: this.#clock.monotonic() + REMEMBERED_MS });
   }
 }

@@ -102,8 +102,8 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
     reviewToken:
       client === undefined || !reviews
         ? undefined
-        : async (token, audience, stop) => {
-            using deadline = new Deadline(stop, systemClock, REVIEW_MS);
+        : async (token, audience) => {
+            using deadline = new Deadline(signal, systemClock, REVIEW_MS);
             return (await reviewToken(client, token, audience, deadline.signal))?.username;
           },
     client,

@@ -3,8 +3,10 @@
  * API server (TokenReview), or verified by the keys that another cluster's issuer publishes; its audience is the signer alone, so
  * that a token for anything else is worth nothing here.
  */
-import { createHash, type X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import { createLocalJWKSet, decodeJwt, type JSONWebKeySet, jwtVerify } from 'jose';
+import type { Clock } from '../kubernetes/clock.ts';
+import { TokenReviews } from '../serving/token-reviews.ts';
 import type { ClientConfig } from './config.ts';
 
 const TOKEN_AUDIENCE = 'dcred-signer';
@@ -15,10 +17,12 @@ export interface Credentials {
   readonly certificate: Pick<X509Certificate, 'checkHost'> | undefined;
   /** The Authorization header. */
   readonly authorization: string | undefined;
+  /** That the connection comes from. */
+  readonly address: string;
 }
 
-/** `system:serviceaccount:NAMESPACE:NAME` for a token of the signer's own cluster, for the audience; undefined: not valid. */
-export type ReviewToken = (token: string, audience: string, signal: AbortSignal) => Promise<string | undefined>;
+/** `system:serviceaccount:NAMESPACE:NAME` for a token of the signer's own cluster, for the audience; undefined: not valid. Bounded in time. */
+export type ReviewToken = (token: string, audience: string) => Promise<string | undefined>;
 
 export interface AuthenticatorOptions {
   readonly clients: readonly ClientConfig[];
@@ -26,8 +30,7 @@ export interface AuthenticatorOptions {
   readonly keySets: ReadonlyMap<string, JSONWebKeySet>;
   /** Undefined: no tokens of the own cluster. */
   readonly reviewToken: ReviewToken | undefined;
-  /** Milliseconds since the epoch. */
-  readonly now: () => number;
+  readonly clock: Clock;
 }
 
 /**
@@ -38,20 +41,28 @@ const EXACTLY = { subject: 'never', wildcards: false, partialWildcards: false } 
 /** Kubernetes' tokens are about 1 kB. */
 const MAX_TOKEN_LENGTH = 16 * 1024;
 /** A token that was withdrawn is believed no longer than this. */
-const REVIEW_CACHE_MS = 30_000;
-const REVIEW_CACHE_SIZE = 256;
+const ACCEPTED_MS = 30_000;
 
 export class Authenticator {
   readonly #options: AuthenticatorOptions;
-  readonly #reviewed = new Map<string, { readonly user: string; readonly untilMs: number }>();
+  readonly #reviews: TokenReviews<string | undefined> | undefined;
 
   constructor(options: AuthenticatorOptions) {
     this.#options = options;
+    const { clock, reviewToken } = options;
+    if (reviewToken === undefined) return;
+    this.#reviews = new TokenReviews({
+      review: (token) => reviewToken(token, TOKEN_AUDIENCE),
+      // A token of another account is as little worth as one that is not valid.
+      isAccepted: (user) => this.#clientOf(user, undefined) !== undefined,
+      acceptedMs: ACCEPTED_MS,
+      clock,
+    });
   }
 
-  /** The client that these credentials are of, or undefined. Throws what `reviewToken` throws. */
+  /** The client that these credentials are of, or undefined. Throws TooManyReviewsError, and what `reviewToken` throws. */
   async authenticate(
-    { authorization, certificate }: Credentials,
+    { address, authorization, certificate }: Credentials,
     signal: AbortSignal,
   ): Promise<ClientConfig | undefined> {
     const { clients } = this.#options;
@@ -64,11 +75,11 @@ export class Authenticator {
     const issuer = issuerOf(token);
     const keySet = issuer === undefined ? undefined : this.#options.keySets.get(issuer);
     if (issuer !== undefined && keySet !== undefined) {
-      const client = this.#clientOf(await verifiedSubject(token, issuer, keySet, this.#options.now()), issuer);
+      const client = this.#clientOf(await verifiedSubject(token, issuer, keySet, this.#options.clock.now()), issuer);
       // Clusters that were set up alike have issuers of one name: it may be a token of the signer's own.
       if (client !== undefined) return client;
     }
-    return this.#clientOf(await this.#review(token, signal), undefined);
+    return this.#clientOf(await this.#reviews?.ask(token, address, signal), undefined);
   }
 
   #clientOf(user: string | undefined, issuer: string | undefined): ClientConfig | undefined {
@@ -76,22 +87,6 @@ export class Authenticator {
     if (user?.startsWith('system:serviceaccount:') !== true || rest.length > 0) return undefined;
     const account = `${namespace}/${name}`;
     return this.#options.clients.find((client) => client.serviceAccount === account && client.issuer === issuer);
-  }
-
-  async #review(token: string, signal: AbortSignal): Promise<string | undefined> {
-    const { now, reviewToken } = this.#options;
-    if (reviewToken === undefined) return undefined;
-    const key = createHash('sha256').update(token).digest('hex');
-    const known = this.#reviewed.get(key);
-    if (known !== undefined && now() < known.untilMs && now() > known.untilMs - 2 * REVIEW_CACHE_MS) return known.user;
-    this.#reviewed.delete(key);
-    const user = await reviewToken(token, TOKEN_AUDIENCE, signal);
-    if (user === undefined) return undefined;
-    // Only what is valid is kept, so that strangers cannot push a client out; the oldest goes first.
-    const [oldest] = this.#reviewed.keys();
-    if (this.#reviewed.size >= REVIEW_CACHE_SIZE && oldest !== undefined) this.#reviewed.delete(oldest);
-    this.#reviewed.set(key, { user, untilMs: now() + REVIEW_CACHE_MS });
-    return user;
   }
 }
 

@@ -11,24 +11,26 @@ import type { Clock } from '../kubernetes/clock.ts';
 import { Deadline } from '../kubernetes/deadline.ts';
 import { TokenBucket } from '../kubernetes/events/token-bucket.ts';
 import type { Logger } from '../kubernetes/log.ts';
+import { Connections } from '../serving/connections.ts';
+import { TIMEOUTS } from '../serving/timeouts.ts';
+import { Turns } from '../serving/turns.ts';
 import { type InServerSpan, untracedServer } from '../tracing/tracing.ts';
 import type { Authenticator } from './authentication.ts';
 import type { CertificateFeed } from './certificate-feed.ts';
 import type { ClientConfig } from './config.ts';
+import { asRefusal, HttpRefusal, statusBody } from './http-refusal.ts';
 import {
   CERTIFICATES_PATH,
   FOLLOW_PATH,
-  MAX_BODY_BYTES,
-  ProtocolError,
   parseFollowCall,
   parseSignCall,
   parseWithdrawalsCall,
   SIGN_PATH,
   WITHDRAWALS_PATH,
 } from './protocol.ts';
-import { OverloadedError } from './signing-queue.ts';
+import { RequestBodies } from './request-body.ts';
 import type { SigningService } from './signing-service.ts';
-import { GrantsUnreadableError, type Withdrawals } from './withdrawals.ts';
+import type { Withdrawals } from './withdrawals.ts';
 
 export interface SignerServerOptions {
   readonly address: { readonly host: string | undefined; readonly port: number };
@@ -50,58 +52,48 @@ export interface SignerServerOptions {
 
 const MAX_CONNECTIONS = 512;
 const HANDSHAKE_MS = 10_000;
-const REQUEST_MS = 15_000;
 /** Of a whole call, at a slow key: the caller retries. */
-const SIGN_MS = 30_000;
-const KEEP_ALIVE_MS = 120_000;
+const CALL_MS = 30_000;
 const MAX_HEADER_BYTES = 32 * 1024;
-/** Calls of one client that wait for news of certificates: an operator has one. */
+/** Of one client at a time: an operator has eight. */
+const MAX_CALLS = 64;
+/** Of those, calls that wait for news of certificates: an operator has one. */
 const MAX_WAITING_CALLS = 16;
-/** Of all calls together: what strangers may make the process hold. */
-const MAX_BYTES_IN_FLIGHT = 32 * 1024 * 1024;
-
-/** Answered with this HTTP status and message. */
-class HttpRefusal extends Error {
-  override readonly name = 'HttpRefusal';
-  readonly code = 'HttpRefusal';
-  readonly status: number;
-  readonly retryAfterSeconds: number | undefined;
-
-  constructor(status: number, message: string, retryAfterSeconds?: number) {
-    super(message);
-    this.status = status;
-    this.retryAfterSeconds = retryAfterSeconds;
-  }
-}
+/** Counted where the client did not wait for its answer; never sent. */
+const CLIENT_GONE = 499;
 
 export class SignerServer {
   readonly #options: SignerServerOptions;
   readonly #server: Server;
   readonly #buckets = new Map<string, TokenBucket>();
   /** By the client's name. */
+  readonly #calls = new Map<string, number>();
   readonly #waiting = new Map<string, number>();
+  readonly #bodies: RequestBodies;
+  readonly #connections = new Connections(MAX_CONNECTIONS);
+  readonly #turns = new Turns();
   readonly #closing = new AbortController();
-  #bytesInFlight = 0;
 
   constructor(options: SignerServerOptions) {
     this.#options = options;
+    this.#bodies = new RequestBodies(options.clock);
     const { certificatePem, clientCaPem, keyPem } = options.tls;
     this.#server = createServer(
       {
+        ...TIMEOUTS,
         cert: certificatePem,
         key: keyPem,
         minVersion: 'TLSv1.3',
         handshakeTimeout: HANDSHAKE_MS,
-        requestTimeout: REQUEST_MS,
-        headersTimeout: REQUEST_MS,
-        keepAliveTimeout: KEEP_ALIVE_MS,
         maxHeaderSize: MAX_HEADER_BYTES,
         // A client without a certificate may still have a token: it is turned away by the answer, not by the handshake.
         ...(clientCaPem === undefined ? {} : { requestCert: true, rejectUnauthorized: false, ca: clientCaPem }),
       },
       (request, response) => void this.#answer(request, response),
     );
-    this.#server.maxConnections = MAX_CONNECTIONS;
+    // Behind the limit of `Connections`, which decides which one is closed.
+    this.#server.maxConnections = 2 * MAX_CONNECTIONS;
+    this.#server.on('connection', (socket) => this.#connections.add(socket));
   }
 
   /** The port in use; port 0 asks for a free one. */
@@ -132,7 +124,7 @@ export class SignerServer {
   /** Lets the calls that have begun end, within the time that a call may take; those that wait for news are answered at once. */
   async close(): Promise<void> {
     this.#closing.abort();
-    const late = this.#options.clock.setTimeout(() => this.#server.closeAllConnections(), SIGN_MS);
+    const late = this.#options.clock.setTimeout(() => this.#server.closeAllConnections(), CALL_MS);
     await new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
       this.#server.closeIdleConnections();
@@ -142,23 +134,61 @@ export class SignerServer {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { clock, observe } = this.#options;
+    const { socket } = request;
+    if (!(await this.#turns.take(socket, response))) return void socket.destroy();
     const started = clock.monotonic();
     const gone = new AbortController();
     // Nobody waits for what is not signed yet: a caller that gives up and comes again must not fill the queue.
-    response.once('close', () => gone.abort());
-    using deadline = new Deadline(gone.signal, clock, SIGN_MS);
-    try {
-      const answer = Buffer.from(JSON.stringify(await this.#handle(request, deadline.signal)));
-      response.writeHead(200, { 'content-type': 'application/json', 'content-length': answer.length }).end(answer);
-    } catch (error) {
-      this.#refuse(error, response);
-    }
+    response.once('close', () => {
+      gone.abort();
+      this.#connections.end(socket);
+    });
+    using deadline = new Deadline(gone.signal, clock, CALL_MS);
+    const status = await this.#respond(request, response, deadline);
     const waits = pathOf(request) === FOLLOW_PATH;
-    observe?.(response.statusCode, waits ? undefined : (clock.monotonic() - started) / 1000);
+    observe?.(status, waits ? undefined : (clock.monotonic() - started) / 1000);
+  }
+
+  /** The status that was sent, or CLIENT_GONE. */
+  async #respond(request: IncomingMessage, response: ServerResponse, deadline: Deadline): Promise<number> {
+    let [status, body, retryAfterSeconds] = [200, {}, undefined as number | undefined];
+    try {
+      body = await this.#handle(request, deadline.signal);
+    } catch (error) {
+      if (isGone(request)) return CLIENT_GONE;
+      const refusal = deadline.expired ? new HttpRefusal(503, 'no answer in time: try again', 1) : asRefusal(error);
+      const { log } = this.#options;
+      if (refusal === undefined) log.error({ err: error }, 'failed to answer a request');
+      else log.debug({ status: refusal.status, detail: refusal.message }, 'refused a request');
+      ({ retryAfterSeconds, status } = refusal ?? { status: 503, retryAfterSeconds: undefined });
+      body = statusBody(refusal);
+    }
+    if (isGone(request)) return CLIENT_GONE;
+    const text = Buffer.from(JSON.stringify(body));
+    // A client that still sends its body reads no answer before its end: the connection goes on, and the rest is dropped. What is too large is not read.
+    if (status === 413 || this.#closing.signal.aborted) response.setHeader('connection', 'close');
+    else request.resume();
+    if (retryAfterSeconds !== undefined) response.setHeader('retry-after', String(retryAfterSeconds));
+    response.writeHead(status, { 'content-type': 'application/json', 'content-length': text.length }).end(text);
+    return status;
   }
 
   async #handle(request: IncomingMessage, signal: AbortSignal): Promise<object> {
     const client = await this.#authenticate(request, signal);
+    // Not before: strangers must not keep their places while others wait for one.
+    this.#connections.begin(request.socket);
+    const calls = this.#calls.get(client.name) ?? 0;
+    if (calls >= MAX_CALLS)
+      throw new HttpRefusal(429, `client "${client.name}" has ${calls} calls under way already`, 1);
+    this.#calls.set(client.name, calls + 1);
+    try {
+      return await this.#handleOf(client, request, signal);
+    } finally {
+      this.#calls.set(client.name, (this.#calls.get(client.name) ?? 1) - 1);
+    }
+  }
+
+  async #handleOf(client: ClientConfig, request: IncomingMessage, signal: AbortSignal): Promise<object> {
     const notReady = this.#options.notReady?.();
     if (notReady !== undefined) throw new HttpRefusal(503, notReady, 1);
     const [method, path] = [request.method, pathOf(request)];
@@ -166,29 +196,19 @@ export class SignerServer {
     if (method === 'POST' && path === SIGN_PATH) {
       // Of an authenticated client: a stranger's trace is not continued.
       const { inServerSpan = untracedServer } = this.#options;
-      const sign = () => this.#withBody(request, (body) => this.#sign(client, body, signal));
+      const sign = () => this.#bodies.with(client.name, request, (body) => this.#sign(client, body, signal));
       return await inServerSpan(`POST ${SIGN_PATH}`, request.headers, sign);
     }
     if (method === 'POST' && path === FOLLOW_PATH) {
-      return await this.#withBody(request, (body) => this.#follow(client, body, signal));
+      return await this.#bodies.with(client.name, request, (body) => this.#follow(client, body, signal));
     }
     if (method === 'POST' && path === WITHDRAWALS_PATH) {
-      return await this.#withBody(request, (body) => this.#withdrawn(client, body, signal));
+      return await this.#bodies.with(client.name, request, (body) => this.#withdrawn(client, body, signal));
     }
     throw new HttpRefusal(
       404,
       `expected POST ${SIGN_PATH}, POST ${FOLLOW_PATH}, POST ${WITHDRAWALS_PATH} or GET ${CERTIFICATES_PATH}NAME`,
     );
-  }
-
-  async #withBody(request: IncomingMessage, answer: (body: string) => Promise<object>): Promise<object> {
-    const body = await this.#readBody(request);
-    const bytes = Buffer.byteLength(body);
-    try {
-      return await answer(body);
-    } finally {
-      this.#bytesInFlight -= bytes;
-    }
   }
 
   async #sign(client: ClientConfig, body: string, signal: AbortSignal): Promise<object> {
@@ -221,10 +241,10 @@ export class SignerServer {
 
   async #authenticate(request: IncomingMessage, signal: AbortSignal): Promise<ClientConfig> {
     const { authorization } = request.headers;
-    const client = await this.#options.authenticator.authenticate(
-      { certificate: verifiedCertificate(request.socket as TLSSocket), authorization },
-      signal,
-    );
+    const { authenticator, clock } = this.#options;
+    const certificate = verifiedCertificate(request.socket as TLSSocket, clock.now());
+    const { remoteAddress: address = '' } = request.socket;
+    const client = await authenticator.authenticate({ certificate, authorization, address }, signal);
     if (client !== undefined) return client;
     throw new HttpRefusal(401, 'expected a client certificate or a service account token that the configuration names');
   }
@@ -234,26 +254,6 @@ export class SignerServer {
     const found = this.#options.service.certificate(client, name);
     if (found === undefined) throw new HttpRefusal(403, 'no grant allows this client to use such a certificate');
     return found;
-  }
-
-  async #readBody(request: IncomingMessage): Promise<string> {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    try {
-      for await (const chunk of request as AsyncIterable<Buffer>) {
-        size += chunk.length;
-        this.#bytesInFlight += chunk.length;
-        if (size > MAX_BODY_BYTES) throw new HttpRefusal(413, `expected at most ${MAX_BODY_BYTES} bytes`);
-        if (this.#bytesInFlight > MAX_BYTES_IN_FLIGHT) throw new HttpRefusal(429, 'too many requests in flight', 1);
-        chunks.push(chunk);
-      }
-      const body = Buffer.concat(chunks, size).toString();
-      // Counted again by its own length, which bad UTF-8 changes: what is added here is what is taken off at the end.
-      this.#bytesInFlight += Buffer.byteLength(body);
-      return body;
-    } finally {
-      this.#bytesInFlight -= size;
-    }
   }
 
   /** The bucket's tokens are signatures. */
@@ -272,20 +272,11 @@ export class SignerServer {
       Math.ceil(waitMs / 1000),
     );
   }
+}
 
-  #refuse(error: unknown, response: ServerResponse): void {
-    const { log } = this.#options;
-    const refusal = asRefusal(error);
-    if (refusal === undefined) log.error({ err: error }, 'failed to answer a request');
-    else log.debug({ status: refusal.status, detail: refusal.message }, 'refused a request');
-    if (response.destroyed) return;
-    if (refusal?.retryAfterSeconds !== undefined) response.setHeader('retry-after', String(refusal.retryAfterSeconds));
-    // What is left of the request is not read.
-    response.setHeader('connection', 'close');
-    response
-      .writeHead(refusal?.status ?? 503, { 'content-type': 'application/json' })
-      .end(JSON.stringify(statusBody(refusal)));
-  }
+/** Nobody reads the answer. */
+function isGone({ errored, socket }: IncomingMessage): boolean {
+  return socket.destroyed || errored !== null;
 }
 
 function pathOf({ url = '' }: IncomingMessage): string {
@@ -293,21 +284,10 @@ function pathOf({ url = '' }: IncomingMessage): string {
   return path;
 }
 
-/** As a Kubernetes API server answers, so that one reader of errors serves a client of both. */
-function statusBody(refusal: HttpRefusal | undefined): object {
-  const { message, status: code } = refusal ?? { message: 'the signer cannot answer now: try again', status: 503 };
-  return { kind: 'Status', apiVersion: 'v1', status: 'Failure', code, message };
-}
-
-function asRefusal(error: unknown): HttpRefusal | undefined {
-  if (error instanceof HttpRefusal) return error;
-  if (error instanceof ProtocolError) return new HttpRefusal(400, error.message);
-  if (error instanceof OverloadedError) return new HttpRefusal(429, error.message, 1);
-  if (error instanceof GrantsUnreadableError) return new HttpRefusal(503, error.message, 1);
-  return undefined;
-}
-
-/** Only of a certificate that the client CA signed and that is valid now. */
-function verifiedCertificate(socket: TLSSocket): X509Certificate | undefined {
-  return socket.authorized ? socket.getPeerX509Certificate() : undefined;
+/**
+ * Only of a certificate that the client CA signed and that is valid now: a connection that is kept may outlive the certificate that it began with.
+ */
+function verifiedCertificate(socket: TLSSocket, nowMs: number): X509Certificate | undefined {
+  const certificate = socket.authorized ? socket.getPeerX509Certificate() : undefined;
+  return certificate !== undefined && nowMs < certificate.validToDate.getTime() ? certificate : undefined;
 }

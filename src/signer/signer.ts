@@ -102,7 +102,7 @@ export class SignerProcess {
     });
     this.#server = new SignerServer({
       ...options,
-      authenticator: new Authenticator({ clients: config.clients, keySets, reviewToken, now }),
+      authenticator: new Authenticator({ clients: config.clients, keySets, reviewToken, clock }),
       service,
       withdrawals: new Withdrawals({
         certificates: this.#certificates,

@@ -50,10 +50,10 @@ describe('metrics for authorized scrapers', () => {
       clock: systemClock,
       random: Math.random,
     });
-    const guard = new MetricsGuard(client, systemClock);
+    const guard = new MetricsGuard(client, systemClock, abort.signal);
     const metrics = async () => ({ status: 200, type: 'text/plain', body: 'up 1\n' });
-    server = await serveHttp({ host: '127.0.0.1', port: 0 }, { '/metrics': metrics }, (header) =>
-      guard.check(header, abort.signal),
+    server = await serveHttp({ host: '127.0.0.1', port: 0 }, { '/metrics': metrics }, (...asked) =>
+      guard.check(...asked),
     );
   });
   after(async () => {
@@ -94,6 +94,6 @@ describe('metrics for authorized scrapers', () => {
 
 test('while the API server does not answer, nobody is served', async () => {
   const unreachable = { create: () => Promise.reject(new Error('connection refused')) };
-  const guard = new MetricsGuard(unreachable, systemClock);
-  assert.equal(await guard.check('Bearer token', new AbortController().signal), 503);
+  const guard = new MetricsGuard(unreachable, systemClock, new AbortController().signal);
+  assert.equal(await guard.check('Bearer token', '10.0.0.1'), 503);
 });

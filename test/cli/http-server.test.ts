@@ -143,6 +143,35 @@ describe('the HTTP server', () => {
     });
   });
 
+  test('keeps few of the connections of strangers, and answers a probe meanwhile', async () => {
+    await serving({ '/healthz': probe(() => undefined) }, async (server) => {
+      const sockets = Array.from({ length: 200 }, () => connect(server.port, '127.0.0.1').on('error', () => {}));
+      await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+      const closed = sockets.slice(0, 136).map((socket) => once(socket.resume(), 'close'));
+      assert.equal((await ask(server, '/healthz')).status, 200);
+      await Promise.all(closed);
+      for (const socket of sockets) socket.destroy();
+    });
+  });
+
+  test('answers one request of a connection at a time', async () => {
+    const asked = Promise.withResolvers<void>();
+    let calls = 0;
+    const slow: Answer = async () => {
+      calls += 1;
+      await asked.promise;
+      return await hello();
+    };
+    await serving({ '/metrics': slow }, async (server) => {
+      const socket = connect(server.port, '127.0.0.1').on('error', () => {});
+      const closed = once(socket.resume(), 'close');
+      socket.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(100));
+      await closed;
+      assert.equal(calls, 1);
+      asked.resolve();
+    });
+  });
+
   test('closes at once, with connections open', async () => {
     const server = await serveHttp(LOOPBACK, { '/metrics': hello });
     const socket = connect(server.port, '127.0.0.1');

@@ -6,16 +6,17 @@
  * Anything in the pod network can connect, and nobody has to authenticate. So everything is limited: connections, bytes in flight,
  * the size and complexity of a body, and the time for a handshake and for a request from its headers on.
  */
-import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { type Clock, delay } from '../../kubernetes/clock.ts';
 import type { Logger } from '../../kubernetes/log.ts';
+import { Connections } from '../../serving/connections.ts';
+import { TIMEOUTS } from '../../serving/timeouts.ts';
+import { Turns } from '../../serving/turns.ts';
 import { type InServerSpan, untracedServer } from '../../tracing/tracing.ts';
 import { type BodyLimits, BodyReader, BodyTooLargeError, BodyTooSlowError } from './body.ts';
 import { ByteBudget, type Share } from './byte-budget.ts';
-import { Connections } from './connections.ts';
 import { isCheapJson } from './json-bounds.ts';
 
 export interface Address {
@@ -76,13 +77,6 @@ const MAX_HEADER_BYTES = 8 * 1024;
 const HANDSHAKE_MS = 5_000;
 /** From the headers until the response has been sent. The API server gives up after `timeoutSeconds`, 5 in the chart. */
 const REQUEST_MS = 10_000;
-/** How often Node enforces its own timeouts: every 30 s by default. */
-const TIMEOUT_CHECK_MS = 1_000;
-/**
- * Longer than Go's clients keep an idle connection (90 s): if this side closed first, a request in transit would be lost. They also
- * keep connections that were opened for a request which another one then carried; for those, Node counts from the handshake.
- */
-const KEEP_ALIVE_MS = 120_000;
 const TEXT = 'text/plain; charset=utf-8';
 
 /** Answered with this HTTP status and message. */
@@ -106,8 +100,7 @@ export class AdmissionServer {
   readonly #budget = new ByteBudget(MAX_BYTES_IN_FLIGHT);
   readonly #bodies: BodyReader;
   readonly #connections = new Connections(MAX_CONNECTIONS);
-  /** The last response on each connection. */
-  readonly #responses = new WeakMap<Socket, ServerResponse>();
+  readonly #turns = new Turns();
   #draining = false;
 
   constructor(options: AdmissionServerOptions) {
@@ -115,13 +108,10 @@ export class AdmissionServer {
     this.#bodies = new BodyReader(BODY_LIMITS, options.clock);
     this.#server = createServer(
       {
-        connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+        ...TIMEOUTS,
         handshakeTimeout: HANDSHAKE_MS,
-        headersTimeout: KEEP_ALIVE_MS,
-        keepAliveTimeout: KEEP_ALIVE_MS,
         maxHeaderSize: MAX_HEADER_BYTES,
         noDelay: true,
-        requestTimeout: KEEP_ALIVE_MS,
       },
       (request, response) => void this.#answer(request, response),
     );
@@ -168,8 +158,7 @@ export class AdmissionServer {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { clock, observe } = this.#options;
     const { socket } = request;
-    if (!(await this.#inTurn(socket, response))) return void socket.destroy();
-    this.#connections.begin(socket);
+    if (!(await this.#turns.take(socket, response))) return void socket.destroy();
     const started = clock.monotonic();
     if (this.#draining) response.setHeader('connection', 'close');
     const gone = new AbortController();
@@ -183,19 +172,6 @@ export class AdmissionServer {
     });
     const observed = await this.#respond(request, response, share, gone.signal);
     observe?.({ ...observed, seconds: (clock.monotonic() - started) / 1000 });
-  }
-
-  /**
-   * False: sent before the request in front of it is answered, which no client of Kubernetes does. One that has read its answer
-   * may well send the next request before this side is told that the answer has left: that one waits until it is.
-   */
-  async #inTurn(socket: Socket, response: ServerResponse): Promise<boolean> {
-    const before = this.#responses.get(socket);
-    this.#responses.set(socket, response);
-    if (before === undefined || before.closed) return true;
-    if (!before.writableEnded) return false;
-    await once(before, 'close');
-    return !socket.destroyed;
   }
 
   async #respond(
@@ -228,6 +204,8 @@ export class AdmissionServer {
       if (isCheapJson(body.bytes)) return { kind: 'text', text: body.bytes.toString() } as const;
       return { kind: 'unread', beginning: body.bytes.toString('latin1', 0, 1024) } as const;
     });
+    // Not before: a body that never ends must not keep its place while others wait for one.
+    this.#connections.begin(request.socket);
     if (read.kind === 'unread') return reviewer.reviewUnread(read.beginning);
     return await reviewer.review(read.text, signal);
   }

@@ -169,6 +169,28 @@ test('a connection that is opened early and used late is still there', async (t)
   early.destroy();
 });
 
+test('bodies that never end, on as many connections as are kept, keep nobody out', async (t) => {
+  const files = await certificate();
+  const clock = new FakeClock();
+  const { port, server } = await start(files, clock);
+  t.after(async () => {
+    const drained = server.drain(0);
+    await clock.advanceAsync(1_000);
+    await drained;
+  });
+  const endless = [];
+  for (let count = 0; count < 260; count += 1) {
+    const socket = connectTls({ host: '127.0.0.1', port, ca: files['ca.crt'], servername: 'localhost' });
+    socket.on('error', () => {});
+    const head =
+      'POST /inject HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n';
+    socket.on('secureConnect', () => socket.write(head));
+    endless.push(once(socket, 'secureConnect'));
+  }
+  await Promise.all(endless);
+  assert.equal((await send({ port, ca: files['ca.crt'] }, { body: REVIEW })).status, 200);
+});
+
 test('a new certificate is served on new connections, and open ones continue', async () => {
   const [first, second] = [await certificate(), await certificate()];
   const { server, port } = await start(first);

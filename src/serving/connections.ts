@@ -48,7 +48,7 @@ export class Connections {
     });
   }
 
-  /** A request begins; the one before it has ended. */
+  /** A request is answered from now on; the one before it has ended. Until then its connection counts as idle: anybody can begin a request. */
   begin(connection: Connection): void {
     const state = this.#open.get(keyOf(connection));
     if (state === undefined) return;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Connection, Connections } from '../../../src/admission/serving/connections.ts';
+import { type Connection, Connections } from '../../src/serving/connections.ts';
 
 class FakeConnection extends EventEmitter implements Connection {
   readonly remoteAddress = '10.0.0.1';
