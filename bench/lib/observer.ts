@@ -1,6 +1,8 @@
 /** Sees a namespace's issued Secrets as any client would: by a watch of their metadata. */
 import type { HttpApi } from './http-api.ts';
 
+/** A contender that writes nothing for so long has stopped: the slowest here writes dozens a second. */
+const STALLED_MS = 120_000;
 const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
 
 export class Observer implements Disposable {
@@ -28,14 +30,23 @@ export class Observer implements Disposable {
     this.#seenMs.clear();
   }
 
-  /** Resolves once so many different Secrets were written since `restart`, with the moment of the last. */
+  /**
+   * Resolves once so many different Secrets were written since `restart`, with the moment of the last.
+   * @throws Error when none was written for two minutes
+   */
   async until(count: number): Promise<number> {
     this.#wanted = count;
-    await new Promise<void>((resolve) => {
-      this.#reached = resolve;
-      if (this.#seenMs.size >= count) resolve();
-    });
-    return Math.max(...this.#seenMs.values());
+    const { promise, reject, resolve } = Promise.withResolvers<void>();
+    this.#reached = resolve;
+    if (this.#seenMs.size >= count) resolve();
+    let seen = -1;
+    const check = setInterval(() => {
+      if (this.#seenMs.size === seen)
+        reject(new Error(`${seen} of ${count} Secrets, and none for ${STALLED_MS / 1000} s`));
+      seen = this.#seenMs.size;
+    }, STALLED_MS);
+    await promise.finally(() => clearInterval(check));
+    return [...this.#seenMs.values()].reduce((latest, at) => Math.max(latest, at), 0);
   }
 
   [Symbol.dispose](): void {
