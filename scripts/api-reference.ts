@@ -129,9 +129,9 @@ function capital(text: string): string {
   return /^[a-z]+ /.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
 }
 
-/** In Markdown `<name>` would be a tag, and show nothing. */
+/** In Markdown `<name>` would be a tag, and show nothing; between two `_` or `*` all would be in italics, without them. */
 function plain(text: string): string {
-  return text.replaceAll('<', '&lt;');
+  return text.replaceAll(/[\\*_`]/g, '\\$&').replaceAll('<', '&lt;');
 }
 
 function code(text: string): string {

@@ -37,6 +37,7 @@ test('the site is built without a dead link, can be searched, and loads nothing 
       file,
     );
   }
+  assert.doesNotMatch(pages.get('docs/api.html') ?? '', /<em>/, 'what descriptions say of "_" and "*" is no emphasis');
   const index = await readFile(join(site.folder, 'search', 'search_index.js'), 'utf8');
   for (const word of ['SecretNameTaken', 'DcredCredentialExpiresSoon', 'renewBeforeSeconds']) {
     assert.ok(index.includes(word), word);
@@ -60,4 +61,10 @@ async function assertFitsPhone(folder: string): Promise<void> {
     assert.deepEqual(seen, { overflow: 0, broken: [], small: [] }, name);
     assert.deepEqual(page.complaints, [], name);
   }
+  const url = pathToFileURL(join(folder, 'docs', 'api.html')).href;
+  const page = await chromium.open(url, { width: 375, height: 844, scheme: 'light' });
+  const cut = await page.evaluate<string[]>(`
+    [...document.querySelectorAll('td')].filter((one) => one.getBoundingClientRect().right > innerWidth).map((one) => one.textContent)
+  `);
+  assert.deepEqual(cut, [], 'the fields of an API are read without scrolling sideways');
 }
