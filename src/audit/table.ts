@@ -79,8 +79,11 @@ function notAuditedLine(names: readonly string[]): string {
 
 function summary({ entries, findings, finishedAt, startedAt }: AuditResult): string {
   const pods = `${entries.length} ${entries.length === 1 ? 'server' : 'servers'} in ${finishedAt - startedAt} s`;
-  if (findings === 0) return `${pods}: no findings`;
-  return `${pods}: ${findings} ${findings === 1 ? 'finding' : 'findings'}`;
+  const waiting = entries.filter(({ verdict }) => verdict.state === 'not-running').length;
+  const found = findings === 0 ? 'no findings' : `${findings} ${findings === 1 ? 'finding' : 'findings'}`;
+  if (waiting === 0) return `${pods}: ${found}`;
+  if (waiting === entries.length) return `${pods}: none of them runs yet, so nothing was compared`;
+  return `${pods}: ${found}; ${waiting} not running yet`;
 }
 
 /** Rows with columns of one width each; the last is not padded. */

@@ -18,9 +18,16 @@ export function adviceFor(error: unknown): string | undefined {
       return isUnknownType(error)
         ? `Install the chart, or choose the cluster that has it with --context; ${CHECK}.`
         : undefined;
+    case 'BadRequest':
+      return isSelector(error) ? 'Check the selector of -l: labels such as app=web, or "tier in (a, b)".' : undefined;
     default:
       return undefined;
   }
+}
+
+/** Of a list only a selector is the user's own, and the API server names it not. */
+function isSelector({ message }: ApiError): boolean {
+  return /^list .*(parse requirement|expected: )/.test(message);
 }
 
 /** Of a path that the API server does not serve; a NotFound of an object has its name. */

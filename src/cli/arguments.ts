@@ -99,7 +99,10 @@ function joinBooleanValues(table: Readonly<Record<string, OptionSpec>>, argv: re
   });
 }
 
-function checkValue(name: string, { choices, expects }: OptionSpec, value: Values[string]): void {
+/** What is empty is a variable that was not set, and names no file and no object. */
+const NEVER_EMPTY: readonly (string | undefined)[] = ['CONTEXT', 'DIR', 'DIRECTORY', 'FILE', 'NAME', 'NAMESPACE'];
+
+function checkValue(name: string, { choices, expects, value: form }: OptionSpec, value: Values[string]): void {
   if (value === undefined) return;
   for (const given of Array.isArray(value) ? value : [value]) {
     if (choices?.includes(String(given)) === false) {
@@ -107,6 +110,9 @@ function checkValue(name: string, { choices, expects }: OptionSpec, value: Value
       throw new UsageError(`--${name} takes ${expected}; got "${given}"`);
     }
     const expected = expects?.(String(given));
+    if (expected === undefined && given === '' && NEVER_EMPTY.includes(form)) {
+      throw new UsageError(`--${name} takes ${form}; got "": is a variable of your shell empty?`);
+    }
     if (expected !== undefined) throw new UsageError(`--${name} takes ${expected}; got "${given}"`);
   }
 }

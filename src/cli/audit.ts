@@ -11,7 +11,7 @@ import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { systemClock } from '../kubernetes/clock.ts';
 import type { Connection } from '../kubernetes/connection/connection.ts';
 import { PortForwarder } from '../kubernetes/port-forward/port-forwarder.ts';
-import { explainFileError } from '../text/system-error.ts';
+import { explainWriteError } from '../text/system-error.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, CommandError, type CommandIo, UsageError } from './command.ts';
 import { parseDuration } from './duration.ts';
@@ -187,7 +187,7 @@ async function writeReport(file: string, html: string, signal: AbortSignal): Pro
     await writeFile(file, html, { signal });
   } catch (cause) {
     if (signal.aborted) throw cause;
-    throw new CommandError(`cannot write the report: ${explainFileError(file, cause)}`, { cause });
+    throw new CommandError(`cannot write the report: ${explainWriteError(file, cause)}`, { cause });
   }
 }
 

@@ -4,7 +4,7 @@ import { collectBundle } from '../bundle/collect.ts';
 import { preflight } from '../check/preflight.ts';
 import { firstItems, printable } from '../text/printable.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
-import { explainFileError } from '../text/system-error.ts';
+import { explainWriteError } from '../text/system-error.ts';
 import { COMMIT, VERSION } from '../version.ts';
 import { type Command, CommandError } from './command.ts';
 import {
@@ -90,6 +90,6 @@ async function writeNew(path: string, content: Uint8Array): Promise<void> {
     if (isOurs) await rm(path, { force: true });
     const exists = error instanceof Error && 'code' in error && error.code === 'EEXIST';
     if (exists) throw new CommandError(`${path} exists: name another file with --file`);
-    throw new CommandError(`cannot write the archive: ${explainFileError(path, error)}`, { cause: error });
+    throw new CommandError(`cannot write the archive: ${explainWriteError(path, error)}`, { cause: error });
   }
 }

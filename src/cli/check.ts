@@ -2,7 +2,7 @@ import { formatFindings } from '../check/format.ts';
 import { preflight } from '../check/preflight.ts';
 import { isDnsSubdomain } from '../text/dns-name.ts';
 import { VERSION } from '../version.ts';
-import type { Command } from './command.ts';
+import { type Command, UsageError } from './command.ts';
 import {
   connect,
   createClient,
@@ -38,6 +38,9 @@ export const checkCommand: Command = {
   },
 
   async run(args, io) {
+    if (args.boolean('all-namespaces') && args.strings('certificate').length > 0) {
+      throw new UsageError('--certificate is a Secret of one namespace: name it with -n, in place of -A');
+    }
     const connection = await connect(args, io);
     const client = createClient(connection, { maxAttempts: 2, timeoutMs: 15_000 });
     try {

@@ -1,10 +1,11 @@
 import { isApiError } from '../kubernetes/api-error.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
+import { isDnsSubdomain } from '../text/dns-name.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import { type Command, type CommandArguments, CommandError, type CommandIo, UsageError } from './command.ts';
 import { readDnsNames, writeNew } from './csr.ts';
 import { parseDuration } from './duration.ts';
-import { connect, createClient, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
+import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
 
 const MIN_LIFETIME_SECONDS = 3_600;
 const MAX_LIFETIME_SECONDS = 397 * 86_400;
@@ -20,14 +21,14 @@ export const devCaCommand: Command = {
   example: 'dcred dev-ca --dns web.example --secret web-tls',
   options: {
     ...KUBERNETES_OPTIONS,
-    namespace: {
-      type: 'string',
-      short: 'n',
-      value: 'NAMESPACE',
-      help: "namespace of the Secret; the context's when absent",
-    },
+    namespace: { ...NAMESPACE_OPTION, help: "namespace of the Secret; the context's when absent" },
     dns: { type: 'string', value: 'NAME', multiple: true, help: 'DNS name of the certificate, *. allowed; repeatable' },
-    secret: { type: 'string', value: 'NAME', help: 'Secret to create; must not exist' },
+    secret: {
+      type: 'string',
+      value: 'NAME',
+      expects: (value) => (isDnsSubdomain(value) ? undefined : 'the name of a Secret, such as web-tls'),
+      help: 'Secret to create; must not exist',
+    },
     out: { type: 'string', value: 'DIR', help: 'directory for tls.crt, tls.key and ca.crt, in place of a Secret' },
     lifetime: { type: 'string', value: 'DURATION', default: '720h', help: 'life of the certificate, 1h to 9528h' },
   },

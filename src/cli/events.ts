@@ -1,7 +1,7 @@
 import { collectEvents, type ReportedEvent } from '../status/events.ts';
 import { align, relative } from '../status/format.ts';
 import { paint } from '../status/paint.ts';
-import { printable } from '../text/printable.ts';
+import { printable, printableList } from '../text/printable.ts';
 import type { Command } from './command.ts';
 import { resourcesExcept } from './expected.ts';
 import {
@@ -45,7 +45,8 @@ export const eventsCommand: Command = {
       }
       if (events.length === 0) {
         const where = inNamespaces(namespace);
-        io.stderr.write(`no Events of dcred ${where}: Kubernetes keeps them for an hour\n`);
+        const about = names === undefined ? '' : `on ${printableList(names)} `;
+        io.stderr.write(`no Events of dcred ${about}${where}: Kubernetes keeps them for an hour\n`);
         return 0;
       }
       io.stdout.write(table(events, Math.floor(io.now() / 1000), namespace === undefined, wantsColour(io)));

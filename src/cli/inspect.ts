@@ -1,7 +1,8 @@
 import { readCertificateChain } from '../credential/certificate.ts';
 import { MalformedCredentialError } from '../credential/errors.ts';
 import { readCredentialFile } from '../credential/formats.ts';
-import { type Command, type CommandArguments, CommandError, type CommandIo } from './command.ts';
+import { printable } from '../text/printable.ts';
+import { type Command, type CommandArguments, CommandError, type CommandIo, UsageError } from './command.ts';
 import { namingFile, reading } from './credential-input.ts';
 import type { Expected } from './expected.ts';
 import { readInput } from './input.ts';
@@ -40,6 +41,11 @@ export const inspectCommand: Command = {
   async run(args, io) {
     const now = Math.floor(io.now() / 1000);
     const live = readLiveName(args.positionals);
+    if (live === undefined && args.string('namespace') !== undefined) {
+      throw new UsageError(
+        `-n is for secret/NAME and pod/NAME; got "${printable(args.positionals.join(' '))}", which is read as a file`,
+      );
+    }
     const inspections = live === undefined ? await inspectFile(args, io, now) : await inspectLive(args, io, live, now);
     io.stdout.write(args.string('output') === 'json' ? formatJson(inspections) : formatText(inspections, now));
     return 0;

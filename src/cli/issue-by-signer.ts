@@ -10,6 +10,7 @@ import { SignerUnavailableError, SigningRefusedError } from '../signer-client/er
 import { requestableSeconds } from '../signer-client/lifetime.ts';
 import { remoteSigner } from '../signer-client/remote-signer.ts';
 import type { SignerClient } from '../signer-client/signer-client.ts';
+import { isDnsLabel } from '../text/dns-name.ts';
 import { type CommandArguments, CommandError, UsageError } from './command.ts';
 import { connectSigner } from './signer-options.ts';
 
@@ -22,6 +23,7 @@ export const BY_SIGNER_OPTIONS = {
   namespace: {
     type: 'string',
     value: 'NAMESPACE',
+    expects: (value: string) => (isDnsLabel(value) ? undefined : 'the name of a namespace, such as edge'),
     help: 'with --signer: the namespace that the grant names; default: that of the certificate',
   },
 } as const;

@@ -6,7 +6,6 @@ import { OperatorMetrics } from '../operator/metrics.ts';
 import { LEASE_NAME, Operator } from '../operator/operator.ts';
 import { Outage } from '../operator/outage.ts';
 import { WritePace, workersFor } from '../operator/write-pace.ts';
-import { isDnsLabel } from '../text/dns-name.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { type Answer, type HttpServer, probe, scrapes, serveHttp } from './http-server.ts';
@@ -48,6 +47,7 @@ export const operatorCommand: Command = {
       type: 'string',
       multiple: true,
       value: 'NAMESPACE',
+      expects: NAMESPACE_OPTION.expects,
       help: 'beside --namespace: honour the DelegationGrants of this namespace; may be repeated',
     },
     'require-grant': {
@@ -117,8 +117,8 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
   const shared = { client, clock: systemClock, random: Math.random, log };
   const operator = new Operator({
     ...shared,
-    namespaces: readNamespaces('namespace', args),
-    certificateNamespaces: readNamespaces('certificate-namespace', args),
+    namespaces: args.strings('namespace'),
+    certificateNamespaces: args.strings('certificate-namespace'),
     requireGrant: args.boolean('require-grant'),
     workers,
     pace,
@@ -159,15 +159,6 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
 
 function probes(operator: Operator): Readonly<Record<string, Answer>> {
   return { '/healthz': probe(() => undefined), '/readyz': probe(() => operator.notReady) };
-}
-
-function readNamespaces(option: string, args: CommandArguments): readonly string[] {
-  const names = args.strings(option);
-  const wrong = names.find((name) => !isDnsLabel(name));
-  if (wrong === undefined) return names;
-  throw new UsageError(
-    `--${option} takes the name of one namespace (lower-case letters, digits and "-"), and may be repeated; got ${JSON.stringify(wrong)}`,
-  );
 }
 
 /** Undefined: no limit. */

@@ -1,4 +1,5 @@
 /** Errors of the operating system, by their code, in words. Pure. */
+import { dirname } from 'node:path';
 
 /** What follows a file's path. errno(3). */
 const OF_FILES: ReadonlyMap<string, string> = new Map(
@@ -41,6 +42,11 @@ const OF_CONNECTIONS: ReadonlyMap<string, string> = new Map(
 export function explainFileError(path: string, error: unknown): string {
   const phrase = OF_FILES.get(codeOf(error) ?? '');
   return phrase === undefined ? `${path}: ${messageOf(error)}` : `${path} ${phrase}`;
+}
+
+/** As `explainFileError`, of a new file: what does not exist is the directory that it was to be in. */
+export function explainWriteError(path: string, error: unknown): string {
+  return codeOf(error) === 'ENOENT' ? `the directory ${dirname(path)} does not exist` : explainFileError(path, error);
 }
 
 /** `127.0.0.1:6443 refused the connection: nothing listens there (ECONNREFUSED)`; else the error's own message. */

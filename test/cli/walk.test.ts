@@ -61,6 +61,20 @@ for (const command of COMMANDS) {
       }
     });
 
+    test('takes no empty value for what names a file or an object', async () => {
+      for (const [option, { type, value = '' }] of Object.entries(options)) {
+        if (type === 'boolean' || !['CONTEXT', 'DIR', 'DIRECTORY', 'FILE', 'NAME', 'NAMESPACE'].includes(value))
+          continue;
+        await isUsage([...given, `--${option}=`], new RegExp(`: --${option} takes .*; got ""`));
+      }
+    });
+
+    test('takes no namespace that another path of the API would be made of', async () => {
+      for (const [option, { value }] of Object.entries(options)) {
+        if (value === 'NAMESPACE') await isUsage([...given, `--${option}=../x`], new RegExp(`: --${option} takes `));
+      }
+    });
+
     test('says how many words it takes', async () => {
       const { max, min } = command.positionals ?? { min: 0, max: 0 };
       if (min > 0) await isUsage([name], new RegExp(`: expected .*, found none: dcred ${name} [^ ]`));

@@ -23,6 +23,7 @@ import { type OperatorProcess, startOperator } from '../../testing/cluster/opera
 import { pointAt, SYSTEM, startWebhook, type WebhookProcess } from '../../testing/cluster/webhook-process.ts';
 import { createTestAuthority, type TestAuthority } from '../../testing/support/certificates.ts';
 import { eventually } from '../../testing/support/processes.ts';
+import { runLine } from '../cli/frame.ts';
 import { runCommand, temporaryDirectory } from '../cli/run-command.ts';
 import { servedNamespace } from './scenario.ts';
 
@@ -324,7 +325,15 @@ describe('in a namespace with pods', () => {
     const all = await runCommand(eventsCommand, ['-A', '--kubeconfig', cluster.plane.kubeconfig]);
     assert.match(all.stdout, new RegExp(`^${namespace} .* SecretNameTaken +pod/clash `, 'm'));
     const none = await runCommand(eventsCommand, ['other', ...ofNamespace()]);
-    assert.match(none.stderr, /^no Events of dcred in namespace/);
+    assert.match(none.stderr, /^no Events of dcred on other in namespace/);
+  });
+
+  test('dcred status names the option of a selector that is none', async () => {
+    for (const selector of ['==', 'app in (web', 'a=b=c', 'app in', '!']) {
+      const { status, stderr } = await runLine(COMMANDS, ['status', '-l', selector, ...ofNamespace()]);
+      assert.equal(status, 1);
+      assert.match(stderr, /\nCheck the selector of -l: /, selector);
+    }
   });
 
   test('dcred inspect reads a live Secret, and a pod with all that was issued to it', async () => {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { test } from 'node:test';
-import { explainConnectionError, explainFileError } from '../../src/text/system-error.ts';
+import { explainConnectionError, explainFileError, explainWriteError } from '../../src/text/system-error.ts';
 
 test('what Node says of files is a sentence about the file', async () => {
   const of = async (path: string) => explainFileError(path, await readFile(path).catch((error: unknown) => error));
@@ -10,6 +10,16 @@ test('what Node says of files is a sentence about the file', async () => {
   assert.equal(await of('/'), '/ is a directory');
   assert.equal(explainFileError('x', new Error('odd')), 'x: odd');
   assert.equal(explainFileError('x', Object.assign(new Error('odd'), { code: 'toString' })), 'x: odd');
+});
+
+test('a new file that cannot be written lacks its directory', async () => {
+  const path = '/no/such/report.html';
+  const error: unknown = await writeFile(path, '').catch((failure: unknown) => failure);
+  assert.equal(explainWriteError(path, error), 'the directory /no/such does not exist');
+  assert.equal(
+    explainWriteError('/', await writeFile('/', '').catch((failure: unknown) => failure)),
+    '/ is a directory',
+  );
 });
 
 test('what Node says of connections is a sentence about the address', async () => {

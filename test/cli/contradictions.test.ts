@@ -1,0 +1,22 @@
+/** Options that exclude each other, and values of which no cluster is needed to see that they are wrong. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { COMMANDS } from '../../src/cli/commands.ts';
+import { runLine } from './frame.ts';
+
+for (const [line, expected] of [
+  ['check -A --certificate web-tls', /--certificate is a Secret of one namespace: name it with -n, in place of -A/],
+  [
+    'inspect deployment/web -n edge',
+    /-n is for secret\/NAME and pod\/NAME; got "deployment\/web", which is read as a file/,
+  ],
+  ['inspect pod -n edge', /got "pod", which is read as a file/],
+  ['dev-ca --dns web.example --secret a/b', /--secret takes the name of a Secret, such as web-tls; got "a\/b"/],
+  ['dev-ca --dns web.example --secret web-tls --out web', /--secret NAME or --out DIR, and one of them only/],
+] as const) {
+  test(`dcred ${line}`, async () => {
+    const { status, stderr, stdout } = await runLine(COMMANDS, line.split(' '));
+    assert.match(stderr, expected);
+    assert.deepEqual([status, stdout], [2, '']);
+  });
+}
