@@ -11,6 +11,7 @@ import {
   connect,
   createClient,
   KUBERNETES_OPTIONS,
+  PATIENCE,
   readScope,
   SCOPE_OPTIONS,
   SYSTEM_NAMESPACE_OPTION,
@@ -35,7 +36,7 @@ export const bundleCommand: Command = {
 
   async run(args, io) {
     const connection = await connect(args, io);
-    const client = createClient(connection, { maxAttempts: 2 });
+    const client = createClient(connection, PATIENCE);
     try {
       const now = Math.floor(io.now() / 1000);
       const folder = `dcred-bundle-${formatRfc3339(now).replaceAll(/[:-]/g, '')}`;

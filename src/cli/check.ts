@@ -7,6 +7,7 @@ import {
   connect,
   createClient,
   KUBERNETES_OPTIONS,
+  PATIENCE,
   readScope,
   SCOPE_OPTIONS,
   SYSTEM_NAMESPACE_OPTION,
@@ -42,7 +43,7 @@ export const checkCommand: Command = {
       throw new UsageError('--certificate is a Secret of one namespace: name it with -n, in place of -A');
     }
     const connection = await connect(args, io);
-    const client = createClient(connection, { maxAttempts: 2, timeoutMs: 15_000 });
+    const client = createClient(connection, { ...PATIENCE, timeoutMs: 15_000 });
     try {
       const findings = await preflight({
         client,

@@ -9,6 +9,7 @@ import {
   createClient,
   inNamespaces,
   KUBERNETES_OPTIONS,
+  PATIENCE,
   readScope,
   resourceNames,
   SCOPE_OPTIONS,
@@ -34,7 +35,7 @@ export const eventsCommand: Command = {
   async run(args, io) {
     const names = resourceNames(args);
     const connection = await connect(args, io);
-    const client = createClient(connection);
+    const client = createClient(connection, PATIENCE);
     try {
       const namespace = readScope(args, connection.defaultNamespace);
       const options = { namespace, names, type: args.string('type') };

@@ -84,6 +84,9 @@ export async function connect(args: CommandArguments, io: CommandIo): Promise<Co
   return await loadConnection({ kubeconfig: args.string('kubeconfig'), context: args.string('context'), env: io.env });
 }
 
+/** Of a person who waits for one answer: an API server that is silent is reported after 20 s, and not after five tries. */
+export const PATIENCE = { maxAttempts: 2 } as const;
+
 export function createClient(
   connection: Connection,
   options: Partial<

@@ -10,6 +10,7 @@ import {
   createClient,
   inNamespaces,
   KUBERNETES_OPTIONS,
+  PATIENCE,
   readScope,
   resourceNames,
   SCOPE_OPTIONS,
@@ -37,7 +38,7 @@ export const statusCommand: Command = {
   async run(args, io) {
     const names = resourceNames(args);
     const connection = await connect(args, io);
-    const client = createClient(connection);
+    const client = createClient(connection, PATIENCE);
     try {
       const namespace = readScope(args, connection.defaultNamespace);
       const pods = names !== undefined || args.boolean('pods');

@@ -35,6 +35,7 @@ const OF_CONNECTIONS: ReadonlyMap<string, string> = new Map(
     ENETUNREACH: 'cannot be reached: no route to its network',
     EADDRINUSE: 'is in use: another process listens there',
     EADDRNOTAVAIL: 'is not an address of this machine',
+    UND_ERR_CONNECT_TIMEOUT: 'did not answer in time',
   }),
 );
 
@@ -70,9 +71,12 @@ function codeOf(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** node:net gives an address and a port, node:dns a host name. */
+/** Where it was to go. node:net gives an address and a port, node:dns a host name. */
 function placeOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
+  // undici names the addresses that it tried in its message alone.
+  const attempted = /attempted address(?:es)?: ([^,)\s]{1,300})/.exec(error.message)?.[1];
+  if (codeOf(error) === 'UND_ERR_CONNECT_TIMEOUT') return attempted;
   if ('hostname' in error && typeof error.hostname === 'string') return error.hostname;
   if (!('address' in error) || typeof error.address !== 'string') return undefined;
   if (!('port' in error) || typeof error.port !== 'number') return error.address;

@@ -35,6 +35,14 @@ test('what Node says of connections is a sentence about the address', async () =
       '[::1]:1 refused the connection: nothing listens there (ECONNREFUSED)',
     ],
     [{ code: 'EADDRINUSE', address: '::', port: 80 }, '[::]:80 is in use: another process listens there (EADDRINUSE)'],
+    [
+      {
+        code: 'UND_ERR_CONNECT_TIMEOUT',
+        message: 'Connect Timeout Error (attempted address: 127.0.0.1:1, timeout: 10000ms)',
+      },
+      '127.0.0.1:1 did not answer in time (UND_ERR_CONNECT_TIMEOUT)',
+    ],
+    [{ code: 'UND_ERR_CONNECT_TIMEOUT' }, 'raw'],
     [{ code: 'ECONNRESET' }, 'the other side closed the connection (ECONNRESET)'],
     [{ code: 'ENOTFOUND' }, 'raw'],
     [{ code: 'EOTHER', address: '::', port: 80 }, 'raw'],
