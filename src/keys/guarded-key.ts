@@ -39,6 +39,9 @@ export class GuardedKey implements Signer {
   readonly publicKey: KeyObject;
   #proved: number | undefined;
   #proving: Promise<void> | undefined;
+  /** Calls under way. */
+  readonly #running = new Set<Promise<unknown>>();
+  #closed = false;
 
   constructor(options: GuardedKeyOptions) {
     this.#options = options;
@@ -59,11 +62,25 @@ export class GuardedKey implements Signer {
     await this.#retrying(signal, (stop) => this.#prove(stop));
   }
 
+  /** After the calls that are under way: another certificate took the place of this one, and theirs may still be signed. */
   async close(): Promise<void> {
+    this.#closed = true;
+    while (this.#running.size > 0) await Promise.allSettled(this.#running);
     await this.#options.key.close();
   }
 
   async #retrying<T>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new KeyError('KeyUnavailable', `${this.#options.name} is closed`);
+    const running = this.#attempts(signal, work);
+    this.#running.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#running.delete(running);
+    }
+  }
+
+  async #attempts<T>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const { clock, name, random } = this.#options;
     using deadline = new Deadline(signal ?? new AbortController().signal, clock, TOTAL_MS);
     let last: KeyError | undefined;

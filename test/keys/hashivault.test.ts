@@ -212,4 +212,21 @@ describe('the fake, which does what a real one does rarely', () => {
       code: 'KeyDenied',
     });
   });
+
+  test('a service account that may not sign does not log in for each signature that is refused', async (t) => {
+    const name = await createKey(fake);
+    const path = join(temporaryDirectory(t), 'token');
+    writeFileSync(path, 'header.payload.signature');
+    fake.accounts.set('header.payload.signature', { role: 'dcred', leaseSeconds: 3_600 });
+    const env = { VAULT_TOKEN: '', VAULT_KUBERNETES_ROLE: 'dcred', VAULT_KUBERNETES_TOKEN_FILE: path };
+    const logins = () => fake.calls.get('POST auth/kubernetes/login') ?? 0;
+    const key = await open(fake, name, await certificateOf(fake, name), env);
+    const before = logins();
+    fake.denied.add(`POST transit/sign/${name}`);
+    for (let count = 0; count < 5; count += 1) await assert.rejects(key.sign(MESSAGE), { code: 'KeyDenied' });
+    assert.equal(logins(), before);
+    fake.denied.clear();
+    await key.sign(MESSAGE);
+    await key.close();
+  });
 });

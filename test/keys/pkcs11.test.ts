@@ -222,6 +222,26 @@ describe('a key on a PKCS#11 token', { skip }, () => {
     await key.close();
   });
 
+  test('a token that hangs is discarded though all callers gave up before, and what they gave up is not asked any more', async () => {
+    const clock = new FakeClock();
+    const { fault, keys, logins } = opener([], clock);
+    const key = await keys.open(faulty(), certificateOf('P-256'), never);
+    fault('hang');
+    for (let wave = 0; wave < 3; wave += 1) {
+      const stop = new AbortController();
+      const calls = Array.from({ length: 64 }, () => key.sign(Buffer.from('message'), { signal: stop.signal }));
+      const settled = Promise.allSettled(calls);
+      for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+      stop.abort(new Error('given up'));
+      await settled;
+    }
+    await clock.advanceAsync(10_000);
+    fault('ok');
+    await key.sign(Buffer.from('message'));
+    await key.close();
+    assert.equal(logins(), 2);
+  });
+
   test('a signature that does not fit the certificate is never returned', async () => {
     const { fault, keys } = opener();
     const key = await keys.open(faulty(), certificateOf('P-256'), never);

@@ -30,6 +30,8 @@ export class FakeVault implements AsyncDisposable {
   readonly rootToken = `hvs.${randomBytes(16).toString('hex')}`;
   /** How often each call was made, such as `POST auth/token/renew-self`. */
   readonly calls = new Map<string, number>();
+  /** Calls that no policy allows, such as `POST transit/sign/NAME`. */
+  readonly denied = new Set<string>();
   /** Answered in place of everything else; undefined: nothing is wrong. */
   fault: Answer | undefined;
   /** What a login by this service account token gives. */
@@ -78,7 +80,7 @@ export class FakeVault implements AsyncDisposable {
     if (call === 'POST auth/kubernetes/login') return this.#logIn(body);
     const token = String(request.headers['x-vault-token']);
     const held = this.#tokens.get(token);
-    if (held === undefined) return errors(403, 'permission denied');
+    if (held === undefined || this.denied.has(call)) return errors(403, 'permission denied');
     if (call === 'GET auth/token/lookup-self') return { status: 200, body: { data: held } };
     if (call === 'POST auth/token/renew-self') {
       return { status: 200, body: { auth: { client_token: token, lease_duration: held.ttl, renewable: true } } };

@@ -108,7 +108,8 @@ function createClient({ endpoint, region: arnRegion }: AwsKmsKeyUri, env: OpenRe
     region,
     credentials: awsCredentials(env, region),
     maxAttempts: 1,
-    requestHandler: { connectionTimeout: CONNECT_MS, requestTimeout: ANSWER_MS },
+    // Without the last, a call that is not answered is only logged.
+    requestHandler: { connectionTimeout: CONNECT_MS, requestTimeout: ANSWER_MS, throwOnRequestTimeout: true },
     ...(address ? { endpoint: address } : {}),
   });
 }

@@ -44,21 +44,20 @@ export class VaultToken {
 
   /** Throws KeyError, or the signal's reason. */
   async get(signal: AbortSignal): Promise<string> {
-    this.#held ??= this.#obtain();
-    const mine = this.#held;
-    try {
-      return (await untilAborted(mine, signal)).token;
-    } catch (error) {
-      if (!signal.aborted && this.#held === mine) this.#held = undefined;
-      throw error;
-    }
+    return (await untilAborted(this.#hold(), signal)).token;
   }
 
-  /** Vault refused this one. Whether another may be had: a fixed token is all there is. */
+  /**
+   * Vault refused a call with this one. Whether another may be had: a fixed token is all there is, and one that Vault still knows was not what it
+   * refused. A login for each refused call would fill Vault with tokens, of which each lives for hours.
+   */
   async discard(token: string): Promise<boolean> {
     const held = await this.#held?.catch(() => undefined);
     if (held?.token !== token) return true;
     if (this.#login.by === 'token') return false;
+    if (this.#login.by === 'kubernetes' && (await this.#isKnown(token))) return false;
+    // Others were refused at the same time, and may have found the same.
+    if ((await this.#held?.catch(() => undefined))?.token !== token) return true;
     this.#held = undefined;
     this.#timer?.cancel();
     return this.#login.by !== 'token-file' || (await this.#readToken(this.#login.path)) !== token;
@@ -67,6 +66,17 @@ export class VaultToken {
   close(): void {
     this.#closed.abort(new KeyError('KeyUnavailable', 'the key is closed'));
     this.#timer?.cancel();
+  }
+
+  /** What fails is forgotten, whoever still waits for it. */
+  #hold(): Promise<Held> {
+    if (this.#held !== undefined) return this.#held;
+    const mine = this.#obtain();
+    this.#held = mine;
+    mine.catch(() => {
+      if (this.#held === mine) this.#held = undefined;
+    });
+    return mine;
   }
 
   /** One for all callers, and for no caller's signal. */
@@ -106,12 +116,26 @@ export class VaultToken {
     );
   }
 
+  async #isKnown(token: string): Promise<boolean> {
+    try {
+      await this.#call('GET', 'auth/token/lookup-self', token);
+      return true;
+    } catch (error) {
+      if (error instanceof KeyError && error.code === 'KeyDenied') return false;
+      throw error;
+    }
+  }
+
   async #keepAlive(token: string, lifeSeconds: number, renewable: boolean): Promise<void> {
+    const before = this.#held;
     try {
       const held = renewable ? await this.#renew(token) : await this.#logIn();
+      // Refused and got again meanwhile: that one has its own time.
+      if (this.#held !== before) return;
       this.#held = Promise.resolve(held);
       this.#schedule(held);
     } catch {
+      if (this.#held !== before) return;
       // The one that is held is good for the other half of its life; where Vault refuses it, it is got again in the call.
       this.#schedule({ token, lifeSeconds: Math.min(lifeSeconds / 2, RENEW_MS / 1000), renewable });
     }

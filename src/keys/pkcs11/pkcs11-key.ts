@@ -9,7 +9,7 @@ import { readFile } from 'node:fs/promises';
 import { isSea } from 'node:sea';
 import { type SignatureScheme, schemeBySubjectPublicKeyInfo } from '../../credential/scheme.ts';
 import type { Clock } from '../../kubernetes/clock.ts';
-import { Deadline, untilAborted } from '../../kubernetes/deadline.ts';
+import { untilAborted } from '../../kubernetes/deadline.ts';
 import { printable } from '../../text/printable.ts';
 import { KeyError } from '../key-error.ts';
 import type { Pkcs11KeyUri } from '../pkcs11-uri.ts';
@@ -24,8 +24,8 @@ export interface Pkcs11Request extends OpenRequest {
 }
 
 /** Logging in to a network HSM takes seconds; what takes longer hangs. */
-const OPEN_MS = 30_000;
-const SIGN_MS = 10_000;
+const OPEN = { ms: 30_000, late: 'the token did not open in 30 s' } as const;
+const SIGN = { ms: 10_000, late: 'the token did not answer in 10 s' } as const;
 const MAX_PIN_BYTES = 1_024;
 
 interface Connected {
@@ -85,16 +85,12 @@ export class Pkcs11Key implements RemoteKey {
     const digest = createHash(hash ?? 'sha256')
       .update(message)
       .digest();
-    using deadline = new Deadline(signal, this.#clock, SIGN_MS);
     try {
-      return derFromRaw(await helper.ask({ do: 'sign', digest }, deadline.signal));
+      return derFromRaw(await helper.ask({ do: 'sign', digest }, SIGN, signal));
     } catch (error) {
       if (signal.aborted) throw error;
-      if (!deadline.expired && !(error instanceof KeyError && error.retryable)) throw error;
-      helper.kill();
-      throw deadline.expired
-        ? new KeyError('KeyUnavailable', `the token did not answer in ${SIGN_MS / 1000} s`)
-        : error;
+      if (error instanceof KeyError && error.retryable) helper.kill();
+      throw error;
     }
   }
 
@@ -137,20 +133,18 @@ export class Pkcs11Key implements RemoteKey {
         'the token refused this PIN before; it is not tried again, because tokens lock: correct it at pin-source',
       );
     }
-    const helper = new HelperProcess(env, () => {
+    const helper = new HelperProcess(env, this.#clock, () => {
       this.#connection += 1;
     });
-    using deadline = new Deadline(this.#closed.signal, this.#clock, OPEN_MS);
     try {
       const { id, match, modulePath, scheme } = uri;
       const wanted = publicKey?.export({ format: 'der', type: 'spki' });
       const question = { do: 'open', uri: { scheme, id, match, modulePath }, pin, publicKey: wanted } as const;
-      const found = await helper.ask(question, deadline.signal);
+      const found = await helper.ask(question, OPEN, this.#closed.signal);
       this.#publicKey = Uint8Array.from(found);
       return { helper, publicKey: this.#publicKey };
     } catch (error) {
       helper.kill();
-      if (deadline.expired) throw new KeyError('KeyUnavailable', `the token did not open in ${OPEN_MS / 1000} s`);
       if (error instanceof KeyError && error.code === 'KeyDenied' && pin !== undefined) refusedPins.add(fingerprint);
       throw error;
     }
