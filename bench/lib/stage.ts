@@ -30,6 +30,13 @@ export class Stage implements AsyncDisposable {
     return stage;
   }
 
+  /** The same in a namespace of its own, on this one's cluster, which ends it. */
+  async another(): Promise<Stage> {
+    const stage = new Stage(this.cluster, this.api, await this.cluster.namespace(), this.#authority);
+    await stage.putCertificate();
+    return stage;
+  }
+
   get secrets(): string {
     return `/api/v1/namespaces/${this.namespace}/secrets`;
   }
