@@ -88,37 +88,65 @@ export function judgeCredential({ data, keyAlgorithm, now, usage }: CredentialFi
   if (leafDer === undefined) return { problems: ['tls.crt holds no certificate'] };
   if (structure === undefined) return { problems: ['dc.bin is no DelegatedCredential structure'] };
   try {
-    return judgeParts({ file, leafDer, structure, keyAlgorithm, now, usage });
+    const { expiresAt, leafSha256, keySha256, notAfter, problems } = judged({
+      data,
+      file,
+      leafDer,
+      structure,
+      keyAlgorithm,
+      usage,
+    });
+    return { problems: [...untimely(expiresAt, notAfter, now), ...problems], expiresAt, leafSha256, keySha256 };
   } catch (error) {
     return { problems: [`it cannot be read: ${error instanceof Error ? error.message : String(error)}`] };
   }
 }
 
-interface Parts extends Pick<CredentialFiles, 'keyAlgorithm' | 'now' | 'usage'> {
+function untimely(expiresAt: number, notAfter: number, now: number): readonly string[] {
+  const problems: string[] = [];
+  if (now > expiresAt) problems.push(`it expired at ${iso(expiresAt)}, and it is ${iso(now)}`);
+  if (expiresAt - now > SEVEN_DAYS) problems.push(`it is valid for more than seven days, until ${iso(expiresAt)}`);
+  if (expiresAt >= notAfter) problems.push(`it ends at ${iso(expiresAt)}, not before its leaf at ${iso(notAfter)}`);
+  return problems;
+}
+
+interface Parts extends Pick<CredentialFiles, 'data' | 'keyAlgorithm' | 'usage'> {
   readonly file: (name: string) => Buffer;
   readonly leafDer: Buffer;
   readonly structure: Structure;
 }
 
-function judgeParts({ file, keyAlgorithm, leafDer, now, structure, usage }: Parts): CredentialVerdict {
+/** What does not change with time. */
+type Lasting = Required<CredentialVerdict> & { readonly notAfter: number };
+
+/** Keys and signatures take milliseconds, and a run looks at the same Secrets many times. */
+const known = new Map<string, Lasting>();
+
+function judged(parts: Parts): Lasting {
+  const { data, keyAlgorithm, usage } = parts;
+  const entries = Object.entries(data).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  const of = sha256(JSON.stringify([entries, keyAlgorithm, usage]));
+  const verdict = known.get(of) ?? judgeParts(parts);
+  known.set(of, verdict);
+  return verdict;
+}
+
+function judgeParts({ file, keyAlgorithm, leafDer, structure, usage }: Parts): Lasting {
   const leaf = new X509Certificate(leafDer);
   const notBefore = leaf.validFromDate.getTime() / 1000;
   const notAfter = leaf.validToDate.getTime() / 1000;
-  const expiresAt = notBefore + structure.validTime;
   const key = createPrivateKey(file('dc.key'));
   const spki = createPublicKey(key).export({ type: 'spki', format: 'der' });
   const problems: string[] = [];
   const check = (ok: boolean, problem: string) => {
     if (!ok) problems.push(problem);
   };
-  check(now <= expiresAt, `it expired at ${iso(expiresAt)}, and it is ${iso(now)}`);
-  check(expiresAt - now <= SEVEN_DAYS, `it is valid for more than seven days, until ${iso(expiresAt)}`);
-  check(expiresAt < notAfter, `it ends at ${iso(expiresAt)}, not before its leaf at ${iso(notAfter)}`);
   check(spki.equals(structure.spki), 'the private key in dc.key belongs to another credential');
   check(SCHEMES.get(structure.verifyAlgorithm) === keyAlgorithm, `its key is not for ${keyAlgorithm}`);
   check(isSigned(leaf, leafDer, structure, usage), `the leaf in tls.crt did not sign it for ${usage}`);
   problems.push(...disagreements(file, keyAlgorithm));
-  return { problems, expiresAt, leafSha256: sha256(leafDer), keySha256: sha256(spki) };
+  const expiresAt = notBefore + structure.validTime;
+  return { problems, expiresAt, notAfter, leafSha256: sha256(leafDer), keySha256: sha256(spki) };
 }
 
 /** Files that say something else than `dc.bin`, `dc.key` and `tls.crt`: a mixed Secret. */
@@ -147,9 +175,6 @@ function base64Between(text: string, label: string): Buffer {
   return Buffer.from(body, 'base64');
 }
 
-/** A verification takes milliseconds, and a run looks at the same Secrets many times. */
-const signed = new Map<string, boolean>();
-
 function isSigned(leaf: X509Certificate, leafDer: Buffer, structure: Structure, usage: 'Server' | 'Client'): boolean {
   const algorithm = OPENSSL_CURVES.get(leaf.publicKey.asymmetricKeyDetails?.namedCurve);
   if (algorithm === undefined || SCHEMES.get(structure.algorithm) !== algorithm) return false;
@@ -161,14 +186,9 @@ function isSigned(leaf: X509Certificate, leafDer: Buffer, structure: Structure, 
     credential,
     Buffer.from([code >> 8, code & 0xff]),
   ]);
-  const known = createHash('sha256').update(message).update(signature).digest('hex');
-  const before = signed.get(known);
-  if (before !== undefined) return before;
   const { x = '', y = '' } = leaf.publicKey.export({ format: 'jwk' });
   const point = Buffer.concat([Buffer.from([4]), Buffer.from(x, 'base64url'), Buffer.from(y, 'base64url')]);
-  const result = verifierOf(algorithm)(signature, message, point);
-  signed.set(known, result);
-  return result;
+  return verifierOf(algorithm)(signature, message, point);
 }
 
 function verifierOf(algorithm: string): (signature: Uint8Array, message: Uint8Array, key: Uint8Array) => boolean {
@@ -177,7 +197,7 @@ function verifierOf(algorithm: string): (signature: Uint8Array, message: Uint8Ar
   return (signature, message, key) => curve.verify(signature, message, key, ECDSA);
 }
 
-function sha256(bytes: Buffer): string {
+function sha256(bytes: Buffer | string): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 

@@ -5,6 +5,9 @@ import type { Site } from './ground.ts';
 
 const TIMEOUT_MS = 90_000;
 const INTERVAL_MS = 100;
+/** Of the time that a look takes, so that many runs in one process leave the operators in it theirs on a busy machine. */
+const REST = 4;
+const MAX_INTERVAL_MS = 2_000;
 /** The operator waits for so long before it deletes the Secret of a pod that is not selected any more, or that has one by another name. */
 const DELETION_DELAY_MS = 10_000;
 /** What is wrong meanwhile, and what may be with it. */
@@ -41,6 +44,7 @@ export async function untilRight(site: Site, what: string, options: RecoveryOpti
   const { witness } = site.ground;
   const started = performance.now();
   for (;;) {
+    const began = performance.now();
     const found = await site.violations().catch(unreachable);
     const fatal = [...found.filter(mustAlwaysHold).map((one) => describe([one])), ...witness.problems(site.namespace)];
     if (fatal.length > 0) throw new ViolationError(`${what}:\n${fatal.join('\n')}`);
@@ -51,7 +55,7 @@ export async function untilRight(site: Site, what: string, options: RecoveryOpti
     if (site.quietMs > IDLE_MS && isWaitedFor(wrong)) site.clock.pass(DELETION_DELAY_MS);
     if (ms > timeoutMs)
       throw new NotRecoveredError(`${what}: still wrong after ${timeoutMs} ms:\n${describe(wrong as Violation[])}`);
-    await delay(INTERVAL_MS);
+    await delay(Math.min(MAX_INTERVAL_MS, Math.max(INTERVAL_MS, REST * (performance.now() - began))));
   }
 }
 
