@@ -251,7 +251,7 @@ describe('kubectl completes dcred', () => {
       const lines = await offers();
       return lines.length > 1 ? lines : undefined;
     };
-    assert.deepEqual(await eventually('names', some, { timeoutMs: 120_000 }), [...expected, ':4']);
+    assert.deepEqual(await eventually('names', some, { timeoutMs: 400_000 }), [...expected, ':4']);
   }
 
   test('with names of the cluster', async () => {
