@@ -32,14 +32,14 @@ const LOG_LINES = 2_000;
 const LOG_BYTES = 1_048_576;
 /** An operator and a webhook have two pods each. */
 const MAX_LOGS = 16;
-/** Resources, pods with Secrets, Events, Deployments, dcred's own pods, the webhook's configuration. */
-const KINDS_READ = 6;
 
 /** What cannot be read is named among the failures. Throws the signal's reason. */
 export async function collectBundle(options: CollectOptions): Promise<Collected> {
   const { client, findings, namespace, now, signal, systemNamespace, versions } = options;
   const failures: string[] = [];
+  let attempts = 0;
   const attempt = async <T>(what: string, empty: T, read: () => Promise<T>): Promise<T> => {
+    attempts += 1;
     try {
       return await read();
     } catch (error) {
@@ -62,7 +62,7 @@ export async function collectBundle(options: CollectOptions): Promise<Collected>
     all('pods of dcred', PODS, systemNamespace, PART_OF_DCRED),
     all('webhook configuration', MUTATING_WEBHOOK_CONFIGURATIONS, undefined),
   ]);
-  const isEmpty = failures.length === KINDS_READ;
+  const isEmpty = failures.length === attempts;
   const containers = pods.slice(0, MAX_LOGS).flatMap(containersOf);
   const logs = await Promise.all(
     containers.map(async ({ container, path, pod }) => {

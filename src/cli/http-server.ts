@@ -79,9 +79,7 @@ export async function serveHttp(
     const { socket } = request;
     void turns.take(socket, response).then((isNext) => (isNext ? handle(request, response) : socket.destroy()));
   });
-  // Behind the limit of `Connections`, which decides which one is closed.
-  server.maxConnections = 2 * MAX_CONNECTIONS;
-  server.on('connection', (socket) => connections.add(socket));
+  connections.limit(server);
   await listen(server, address);
   return {
     port: (server.address() as AddressInfo).port,

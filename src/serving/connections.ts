@@ -2,6 +2,8 @@
  * A limit for open connections. At the limit a new one replaces an idle one, so that idle connections of others never keep the API
  * server out: first one that has sent no request yet, else the one that has been idle longest.
  */
+import type { Server } from 'node:net';
+
 export interface Connection {
   /** Address and port of the other side, which are the same below and above TLS. */
   readonly remoteAddress?: string | undefined;
@@ -23,6 +25,13 @@ export class Connections {
 
   constructor(limit: number) {
     this.#limit = limit;
+  }
+
+  /** Counts the connections that this server accepts. */
+  limit(server: Pick<Server, 'maxConnections' | 'on'>): void {
+    // Behind this limit, which decides which one is closed.
+    server.maxConnections = 2 * this.#limit;
+    server.on('connection', (socket) => this.add(socket));
   }
 
   get size(): number {

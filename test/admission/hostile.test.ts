@@ -19,7 +19,7 @@ import {
 import { report } from '../../testing/support/fault-report.ts';
 import { eventually } from '../../testing/support/processes.ts';
 import { Bystander } from './bystander.ts';
-import { send } from './https.ts';
+import { rawHead, send } from './https.ts';
 import { container, podWith, review } from './pods.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -112,9 +112,6 @@ function hangUp(): void {
   for (const socket of open.splice(0)) socket.destroy();
 }
 
-const head = (length: number) =>
-  `POST /inject HTTP/1.1\r\nHost: webhook\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n`;
-
 async function post(body: string): Promise<{ readonly status: number; readonly text: string }> {
   return await send(target(), { body }).catch(() => ({ status: 0, text: '' }));
 }
@@ -170,7 +167,7 @@ describe('within its memory, and answering everybody else', {
     await Promise.all(
       Array.from({ length: 40 }, () =>
         dial((socket) => {
-          socket.write(head(8 * 1024 * 1024));
+          socket.write(rawHead(8 * 1024 * 1024));
           for (let sent = 0; sent < 120; sent += 1) socket.write(piece);
         }),
       ),
@@ -193,7 +190,7 @@ describe('within its memory, and answering everybody else', {
   });
 
   test('10,000 requests in one go on one connection', async (t) => {
-    const request = head(Buffer.byteLength(FAIR)) + FAIR;
+    const request = rawHead(Buffer.byteLength(FAIR)) + FAIR;
     const socket = await dial((one) => one.write(request.repeat(10_000)));
     await assertFair('meanwhile');
     await eventually('the connection to be closed', async () => (socket.destroyed ? true : undefined));
@@ -220,7 +217,7 @@ describe('within its memory, and answering everybody else', {
       Array.from({ length: 200 }, () =>
         dial((one) => {
           one.pause();
-          one.write(head(Buffer.byteLength(large)) + large);
+          one.write(rawHead(Buffer.byteLength(large)) + large);
         }),
       ),
     );

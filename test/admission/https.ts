@@ -15,6 +15,11 @@ export interface HttpsTarget {
   readonly servername?: string;
 }
 
+/** The head of a review's request, as bytes go over a connection. */
+export function rawHead(length: number): string {
+  return `POST /inject HTTP/1.1\r\nHost: webhook\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n`;
+}
+
 export function send(
   { agent, ca, port, servername = 'localhost' }: HttpsTarget,
   options: Pick<RequestOptions, 'method' | 'path'> & {

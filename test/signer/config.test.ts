@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { parseSignerConfig, SignerConfigError } from '../../src/signer/config.ts';
-import { at, isMap, mutationsOf, pathsOf, replaced } from '../../testing/support/mutations.ts';
+import { isRecord } from '../../src/text/is-record.ts';
+import { at, mutationsOf, pathsOf, replaced } from '../../testing/support/mutations.ts';
 import { assertOwnWords } from '../text/own-words.ts';
 
 const GRANT = { certificate: 'shop/web', from: [{ namespace: 'edge', cluster: 'eu' }], usages: ['Server'] };
@@ -113,7 +114,7 @@ describe("the signer's configuration", () => {
 
   test('with a value of another kind is refused with the path of it', () => {
     for (const path of pathsOf(VALID)) {
-      const value = isMap(at(VALID, path)) ? 'text' : {};
+      const value = isRecord(at(VALID, path)) ? 'text' : {};
       assert.ok(refusal(replaced(VALID, path, { value }))?.startsWith(`${shown(path)}: expected `), shown(path));
     }
   });

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { isRecord } from '../../src/text/is-record.ts';
 
 export interface Mutation {
   /** Of what was replaced, removed or added; empty: the whole. */
@@ -20,10 +21,12 @@ export function mutationsOf(valid: unknown): fc.Arbitrary<Mutation> {
     fc
       .tuple(fc.constantFrom(...pathsOf(valid)), change)
       .map(([path, to]) => ({ path, value: replaced(valid, path, to) })),
-    fc.tuple(fc.constantFrom(...pathsOf(valid).filter((path) => isMap(at(valid, path)))), added).map(([path, key]) => ({
-      path: [...path, key],
-      value: replaced(valid, [...path, key], { value: 1 }),
-    })),
+    fc
+      .tuple(fc.constantFrom(...pathsOf(valid).filter((path) => isRecord(at(valid, path)))), added)
+      .map(([path, key]) => ({
+        path: [...path, key],
+        value: replaced(valid, [...path, key], { value: 1 }),
+      })),
   );
 }
 
@@ -34,7 +37,7 @@ export function pathsOf(
 ): readonly (readonly (string | number)[])[] {
   const inside = Array.isArray(value)
     ? value.flatMap((item, index) => pathsOf(item, [...path, index]))
-    : isMap(value)
+    : isRecord(value)
       ? Object.entries(value).flatMap(([key, item]) => pathsOf(item, [...path, key]))
       : [];
   return [path, ...inside];
@@ -58,8 +61,4 @@ export function replaced(
   else if (Array.isArray(parent)) parent.splice(Number(last), 1);
   else Reflect.deleteProperty(parent, last);
   return copy;
-}
-
-export function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

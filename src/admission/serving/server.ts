@@ -115,9 +115,7 @@ export class AdmissionServer {
       },
       (request, response) => void this.#answer(request, response),
     );
-    // Behind the limit of `Connections`, which decides which one is closed.
-    this.#server.maxConnections = 2 * MAX_CONNECTIONS;
-    this.#server.on('connection', (socket) => this.#connections.add(socket));
+    this.#connections.limit(this.#server);
   }
 
   /** The port in use; port 0 asks for a free one. */

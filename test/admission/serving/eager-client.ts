@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:tls';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { rawHead } from '../https.ts';
 
 interface Order {
   readonly port: number;
@@ -22,14 +23,7 @@ export async function askInARow(order: Order): Promise<number> {
 }
 
 function ask({ body, ca, port, requests }: Order, done: (answered: number) => void): void {
-  const request = [
-    'POST /inject HTTP/1.1',
-    'Host: localhost',
-    'Content-Type: application/json',
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    '',
-    body,
-  ].join('\r\n');
+  const request = rawHead(Buffer.byteLength(body)) + body;
   const socket = connect({ host: '127.0.0.1', port, ca, servername: 'localhost' }, () => socket.write(request));
   let [answered, text] = [0, ''];
   socket.setNoDelay(true);

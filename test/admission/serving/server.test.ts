@@ -15,7 +15,7 @@ import { type Clock, systemClock } from '../../../src/kubernetes/clock.ts';
 
 import { FakeClock } from '../../../testing/support/fake-clock.ts';
 import { recordingLogger } from '../../../testing/support/recording-logger.ts';
-import { send } from '../https.ts';
+import { rawHead, send } from '../https.ts';
 import { askInARow } from './eager-client.ts';
 
 const REVIEW = JSON.stringify({ pod: 'web' });
@@ -161,9 +161,7 @@ test('a connection that is opened early and used late is still there', async (t)
     const silent = connect(port, '127.0.0.1').on('error', () => {});
     await once(silent.resume(), 'close');
   }
-  early.write(
-    `POST /inject HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: ${REVIEW.length}\r\n\r\n${REVIEW}`,
-  );
+  early.write(rawHead(REVIEW.length) + REVIEW);
   const [data] = await once(early, 'data');
   assert.match(String(data), /^HTTP\/1\.1 200 /);
   early.destroy();
@@ -182,9 +180,7 @@ test('bodies that never end, on as many connections as are kept, keep nobody out
   for (let count = 0; count < 260; count += 1) {
     const socket = connectTls({ host: '127.0.0.1', port, ca: files['ca.crt'], servername: 'localhost' });
     socket.on('error', () => {});
-    const head =
-      'POST /inject HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n';
-    socket.on('secureConnect', () => socket.write(head));
+    socket.on('secureConnect', () => socket.write(rawHead(100)));
     endless.push(once(socket, 'secureConnect'));
   }
   await Promise.all(endless);

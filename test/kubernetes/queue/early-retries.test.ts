@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { WorkQueue } from '../../../src/kubernetes/queue/work-queue.ts';
 import { FakeClock } from '../../../testing/support/fake-clock.ts';
+import { seeded } from '../../faults/seeded.ts';
 
 const SECOND = 1000;
 const STEP_MS = 100;
@@ -53,11 +54,7 @@ test('however long a server failed some calls, all is done soon after it fails n
       fc.integer(),
       async (pods, failingSeconds, share, seed) => {
         const end = failingSeconds * SECOND;
-        let state = seed >>> 0;
-        const random = () => {
-          state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-          return state / 2 ** 32;
-        };
+        const random = seeded(seed);
         // A second until a key may be tried early, and one early try, which brings the others, in the time that these may take.
         const soon = Math.max(SECOND, Math.min(30 * SECOND, end / 10)) + 2 * SECOND;
         const { left } = await run(named(pods), end + soon, { fails: (_, now) => now < end && random() < share });
