@@ -17,7 +17,7 @@ export const SIGNER: Dashboard = {
     },
     {
       title: 'Audit log: last entry',
-      description: 'Compare with "dcred signer verify-log": a log that ends earlier was cut off.',
+      description: 'Compare with "dcred signer verify-log": a log whose last entry has a lower number was truncated.',
       type: 'stat',
       width: 6,
       queries: [['max by (pod) (dcred_signer_audit_sequence)', '{{pod}}']],

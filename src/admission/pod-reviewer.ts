@@ -30,7 +30,7 @@ export class PodReviewer implements Reviewer {
       const review = readReview(body);
       const items = await this.#limits(review);
       // Nobody waits for the answer any more.
-      if (signal.aborted) return { outcome: 'malformed', message: 'the client has gone' };
+      if (signal.aborted) return { outcome: 'malformed', message: 'the client closed the connection' };
       return answerReview(review, this.#random, this.#injection, items);
     } catch (error) {
       return malformed(error);

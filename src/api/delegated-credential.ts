@@ -138,7 +138,7 @@ const certificateStatus = z
       .string()
       .max(256)
       .optional()
-      .describe('What to call the leaf: its subject, or its first DNS name where the subject is empty.'),
+      .describe('Name of the leaf: its subject, or its first DNS name where the subject is empty.'),
     subject: z.string().max(256).optional().describe("The leaf's subject."),
     dnsNames: z
       .array(z.string().max(256))
@@ -176,9 +176,9 @@ export const statusSchema = z
         startTime: time('When the new certificate was first seen.'),
       })
       .optional()
-      .describe('There while all credentials are re-issued because the certificate has changed.'),
+      .describe('Present while all credentials are re-issued because the certificate has changed.'),
     lifetimeSeconds: count(
-      'How long credentials are valid that are issued by a DelegationGrant: the smaller one of its maxLifetimeSeconds and spec.lifetimeSeconds.',
+      'How long credentials issued under a DelegationGrant are valid: the smaller of its maxLifetimeSeconds and spec.lifetimeSeconds.',
     ),
     earliestExpiryTime: time('When the first of the issued credentials expires.'),
     nextRenewalTime: time('When the next credential is due to be re-issued.'),

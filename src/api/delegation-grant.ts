@@ -23,7 +23,7 @@ export const MAX_USERS = 32;
 
 const ONE_OF_MESSAGE =
   'every entry of from needs exactly one of namespace, namespaceSelector and cluster; write one entry for each of them';
-const UID_MESSAGE = 'uid needs the namespace that it belongs to beside it';
+const UID_MESSAGE = 'uid needs namespace beside it: the name of the namespace with this uid';
 const LIFETIME_MESSAGE = `maxLifetimeSeconds must be from ${MIN_LIFETIME_SECONDS} to ${MAX_LIFETIME_SECONDS} (seven days less one hour of clock skew); omit it to set no limit`;
 const PODS_MESSAGE = 'maxPods must be at least 1; omit it to set no limit, or remove the grant';
 
@@ -36,7 +36,7 @@ const fromEntry = z
       .max(64)
       .optional()
       .describe(
-        'Beside namespace: only the namespace with this uid, and not one that is created again under the name later.',
+        'Beside namespace: only the namespace with this uid, not one that is re-created later under the same name.',
       ),
     namespaceSelector: labelSelector('namespace', MAX_SELECTOR_ENTRIES)
       .optional()
@@ -75,7 +75,7 @@ export const grantSpecSchema = z
       .array(fromEntry)
       .min(1)
       .max(MAX_FROM)
-      .describe('Who may have credentials of it: any of these.')
+      .describe('Who may get credentials of it: any of these.')
       .meta({ 'x-kubernetes-list-type': 'atomic' }),
     usages: z
       .array(z.enum(USAGES))
@@ -110,19 +110,19 @@ export const grantSpecSchema = z
         'What becomes of issued Secrets when the grant no longer covers them. Keep: they stay, and are not re-issued. Delete: they are deleted.',
       ),
   })
-  .describe('Who may have credentials of a certificate, and on which terms.');
+  .describe('Who may get credentials of a certificate, and on which terms.');
 
 export const grantStatusSchema = z
   .object({
     observedGeneration: z.int().optional().describe('The generation of the grant that this status was computed for.'),
     conditions: conditions('Accepted: whether the grant is in force.'),
     namespaces: count('How many namespaces use the grant.'),
-    pods: count('How many pods have a credential by it.'),
+    pods: count('How many pods have a credential issued under it.'),
     users: z
       .array(
         z.object({
           namespace: z.string().max(63).describe('A namespace that uses the grant.'),
-          pods: z.int32().describe('How many of its pods have a credential by the grant.'),
+          pods: z.int32().describe('How many of its pods have a credential issued under the grant.'),
         }),
       )
       .max(MAX_USERS)

@@ -41,13 +41,13 @@ const shared = {
     .min(1)
     .max(MAX_DNS_NAMES)
     .optional()
-    .describe('The names that certificates may have. Omitted: any, as far as requests are approved.')
+    .describe('The DNS names that certificates may have. Omitted: any name of an approved request.')
     .meta({ 'x-kubernetes-list-type': 'atomic' }),
   maxDurationSeconds: z
     .int32()
     .refine((seconds) => seconds >= HOUR && seconds <= MAX_DURATION, DURATION_MESSAGE)
     .default(90 * 24 * HOUR)
-    .describe('The longest life of a certificate, in seconds. A shorter one that is requested counts.')
+    .describe('The longest life of a certificate, in seconds. A shorter life that a request asks for is honoured.')
     .meta(cel({ rule: `self >= ${HOUR} && self <= ${MAX_DURATION}`, message: DURATION_MESSAGE })),
 };
 

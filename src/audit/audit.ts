@@ -68,7 +68,7 @@ function isSame(a: AuditSubject, b: AuditSubject): boolean {
 async function examine(subject: AuditSubject, options: OneOptions, signal: AbortSignal): Promise<AuditEntry> {
   const { endpoint, facts, pod } = subject;
   if (!pod.running || pod.ip === undefined) {
-    return { subject, verdict: { state: 'not-running', message: 'the pod does not run yet' }, served: undefined };
+    return { subject, verdict: { state: 'not-running', message: 'the pod is not running yet' }, served: undefined };
   }
   if (facts === undefined) return { subject, verdict: NO_SECRET, served: undefined };
   if (!endpoint.known) {

@@ -21,7 +21,7 @@ export type Finding = (typeof FINDINGS)[number];
 
 /**
  * `current`: what the Secret holds is served. `updating`: the Secret was re-issued less than the grace ago, and the former credential
- * is still served. `not-running`: the pod does not run yet.
+ * is still served. `not-running`: the pod is not running yet.
  */
 export type AuditState = Finding | 'current' | 'updating' | 'not-running';
 

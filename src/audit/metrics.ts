@@ -14,7 +14,7 @@ export class AuditMetrics {
   readonly engine = new EngineMetrics(this.registry);
   readonly #stale = new Gauge({
     name: 'dcred_served_credential_stale',
-    help: 'Servers that serve another credential than that of their Secret, one that clients refuse, or none, by resource.',
+    help: "Servers that serve a credential other than their Secret's, one that clients refuse, or none, by resource.",
     labelNames: ['namespace', 'name'],
     registers: [this.registry],
   });
@@ -26,7 +26,7 @@ export class AuditMetrics {
   });
   readonly #leaves = new Gauge({
     name: 'dcred_served_leaves',
-    help: 'Distinct certificates that are served, by resource: more than 1 is a leaf that is not the same everywhere.',
+    help: 'Distinct leaf certificates served, by resource: more than 1 means that not all servers have the same leaf.',
     labelNames: ['namespace', 'name'],
     registers: [this.registry],
   });
@@ -49,7 +49,7 @@ export class AuditMetrics {
   });
   readonly #last = new Gauge({
     name: 'dcred_audit_last_success_timestamp_seconds',
-    help: 'When the last audit ended that was not a failure, in seconds since the epoch; 0 before the first.',
+    help: 'When the last successful audit finished, in seconds since the epoch; 0 before the first.',
     registers: [this.registry],
   });
 

@@ -39,10 +39,10 @@ async function runOnce(
     metrics.succeeded(result);
     await publisher.publish(result, input.resources, signal);
     const seconds = result.finishedAt - result.startedAt;
-    log.info({ servers: result.entries.length, findings: result.findings, seconds }, 'audited what is served');
+    log.info({ servers: result.entries.length, findings: result.findings, seconds }, 'audit finished');
   } catch (error) {
     if (signal.aborted) return;
     metrics.failed();
-    log.error({ err: error }, 'the audit failed');
+    log.error({ err: error }, 'audit failed');
   }
 }

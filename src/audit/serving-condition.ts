@@ -35,7 +35,7 @@ export function servingCondition(summary: ResourceSummary, entries: readonly Aud
   const worst = FINDINGS.find((state) => found.some(({ verdict }) => verdict.state === state));
   if (worst === undefined) {
     const serving = (summary.states.current ?? 0) + (summary.states.updating ?? 0);
-    if (serving === 0) return is('Unknown', 'NoServers', 'no pod is running that could be audited');
+    if (serving === 0) return is('Unknown', 'NoServers', 'there is no running pod to audit');
     return is('True', 'Current', `${count(serving)} the credential of its Secret`);
   }
   const shown = found.slice(0, MAX_SHOWN).map(({ subject, verdict }) => `${subject.pod.name}: ${verdict.message}`);

@@ -63,7 +63,7 @@ export function checkVersion(version: ServerVersion, server: string): readonly F
   const name = version.gitVersion ?? 'of an unknown version';
   const minor = minorOf(version);
   if (minor === undefined) {
-    const message = `the API server at ${server} reports the version "${name}", which is none of Kubernetes`;
+    const message = `the API server at ${server} reports the version "${name}", which is not a version of Kubernetes`;
     return [warning('ApiServer', message, 'check that the kubeconfig names a Kubernetes API server')];
   }
   if (minor < OLDEST_MINOR) {
@@ -88,7 +88,7 @@ export function checkApis(served: readonly string[]): Finding {
   return problem(
     'ApiVersions',
     `the API server does not serve ${missing.join(', ')}`,
-    'remove what switches them off from --runtime-config of the API server',
+    'remove what disables them from --runtime-config of the API server',
   );
 }
 

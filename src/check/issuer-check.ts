@@ -80,16 +80,16 @@ async function checkProcess(options: IssuerCheckOptions, deployment: Installed):
   const { account, args, namespace } = deployment;
   const elects = isOn(args, '--leader-elect', true);
   const check = 'IssuerPermissions';
-  const does = 'dcred issuer does';
+  const needer = 'dcred issuer';
   return await Promise.all([
     ...(elects ? [checkLease(client, deployment, ISSUER_LEASE_NAME, nowMs, signal)] : []),
-    checkAccount(client, account, { check, does, namespace: undefined, wanted: issuerPermissions() }, signal),
+    checkAccount(client, account, { check, needer, namespace: undefined, wanted: issuerPermissions() }, signal),
     ...(elects
       ? [
           checkAccount(
             client,
             account,
-            { check, does, namespace, wanted: leaderElectionPermissions(ISSUER_LEASE_NAME) },
+            { check, needer, namespace, wanted: leaderElectionPermissions(ISSUER_LEASE_NAME) },
             signal,
           ),
         ]
@@ -182,11 +182,11 @@ async function checkCa(
 }
 
 const REMEDIES = {
-  SpecInvalid: 'correct the spec, and upgrade the CustomResourceDefinition, which let it pass',
+  SpecInvalid: 'correct the spec, and upgrade the CustomResourceDefinition, which should have refused it',
   SecretNotFound: 'create the Secret, and list it in issuer.authorities of the chart',
   AuthorityInvalid: 'correct the CA in the Secret: its certificate and chain in tls.crt, its key in tls.key',
   KeyNotConfigured: 'list the key in issuer.caKeys of the chart',
-  KeyUnavailable: 'check that dcred issuer reaches the place where the key is kept, and may use the key',
+  KeyUnavailable: 'check that dcred issuer can reach the HSM, KMS or Vault with the key, and may use the key',
 } as const satisfies Readonly<Record<IssuerFailure, string>>;
 
 function remedyFor(reason: string): string | undefined {

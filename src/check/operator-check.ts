@@ -95,7 +95,7 @@ export async function checkLease(
     const { spec } = await client.get<Lease>(LEASES, { namespace, name: lease }, { signal });
     const { holderIdentity = '', leaseDurationSeconds = 0, renewTime } = spec ?? {};
     const ageSeconds = Math.round((nowMs - Date.parse(renewTime ?? '')) / 1000);
-    if (holderIdentity === '') return problem('Leader', `nobody holds Lease ${namespace}/${lease}`, remedy);
+    if (holderIdentity === '') return problem('Leader', `no replica holds Lease ${namespace}/${lease}`, remedy);
     const holder = printable(holderIdentity);
     if (ageSeconds <= leaseDurationSeconds)
       return ok('Leader', `${holder} leads, and renewed its lease ${Math.max(0, ageSeconds)} s ago`);
@@ -126,14 +126,14 @@ export async function checkOperatorAccess(
   const checks = places.map((namespace) => ({ namespace, wanted: operatorPermissions({ namespace, patchPods }) }));
   const election = { namespace: operator.namespace, wanted: leaderElectionPermissions(LEASE_NAME, shardsOf(args)) };
   const all = isOn(args, '--leader-elect', true) ? [...checks, election] : checks;
-  const named = { check: 'OperatorPermissions', does: 'the operator does' };
+  const named = { check: 'OperatorPermissions', needer: 'the operator' };
   return await Promise.all(all.map((one) => checkAccount(client, account, { ...named, ...one }, signal)));
 }
 
 interface Need {
   readonly check: string;
-  /** For the message: `the operator does`. */
-  readonly does: string;
+  /** Who needs the permissions, for the message: `the operator`. */
+  readonly needer: string;
   readonly namespace: string | undefined;
   readonly wanted: readonly Permission[];
 }
@@ -141,14 +141,14 @@ interface Need {
 export async function checkAccount(
   client: Pick<ApiClient, 'create'>,
   account: ServiceAccount,
-  { check, does, namespace, wanted }: Need,
+  { check, namespace, needer, wanted }: Need,
   signal: AbortSignal,
 ): Promise<Finding> {
   const where = namespace === undefined ? 'in all namespaces' : `in namespace ${namespace}`;
   const who = `service account ${account.namespace}/${account.name}`;
   try {
     const refused = await refusedOf(client, wanted, { account, namespace }, signal);
-    if (refused.length === 0) return ok(check, `${who} may do what ${does} ${where}`);
+    if (refused.length === 0) return ok(check, `${who} has every permission that ${needer} needs ${where}`);
     const message = `${who} may not ${printableList(refused.map(describePermission))} ${where}`;
     return problem(check, message, 'set rbac.create=true in the chart, or bind a role with these rules to it');
   } catch (error) {

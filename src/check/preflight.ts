@@ -179,7 +179,9 @@ async function checkOwnAccess({ client, namespace, signal }: PreflightOptions): 
         'ask for the role view or edit of the namespace, and for get and list of secrets',
       ),
     );
-  return found.length > 0 ? found : [ok('YourPermissions', `you may do ${where} what the commands of dcred do`)];
+  return found.length > 0
+    ? found
+    : [ok('YourPermissions', `you have every permission that the commands of dcred need ${where}`)];
 }
 
 async function checkResources(options: PreflightOptions, nowMs: () => number): Promise<readonly Finding[]> {

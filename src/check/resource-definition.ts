@@ -43,7 +43,7 @@ export function checkDefinition(expected: Definition, found: Definition | undefi
       );
     }
   }
-  return ok('CustomResourceDefinition', `${name} is the one of this dcred`);
+  return ok('CustomResourceDefinition', `${name} matches this version of dcred`);
 }
 
 const MAX_SHOWN = 3;

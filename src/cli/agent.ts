@@ -47,7 +47,7 @@ export const agentCommand: Command = {
       type: 'string',
       value: 'DURATION',
       default: '10s',
-      help: 'how often to read the directories where no change is notified',
+      help: 'how often to read the directories when no change is notified',
     },
     'bind-address': {
       type: 'string',

@@ -7,8 +7,8 @@ export const crdCommand: Command = {
   summary: 'print the CustomResourceDefinitions',
   usage: 'crd [--helm-release NAMESPACE/NAME]',
   description:
-    'Prints the CustomResourceDefinitions of this version of dcred as YAML. Where ' +
-    'the chart is to be installed afterwards, name its release, or "helm install" refuses: the definitions are then its own.',
+    'Prints the CustomResourceDefinitions of this version of dcred as YAML. To install the chart afterwards, ' +
+    'name its release: Helm refuses to adopt definitions that are not marked as its own.',
   example: 'dcred crd --helm-release dcred-system/dcred | kubectl apply --server-side -f -',
   options: {
     'helm-release': {
@@ -16,7 +16,7 @@ export const crdCommand: Command = {
       value: 'NAMESPACE/NAME',
       expects: (value) =>
         readRelease(value) === undefined ? 'a namespace and a release, such as dcred-system/dcred' : undefined,
-      help: 'mark them as of this Helm release, which need not exist yet',
+      help: 'mark them as owned by this Helm release, which need not exist yet',
     },
   },
   async run(args, io) {

@@ -126,6 +126,6 @@ function readRemote(name: string, text: string): RemoteKeyUri {
     throw error;
   }
   throw new UsageError(
-    `--ca-key ${name}: expected a key that is kept elsewhere; a file belongs into the issuer's Secret, as tls.key`,
+    `--ca-key ${name}: expected a pkcs11:, awskms: or hashivault: URI; put a key in a file into the issuer's Secret, as tls.key`,
   );
 }

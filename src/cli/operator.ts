@@ -74,7 +74,7 @@ export const operatorCommand: Command = {
       type: 'string',
       value: 'N',
       default: '0',
-      help: 'pace of the wave after a new leaf, soonest expiry first; 0: as fast as the API server answers',
+      help: 're-issues per second after a new leaf, soonest expiry first; 0: as many as the API server takes',
     },
     'notify-pods': {
       type: 'boolean',

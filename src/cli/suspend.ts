@@ -10,7 +10,7 @@ export const suspendCommand: Command = switchCommand({
   done: 'suspended',
   summary: 'stop issuing and re-issuing for DelegatedCredentials',
   description:
-    'Sets spec.suspend: nothing is issued, re-issued or deleted until "dcred resume". Credentials that are out stay valid until they ' +
+    'Sets spec.suspend: nothing is issued, re-issued or deleted until "dcred resume". Issued credentials stay valid until they ' +
     'expire, and are not renewed meanwhile.',
 });
 
@@ -18,7 +18,7 @@ export const resumeCommand: Command = switchCommand({
   name: 'resume',
   suspend: false,
   done: 'resumed',
-  summary: 'go on after dcred suspend',
+  summary: 'issue and re-issue again after dcred suspend',
   description: 'Clears spec.suspend: what is missing, outdated or due is issued at once.',
 });
 

@@ -13,7 +13,7 @@ import { instanceName } from './kubernetes-options.ts';
 export async function startTracing(io: CommandIo, service: string, log: Logger): Promise<Tracing | undefined> {
   const settings = readTracingSettings(io.env, service);
   if (settings === undefined) return undefined;
-  for (const warning of settings.warnings) log.warn({ detail: warning }, 'tracing is configured otherwise');
+  for (const warning of settings.warnings) log.warn({ detail: warning }, 'tracing setting not used as given');
   const { OpenTelemetry } = await import('../tracing/open-telemetry.ts');
   const tracing = new OpenTelemetry({
     settings,

@@ -87,7 +87,7 @@ function checkTrust(
   roots: readonly Certificate[],
   now: number,
 ): Line {
-  const name = 'the certificate leads to the CA';
+  const name = 'the certificate chains to the CA';
   const path = findTrustPath(certificate, chain, roots, now);
   if (path !== undefined) {
     return { name, ok: true, code: 'Untrusted', message: path.map(({ subject }) => subject).join(' < ') };

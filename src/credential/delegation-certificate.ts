@@ -102,7 +102,7 @@ export function checkCertificateExtensions(certificate: Certificate): Certificat
   }
   if (!authority) return undefined;
   return refuse(
-    'is a CA, and clients accept none as a server: delegate from an end-entity certificate; with OpenSSL, ' +
+    'is a CA, and clients accept no CA as a server: delegate from an end-entity certificate; with OpenSSL, ' +
       '-addext basicConstraints=critical,CA:FALSE',
   );
 }

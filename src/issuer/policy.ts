@@ -48,7 +48,9 @@ export function planCertificate(options: {
     throw new CsrError(`the usage "${printable(refused, 40)}" is not for a delegation certificate: remove it`);
   const forbidden = dnsNames.find((name) => !isAllowed(name, issuer.dnsNames));
   if (forbidden !== undefined) {
-    throw new CsrError(`the issuer does not sign the name "${printable(forbidden, 253)}": its dnsNames allow others`);
+    throw new CsrError(
+      `the issuer's dnsNames do not allow the name "${printable(forbidden, 253)}": request another name, or add it to the issuer`,
+    );
   }
   const wanted = request.durationSeconds ?? issuer.maxDurationSeconds;
   if (wanted < MIN_DURATION_SECONDS) throw new CsrError('duration must be 1h or longer');

@@ -63,10 +63,10 @@ export function readCsr(pem: string): Csr {
 
 function readRequest(der: Uint8Array): Csr {
   const [body, algorithm, signature, ...rest] = readElements(readElement(der, TAG.sequence).content);
-  if (rest.length > 0) throw new DerError('a request has three parts');
+  if (rest.length > 0) throw new DerError('expected three parts in the request');
   const info = expectTag(body, TAG.sequence);
   const [version, subject, spki, attributes] = readElements(info.content);
-  if (hex(expectTag(version, TAG.integer).content) !== '00') throw new DerError('a request is of version 1');
+  if (hex(expectTag(version, TAG.integer).content) !== '00') throw new DerError('expected version 1 of PKCS#10');
   const publicKey = readPublicKey(expectTag(spki, TAG.sequence).encoded);
   assertSigned(info.encoded, expectTag(algorithm, TAG.sequence), expectTag(signature, TAG.bitString), publicKey);
   const extensions = readExtensions(attributes);

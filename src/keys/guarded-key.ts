@@ -152,7 +152,7 @@ export class GuardedKey implements Signer {
     const whose = certificate === undefined ? 'its own public key' : `the certificate "${certificate.subject}"`;
     return new KeyError(
       'KeyMismatch',
-      `a signature by this key does not fit ${whose}: name the key that the certificate was made for, or replace the certificate`,
+      `a signature by this key does not verify against ${whose}: name the key that the certificate was made for, or replace the certificate`,
     );
   }
 }

@@ -11,13 +11,13 @@ export class KeyMetrics {
   constructor(registry: Registry, prefix: string) {
     this.#calls = new Counter({
       name: `${prefix}_key_requests_total`,
-      help: 'Attempts to sign with a key that is kept elsewhere, by backend and result: signed, or why not.',
+      help: 'Attempts to sign with a key in an HSM, a KMS or Vault, by backend and result: signed, or the reason of the failure.',
       labelNames: ['backend', 'result'],
       registers: [registry],
     });
     this.#seconds = new Histogram({
       name: `${prefix}_key_request_duration_seconds`,
-      help: 'Time that such an attempt took.',
+      help: 'Time of an attempt to sign with a key in an HSM, a KMS or Vault, by backend.',
       labelNames: ['backend'],
       buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
       registers: [registry],

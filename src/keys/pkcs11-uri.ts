@@ -84,7 +84,7 @@ function readAttributes(
     const name = equals === -1 ? attribute : attribute.slice(0, equals);
     if (!known.has(name)) {
       throw new KeyUriError(
-        `there is no attribute "${printable(name, 40)}" here in a pkcs11 URI; known: ${[...known].join(', ')}`,
+        `unknown attribute "${printable(name, 40)}" ${separator === ';' ? 'before' : 'after'} the "?" of the pkcs11 URI; expected one of ${[...known].join(', ')}`,
       );
     }
     if (equals === -1) throw new KeyUriError(`${name}: expected ${name}=VALUE in the pkcs11 URI`);

@@ -143,20 +143,24 @@ function queueMetrics(registry: Registry, queues: ReadonlyMap<string, WorkQueue>
       },
     });
   };
-  gauge('workqueue_depth', 'Keys that are ready and wait for a worker.', ({ length }) => length);
+  gauge('workqueue_depth', 'Keys that are ready and waiting for a worker.', ({ length }) => length);
   gauge(
     'workqueue_longest_running_processor_seconds',
-    'How long the key that has been processed for longest has been processed.',
+    'Seconds that the longest-running key has been in processing.',
     ({ processing }) => Math.max(0, ...processing),
   );
   gauge(
     'workqueue_unfinished_work_seconds',
-    'How long the keys that are processed now have been processed, in sum.',
+    'Seconds that all keys now in processing have been in processing, in sum.',
     ({ processing }) => processing.reduce((sum, seconds) => sum + seconds, 0),
   );
   return {
     adds: new Counter({ ...common, name: 'workqueue_adds_total', help: 'Keys that became ready.' }),
-    retries: new Counter({ ...common, name: 'workqueue_retries_total', help: 'Keys that failed and were delayed.' }),
+    retries: new Counter({
+      ...common,
+      name: 'workqueue_retries_total',
+      help: 'Keys that failed and are retried after a back-off.',
+    }),
     queueSeconds: new Histogram({
       ...common,
       name: 'workqueue_queue_duration_seconds',

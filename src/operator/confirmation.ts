@@ -67,7 +67,7 @@ export class Confirmation {
       if (resource === undefined) return;
       const leaf = secret.facts?.certificateSha256;
       if (isReadable(resource) && (await this.#grants.isWithdrawn(resource, signal, leaf))) return;
-      throw new StaleCacheError('nothing confirms that the grant of the certificate was withdrawn');
+      throw new StaleCacheError("the withdrawal of the certificate's grant is not confirmed");
     }
     if (chosenSecretName(resourceName, pod) !== secret.name) return;
     throw new StaleCacheError(`pod "${podName}" uses Secret "${secret.name}", and the cache does not show it yet`);

@@ -59,7 +59,7 @@ export class OperatorMetrics {
   );
   readonly #issueSeconds = this.#histogram(
     'dcred_issue_duration_seconds',
-    'Time from generating the key to the written Secret.',
+    'Time from generating the key to having written the Secret.',
     [],
   );
   readonly #reconcile = this.#histogram('dcred_reconcile_duration_seconds', 'Time to process one key, by outcome.', [

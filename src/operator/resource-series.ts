@@ -57,7 +57,7 @@ const FAMILIES: readonly Family[] = [
   },
   {
     name: 'dcred_renewal_deadline_timestamp_seconds',
-    help: 'When half of the time between renewal and expiry of a credential is over, of all the first, in seconds since the epoch.',
+    help: 'The earliest time at which half of the time between renewal and expiry of a credential is over, in seconds since the epoch.',
     values: ({ renewalDeadline }) => [['', renewalDeadline]],
   },
   {

@@ -187,7 +187,10 @@ export class SignerCertificates implements Certificates, GrantProof {
         const failure = new SignerUnavailableError(this.#options.client.server, error);
         health.failed('follow', failure);
         const waitMs = backoff.next();
-        log.debug({ reason: failure.message, retryInMs: Math.round(waitMs) }, 'failed to follow certificates');
+        log.debug(
+          { reason: failure.message, retryInMs: Math.round(waitMs) },
+          'failed to follow certificates at the signer',
+        );
         await delay(clock, waitMs, signal);
       }
     }
@@ -230,7 +233,10 @@ export class SignerCertificates implements Certificates, GrantProof {
     followed.usages = news.granted?.usages ?? [];
     followed.leafSha256 = leafOf(followed.states) ?? followed.leafSha256;
     const { certificate, namespace } = news;
-    this.#options.log.info({ certificate, namespace, granted: news.granted !== undefined }, 'certificate news');
+    this.#options.log.info(
+      { certificate, namespace, granted: news.granted !== undefined },
+      'certificate changed at the signer',
+    );
     for (const resourceKey of followed.referrers) this.#options.onChange(resourceKey);
   }
 

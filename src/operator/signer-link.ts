@@ -68,19 +68,19 @@ export class SignerClientMetrics {
     const registers = [registry];
     this.#calls = new Counter({
       name: 'dcred_signer_client_requests_total',
-      help: 'Calls of the signer, by HTTP status; code "<error>": no answer.',
+      help: 'Calls to the signer, by HTTP status; code "<error>": no answer.',
       labelNames: ['code'],
       registers,
     });
     this.#seconds = new Histogram({
       name: 'dcred_signer_client_request_duration_seconds',
-      help: 'Time from a call of the signer for credentials to its answer.',
+      help: "Time from sending a call for credentials to the signer's answer.",
       buckets: [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
       registers,
     });
     this.#available = new Gauge({
       name: 'dcred_signer_available',
-      help: '0 while the signer does not answer this operator, else 1.',
+      help: '1 while the signer answers this operator, 0 otherwise.',
       registers,
     });
     this.#calls.inc({ code: '200' }, 0);

@@ -120,7 +120,7 @@ function checkChain(leaf: Certificate, chain: readonly Certificate[], roots: Tru
     findTrustPath(leaf, chain, roots.named([leaf, ...chain]), now) ?? findTrustPath(leaf, chain, roots.all(), now);
   if (path !== undefined) return { name, ok: true, message: `${path.length} certificates` };
   const message =
-    `no valid path from "${printable(leaf.subject)}" over the ${chain.length} other certificates that the server sent to a trusted CA: ` +
+    `no valid path from "${printable(leaf.subject)}" through the ${chain.length} other certificates that the server sent to a trusted CA: ` +
     'name the CA with --ca, and serve its intermediates behind the leaf';
   return { name, ok: false, message };
 }

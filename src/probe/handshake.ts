@@ -285,7 +285,8 @@ export class ClientHandshake {
   #finish(message: Uint8Array, body: Uint8Array): Progress {
     const { secrets, served, suite } = this.#established();
     const expected = finishedData(suite, secrets.server, digest(suite, ...this.#transcript));
-    if (Buffer.compare(body, expected) !== 0) throw new TlsError('BadFinished', "the server's Finished does not hold");
+    if (Buffer.compare(body, expected) !== 0)
+      throw new TlsError('BadFinished', "the server's Finished does not verify");
     this.#transcript.push(message);
     return {
       send: this.#farewell(suite, secrets),

@@ -24,7 +24,7 @@ export class TooManyReviewsError extends Error {
   readonly code = 'TooManyReviews';
 
   constructor() {
-    super('too many tokens that are not known wait for their review: try again');
+    super('too many unknown tokens are waiting for review: try again');
   }
 }
 

@@ -15,7 +15,7 @@ export function remoteSigner(batcher: Pick<SigningBatcher, 'sign'>, certificateN
   return {
     async signCredential(request, { signal = new AbortController().signal }) {
       const { certificate, dcCertVerifyAlgorithm, expiresAt, holder, subjectPublicKeyInfo, usage } = request;
-      if (holder === undefined) throw new TypeError('a signer is asked for a credential of a pod, and none is named');
+      if (holder === undefined) throw new TypeError('expected the pod of the credential, found none');
       const fields = { certificate: certificateName, usage, dcCertVerifyAlgorithm, subjectPublicKeyInfo, expiresAt };
       const result = await batcher.sign({ ...fields, ...holder }, signal);
       if (!result.ok) throw new SigningRefusedError(result.reason, printable(result.message, MAX_MESSAGE_LENGTH));

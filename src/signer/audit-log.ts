@@ -100,7 +100,7 @@ export class LogVerifier {
   }
 
   #compare(body: string, hash: string): Extract<LogCheck, { ok: false }> | undefined {
-    if (sha256(body) !== hash) return broken(this.#lines, 'the line was changed: its hash does not hold');
+    if (sha256(body) !== hash) return broken(this.#lines, 'the line was changed: its hash does not match');
     const entry = parse(body);
     if (entry?.sequence !== this.#head.sequence || entry.previous !== this.#head.hash) {
       return broken(this.#lines, `expected entry ${this.#head.sequence}: a line before it was removed, added or moved`);
@@ -258,7 +258,7 @@ async function readEnd(
   const last = readEntry(buffer.subarray(start + 1, end).toString('latin1'));
   if (last !== undefined) return { head: last.head, torn, size };
   throw new AuditLogError(
-    `the last entry of ${path} does not hold: check it with dcred signer verify-log, and start a new file`,
+    `the last entry of ${path} is damaged: check the file with dcred signer verify-log, and start a new file`,
   );
 }
 

@@ -61,7 +61,8 @@ export class GrantWatch {
           indexes: { [CERTIFICATE]: ({ grant }) => (grant === undefined ? [] : [grant.spec.certificateRef.name]) },
           onChange,
         }),
-      (namespace, reason) => log.error({ namespace, reason }, 'grants cannot be read: none of this namespace counts'),
+      (namespace, reason) =>
+        log.error({ namespace, reason }, 'failed to read the grants of a namespace, ignoring them'),
       onChange,
     );
     this.#namespaces = new Reflector<NamespaceFacts>({

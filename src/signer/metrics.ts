@@ -30,13 +30,13 @@ export class SignerMetrics {
   });
   readonly #seconds = new Histogram({
     name: 'dcred_signer_http_request_duration_seconds',
-    help: 'Time from a request to its answer, without those that wait for a certificate to change.',
+    help: 'Time from a request to its answer, except for requests that wait for a certificate to change.',
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers: [this.registry],
   });
   readonly #sequence = new Gauge({
     name: 'dcred_signer_audit_sequence',
-    help: 'Number of the last entry in the audit log: an audit log that ends before it was cut off.',
+    help: 'Number of the last entry in the audit log: a log whose last entry has a lower number was truncated.',
     registers: [this.registry],
   });
   readonly #usable = new Gauge({

@@ -106,11 +106,11 @@ export class SigningService {
     const bytes = await composingSigner(signer).signCredential({ ...request, certificate }, { signal });
     const verified = verifyCredential({ bytes, certificate, usage, now: this.#seconds() });
     if (!verified.ok) {
-      this.#options.log.error({ code: verified.code }, 'a new credential does not verify: it is not given out');
+      this.#options.log.error({ code: verified.code }, 'a new credential does not verify: not returned');
       return {
         ok: false,
         reason: 'SigningFailed',
-        message: 'the new credential does not verify: it was not given out',
+        message: 'the new credential does not verify: it was not returned',
       };
     }
     return { ok: true, certificateSha256: certificate.sha256, credential: Buffer.from(bytes).toString('base64') };

@@ -4,7 +4,7 @@ import { isRecord } from './is-record.ts';
 export function explainYamlError(error: unknown): string {
   const { mark, reason } = isRecord(error) ? error : {};
   if (isRecord(mark) && typeof mark['line'] === 'number' && typeof mark['column'] === 'number') {
-    return `the mistake is at or before line ${mark['line'] + 1}, column ${mark['column'] + 1}`;
+    return `the error is at or before line ${mark['line'] + 1}, column ${mark['column'] + 1}`;
   }
-  return typeof reason === 'string' ? reason : 'it is something else';
+  return typeof reason === 'string' ? reason : 'it is not YAML';
 }

@@ -69,7 +69,7 @@ const REFUSED: readonly Refused[] = [
   {
     what: 'a uid beside a selector',
     spec: from({ uid: 'u', namespaceSelector: {} }),
-    says: 'uid needs the namespace that it belongs to beside it',
+    says: 'uid needs namespace beside it: the name of the namespace with this uid',
   },
   {
     what: 'a cluster that cannot be',

@@ -27,7 +27,7 @@ describe('a grant permits nothing', () => {
       /^spec\.from\[0\]: .*exactly one/,
     ],
     'with an entry that names nobody': [{ ...SPEC, from: [{}] }, /^spec\.from\[0\]: .*exactly one/],
-    'with a uid and no namespace': [{ ...SPEC, from: [{ cluster: 'a', uid: 'u' }] }, /uid needs the namespace/],
+    'with a uid and no namespace': [{ ...SPEC, from: [{ cluster: 'a', uid: 'u' }] }, /uid needs namespace beside it/],
     'with no entry': [{ ...SPEC, from: [] }, /^spec\.from: /],
     'to no pod': [{ ...SPEC, maxPods: 0 }, /maxPods must be at least 1/],
     'for a week': [{ ...SPEC, maxLifetimeSeconds: 604_800 }, /maxLifetimeSeconds must be from/],

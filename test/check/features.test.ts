@@ -50,7 +50,7 @@ describe('the version of the API server', () => {
     );
   });
 
-  test('of a distribution is read too, and what is none of Kubernetes is said so', () => {
+  test('of a distribution is read too, and what is not a version of Kubernetes is reported as that', () => {
     assert.equal(checkVersion(version('33+'), 'https://a')[0]?.level, 'ok');
     for (const odd of [{}, version('x'), version(31, '2'), { major: '1' }]) {
       assert.deepEqual(

@@ -30,7 +30,7 @@ test('a good credential is shown check by check, and accepted', async () => {
   assert.ok(checks.every((line) => line.startsWith('ok      ')));
   assert.ok(checks.some((line) => line.endsWith('(node:crypto)')));
   assert.ok(checks.some((line) => line.endsWith('(@noble/curves)')));
-  assert.ok(checks.includes('ok      the certificate leads to the CA: CN=localhost < CN=dcx-test-ca'));
+  assert.ok(checks.includes('ok      the certificate chains to the CA: CN=localhost < CN=dcx-test-ca'));
   assert.match(lines.at(-2) ?? '', /^Good until 20.*Z \(\d+h.* remain\)$/);
 });
 
@@ -75,7 +75,7 @@ test('--ca must have issued the certificate, and be valid then', async (t) => {
   writeFileSync(stranger, leaf({ basicConstraints: 'critical,CA:TRUE', subject: '/CN=dcx-test-ca' }).certificatePem);
   const { status, stdout } = await verify('--dc', vector('p256.dc'), '--ca', stranger);
   assert.equal(status, 1);
-  assert.match(stdout, /^failed {2}the certificate leads to the CA$/m);
+  assert.match(stdout, /^failed {2}the certificate chains to the CA$/m);
   assert.match(stdout, /Untrusted: no valid path/);
 });
 

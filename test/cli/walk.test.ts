@@ -104,8 +104,8 @@ for (const command of COMMANDS) {
         for (const [file, message] of [
           ['missing', /no kubeconfig: .*missing does not exist; name another with --kubeconfig or KUBECONFIG\n/],
           ['directory', /no kubeconfig: .*directory is a directory; name another/],
-          ['empty', /expected a kubeconfig at .*empty, found something else/],
-          ['binary', /expected a (kubeconfig at|context to be current in) .*binary/],
+          ['empty', /empty cannot be parsed as a kubeconfig/],
+          ['binary', /expected a context to be current in .*binary|binary cannot be parsed as a kubeconfig/],
           ['url', /expected the cluster's server as https:\/\/HOST:PORT in .*url, found "not a url"\n/],
         ] as const) {
           const { status, stderr } = await answer([...line, `--kubeconfig=${join(folder, file)}`]);

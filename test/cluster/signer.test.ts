@@ -230,7 +230,7 @@ describe('the terms of a grant that the signer knows', () => {
       await home.plane.kubectl(['delete', 'role', 'dcred-signer', '-n', 'vault']);
       const starting = signer.start();
       await eventually('the signer to be refused', async () =>
-        signer.lines.some((line) => line.includes('grants cannot be read')) ? true : undefined,
+        signer.lines.some((line) => line.includes('failed to read the grants of a namespace')) ? true : undefined,
       );
       await eventually('the operator to have its answer', async () =>
         (await operator.metrics()).includes('dcred_signer_client_requests_total{code="503"}') ? true : undefined,

@@ -84,7 +84,7 @@ describe('an issuer for cert-manager', { skip }, () => {
   test('a request that is never signed fails once, with its time', async () => {
     await one.approved('name', {}, ['evil.example']);
     const failed = await one.untilReason('name', 'Failed');
-    assert.match(failed.message, /does not sign the name "evil\.example"/);
+    assert.match(failed.message, /do not allow the name "evil\.example"/);
     assert.ok(failed.failureTime);
     assert.equal(failed.certificate, undefined);
     await one.approved('authority', { isCA: true });

@@ -178,7 +178,7 @@ describe('a key in AWS KMS', { skip }, () => {
     const [first, second, rsa] = [await createKey(), await createKey(), await createKey('RSA_2048')];
     await assert.rejects(open(first.id, second.certificate), {
       code: 'KeyMismatch',
-      message: /does not fit the certificate "CN=web\.example"/,
+      message: /does not verify against the certificate "CN=web\.example"/,
     });
     await assert.rejects(open('00000000-0000-0000-0000-000000000000', first.certificate), { code: 'KeyNotFound' });
     await assert.rejects(open(rsa.id, undefined), { code: 'KeyUnusable', message: /ECC_NIST_P256/ });

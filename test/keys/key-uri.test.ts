@@ -111,7 +111,7 @@ describe('a key URI', () => {
       [`pkcs11:token=a?${MODULE}`, /object=LABEL or id=ID/],
       [`pkcs11:?${MODULE}`, /object=LABEL or id=ID/],
       [`pkcs11:object=a;object=b?${MODULE}`, /object occurs twice/],
-      [`pkcs11:object=a;colour=red?${MODULE}`, /no attribute "colour"/],
+      [`pkcs11:object=a;colour=red?${MODULE}`, /unknown attribute "colour" before the/],
       [`pkcs11:object=a;type=cert?${MODULE}`, /type: expected "private"/],
       [`pkcs11:object=a;slot-id=0x1?${MODULE}`, /slot-id: expected a decimal/],
       [`pkcs11:object=a%?${MODULE}`, /object: the percent sign/],

@@ -129,7 +129,7 @@ describe('the file', () => {
     assert.match(stdout, /^ok: 9 lines; last entry 9, hash [0-9a-f]{64}$/m);
     await writeFile(path, (await readFile(path, 'utf8')).replace('"podUid":"b"', '"podUid":"x"'));
     const changed = await runCommand(signerCommand, ['verify-log', path]);
-    assert.deepEqual([changed.status, changed.stdout], [1, 'line 4: the line was changed: its hash does not hold\n']);
+    assert.deepEqual([changed.status, changed.stdout], [1, 'line 4: the line was changed: its hash does not match\n']);
   });
 
   test('has every entry, in the order in which they came, however many come at once', async (t) => {

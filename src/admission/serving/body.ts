@@ -81,7 +81,7 @@ export class BodyReader {
       for await (const chunk of chunks) {
         const needed = size + chunk.length;
         if (needed > maxReceivedBytes) throw new BodyTooLargeError(`expected at most ${maxReceivedBytes} bytes`);
-        if (lease?.lost) throw new BodyTooSlowError('the body did not come in time');
+        if (lease?.lost) throw new BodyTooSlowError('the request body did not arrive in time');
         if (beginning === undefined && needed > maxBytes) {
           const held = (lease?.buffer ?? small).subarray(0, Math.min(size, BEGINNING_BYTES));
           beginning = Buffer.concat([held, chunk]).toString('latin1', 0, BEGINNING_BYTES);
@@ -107,7 +107,7 @@ export class BodyReader {
         // One piece of each large body a turn of the event loop: otherwise those on all connections are read before anybody else's.
         if (size > maxSmallBytes) await setImmediate();
       }
-      if (lease?.lost) throw new BodyTooSlowError('the body did not come in time');
+      if (lease?.lost) throw new BodyTooSlowError('the request body did not arrive in time');
       if (beginning !== undefined) return use({ kind: 'unread', beginning });
       return use({ kind: 'whole', bytes: (lease?.buffer ?? small).subarray(0, size) });
     } finally {

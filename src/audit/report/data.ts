@@ -13,7 +13,7 @@ function kindOf(state: AuditState): 'bad' | 'warn' | 'idle' | 'good' {
 
 const MEANING: Readonly<Partial<Record<AuditState, string>>> = {
   current: "serves the Secret's credential",
-  'not-running': 'the pod does not run yet',
+  'not-running': 'the pod is not running yet',
 };
 
 /** Times in seconds since the epoch; 0: none. A pod's columns are in the order that script.ts names. */

@@ -49,7 +49,7 @@ export function kmsError(what: string, error: unknown): KeyError {
   if (meaning !== undefined) return new KeyError(meaning[0], `failed to ${what}: ${meaning[1]} (${label})`);
   const status = $metadata?.httpStatusCode;
   if (status === undefined || status >= 500 || status === 429 || TRANSIENT.test(label)) {
-    return new KeyError('KeyUnavailable', `failed to ${what}: KMS did not answer in order (${label})`);
+    return new KeyError('KeyUnavailable', `failed to ${what}: KMS failed to answer (${label})`);
   }
   return new KeyError('KeyUnusable', `failed to ${what}: KMS refused the call (${label}, HTTP ${status})`);
 }

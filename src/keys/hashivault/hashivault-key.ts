@@ -91,10 +91,7 @@ export class HashiVaultKey implements RemoteKey {
     const parsed = signAnswer.safeParse(answer);
     const [, version, signature] = SIGNATURE.exec(parsed.success ? parsed.data.data.signature : '') ?? [];
     if (signature !== undefined && Number(version) === number) return Uint8Array.from(Buffer.from(signature, 'base64'));
-    throw new KeyError(
-      'KeyUnavailable',
-      `expected a signature by version ${number} of the key from Vault, found something else`,
-    );
+    throw new KeyError('KeyUnavailable', `Vault's answer has no signature by version ${number} of the key`);
   }
 
   async close(): Promise<void> {
@@ -110,8 +107,7 @@ export class HashiVaultKey implements RemoteKey {
   async #find(publicKey: KeyObject | undefined, signal: AbortSignal): Promise<void> {
     const path = `${this.#settings.mount}/keys/${this.#keyName}`;
     const parsed = keyAnswer.safeParse(await this.#call({ method: 'GET', path, what: 'read the public key', signal }));
-    if (!parsed.success)
-      throw new KeyError('KeyUnavailable', 'expected a key of the transit engine from Vault, found something else');
+    if (!parsed.success) throw new KeyError('KeyUnavailable', "Vault's answer is not a key of the transit engine");
     const { keys, latest_version: latest, type } = parsed.data.data;
     const versions = Object.entries(keys).flatMap(([number, value]) => readVersion(Number(number), value));
     if (versions.length === 0) {

@@ -91,10 +91,7 @@ function parse(text: string): unknown {
   try {
     return text === '' ? {} : JSON.parse(text);
   } catch {
-    throw new KeyError(
-      'KeyUnavailable',
-      'expected JSON from Vault, found something else: is VAULT_ADDR the address of Vault?',
-    );
+    throw new KeyError('KeyUnavailable', 'response is not JSON: is VAULT_ADDR the address of Vault?');
   }
 }
 
@@ -119,7 +116,10 @@ function vaultError(what: string, status: number, retryAfter: unknown, text: str
   const known = BY_STATUS[status];
   if (known !== undefined) return fail(...known);
   if (status >= 500)
-    return fail('KeyUnavailable', text.includes('sealed') ? 'Vault is sealed: unseal it' : 'Vault is not in order');
+    return fail(
+      'KeyUnavailable',
+      text.includes('sealed') ? 'Vault is sealed: unseal it' : 'Vault reports an internal error',
+    );
   if (status >= 300 && status < 400)
     return fail('KeyUnavailable', 'Vault redirects: set VAULT_ADDR to the active node');
   return fail('KeyUnusable', 'Vault refused the call');

@@ -49,7 +49,7 @@ function readAddress(text: string | undefined): URL {
   if (url === undefined || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '') {
     throw new KeyError(
       'KeyNotConfigured',
-      `VAULT_ADDR: expected a URL such as https://vault.example:8200, found ${text ? 'something else' : 'nothing'}`,
+      `VAULT_ADDR: expected a URL such as https://vault.example:8200, found ${text ? 'no such URL' : 'nothing'}`,
     );
   }
   return url;

@@ -161,7 +161,7 @@ export class VaultToken {
   #parse<T extends z.ZodMiniType>(schema: T, answer: unknown): z.output<T> {
     const parsed = schema.safeParse(answer);
     if (parsed.success) return parsed.data;
-    throw new KeyError('KeyUnavailable', 'Vault answered a login with something else than a token');
+    throw new KeyError('KeyUnavailable', "Vault's answer to the login has no token");
   }
 
   async #readToken(path: string): Promise<string> {

@@ -60,7 +60,7 @@ export class HelperProcess {
   async ask(question: Question, time: AnswerTime, signal: AbortSignal): Promise<Uint8Array> {
     while (!this.#ended && this.#pending.size >= SESSIONS) await this.#turn(signal);
     signal.throwIfAborted();
-    if (this.#ended) throw new KeyError('KeyUnavailable', 'the PKCS#11 helper has ended');
+    if (this.#ended) throw new KeyError('KeyUnavailable', 'the PKCS#11 helper has exited');
     return await untilAborted(this.#send(question, time), signal);
   }
 
@@ -81,7 +81,7 @@ export class HelperProcess {
       const timer = this.#clock.setTimeout(() => this.#giveUp(new KeyError('KeyUnavailable', late)), ms);
       this.#pending.set(id, { resolve, reject, late: timer });
       this.#child.send({ ...question, id } satisfies HelperRequest, (error) => {
-        if (error !== null) this.#settle(id)?.reject(new KeyError('KeyUnavailable', 'the PKCS#11 helper has ended'));
+        if (error !== null) this.#settle(id)?.reject(new KeyError('KeyUnavailable', 'the PKCS#11 helper has exited'));
       });
     });
   }
@@ -137,7 +137,7 @@ export class HelperProcess {
 }
 
 function endedBy(why: string): KeyError {
-  return new KeyError('KeyUnavailable', `the PKCS#11 helper was ended by ${why}: it is started again`);
+  return new KeyError('KeyUnavailable', `the PKCS#11 helper was stopped by ${why}: it is restarted`);
 }
 
 /** Set in a build of several files: the one of them that is run, from here. */

@@ -7,8 +7,8 @@ import { KeyError, type KeyErrorCode } from '../key-error.ts';
  */
 const FINAL: Readonly<Record<string, readonly [KeyErrorCode, string]>> = {
   CKR_PIN_INCORRECT: ['KeyDenied', 'the token refused the PIN'],
-  CKR_PIN_LEN_RANGE: ['KeyDenied', "the PIN's length is outside of what the token takes"],
-  CKR_PIN_INVALID: ['KeyDenied', 'the PIN has characters that the token does not take'],
+  CKR_PIN_LEN_RANGE: ['KeyDenied', 'the PIN is shorter or longer than the token accepts'],
+  CKR_PIN_INVALID: ['KeyDenied', 'the PIN has characters that the token does not accept'],
   CKR_PIN_LOCKED: ['KeyDenied', 'the PIN is locked: reset it with the security officer PIN'],
   CKR_PIN_EXPIRED: ['KeyDenied', 'the PIN has expired: set a new one'],
   CKR_USER_PIN_NOT_INITIALIZED: ['KeyDenied', 'the token has no user PIN yet: set one'],

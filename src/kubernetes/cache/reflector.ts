@@ -227,7 +227,10 @@ export class Reflector<T> {
       }
     }
     if (snapshot === undefined) return;
-    throw new ApiError(`watch ${type.plural}: ended before its initial list did`, { status: 0, reason: 'Network' });
+    throw new ApiError(`watch ${type.plural}: closed before its initial list was complete`, {
+      status: 0,
+      reason: 'Network',
+    });
   }
 
   #onAccepted(listing: boolean): void {

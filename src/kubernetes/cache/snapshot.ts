@@ -101,7 +101,7 @@ async function collect<T>(
       for (const item of items) snapshot.add(item);
       if (!metadata.continue) return complete(snapshot, metadata.resourceVersion);
       // A page with a token that leads to itself, or with nothing in it, would be requested for ever.
-      if (metadata.continue === token || items.length === 0) throw endless('a page that leads nowhere');
+      if (metadata.continue === token || items.length === 0) throw endless('an empty page, or one that repeats itself');
       token = metadata.continue;
       limit = Math.min(PAGE_SIZE, limit * 2);
     } catch (error) {
@@ -117,5 +117,5 @@ function complete<T>(snapshot: Snapshot<T>, resourceVersion = ''): Snapshot<T> {
 }
 
 function endless(found: string): ApiError {
-  return new ApiError(`expected a list that ends, found ${found}`, { status: 0, reason: 'InvalidResponse' });
+  return new ApiError(`expected a finite list, found ${found}`, { status: 0, reason: 'InvalidResponse' });
 }

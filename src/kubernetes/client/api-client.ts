@@ -96,7 +96,7 @@ export class ApiClient {
     );
     const { metadata, items } = list;
     if (typeof metadata !== 'object' || metadata === null || !(items === null || Array.isArray(items))) {
-      throw invalidResponseError(request.what, 'an object that is no list');
+      throw invalidResponseError(request.what, 'an object that is not a list');
     }
     return { metadata, items: items ?? [] };
   }

@@ -108,7 +108,7 @@ export function failure(request: ApiRequest, error: unknown, deadline: Deadline,
   if (deadline.ended) return deadline.reason;
   const tooLarge = error instanceof Error && 'code' in error && error.code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE';
   if (!tooLarge) return networkError(request.what, error);
-  const message = `${request.what}: the answer is larger than any that is read`;
+  const message = `${request.what}: the answer exceeds the 16 MiB that are read`;
   return new ApiError(message, { status: 0, reason: 'ResponseTooLarge' });
 }
 

@@ -71,7 +71,7 @@ function failed(
   stderr: string,
 ): ConnectionError {
   if (error.code === 'ENOENT') {
-    return new ConnectionError(`credential plug-in ${command} is not there: install it, or put it on the PATH`);
+    return new ConnectionError(`credential plug-in ${command} was not found: install it, or put it on the PATH`);
   }
   const said = printable(stderr.trim(), MAX_STDERR);
   const why = said === '' ? `it failed with ${String(error.code ?? 'no exit status')}` : said;

@@ -120,9 +120,7 @@ function unreadable(file: string, error: unknown): ConnectionError {
     return new ConnectionError(
       `no kubeconfig: ${explainFileError(file, error)}; name another with --kubeconfig or KUBECONFIG`,
     );
-  return new ConnectionError(
-    `expected a kubeconfig at ${file}, found something else; "kubectl config view" shows the error`,
-  );
+  return new ConnectionError(`${file} cannot be parsed as a kubeconfig; "kubectl config view" shows the error`);
 }
 
 /** Without TLS only where the kubeconfig says that nothing is verified anyway. */

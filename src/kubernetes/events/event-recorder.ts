@@ -159,10 +159,7 @@ export class EventRecorder {
     } catch (error) {
       if (signal.aborted) return;
       const { kind, namespace, name } = input.regarding;
-      log.debug(
-        { kind, namespace, name, reason: input.reason, err: error },
-        'dropped an Event that could not be written',
-      );
+      log.debug({ kind, namespace, name, reason: input.reason, err: error }, 'failed to write an Event, dropping it');
       onDropped?.('failed');
       // As if written: an Event that was refused is not tried again until it happens again.
       series.written = count;

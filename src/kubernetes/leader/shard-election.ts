@@ -105,7 +105,7 @@ export class ShardElection {
         lead: (leading) => {
           this.#serving.set(shard, handOver);
           led = lead(shard, leading)
-            .catch((error: unknown) => log.error({ lease: name, err: error }, 'serving a shard failed'))
+            .catch((error: unknown) => log.error({ lease: name, err: error }, 'failed to serve a shard'))
             .finally(() => this.#serving.delete(shard));
           return led;
         },
@@ -125,7 +125,7 @@ export class ShardElection {
         await this.#look(deadline.signal);
       } catch (error) {
         own = undefined;
-        if (!signal.aborted) log.warn({ err: error }, 'failed to show that this replica is alive');
+        if (!signal.aborted) log.warn({ err: error }, "failed to renew this replica's Lease");
       }
       await delay(clock, this.#durations.retryPeriodMs, signal);
     }
@@ -160,9 +160,7 @@ export class ShardElection {
     const released = leaseOf(metadata, releasedSpec(spec, clock.now()));
     await client
       .replace<Lease>(LEASES, released, { signal: deadline.signal, reserved: true })
-      .catch((error: unknown) =>
-        log.debug({ err: error }, 'failed to show that this replica ends: its Lease will expire'),
-      );
+      .catch((error: unknown) => log.debug({ err: error }, "failed to release this replica's Lease, it will expire"));
   }
 
   async #look(signal: AbortSignal): Promise<void> {

@@ -24,8 +24,8 @@ export function expiring(certificate: Lifespan, lifetimeSeconds: number, now: nu
     status: 'True',
     reason: 'CertificateExpiring',
     message:
-      `the certificate expires at ${formatRfc3339(certificate.notAfter)}: from a lifetime before that, credentials get shorter, and then there are ` +
-      'none; renew the certificate and replace tls.crt',
+      `the certificate expires at ${formatRfc3339(certificate.notAfter)}: one lifetime before that, credentials begin to get shorter, and after it none can be ` +
+      'issued; renew the certificate and replace tls.crt',
   };
 }
 

@@ -65,7 +65,7 @@ export const UNSEEN: CertificateState = Object.freeze({
   kind: 'pending',
   message:
     'the certificate Secret cannot be watched at the moment, so nothing is issued from what was read before: see the log of the ' +
-    'operator; it continues by itself',
+    'operator; issuing resumes once the watch does',
 });
 
 /** Base64 takes four characters for three bytes, and may hold a line break here and there. */

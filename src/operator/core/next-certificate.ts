@@ -43,7 +43,7 @@ export async function checkNextCertificate(
     const [from, until] = [formatRfc3339(certificate.notBefore), formatRfc3339(current.notAfter)];
     return unfit(
       'CertificateInvalid',
-      `it is valid from ${from}, after the current one ends at ${until}: get one that overlaps`,
+      `it is valid from ${from}, after the current one expires at ${until}: get one that overlaps`,
     );
   } catch (error) {
     if (error instanceof CertificateError) return unfit(error.code, error.message);

@@ -197,7 +197,7 @@ function withProblems(conditions: Condition[], input: StatusInput): Condition[] 
         reason: 'ClockSkew',
         message:
           "the clocks of the operator and of the API server differ by more than 30 s (metric dcred_clock_skew_seconds): credentials' " +
-          'times are counted by the later one; set the clocks right (NTP)',
+          'times are counted by the later one; synchronize the clocks (NTP)',
       }
     : undefined;
   const refused =

@@ -492,7 +492,7 @@ describe('ways to connect', () => {
     const path = join(folder, 'broken');
     await writeFile(path, 'users:\n- name: x\n  user: {token: "SECRET\n- ]');
     const cases = [
-      [path, undefined, /expected a kubeconfig at .*broken, found something else/],
+      [path, undefined, /broken cannot be parsed as a kubeconfig/],
       [join(folder, 'absent'), undefined, /no kubeconfig: .*absent does not exist; name another/],
       [plane.kubeconfig, 'nowhere', /expected a context named nowhere/],
       [

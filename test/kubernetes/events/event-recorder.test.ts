@@ -143,7 +143,7 @@ describe('with a real API server', () => {
     await recorder.flush(signal);
     assert.deepEqual(
       log.lines.map(({ message }) => message),
-      ['dropped an Event that could not be written'],
+      ['failed to write an Event, dropping it'],
     );
     assert.deepEqual(dropped, ['failed']);
     assert.equal((await eventsAbout('after')).length, 1);
