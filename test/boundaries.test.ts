@@ -69,7 +69,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'issuer/names.ts': [],
   issuer: ['issuer/names.ts', 'text', 'tracing', 'api', 'credential', 'keys', 'metrics', 'provision', ...ENGINE],
   bundle: ['text', 'api', 'check', 'check/installation.ts', 'operator', 'status', ...ENGINE],
-  'check/installation.ts': ['check', ...ENGINE],
+  'check/installation.ts': ['api', 'check', ...ENGINE],
   check: [
     'check/installation.ts',
     'issuer/names.ts',

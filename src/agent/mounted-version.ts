@@ -127,7 +127,7 @@ async function readSmall(
     return await readFile(path);
   } catch (error) {
     if (error instanceof FileRefusedError) {
-      if (error.code === 'FILE_TOO_LARGE') throw new MountedVersionError('TooLarge', `${shown} is larger than 1 MiB`);
+      if (error.code === 'FileTooLarge') throw new MountedVersionError('TooLarge', `${shown} is larger than 1 MiB`);
       throw new MountedVersionError('NotAMount', `${shown} is not a regular file: expected a Secret mounted there`);
     }
     const { code } = error as NodeJS.ErrnoException;

@@ -3,10 +3,10 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 
 export class FileRefusedError extends Error {
-  readonly code: 'NOT_A_FILE' | 'FILE_TOO_LARGE';
+  readonly code: 'NotAFile' | 'FileTooLarge';
   override readonly name = 'FileRefusedError';
 
-  constructor(code: 'NOT_A_FILE' | 'FILE_TOO_LARGE', message: string) {
+  constructor(code: 'NotAFile' | 'FileTooLarge', message: string) {
     super(message);
     this.code = code;
   }
@@ -23,7 +23,7 @@ const CHUNK_BYTES = 64 * 1024;
  */
 export async function readBounded(path: string, maxBytes: number, followLinks = true): Promise<Buffer> {
   await using file = await open(path, followLinks ? FLAGS : FLAGS | constants.O_NOFOLLOW);
-  if (!(await file.stat()).isFile()) throw new FileRefusedError('NOT_A_FILE', `${path} is not a regular file`);
+  if (!(await file.stat()).isFile()) throw new FileRefusedError('NotAFile', `${path} is not a regular file`);
   const chunks: Buffer[] = [];
   let size = 0;
   for (;;) {
@@ -31,7 +31,7 @@ export async function readBounded(path: string, maxBytes: number, followLinks = 
     const { bytesRead } = await file.read(chunk, 0, chunk.length, null);
     if (bytesRead === 0) return Buffer.concat(chunks, size);
     size += bytesRead;
-    if (size > maxBytes) throw new FileRefusedError('FILE_TOO_LARGE', `${path} has more than ${maxBytes} bytes`);
+    if (size > maxBytes) throw new FileRefusedError('FileTooLarge', `${path} has more than ${maxBytes} bytes`);
     chunks.push(chunk.subarray(0, bytesRead));
   }
 }
@@ -39,7 +39,7 @@ export async function readBounded(path: string, maxBytes: number, followLinks = 
 /** The beginning of a file that may be longer. */
 export async function readBeginning(path: string, maxBytes: number): Promise<string> {
   await using file = await open(path, FLAGS);
-  if (!(await file.stat()).isFile()) throw new FileRefusedError('NOT_A_FILE', `${path} is not a regular file`);
+  if (!(await file.stat()).isFile()) throw new FileRefusedError('NotAFile', `${path} is not a regular file`);
   const buffer = Buffer.alloc(maxBytes);
   const { bytesRead } = await file.read(buffer, 0, maxBytes, 0);
   return buffer.toString('utf8', 0, bytesRead);

@@ -25,7 +25,7 @@ import {
   qualifiedKeys,
   secretName,
   stringMap,
-  time,
+  timestamp,
 } from './schema-parts.ts';
 
 export const KIND = DELEGATED_CREDENTIALS.kind;
@@ -147,7 +147,7 @@ const certificateStatus = z
       .describe("The leaf's first DNS names.")
       .meta({ 'x-kubernetes-list-type': 'atomic' }),
     dnsNamesOmitted: count('How many more DNS names the leaf has.'),
-    notAfter: time('When the leaf expires. No credential outlives it.'),
+    notAfter: timestamp('When the leaf expires. No credential outlives it.'),
     keyAlgorithm: z.string().max(64).optional().describe("The algorithm of the leaf's key."),
   })
   .describe('The delegation certificate that credentials are issued from.');
@@ -173,15 +173,15 @@ export const statusSchema = z
       .object({
         updated: z.int32().describe('How many pods hold a credential of the new certificate.'),
         total: z.int32().describe('How many pods are selected.'),
-        startTime: time('When the new certificate was first seen.'),
+        startTime: timestamp('When the new certificate was first seen.'),
       })
       .optional()
       .describe('Present while all credentials are re-issued because the certificate has changed.'),
     lifetimeSeconds: count(
       'How long credentials issued under a DelegationGrant are valid: the smaller of its maxLifetimeSeconds and spec.lifetimeSeconds.',
     ),
-    earliestExpiryTime: time('When the first of the issued credentials expires.'),
-    nextRenewalTime: time('When the next credential is due to be re-issued.'),
+    earliestExpiryTime: timestamp('When the first of the issued credentials expires.'),
+    nextRenewalTime: timestamp('When the next credential is due to be re-issued.'),
   })
   .describe('Observed state; written by the operator.');
 

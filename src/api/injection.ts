@@ -1,4 +1,5 @@
-/** What one pod may ask for by `dcred.dev/inject`: bounded before it is read, because a pod's author is a stranger. */
+/** What one pod may request by `dcred.dev/inject`: bounded before it is read, because a pod's author is a stranger. */
+import { isDnsLabel } from '../text/dns-name.ts';
 import { ownedCopy } from '../text/owned-copy.ts';
 import { printable } from '../text/printable.ts';
 import { MAX_NAME_LENGTH } from './delegated-credential.ts';
@@ -10,8 +11,6 @@ export const MAX_INJECTED_RESOURCES = 16;
 /** Of the annotation: 16 names of 40 characters and their separators are a third of it. An annotation may have 262,144. */
 const MAX_TEXT_LENGTH = 2048;
 const MAX_INVALID_SHOWN = 3;
-
-const RESOURCE_NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 
 type Entries = Readonly<Record<string, string>>;
 
@@ -27,12 +26,12 @@ const NOTHING: InjectRequest = Object.freeze({ names: Object.freeze([]), problem
 /** What other injectors are switched off by; here the label itself is the switch. */
 const OPTED_OUT: InjectRequest = Object.freeze({
   names: NOTHING.names,
-  problems: Object.freeze([`label ${INJECT_KEY} is "false", which asks for nothing: remove the label`]),
+  problems: Object.freeze([`label ${INJECT_KEY} is "false", which requests nothing: remove the label`]),
 });
 
 /** Whether a DelegatedCredential may have this name. The CRD's own rules say the same. */
 export function isResourceName(name: string): boolean {
-  return name.length <= MAX_NAME_LENGTH && RESOURCE_NAME.test(name);
+  return name.length <= MAX_NAME_LENGTH && isDnsLabel(name);
 }
 
 /**

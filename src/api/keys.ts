@@ -49,6 +49,12 @@ export const SERVING_CERTIFICATE_TYPE = `${API_GROUP}/webhook-certificate`;
 export const MANAGED_BY_LABEL = 'app.kubernetes.io/managed-by';
 export const MANAGED_BY = 'dcred';
 
+/** The chart's labels on its objects: `dcred`, `operator` and so on, and the version of dcred. */
+export const PART_OF_LABEL = 'app.kubernetes.io/part-of';
+export const COMPONENT_LABEL = 'app.kubernetes.io/component';
+export const VERSION_LABEL = 'app.kubernetes.io/version';
+export const PART_OF = 'dcred';
+
 /** On an issued Secret: the DelegatedCredential that it was issued for. */
 export const RESOURCE_LABEL = `${API_GROUP}/delegated-credential`;
 

@@ -1,7 +1,6 @@
 /** Reads and validates a DelegationGrant as the API server serves it. */
 import * as z from 'zod';
-import { printable } from '../text/printable.ts';
-import { describeSchemaProblems } from '../text/schema-problem.ts';
+import { describeSchemaProblems, formatPath } from '../text/schema-problem.ts';
 import {
   type DelegationGrantResource,
   type DelegationGrantStatus,
@@ -34,9 +33,10 @@ export function readDelegationGrant(raw: unknown): DelegationGrantResource | Unr
       status,
       problem: describeSchemaProblems(spec.error.issues, { schema: grantSpecSchema, value: rawSpec, root: 'spec' }),
     };
-  const unknown = unknownField(rawSpec, spec.data, 'spec');
+  const unknown = unknownField(rawSpec, spec.data);
   if (unknown === undefined) return { metadata, spec: spec.data, status };
-  return { metadata, status, problem: `${printable(unknown)}: this version of dcred does not know the field` };
+  const path = formatPath(unknown, 'spec');
+  return { metadata, status, problem: `${path}: this version of dcred does not know the field` };
 }
 
 export function isReadableGrant(grant: DelegationGrantResource | UnreadableGrant): grant is DelegationGrantResource {
@@ -44,13 +44,13 @@ export function isReadableGrant(grant: DelegationGrantResource | UnreadableGrant
 }
 
 /** The path of the first field that the schema dropped. */
-function unknownField(raw: unknown, parsed: unknown, path: string): string | undefined {
+function unknownField(raw: unknown, parsed: unknown): readonly PropertyKey[] | undefined {
   if (typeof raw !== 'object' || raw === null || typeof parsed !== 'object' || parsed === null) return undefined;
-  for (const [key, value] of Object.entries(raw)) {
-    const inner = Array.isArray(raw) ? `${path}[${key}]` : `${path}.${key}`;
-    if (!Object.hasOwn(parsed, key)) return inner;
-    const inside = unknownField(value, Reflect.get(parsed, key), inner);
-    if (inside !== undefined) return inside;
+  for (const [name, value] of Object.entries(raw)) {
+    const key = Array.isArray(raw) ? Number(name) : name;
+    if (!Object.hasOwn(parsed, key)) return [key];
+    const inside = unknownField(value, Reflect.get(parsed, key));
+    if (inside !== undefined) return [key, ...inside];
   }
   return undefined;
 }

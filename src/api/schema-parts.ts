@@ -124,7 +124,7 @@ export function labelSelector(what: string, maxEntries: number) {
     .meta({ 'x-kubernetes-map-type': 'atomic' });
 }
 
-export const time = (description: string) => z.iso.datetime().optional().describe(description);
+export const timestamp = (description: string) => z.iso.datetime().optional().describe(description);
 export const count = (description: string) => z.int32().optional().describe(description);
 
 const condition = z.object({

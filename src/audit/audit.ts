@@ -1,9 +1,9 @@
 /** One audit: every pod of every resource probed, at most so many at a time, and each finding confirmed before it is one. */
 
-import { isFinding, judge, NO_SECRET, type Probed, type Verdict } from './judge.ts';
 import type { AuditEntry, AuditResult } from './result.ts';
 import { auditResult } from './result.ts';
 import { type AuditSubject, auditSubjects, credentialHolders, type SubjectInput } from './subject.ts';
+import { isFinding, NO_SECRET, type Probed, type Verdict, verdictOf } from './verdict.ts';
 
 export interface AuditOptions {
   readonly input: SubjectInput;
@@ -76,6 +76,6 @@ async function examine(subject: AuditSubject, options: OneOptions, signal: Abort
   }
   const probed = await options.probe(subject, signal);
   const { graceSeconds, holderOf, now } = options;
-  const verdict: Verdict = judge(probed, { facts, graceSeconds, holderOf, now: Math.floor(now() / 1000) });
+  const verdict: Verdict = verdictOf(probed, { facts, graceSeconds, holderOf, now: Math.floor(now() / 1000) });
   return { subject, verdict, served: probed.reached ? probed.served : undefined };
 }

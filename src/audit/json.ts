@@ -1,8 +1,8 @@
 /** An audit for programs, and for the report: plain data, times in RFC 3339. Pure. */
 import { printable } from '../text/printable.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
-import { isFinding } from './judge.ts';
 import type { AuditEntry, AuditResult, ResourceSummary } from './result.ts';
+import { isFinding } from './verdict.ts';
 
 export function auditJson(result: AuditResult) {
   return {

@@ -1,8 +1,8 @@
 /** Prometheus metrics of scheduled audits. */
 import { Counter, Gauge, Registry } from 'prom-client';
 import { EngineMetrics } from '../metrics/engine-metrics.ts';
-import { type AuditState, FINDINGS } from './judge.ts';
 import type { AuditResult } from './result.ts';
+import { type AuditState, FINDINGS } from './verdict.ts';
 
 /** What a server serves in the place of its Secret's credential. */
 const STALE: readonly AuditState[] = ['invalid', 'wrong-leaf', 'other', 'stale', 'none'];

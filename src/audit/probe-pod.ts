@@ -7,8 +7,8 @@ import { assess } from '../probe/assess.ts';
 import { shakeHands } from '../probe/connect.ts';
 import { explainOpenSsl } from '../text/openssl-error.ts';
 import { printable } from '../text/printable.ts';
-import type { Probed, Served } from './judge.ts';
 import type { AuditSubject } from './subject.ts';
+import type { Probed, Served } from './verdict.ts';
 
 export interface ProbePodOptions {
   /** The way to a pod's port; undefined: straight to the pod's address. */

@@ -11,9 +11,9 @@ import { setCondition } from '../kubernetes/conditions.ts';
 import type { EventRecorder } from '../kubernetes/events/event-recorder.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import type { Condition } from '../kubernetes/objects.ts';
-import type { AuditState } from './judge.ts';
 import type { AuditEntry, AuditResult } from './result.ts';
 import { podNotice, SERVING, servingCondition } from './serving-condition.ts';
+import type { AuditState } from './verdict.ts';
 
 export interface PublisherOptions {
   /** Its field manager is the condition's owner. */

@@ -1,8 +1,8 @@
 /** What an audit found, by pod and by resource. Pure. Times in seconds since the epoch. */
 import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
 import type { UnreadableResource } from '../api/read.ts';
-import { type AuditState, FINDINGS, isFinding, type Served, type Verdict } from './judge.ts';
 import { type AuditSubject, auditable } from './subject.ts';
+import { type AuditState, FINDINGS, isFinding, type Served, type Verdict } from './verdict.ts';
 
 export interface AuditEntry {
   readonly subject: AuditSubject;

@@ -1,8 +1,8 @@
 /** What the condition `Serving` and an Event say of an audit. Pure. */
 import type { ConditionUpdate } from '../kubernetes/conditions.ts';
 import { printable } from '../text/printable.ts';
-import { type AuditState, FINDINGS, type Finding, isFinding } from './judge.ts';
 import type { AuditEntry, ResourceSummary } from './result.ts';
+import { type AuditState, FINDINGS, type FindingState, isFinding } from './verdict.ts';
 
 export const SERVING = 'Serving';
 
@@ -16,7 +16,7 @@ export const FINDING_REASONS = {
   'no-secret': 'NoSecret',
   unreachable: 'ServerUnreachable',
   'no-port': 'PortUnknown',
-} as const satisfies Record<Finding, string>;
+} as const satisfies Record<FindingState, string>;
 
 const MAX_SHOWN = 3;
 const MAX_MESSAGE_LENGTH = 4096;

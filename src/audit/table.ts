@@ -2,8 +2,8 @@
 import { relative } from '../status/format.ts';
 import { printable } from '../text/printable.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
-import { isFinding } from './judge.ts';
 import type { AuditEntry, AuditResult, ResourceSummary } from './result.ts';
+import { isFinding } from './verdict.ts';
 
 export interface TableOptions {
   /** Every pod, and not only findings. */

@@ -15,7 +15,7 @@ import { printable } from '../text/printable.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { Collected } from './archive.ts';
 
-export interface CollectOptions {
+export interface BundleOptions {
   readonly client: ApiClient;
   /** Whose resources. Undefined: all namespaces. */
   readonly namespace: string | undefined;
@@ -34,7 +34,7 @@ const LOG_BYTES = 1_048_576;
 const MAX_LOGS = 16;
 
 /** What cannot be read is named among the failures. Throws the signal's reason. */
-export async function collectBundle(options: CollectOptions): Promise<Collected> {
+export async function collectBundle(options: BundleOptions): Promise<Collected> {
   const { client, findings, namespace, now, signal, systemNamespace, versions } = options;
   const failures: string[] = [];
   let attempts = 0;

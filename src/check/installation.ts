@@ -1,4 +1,5 @@
 /** What runs in the cluster, by the chart's labels. */
+import { COMPONENT_LABEL, PART_OF, PART_OF_LABEL, VERSION_LABEL } from '../api/keys.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
@@ -13,8 +14,8 @@ export const DEPLOYMENTS = {
   namespaced: true,
 } as const satisfies ResourceType;
 
-/** The chart's label on all of its objects. */
-export const PART_OF_DCRED = 'app.kubernetes.io/part-of=dcred';
+/** Selects all objects of the chart. */
+export const PART_OF_DCRED = `${PART_OF_LABEL}=${PART_OF}`;
 
 export type Deployment = KubernetesObject<{
   readonly spec?: {
@@ -67,8 +68,8 @@ export function readDeployment({ metadata, spec, status }: Deployment): Installe
   return {
     namespace,
     name,
-    component: labels['app.kubernetes.io/component'] ?? '',
-    version: labels['app.kubernetes.io/version'],
+    component: labels[COMPONENT_LABEL] ?? '',
+    version: labels[VERSION_LABEL],
     image: container?.image,
     account: { namespace, name: pod?.serviceAccountName ?? 'default' },
     args: container?.args ?? [],

@@ -8,7 +8,7 @@ import { LEASE_NAME } from '../operator/operator.ts';
 import { printable, printableList } from '../text/printable.ts';
 import { refusedOf, type ServiceAccount } from './access.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
-import { flagValues, type Installed, isOn } from './installation.ts';
+import { flagValues, type Installed, isOn, PART_OF_DCRED } from './installation.ts';
 import { describePermission, leaderElectionPermissions, operatorPermissions, type Permission } from './permissions.ts';
 
 type Client = Pick<ApiClient, 'create' | 'get'>;
@@ -47,7 +47,7 @@ function checkDeployment(
     return problem(
       check,
       `${what}: none of ${replicas} replicas is available`,
-      `see "kubectl describe pods -n ${namespace} -l app.kubernetes.io/part-of=dcred"`,
+      `see "kubectl describe pods -n ${namespace} -l ${PART_OF_DCRED}"`,
     );
   }
   if (version !== undefined && version !== own && own !== 'development') {

@@ -1,11 +1,18 @@
 /** The admission webhook: its configuration in the API server, whether something answers there, and whether a pod is injected. */
 import { X509Certificate } from 'node:crypto';
-import { INJECT_KEY, NOT_INJECTED_ANNOTATION, secretNameAnnotation, WEBHOOK_NAME } from '../api/keys.ts';
+import {
+  COMPONENT_LABEL,
+  INJECT_KEY,
+  NOT_INJECTED_ANNOTATION,
+  secretNameAnnotation,
+  WEBHOOK_NAME,
+} from '../api/keys.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { MUTATING_WEBHOOK_CONFIGURATIONS, PODS, type ResourceType } from '../kubernetes/resource-type.ts';
 import { printable } from '../text/printable.ts';
+import { formatRfc3339 } from '../text/rfc3339.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 
 const ENDPOINT_SLICES = {
@@ -73,7 +80,7 @@ export function checkCaBundle(
   nowMs: number,
 ): Finding {
   const check = 'WebhookConfiguration';
-  const remedy = 'see the log of the webhook, which writes it: kubectl logs -l app.kubernetes.io/component=webhook -A';
+  const remedy = `see the log of the webhook, which writes it: kubectl logs -l ${COMPONENT_LABEL}=webhook -A`;
   if (caBundle === undefined || caBundle === '') {
     return problem(check, `${configuration} has no caBundle, so the API server cannot call the webhook`, remedy);
   }
@@ -81,7 +88,7 @@ export function checkCaBundle(
   const expiries = certificates.flatMap((pem) => expiryOf(pem) ?? []);
   if (expiries.length === 0) return problem(check, `the caBundle of ${configuration} holds no certificate`, remedy);
   const latest = Math.max(...expiries);
-  const date = new Date(latest).toISOString().slice(0, 10);
+  const date = formatRfc3339(latest / 1000).slice(0, 10);
   if (latest <= nowMs) return problem(check, `the caBundle of ${configuration} expired on ${date}`, remedy);
   return ok(check, `${configuration} trusts a CA until ${date}; failurePolicy ${failurePolicy}`);
 }
@@ -109,7 +116,7 @@ async function checkEndpoints(
       .filter(({ conditions }) => conditions?.ready !== false);
     if (ready.length > 0)
       return ok('WebhookEndpoints', `Service ${namespace}/${name} has ${ready.length} ready endpoints`);
-    const remedy = `see "kubectl get pods -n ${namespace} -l app.kubernetes.io/component=webhook"`;
+    const remedy = `see "kubectl get pods -n ${namespace} -l ${COMPONENT_LABEL}=webhook"`;
     return problem('WebhookEndpoints', `Service ${namespace}/${name} has no ready endpoint`, remedy);
   } catch (error) {
     if (!isApiError(error, 'Forbidden')) throw error;

@@ -148,7 +148,7 @@ async function waitOnce(agent: Agent, timeoutMs: number, io: CommandIo): Promise
 
 async function serve(address: NonNullable<ReturnType<typeof readAddress>>, agent: Agent, metrics: AgentMetrics) {
   const { METRICS_TYPE } = await import('../agent/metrics.ts');
-  const { probe, serveHttp } = await import('./http-server.ts');
+  const { probeHandler, serveHttp } = await import('./http-server.ts');
   const scrape = async () => ({
     status: 200,
     type: METRICS_TYPE,
@@ -156,8 +156,8 @@ async function serve(address: NonNullable<ReturnType<typeof readAddress>>, agent
   });
   return await serveHttp(address, {
     '/metrics': scrape,
-    '/healthz': probe(() => undefined),
-    '/readyz': probe(() => agent.problem()),
+    '/healthz': probeHandler(() => undefined),
+    '/readyz': probeHandler(() => agent.problem()),
   });
 }
 

@@ -12,7 +12,7 @@ import type { Connection } from '../kubernetes/connection/connection.ts';
 import { EventRecorder } from '../kubernetes/events/event-recorder.ts';
 import { VERSION } from '../version.ts';
 import type { CommandArguments, CommandIo } from './command.ts';
-import { type HttpServer, probe, scrapes, serveHttp } from './http-server.ts';
+import { type HttpServer, probeHandler, scrapes, serveHttp } from './http-server.ts';
 import { createClient, instanceName } from './kubernetes-options.ts';
 import { scrapeAuthorizer } from './metrics-guard.ts';
 import { createLogger, readAddress } from './server-options.ts';
@@ -56,7 +56,7 @@ export async function auditOnSchedule(
   const authorize = scrapeAuthorizer(args, client, io.signal);
   const servers: HttpServer[] = [];
   try {
-    const probes = { '/healthz': probe(() => undefined), '/readyz': probe(() => undefined) };
+    const probes = { '/healthz': probeHandler(() => undefined), '/readyz': probeHandler(() => undefined) };
     if (healthAddress !== undefined) servers.push(await serveHttp(healthAddress, probes));
     if (metricsAddress !== undefined)
       servers.push(await serveHttp(metricsAddress, scrapes(metrics.registry), authorize));

@@ -8,10 +8,10 @@ import { explainWriteError } from '../text/system-error.ts';
 import { COMMIT, VERSION } from '../version.ts';
 import { type Command, CommandError } from './command.ts';
 import {
+  COMMAND_RETRIES,
   connect,
   createClient,
   KUBERNETES_OPTIONS,
-  PATIENCE,
   readScope,
   SCOPE_OPTIONS,
   SYSTEM_NAMESPACE_OPTION,
@@ -36,7 +36,7 @@ export const bundleCommand: Command = {
 
   async run(args, io) {
     const connection = await connect(args, io);
-    const client = createClient(connection, PATIENCE);
+    const client = createClient(connection, COMMAND_RETRIES);
     try {
       const now = Math.floor(io.now() / 1000);
       const folder = `dcred-bundle-${formatRfc3339(now).replaceAll(/[:-]/g, '')}`;

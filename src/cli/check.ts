@@ -4,10 +4,10 @@ import { isDnsSubdomain } from '../text/dns-name.ts';
 import { VERSION } from '../version.ts';
 import { type Command, UsageError } from './command.ts';
 import {
+  COMMAND_RETRIES,
   connect,
   createClient,
   KUBERNETES_OPTIONS,
-  PATIENCE,
   readScope,
   SCOPE_OPTIONS,
   SYSTEM_NAMESPACE_OPTION,
@@ -43,7 +43,7 @@ export const checkCommand: Command = {
       throw new UsageError('--certificate is a Secret of one namespace: name it with -n, in place of -A');
     }
     const connection = await connect(args, io);
-    const client = createClient(connection, { ...PATIENCE, timeoutMs: 15_000 });
+    const client = createClient(connection, { ...COMMAND_RETRIES, timeoutMs: 15_000 });
     try {
       const findings = await preflight({
         client,

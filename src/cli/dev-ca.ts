@@ -5,7 +5,7 @@ import { formatRfc3339 } from '../text/rfc3339.ts';
 import { type Command, type CommandArguments, CommandError, type CommandIo, UsageError } from './command.ts';
 import { readDnsNames, writeNew } from './csr.ts';
 import { parseDuration } from './duration.ts';
-import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION, PATIENCE } from './kubernetes-options.ts';
+import { COMMAND_RETRIES, connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
 
 const MIN_LIFETIME_SECONDS = 3_600;
 const MAX_LIFETIME_SECONDS = 397 * 86_400;
@@ -77,7 +77,7 @@ async function createSecret(
   files: Readonly<Record<string, string>>,
 ): Promise<string> {
   const connection = await connect(args, io);
-  const client = createClient(connection, PATIENCE);
+  const client = createClient(connection, COMMAND_RETRIES);
   const namespace = args.string('namespace') ?? connection.defaultNamespace;
   const data = Object.fromEntries(
     Object.entries(files).map(([key, text]) => [key, Buffer.from(text).toString('base64')]),

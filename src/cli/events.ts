@@ -5,11 +5,11 @@ import { printable, printableList } from '../text/printable.ts';
 import type { Command } from './command.ts';
 import { resourcesExcept } from './expected.ts';
 import {
+  COMMAND_RETRIES,
   connect,
   createClient,
   inNamespaces,
   KUBERNETES_OPTIONS,
-  PATIENCE,
   readScope,
   resourceNames,
   SCOPE_OPTIONS,
@@ -35,7 +35,7 @@ export const eventsCommand: Command = {
   async run(args, io) {
     const names = resourceNames(args);
     const connection = await connect(args, io);
-    const client = createClient(connection, PATIENCE);
+    const client = createClient(connection, COMMAND_RETRIES);
     try {
       const namespace = readScope(args, connection.defaultNamespace);
       const options = { namespace, names, type: args.string('type') };

@@ -7,7 +7,7 @@ import { Turns } from '../serving/turns.ts';
 import { explainConnectionError } from '../text/system-error.ts';
 
 /** What a path answers. */
-export type Answer = () => Promise<{ readonly status: number; readonly type: string; readonly body: string }>;
+export type PathHandler = () => Promise<{ readonly status: number; readonly type: string; readonly body: string }>;
 
 export interface HttpServer {
   /** The port that it listens on; where 0 was given, the free one that was found. */
@@ -42,7 +42,7 @@ export function parseAddress(text: string): { readonly host: string | undefined;
 /** Serves GET of exactly these paths. Rejects when the address cannot be bound. */
 export async function serveHttp(
   address: { readonly host: string | undefined; readonly port: number },
-  routes: Readonly<Record<string, Answer>>,
+  routes: Readonly<Record<string, PathHandler>>,
   authorize?: (authorization: string | undefined, address: string) => Promise<number>,
 ): Promise<HttpServer> {
   const connections = new Connections(MAX_CONNECTIONS);
@@ -106,7 +106,7 @@ function listen(
 }
 
 /** A probe: 200 `ok`, or 503 with what is missing. */
-export function probe(problem: () => string | undefined): Answer {
+export function probeHandler(problem: () => string | undefined): PathHandler {
   return async () => {
     const found = problem();
     return { status: found === undefined ? 200 : 503, type: TEXT, body: `${found ?? 'ok'}\n` };
@@ -120,6 +120,6 @@ interface MetricsSource {
 }
 
 /** `/metrics`, in Prometheus' text format. */
-export function scrapes(registry: MetricsSource): Readonly<Record<string, Answer>> {
+export function scrapes(registry: MetricsSource): Readonly<Record<string, PathHandler>> {
   return { '/metrics': async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() }) };
 }

@@ -10,7 +10,7 @@ import { CommandError } from './command.ts';
 /** Secrets are at most 1 MiB, and so is everything that dcred reads. */
 const MAX_INPUT_BYTES = 1_048_576;
 
-export interface ReadOptions {
+export interface InputOptions {
   /** What is expected in the file, for errors: `the certificate`. */
   readonly what: string;
   readonly signal: AbortSignal;
@@ -19,7 +19,7 @@ export interface ReadOptions {
 }
 
 /** Reads a file, or standard input for `-`. Throws CommandError for one that is missing, a directory, empty, or too large. */
-export async function readInput(path: string, options: ReadOptions): Promise<Uint8Array> {
+export async function readInput(path: string, options: InputOptions): Promise<Uint8Array> {
   const name = path === '-' ? 'standard input' : path;
   const data = path === '-' ? await readStream(options.stdin ?? process.stdin, options) : await readFile(path, options);
   if (data.length > MAX_INPUT_BYTES) {
@@ -30,14 +30,14 @@ export async function readInput(path: string, options: ReadOptions): Promise<Uin
 }
 
 /** As `readInput`, as text. The bytes are cleared: they may be a key. */
-export async function readInputText(path: string, options: ReadOptions): Promise<string> {
+export async function readInputText(path: string, options: InputOptions): Promise<string> {
   const data = await readInput(path, options);
   const text = Buffer.from(data.buffer, data.byteOffset, data.length).toString('utf8');
   data.fill(0);
   return text;
 }
 
-async function readFile(path: string, { signal, what }: ReadOptions): Promise<Uint8Array> {
+async function readFile(path: string, { signal, what }: InputOptions): Promise<Uint8Array> {
   signal.throwIfAborted();
   try {
     if ((await stat(path)).isFIFO()) return await readStream(await openPipe(path), { signal });

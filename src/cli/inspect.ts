@@ -15,7 +15,7 @@ import {
   inspectSecret,
 } from './inspection.ts';
 import { formatInspection } from './inspection-text.ts';
-import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION, PATIENCE } from './kubernetes-options.ts';
+import { COMMAND_RETRIES, connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
 import { type LiveName, readLiveName, readLivePod, readLiveSecret } from './live-objects.ts';
 import { looksLikeManifest, readSecretManifests } from './manifest.ts';
 import { jsonText, OUTPUT_OPTION } from './output.ts';
@@ -75,7 +75,7 @@ async function inspectLive(
   now: number,
 ): Promise<readonly Inspection[]> {
   const connection = await connect(args, io);
-  const client = createClient(connection, PATIENCE);
+  const client = createClient(connection, COMMAND_RETRIES);
   const ref = { namespace: args.string('namespace') ?? connection.defaultNamespace, name };
   try {
     if (kind === 'Secret') return [inspectSecret(await readLiveSecret(client, ref, io.signal), now)];

@@ -6,7 +6,7 @@ import { systemClock } from '../kubernetes/clock.ts';
 import { LeaderElector } from '../kubernetes/leader/leader-election.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
-import { type HttpServer, probe, scrapes, serveHttp } from './http-server.ts';
+import { type HttpServer, probeHandler, scrapes, serveHttp } from './http-server.ts';
 import { connect, createClient, KUBERNETES_OPTIONS, leaseIdentity } from './kubernetes-options.ts';
 import { METRICS_AUTH_OPTION, scrapeAuthorizer } from './metrics-guard.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
@@ -86,8 +86,8 @@ async function serve(
   const servers: HttpServer[] = [];
   try {
     const probes = {
-      '/healthz': probe(() => undefined),
-      '/readyz': probe(() =>
+      '/healthz': probeHandler(() => undefined),
+      '/readyz': probeHandler(() =>
         isSynced ? undefined : 'the first lists are not complete: are the CRDs of cert-manager and dcred installed?',
       ),
     };

@@ -85,7 +85,7 @@ export async function connect(args: CommandArguments, io: CommandIo): Promise<Co
 }
 
 /** Of a person who waits for one answer: an API server that is silent is reported after 20 s, and not after five tries. */
-export const PATIENCE = { maxAttempts: 2 } as const;
+export const COMMAND_RETRIES = { maxAttempts: 2 } as const;
 
 export function createClient(
   connection: Connection,

@@ -8,6 +8,7 @@ import { reviewToken } from '../kubernetes/client/token-review.ts';
 import { type Clock, systemClock } from '../kubernetes/clock.ts';
 import { Deadline } from '../kubernetes/deadline.ts';
 import type { ResourceType } from '../kubernetes/resource-type.ts';
+import { bearerToken } from '../serving/bearer-token.ts';
 import { TokenReviews } from '../serving/token-reviews.ts';
 import type { CommandArguments, OptionSpec } from './command.ts';
 
@@ -30,20 +31,18 @@ const SUBJECT_ACCESS_REVIEWS = {
 } as const satisfies ResourceType;
 
 /** An HTTP status: 200, or why not. */
-export type Verdict = 200 | 401 | 403 | 503;
+export type GuardStatus = 200 | 401 | 403 | 503;
 
 interface SubjectAccessReview {
   readonly status?: { readonly allowed?: boolean };
 }
 
-/** Kubernetes' own tokens have about 1 kB. */
-const MAX_TOKEN_LENGTH = 16_384;
 /** As long as the API server itself remembers such an answer by default, roughly. */
 const ACCEPTED_MS = 60_000;
 const REVIEW_TIMEOUT_MS = 5_000;
 
 /** Whether the caller at that address, with that Authorization header, may scrape. */
-export type Authorize = (authorization: string | undefined, address: string) => Promise<Verdict>;
+export type Authorize = (authorization: string | undefined, address: string) => Promise<GuardStatus>;
 
 /** Who may scrape, by METRICS_AUTH_OPTION; undefined: everybody. */
 export function scrapeAuthorizer(
@@ -58,7 +57,7 @@ export function scrapeAuthorizer(
 
 export class MetricsGuard {
   readonly #client: Pick<ApiClient, 'create'>;
-  readonly #reviews: TokenReviews<Verdict>;
+  readonly #reviews: TokenReviews<GuardStatus>;
   readonly #signal: AbortSignal;
 
   /** @param signal ends everything */
@@ -77,13 +76,13 @@ export class MetricsGuard {
   }
 
   /** Never rejects: 503 while the API server does not answer, or where too many strangers make it work. */
-  async check(authorization: string | undefined, address: string): Promise<Verdict> {
-    const token = /^Bearer ([\w.~+/=-]+)$/i.exec((authorization ?? '').slice(0, MAX_TOKEN_LENGTH + 8))?.[1];
-    if (token === undefined || token.length > MAX_TOKEN_LENGTH) return 401;
-    return await this.#reviews.ask(token, address, this.#signal).catch((): Verdict => 503);
+  async check(authorization: string | undefined, address: string): Promise<GuardStatus> {
+    const token = bearerToken(authorization);
+    if (token === undefined) return 401;
+    return await this.#reviews.ask(token, address, this.#signal).catch((): GuardStatus => 503);
   }
 
-  async #review(token: string, signal: AbortSignal): Promise<Verdict> {
+  async #review(token: string, signal: AbortSignal): Promise<GuardStatus> {
     const user = await reviewToken(this.#client, token, METRICS_AUDIENCE, signal);
     if (user === undefined) return 401;
     const { groups = [], uid, username } = user;

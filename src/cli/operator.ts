@@ -8,7 +8,7 @@ import { Outage } from '../operator/outage.ts';
 import { WritePace, workersFor } from '../operator/write-pace.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
-import { type Answer, type HttpServer, probe, scrapes, serveHttp } from './http-server.ts';
+import { type HttpServer, type PathHandler, probeHandler, scrapes, serveHttp } from './http-server.ts';
 import {
   connect,
   createClient,
@@ -157,8 +157,8 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
   }
 }
 
-function probes(operator: Operator): Readonly<Record<string, Answer>> {
-  return { '/healthz': probe(() => undefined), '/readyz': probe(() => operator.notReady) };
+function probes(operator: Operator): Readonly<Record<string, PathHandler>> {
+  return { '/healthz': probeHandler(() => undefined), '/readyz': probeHandler(() => operator.notReady) };
 }
 
 /** Undefined: no limit. */

@@ -1,7 +1,14 @@
 import { RENEW_REQUESTED_AT } from '../api/keys.ts';
 import { systemClock } from '../kubernetes/clock.ts';
-import { type Counts, describePending, type Progress, progressBar, progressLine, summary } from '../renew/progress.ts';
-import { findTargets, type Request, requestRenewal, type Selection, type Target } from '../renew/request.ts';
+import {
+  type Counts,
+  describePending,
+  progressBar,
+  progressLine,
+  type RenewalProgress,
+  summary,
+} from '../renew/progress.ts';
+import { findTargets, type RenewTarget, type Request, requestRenewal, type Selection } from '../renew/request.ts';
 import { waitForRenewal } from '../renew/wait.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import {
@@ -129,12 +136,12 @@ function describeFailures({ failures, requested }: Request): string {
 }
 
 interface Waited {
-  readonly progress: Progress;
+  readonly progress: RenewalProgress;
   readonly seconds: number;
   readonly complete: boolean;
 }
 
-function json(targets: readonly Target[], { failures, requestedAt }: Request, waited?: Waited): string {
+function json(targets: readonly RenewTarget[], { failures, requestedAt }: Request, waited?: Waited): string {
   const outcome = {
     requestedAt: formatRfc3339(Math.ceil(requestedAt)),
     resources: targets,

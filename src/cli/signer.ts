@@ -17,7 +17,7 @@ import {
   type ExitStatus,
   UsageError,
 } from './command.ts';
-import { type HttpServer, probe, scrapes, serveHttp } from './http-server.ts';
+import { type HttpServer, probeHandler, scrapes, serveHttp } from './http-server.ts';
 import { readInputText } from './input.ts';
 import { connect, createClient, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
@@ -116,7 +116,7 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
   });
   const servers: HttpServer[] = [];
   try {
-    const probes = { '/healthz': probe(() => undefined), '/readyz': probe(() => signer.problem) };
+    const probes = { '/healthz': probeHandler(() => undefined), '/readyz': probeHandler(() => signer.problem) };
     if (healthAddress !== undefined) servers.push(await serveHttp(healthAddress, probes));
     if (metricsAddress !== undefined) servers.push(await serveHttp(metricsAddress, scrapes(metrics.registry)));
     await signer.listen(signal);

@@ -6,11 +6,11 @@ import type { Command, CommandIo } from './command.ts';
 import { resourcesExcept } from './expected.ts';
 import {
   assertFound,
+  COMMAND_RETRIES,
   connect,
   createClient,
   inNamespaces,
   KUBERNETES_OPTIONS,
-  PATIENCE,
   readScope,
   resourceNames,
   SCOPE_OPTIONS,
@@ -38,7 +38,7 @@ export const statusCommand: Command = {
   async run(args, io) {
     const names = resourceNames(args);
     const connection = await connect(args, io);
-    const client = createClient(connection, PATIENCE);
+    const client = createClient(connection, COMMAND_RETRIES);
     try {
       const namespace = readScope(args, connection.defaultNamespace);
       const pods = names !== undefined || args.boolean('pods');

@@ -2,7 +2,7 @@ import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { findTargets } from '../renew/request.ts';
 import type { Command, CommandArguments, CommandIo, ExitStatus } from './command.ts';
 import { resourcesExcept } from './expected.ts';
-import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION, PATIENCE } from './kubernetes-options.ts';
+import { COMMAND_RETRIES, connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
 
 export const suspendCommand: Command = switchCommand({
   name: 'suspend',
@@ -49,7 +49,7 @@ function switchCommand({ description, done, name, summary, suspend }: Switch): C
 /** Nothing is changed unless all names exist. Throws UnknownResourcesError, ApiError. */
 async function setSuspend(args: CommandArguments, io: CommandIo, suspend: boolean, done: string): Promise<ExitStatus> {
   const connection = await connect(args, io);
-  const client = createClient(connection, PATIENCE);
+  const client = createClient(connection, COMMAND_RETRIES);
   try {
     const namespace = args.string('namespace') ?? connection.defaultNamespace;
     const selection = { namespace, names: args.positionals, labelSelector: undefined };

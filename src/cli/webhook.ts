@@ -7,7 +7,7 @@ import { isDnsSubdomain } from '../text/dns-name.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { parseDuration } from './duration.ts';
-import { type HttpServer, probe, scrapes, serveHttp } from './http-server.ts';
+import { type HttpServer, probeHandler, scrapes, serveHttp } from './http-server.ts';
 import { connect, createClient, KUBERNETES_OPTIONS, NAMESPACE_OPTION } from './kubernetes-options.ts';
 import { METRICS_AUTH_OPTION, scrapeAuthorizer } from './metrics-guard.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
@@ -151,8 +151,8 @@ async function runWebhook(args: CommandArguments, io: CommandIo): Promise<ExitSt
   const authorize = scrapeAuthorizer(args, client, io.signal);
   const servers: HttpServer[] = [];
   try {
-    const ready = probe(() => webhook.problem);
-    const probes = { '/healthz': probe(() => undefined), '/readyz': ready };
+    const ready = probeHandler(() => webhook.problem);
+    const probes = { '/healthz': probeHandler(() => undefined), '/readyz': ready };
     if (healthAddress !== undefined) servers.push(await serveHttp(healthAddress, probes));
     if (metricsAddress !== undefined)
       servers.push(await serveHttp(metricsAddress, scrapes(metrics.registry), authorize));

@@ -79,13 +79,13 @@ export function parseGoDuration(text: string): number | undefined {
  * - `denied`: to be marked as such, once.
  * - `approved`: to be signed.
  */
-export type Progress = 'finished' | 'waiting' | 'denied' | 'approved';
+export type RequestStage = 'finished' | 'waiting' | 'denied' | 'approved';
 
 /** By cert-manager's rules for external issuers. */
-export function progressOf({
+export function stageOf({
   conditions,
   hasCertificate,
-}: Pick<CertificateRequest, 'conditions' | 'hasCertificate'>): Progress {
+}: Pick<CertificateRequest, 'conditions' | 'hasCertificate'>): RequestStage {
   const is = (type: string) => conditions.some((one) => one.type === type && one.status === 'True');
   const ready = conditions.find(({ type }) => type === 'Ready');
   if (hasCertificate || ready?.status === 'True' || ready?.reason === 'Failed' || ready?.reason === 'Denied')
@@ -94,13 +94,13 @@ export function progressOf({
   return is('Approved') ? 'approved' : 'waiting';
 }
 
-export type Verdict =
+export type RequestOutcome =
   | { readonly reason: 'Pending'; readonly message: string }
   | { readonly reason: 'Failed' | 'Denied'; readonly message: string }
   | { readonly reason: 'Issued'; readonly message: string; readonly certificatePem: string; readonly caPem: string };
 
 /** The status to write; undefined where it says so already. Fails once: failureTime is never moved. `now` in seconds. */
-export function statusFor(conditions: readonly Condition[], verdict: Verdict, now: number): object | undefined {
+export function statusFor(conditions: readonly Condition[], verdict: RequestOutcome, now: number): object | undefined {
   const status = verdict.reason === 'Issued' ? 'True' : 'False';
   const before = conditions.find(({ type }) => type === 'Ready');
   if (before?.status === status && before.reason === verdict.reason && before.message === verdict.message)

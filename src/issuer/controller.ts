@@ -28,9 +28,9 @@ import { IssuerCaches, type KnownIssuer, WATCHED } from './caches.ts';
 import {
   CERTIFICATE_REQUESTS,
   type CertificateRequest,
-  progressOf,
+  type RequestOutcome,
+  stageOf,
   statusFor,
-  type Verdict,
 } from './certificate-request.ts';
 import { AuthorityLoader, IssuerError, type IssuerReference, readIssuer } from './issuers.ts';
 import type { IssuerLabels, IssuerMetrics } from './metrics.ts';
@@ -165,7 +165,7 @@ export class IssuerController {
   async #reconcileRequest(key: string, signal: AbortSignal): Promise<Outcome> {
     const request = this.#caches.request(key);
     if (request === undefined) return { kind: 'done' };
-    const progress = progressOf(request);
+    const progress = stageOf(request);
     if (progress === 'finished' || progress === 'waiting') return { kind: 'done' };
     const verdict = progress === 'denied' ? DENIED : await this.#sign(request, signal);
     this.#options.metrics.decided(verdict.reason);
@@ -179,7 +179,7 @@ export class IssuerController {
     };
   }
 
-  async #sign(request: CertificateRequest, signal: AbortSignal): Promise<Verdict> {
+  async #sign(request: CertificateRequest, signal: AbortSignal): Promise<RequestOutcome> {
     const known = this.#caches.issuerOf(request);
     if (known === undefined) {
       return { reason: 'Pending', message: `the ${request.issuer.kind} "${request.issuer.name}" does not exist` };
@@ -254,7 +254,7 @@ export class IssuerController {
     );
   }
 
-  async #writeRequestStatus(request: CertificateRequest, verdict: Verdict, signal: AbortSignal): Promise<void> {
+  async #writeRequestStatus(request: CertificateRequest, verdict: RequestOutcome, signal: AbortSignal): Promise<void> {
     const status = statusFor(request.conditions, verdict, this.#seconds());
     if (status === undefined) return;
     const { name, namespace, resourceVersion } = request;
@@ -287,7 +287,7 @@ export class IssuerController {
   }
 }
 
-const DENIED: Verdict = { reason: 'Denied', message: 'the request was denied by an approver' };
+const DENIED: RequestOutcome = { reason: 'Denied', message: 'the request was denied by an approver' };
 
 function labelsOf({ kind, raw }: KnownIssuer): IssuerLabels {
   const { name = '', namespace = '' } = raw.metadata;

@@ -4,9 +4,9 @@ import type { KeyResult } from '../keys/guarded-key.ts';
 import { KeyMetrics } from '../keys/key-metrics.ts';
 import type { KeyBackend } from '../keys/key-opener.ts';
 import { EngineMetrics } from '../metrics/engine-metrics.ts';
-import type { Verdict } from './certificate-request.ts';
+import type { RequestOutcome } from './certificate-request.ts';
 
-const RESULTS = ['Issued', 'Pending', 'Failed', 'Denied'] as const satisfies readonly Verdict['reason'][];
+const RESULTS = ['Issued', 'Pending', 'Failed', 'Denied'] as const satisfies readonly RequestOutcome['reason'][];
 /** Of a DelegationIssuer, or of a ClusterDelegationIssuer, whose namespace is empty. */
 const ISSUER_LABELS = ['kind', 'namespace', 'name'] as const;
 
@@ -42,7 +42,7 @@ export class IssuerMetrics {
     new Gauge({ ...info, labelNames: ['version'], registers: [this.registry] }).set({ version }, 1);
   }
 
-  decided(result: Verdict['reason']): void {
+  decided(result: RequestOutcome['reason']): void {
     this.#results.inc({ result });
   }
 

@@ -1,7 +1,7 @@
 /** Signs a delegation certificate (RFC 5280, RFC 9345 section 4.2). What it holds is decided here, and not by the request. */
 import { type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
 import { writePem } from '../credential/pem.ts';
-import { element, explicit, sequence, time, unsignedInteger } from '../provision/der-write.ts';
+import { derTime, element, explicit, sequence, unsignedInteger } from '../provision/der-write.ts';
 import {
   delegationExtensions,
   dnsNamesValue,
@@ -40,7 +40,7 @@ export async function signLeaf({ authority, dnsNames, plan, publicKey, signal }:
     unsignedInteger(Buffer.concat([Uint8Array.of(0x01), randomBytes(15)])),
     algorithm,
     authority.name,
-    sequence(time(plan.notBefore), time(plan.notAfter)),
+    sequence(derTime(plan.notBefore), derTime(plan.notAfter)),
     subject,
     publicKey.export({ format: 'der', type: 'spki' }),
     explicit(3, sequence(...extensions)),

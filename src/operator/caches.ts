@@ -21,7 +21,7 @@ export interface CachesOptions {
   readonly onPod: (change: Change<Pod>) => void;
   readonly onSecret: (change: Change<CachedSecret>) => void;
   /** The API server begins to refuse what is needed. */
-  readonly onRefused: (refusal: Refusal) => void;
+  readonly onRefused: (refusal: CacheRefusal) => void;
 }
 
 export type Resource = ObjectKey & { readonly value: DelegatedCredentialResource | UnreadableResource };
@@ -99,7 +99,7 @@ export class Caches {
   }
 
   /** What the API server refuses to show: a kind, in a namespace or ('') in all of them. */
-  get refusals(): readonly Refusal[] {
+  get refusals(): readonly CacheRefusal[] {
     const kinds = { delegatedcredentials: this.resources, pods: this.pods, secrets: this.secrets };
     return Object.entries(kinds).flatMap(([resource, cache]) =>
       [...cache.refusals].map(([namespace, reason]) => ({ resource, namespace, reason })),
@@ -116,7 +116,7 @@ export class Caches {
   }
 }
 
-export interface Refusal {
+export interface CacheRefusal {
   readonly resource: string;
   readonly namespace: string;
   readonly reason: string;

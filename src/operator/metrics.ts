@@ -6,7 +6,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { ReconcileObservation } from '../kubernetes/queue/workers.ts';
 import { EngineMetrics } from '../metrics/engine-metrics.ts';
-import type { Refusal } from './caches.ts';
+import type { CacheRefusal } from './caches.ts';
 import { POD_WARNING_REASONS, type PodWarningReason } from './core/missed-injection.ts';
 import { DELETE_REASONS, type DeleteReason, ISSUE_REASONS, type IssueReason } from './core/plan.ts';
 import { POD_FAILURE_REASONS, type PodFailureReason } from './pod-failure.ts';
@@ -124,7 +124,7 @@ export class OperatorMetrics {
   }
 
   /** Read when scraped. */
-  watchRefusals(refusals: () => readonly Refusal[]): void {
+  watchRefusals(refusals: () => readonly CacheRefusal[]): void {
     const gauge: Gauge<'resource' | 'namespace'> = new Gauge({
       name: 'dcred_namespace_unreadable',
       help: '1 for every kind of object that the API server refuses to list or watch, by namespace; empty: all of them.',

@@ -34,7 +34,7 @@ import { PodFailures } from './pod-failure.ts';
 import { Reporter } from './reporter.ts';
 import { ResourceController } from './resource-controller.ts';
 import { serveShards } from './serve-shards.ts';
-import { EVERYTHING, type Ownership, ShardSet } from './shard-set.ts';
+import { EVERYTHING, type NamespaceOwnership, ShardSet } from './shard-set.ts';
 import { TakenNames } from './taken-names.ts';
 import { WavePacer } from './wave-pacer.ts';
 
@@ -60,7 +60,7 @@ export class Operator {
   readonly #caches: Caches;
   /** Before it leads, this process enqueues nothing: no worker takes keys, and those of deleted pods would pile up. */
   #leading = false;
-  #ownership: Ownership = EVERYTHING;
+  #ownership: NamespaceOwnership = EVERYTHING;
   /** Records a warning about a pod; only the leader does. */
   #warn: (pod: Pod, warning: PodWarning) => void = () => {};
   #pods: PodController | undefined;

@@ -9,7 +9,7 @@ import type { Clock } from '../kubernetes/clock.ts';
 import { shardOf } from '../kubernetes/leader/shards.ts';
 
 /** Which namespaces this process serves. */
-export interface Ownership {
+export interface NamespaceOwnership {
   /** Whether keys of the namespace may be taken. */
   serves(namespace: string): boolean;
   /** Whether something may be written there: also while what is in progress is finished. */
@@ -29,7 +29,7 @@ interface Shard {
 /** Namespaces come and go. */
 const MAX_REMEMBERED = 100_000;
 
-export class ShardSet implements Ownership {
+export class ShardSet implements NamespaceOwnership {
   readonly #shards: number;
   readonly #served = new Map<number, Shard>();
   readonly #shardOf = new Map<string, number>();
@@ -97,7 +97,7 @@ export class ShardSet implements Ownership {
 }
 
 /** One leader serves every namespace. */
-export const EVERYTHING: Ownership = {
+export const EVERYTHING: NamespaceOwnership = {
   serves: () => true,
   mayWrite: () => true,
   during: (_namespace, work) => work(),

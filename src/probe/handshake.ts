@@ -36,7 +36,7 @@ import {
   type CertificateMessage,
   isOfferedCredentialScheme,
   readCertificateMessage,
-  readCertificateRequest,
+  readCertificateRequestContext,
   readCertificateVerify,
   readEncryptedExtensions,
   readServerHello,
@@ -71,7 +71,7 @@ export interface HandshakeOutcome {
   readonly signatureScheme: string;
 }
 
-export interface Progress {
+export interface HandshakeStep {
   /** To be sent; may be empty. */
   readonly send: Uint8Array;
   readonly outcome: HandshakeOutcome | undefined;
@@ -118,7 +118,7 @@ export class ClientHandshake {
   }
 
   /** Takes what arrived. Throws TlsError; the handshake is over then. */
-  receive(bytes: Uint8Array): Progress {
+  receive(bytes: Uint8Array): HandshakeStep {
     this.#records.push(bytes);
     const send: Uint8Array[] = [];
     for (let record = this.#records.next(); record !== undefined; record = this.#records.next()) {
@@ -182,7 +182,7 @@ export class ClientHandshake {
     }
   }
 
-  #take(message: Uint8Array): Progress {
+  #take(message: Uint8Array): HandshakeStep {
     const [type = 0] = message;
     const body = message.subarray(4);
     if (this.#awaiting === 'ServerHello') return this.#takeServerHello(type, message, body);
@@ -191,7 +191,7 @@ export class ClientHandshake {
       type === HANDSHAKE.certificateRequest &&
       this.#requestContext === undefined
     ) {
-      this.#requestContext = readCertificateRequest(body);
+      this.#requestContext = readCertificateRequestContext(body);
       this.#transcript.push(message);
       return { send: NOTHING, outcome: undefined };
     }
@@ -213,13 +213,13 @@ export class ClientHandshake {
     }
   }
 
-  #next(awaiting: Awaiting, message: Uint8Array): Progress {
+  #next(awaiting: Awaiting, message: Uint8Array): HandshakeStep {
     this.#transcript.push(message);
     this.#awaiting = awaiting;
     return { send: NOTHING, outcome: undefined };
   }
 
-  #takeServerHello(type: number, message: Uint8Array, body: Uint8Array): Progress {
+  #takeServerHello(type: number, message: Uint8Array, body: Uint8Array): HandshakeStep {
     if (type !== HANDSHAKE.serverHello) {
       throw new TlsError('Unexpected', `the server sent ${messageName(type)} where its ServerHello was expected`);
     }
@@ -241,7 +241,7 @@ export class ClientHandshake {
   }
 
   /** RFC 8446 section 4.1.4, and 4.4.1 for the transcript: the first ClientHello counts as its hash. */
-  #startAgain(retry: Extract<ServerHello, { kind: 'retry' }>, message: Uint8Array): Progress {
+  #startAgain(retry: Extract<ServerHello, { kind: 'retry' }>, message: Uint8Array): HandshakeStep {
     const { cookie, group = this.#keyShare.group, suite } = retry;
     if (this.#retry !== undefined) throw new TlsError('Unexpected', 'the server sent a second HelloRetryRequest');
     if (retry.group === this.#keyShare.group) {
@@ -282,7 +282,7 @@ export class ClientHandshake {
     this.#signatureScheme = schemeName(scheme);
   }
 
-  #finish(message: Uint8Array, body: Uint8Array): Progress {
+  #finish(message: Uint8Array, body: Uint8Array): HandshakeStep {
     const { secrets, served, suite } = this.#established();
     const expected = finishedData(suite, secrets.server, digest(suite, ...this.#transcript));
     if (Buffer.compare(body, expected) !== 0)

@@ -159,7 +159,7 @@ export function isOfferedCredentialScheme(scheme: number): boolean {
 }
 
 /** The certificate_request_context, to be echoed. */
-export function readCertificateRequest(body: Uint8Array): Uint8Array {
+export function readCertificateRequestContext(body: Uint8Array): Uint8Array {
   const reader = new Reader(body, 'CertificateRequest');
   const context = reader.vector(1);
   readExtensions(reader.nested(2));

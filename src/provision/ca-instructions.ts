@@ -1,6 +1,8 @@
 /** What each CA needs, beside the request, so that its certificate carries DelegationUsage. Pure. */
+
+import { DELEGATION_USAGE_OID } from '../credential/extensions.ts';
 import type { Usage } from '../credential/scheme.ts';
-import { DELEGATION_USAGE_OID, DELEGATION_USAGE_VALUE } from './x509-parts.ts';
+import { DELEGATION_USAGE_VALUE } from './x509-parts.ts';
 
 export const CA_KINDS = ['openssl', 'cfssl', 'aws-private-ca'] as const;
 export type CaKind = (typeof CA_KINDS)[number];

@@ -31,7 +31,7 @@ export function objectIdentifier(dotted: string): Uint8Array {
 }
 
 /** RFC 5280 section 4.1.2.5: UTCTime up to 2049, GeneralizedTime from then on. */
-export function time(seconds: number): Uint8Array {
+export function derTime(seconds: number): Uint8Array {
   const text = new Date(seconds * 1000).toISOString().replace(/[-:T]|\.\d+/g, '');
   return Number(text.slice(0, 4)) < 2050 ? element(0x17, Buffer.from(text.slice(2))) : element(0x18, Buffer.from(text));
 }

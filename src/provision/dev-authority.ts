@@ -18,7 +18,8 @@ import {
   SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
 } from '@peculiar/x509';
-import { DELEGATION_USAGE_OID, DELEGATION_USAGE_VALUE } from './x509-parts.ts';
+import { DELEGATION_USAGE_OID } from '../credential/extensions.ts';
+import { DELEGATION_USAGE_VALUE } from './x509-parts.ts';
 
 export interface DevCertificateOptions {
   /** At least one. */

@@ -1,8 +1,8 @@
 /** The parts that a request and a certificate for delegation share (RFC 5280, RFC 9345 section 4.2). Pure. */
+import { DELEGATION_USAGE_OID } from '../credential/extensions.ts';
 import type { SignatureScheme, Usage } from '../credential/scheme.ts';
 import { bitString, boolean, element, objectIdentifier, octetString, sequence, utf8String } from './der-write.ts';
 
-export const DELEGATION_USAGE_OID = '1.3.6.1.4.1.44363.44';
 /** ASN.1 NULL. */
 export const DELEGATION_USAGE_VALUE = Uint8Array.of(0x05, 0x00);
 

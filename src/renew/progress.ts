@@ -6,7 +6,7 @@ export interface Counts {
   readonly reissued: number;
 }
 
-export interface Progress extends Counts {
+export interface RenewalProgress extends Counts {
   /** Those that were not re-issued yet. */
   readonly pending: readonly IssuedSecret[];
 }
@@ -46,7 +46,7 @@ function isReissued({ facts }: IssuedSecret, moment: number): boolean {
 }
 
 /** @param moment seconds since the epoch: what was issued from then on is new */
-export function progressOf(secrets: readonly IssuedSecret[], moment: number): Progress {
+export function progressOf(secrets: readonly IssuedSecret[], moment: number): RenewalProgress {
   const pending = secrets.filter((secret) => !isReissued(secret, moment));
   return { total: secrets.length, reissued: secrets.length - pending.length, pending };
 }
@@ -73,7 +73,7 @@ export function summary({ reissued, total }: Counts, seconds: number): string {
 const PODS_NAMED = 20;
 
 /** One line a pod that still holds its old credential; the first few of many. */
-export function describePending({ pending }: Progress): readonly string[] {
+export function describePending({ pending }: RenewalProgress): readonly string[] {
   const lines = pending
     .slice(0, PODS_NAMED)
     .map(({ name, namespace, podName }) => `  pod ${namespace}/${podName} (Secret ${name})`)

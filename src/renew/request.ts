@@ -7,7 +7,7 @@ import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject, ManagedFieldsEntry } from '../kubernetes/objects.ts';
 import { printable, printableList } from '../text/printable.ts';
 
-export interface Target {
+export interface RenewTarget {
   readonly namespace: string;
   readonly name: string;
   /** Re-issued once `spec.suspend` is false, and not before. */
@@ -35,7 +35,7 @@ export async function findTargets(
   client: ApiClient,
   { labelSelector, names, namespace }: Selection,
   signal: AbortSignal,
-): Promise<readonly Target[]> {
+): Promise<readonly RenewTarget[]> {
   const { items } = await client.list<Resource>(DELEGATED_CREDENTIALS, { namespace, labelSelector }, { signal });
   const found = items.map(({ metadata, spec }) => ({
     namespace: metadata.namespace ?? '',
@@ -59,13 +59,13 @@ export interface Request {
   readonly requestedAt: number;
   /** How far the API server's clock is ahead of this one, where that mattered. */
   readonly skewSeconds: number;
-  readonly requested: readonly Target[];
+  readonly requested: readonly RenewTarget[];
   /** Those for which it was not requested, and why. */
   readonly failures: readonly Failure[];
 }
 
 interface Failure {
-  readonly target: Target;
+  readonly target: RenewTarget;
   /** Without a body or a credential: for people. */
   readonly message: string;
 }
@@ -79,14 +79,14 @@ interface Failure {
  */
 export async function requestRenewal(
   client: ApiClient,
-  targets: readonly Target[],
+  targets: readonly RenewTarget[],
   nowMs: number,
   signal: AbortSignal,
 ): Promise<Request> {
   let requestedMs = nowMs;
   let skewSeconds = 0;
   let isTimeChecked = false;
-  const requested: Target[] = [];
+  const requested: RenewTarget[] = [];
   const failures: Failure[] = [];
   for (const target of targets) {
     try {
@@ -111,7 +111,7 @@ export async function requestRenewal(
 /** Undefined where the resource was deleted meanwhile, and its Secrets with it. */
 async function write(
   client: ApiClient,
-  { name, namespace }: Target,
+  { name, namespace }: RenewTarget,
   requestedMs: number,
   signal: AbortSignal,
 ): Promise<KubernetesObject | undefined> {

@@ -9,14 +9,14 @@ import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
-import { type Counts, type Progress, progressOf, RenewalCount } from './progress.ts';
-import type { Target } from './request.ts';
+import { type Counts, progressOf, RenewalCount, type RenewalProgress } from './progress.ts';
+import type { RenewTarget } from './request.ts';
 
 export interface WaitOptions {
   readonly client: ApiClient;
   readonly clock: Clock;
   readonly random: () => number;
-  readonly targets: readonly Target[];
+  readonly targets: readonly RenewTarget[];
   /** Seconds since the epoch: what was issued from then on is new. */
   readonly moment: number;
   readonly timeoutMs: number;
@@ -39,7 +39,7 @@ interface Entry {
 }
 
 /** The last state: nothing pending when all are re-issued, else what was pending at the timeout or when the signal was aborted. */
-export async function waitForRenewal(options: WaitOptions, signal: AbortSignal): Promise<Progress> {
+export async function waitForRenewal(options: WaitOptions, signal: AbortSignal): Promise<RenewalProgress> {
   const { client, clock, moment, onProgress, random, targets, timeoutMs } = options;
   const meant = new Set(targets.map(formatObjectKey));
   const ended = new AbortController();
@@ -83,7 +83,7 @@ export async function waitForRenewal(options: WaitOptions, signal: AbortSignal):
     });
     return reflector;
   });
-  const present = (): Progress => {
+  const present = (): RenewalProgress => {
     const entries = reflectors.flatMap(({ store }) => [...store.values()]);
     return progressOf(
       entries.flatMap((entry) => selected(entry) ?? []),

@@ -4,7 +4,7 @@
  */
 import type { Server } from 'node:net';
 
-export interface Connection {
+export interface ClientConnection {
   /** Address and port of the other side, which are the same below and above TLS. */
   readonly remoteAddress?: string | undefined;
   readonly remotePort?: number | undefined;
@@ -13,7 +13,7 @@ export interface Connection {
 }
 
 interface State {
-  readonly connection: Connection;
+  readonly connection: ClientConnection;
   isUsed: boolean;
   isBusy: boolean;
 }
@@ -39,7 +39,7 @@ export class Connections {
   }
 
   /** A connection was accepted. It is closed at once where all others are busy. */
-  add(connection: Connection): void {
+  add(connection: ClientConnection): void {
     const key = keyOf(connection);
     const replaced = this.#open.size < this.#limit ? undefined : this.#idle();
     if (this.#open.size >= this.#limit && replaced === undefined) {
@@ -58,14 +58,14 @@ export class Connections {
   }
 
   /** A request is answered from now on; the one before it has ended. Until then its connection counts as idle: anybody can begin a request. */
-  begin(connection: Connection): void {
+  begin(connection: ClientConnection): void {
     const state = this.#open.get(keyOf(connection));
     if (state === undefined) return;
     state.isUsed = true;
     state.isBusy = true;
   }
 
-  end(connection: Connection): void {
+  end(connection: ClientConnection): void {
     const key = keyOf(connection);
     const state = this.#open.get(key);
     if (state === undefined) return;
@@ -74,7 +74,7 @@ export class Connections {
     this.#open.set(key, state);
   }
 
-  #idle(): Connection | undefined {
+  #idle(): ClientConnection | undefined {
     let idle: State | undefined;
     for (const state of this.#open.values()) {
       if (state.isBusy) continue;
@@ -85,6 +85,6 @@ export class Connections {
   }
 }
 
-function keyOf({ remoteAddress, remotePort }: Connection): string {
+function keyOf({ remoteAddress, remotePort }: ClientConnection): string {
   return `${remoteAddress} ${remotePort}`;
 }

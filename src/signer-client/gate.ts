@@ -12,7 +12,7 @@ const BASE_MS = 1_000;
 /** One call at a time is no load, and the shortest lives are renewed half a minute before they end. */
 const MAX_MS = 5_000;
 
-export class Gate {
+export class CallGate {
   readonly #clock: Clock;
   readonly #backoff: Backoff;
   #failure: Error | undefined;

@@ -8,7 +8,7 @@ import type { Clock, TimerHandle } from '../kubernetes/clock.ts';
 import { MAX_REQUESTS, type SignRequest, type SignResult } from '../signer/protocol.ts';
 import type { Caller, Tracing } from '../tracing/tracing.ts';
 import { SignerUnavailableError } from './errors.ts';
-import { Gate } from './gate.ts';
+import { CallGate } from './gate.ts';
 import type { SignerClient } from './signer-client.ts';
 
 export interface SigningBatcherOptions {
@@ -38,7 +38,7 @@ const MAX_GATHER_MS = 100;
 
 export class SigningBatcher {
   readonly #options: SigningBatcherOptions;
-  readonly #gate: Gate;
+  readonly #gate: CallGate;
   #waiting: Waiting[] = [];
   #calls = 0;
   #scheduled = false;
@@ -47,7 +47,7 @@ export class SigningBatcher {
 
   constructor(options: SigningBatcherOptions) {
     this.#options = options;
-    this.#gate = new Gate(options);
+    this.#gate = new CallGate(options);
     const { signal } = options;
     const end = (): void => {
       this.#gathering?.cancel();

@@ -22,7 +22,7 @@ class CertificateObjectError extends Error {
 }
 
 /** Throws CertificateObjectError, or the API server's error. */
-export async function readCertificateSecret(
+export async function fetchCertificateSecret(
   client: Pick<ApiClient, 'get'>,
   certificate: string,
   signal: AbortSignal,

@@ -14,7 +14,7 @@ import { formatRfc3339 } from '../text/rfc3339.ts';
 import { AuditLog } from './audit-log.ts';
 import { Authenticator, type ReviewToken } from './authentication.ts';
 import { CertificateFeed } from './certificate-feed.ts';
-import { readCertificateConfigMap, readCertificateSecret } from './certificate-objects.ts';
+import { fetchCertificateSecret, readCertificateConfigMap } from './certificate-objects.ts';
 import { CertificateSource } from './certificate-source.ts';
 import { Changes } from './changes.ts';
 import { type SignerConfig, SignerConfigError, splitCertificateName } from './config.ts';
@@ -72,7 +72,7 @@ export class SignerProcess {
       locations: config.certificates,
       openRemoteKey: (uri, certificate, signal) => keys.open(uri, certificate, signal),
       objects: client && {
-        readSecret: (name, signal) => readCertificateSecret(client, name, signal),
+        readSecret: (name, signal) => fetchCertificateSecret(client, name, signal),
         readConfigMap: (name, signal) => readCertificateConfigMap(client, name, signal),
       },
       clock,

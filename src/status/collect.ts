@@ -13,7 +13,7 @@ import { readPod } from '../operator/core/pod.ts';
 import { type GrantFact, GrantReader } from './grants.ts';
 import type { OverviewInput } from './overview.ts';
 
-export interface CollectOptions {
+export interface StatusOptions {
   /** Undefined: all namespaces. */
   readonly namespace: string | undefined;
   /** Undefined: all that the label selector leaves. */
@@ -26,7 +26,7 @@ export interface CollectOptions {
 /** Throws ApiError. Names that do not exist are left out. */
 export async function collect(
   client: ApiClient,
-  options: CollectOptions,
+  options: StatusOptions,
   signal: AbortSignal,
 ): Promise<Omit<OverviewInput, 'now'>> {
   const { labelSelector, names, namespace, pods } = options;

@@ -122,8 +122,8 @@ function remedyOf(issue: $ZodIssue, { quotes = true, value }: SchemaProblemOptio
   return likely === undefined ? '' : `; did you mean ${likely}?`;
 }
 
-/** As kubectl writes it: `clients[0].name`. */
-function formatPath(path: readonly PropertyKey[], root = ''): string {
+/** As kubectl writes it: `clients[0].name`. Escaped and shortened: foreign keys are in it. */
+export function formatPath(path: readonly PropertyKey[], root = ''): string {
   const text = path.reduce<string>((before, key) => {
     if (typeof key === 'number') return `${before}[${key}]`;
     return before === '' ? String(key) : `${before}.${String(key)}`;

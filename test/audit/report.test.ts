@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import fc from 'fast-check';
-import { FINDINGS } from '../../src/audit/judge.ts';
 import { auditReport, embeddedJson, escapeHtml } from '../../src/audit/report/document.ts';
 import { STYLE } from '../../src/audit/report/style.ts';
+import { FINDINGS } from '../../src/audit/verdict.ts';
 import { Chromium, findChromium, type PageOptions } from '../../testing/peers/chromium.ts';
 import { imaginaryFleet } from '../../testing/support/imaginary-fleet.ts';
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { AuditState } from '../../src/audit/judge.ts';
 import { AuditMetrics } from '../../src/audit/metrics.ts';
 import { Publisher } from '../../src/audit/publisher.ts';
 import { runSchedule } from '../../src/audit/schedule.ts';
+import type { AuditState } from '../../src/audit/verdict.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { EventInput } from '../../src/kubernetes/events/event-recorder.ts';
 import { resource, specOf } from '../../testing/support/builders.ts';

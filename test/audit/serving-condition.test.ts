@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type AuditState, FINDINGS } from '../../src/audit/judge.ts';
 import type { AuditResult } from '../../src/audit/result.ts';
 import { FINDING_REASONS, podNotice, servingCondition } from '../../src/audit/serving-condition.ts';
+import { type AuditState, FINDINGS } from '../../src/audit/verdict.ts';
 import { imaginaryFleet } from '../../testing/support/imaginary-fleet.ts';
 
 function conditionOf(states: readonly AuditState[], messageOf?: (index: number) => string) {

@@ -4,18 +4,18 @@ import { connect } from 'node:net';
 import { describe, test } from 'node:test';
 import {
   AddressError,
-  type Answer,
   type HttpServer,
+  type PathHandler,
   parseAddress,
-  probe,
+  probeHandler,
   serveHttp,
 } from '../../src/cli/http-server.ts';
 
 const LOOPBACK = { host: '127.0.0.1', port: 0 };
-const hello: Answer = async () => ({ status: 200, type: 'text/plain', body: 'hello\n' });
+const hello: PathHandler = async () => ({ status: 200, type: 'text/plain', body: 'hello\n' });
 
 async function serving<T>(
-  routes: Readonly<Record<string, Answer>>,
+  routes: Readonly<Record<string, PathHandler>>,
   work: (server: HttpServer) => Promise<T>,
 ): Promise<T> {
   const server = await serveHttp(LOOPBACK, routes);
@@ -123,7 +123,7 @@ describe('the HTTP server', () => {
   });
 
   test('answers 500 where an answer cannot be made, without saying why', async () => {
-    const failing: Answer = async () => {
+    const failing: PathHandler = async () => {
       throw new Error('a detail');
     };
     await serving({ '/metrics': failing, '/other': hello }, async (server) => {
@@ -144,7 +144,7 @@ describe('the HTTP server', () => {
   });
 
   test('keeps few of the connections of strangers, and answers a probe meanwhile', async () => {
-    await serving({ '/healthz': probe(() => undefined) }, async (server) => {
+    await serving({ '/healthz': probeHandler(() => undefined) }, async (server) => {
       const sockets = Array.from({ length: 200 }, () => connect(server.port, '127.0.0.1').on('error', () => {}));
       await Promise.all(sockets.map((socket) => once(socket, 'connect')));
       const closed = sockets.slice(0, 136).map((socket) => once(socket.resume(), 'close'));
@@ -157,7 +157,7 @@ describe('the HTTP server', () => {
   test('answers one request of a connection at a time', async () => {
     const asked = Promise.withResolvers<void>();
     let calls = 0;
-    const slow: Answer = async () => {
+    const slow: PathHandler = async () => {
       calls += 1;
       await asked.promise;
       return await hello();
@@ -187,7 +187,7 @@ describe('the HTTP server', () => {
 describe('a probe', () => {
   test('is healthy as long as there is no problem', async () => {
     let problem: string | undefined = 'the caches are not filled yet';
-    await serving({ '/readyz': probe(() => problem) }, async (server) => {
+    await serving({ '/readyz': probeHandler(() => problem) }, async (server) => {
       const bad = await ask(server, '/readyz');
       assert.equal(bad.status, 503);
       assert.equal(await bad.text(), 'the caches are not filled yet\n');

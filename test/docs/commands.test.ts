@@ -18,7 +18,7 @@ import { commandsOf, type DocumentedCommand, documentedCommands, NOT_RUN, ROOT, 
 
 const all = await documentedCommands();
 /** For a machine that is busy with much else. */
-const PATIENCE_MS = 600_000;
+const TIMEOUT_MS = 600_000;
 const SECTIONS_FIRST = ['Quick start on your own cluster'];
 /** Pages that change or remove what the others need. */
 const PAGES_LAST = ['charts/dcred/README.md', 'docs/operations.md'];
@@ -126,7 +126,7 @@ async function makeWorld(folder: string, plane: ControlPlane): Promise<World> {
   await program('kubectl', binaries.kubectl);
   await program('helm', binaries.helm);
   // As users run it, and a start costs a tenth of what it costs from sources.
-  await run(process.execPath, [join(ROOT, 'scripts', 'build.ts'), join(folder, 'build')], { timeoutMs: PATIENCE_MS });
+  await run(process.execPath, [join(ROOT, 'scripts', 'build.ts'), join(folder, 'build')], { timeoutMs: TIMEOUT_MS });
   for (const name of ['dcred', 'kubectl-dcred']) await program(name, `${process.execPath} ${folder}/build/dcred.js`);
   for (const name of ['charts', 'examples']) await symlink(join(ROOT, name), join(folder, name));
   const now = Math.floor(Date.now() / 1000);
@@ -145,7 +145,7 @@ async function makeWorld(folder: string, plane: ControlPlane): Promise<World> {
   };
   await writeFile(env.KUBECONFIG, await readFile(plane.kubeconfig));
   const shell = async (line: string) =>
-    await tryRun('bash', ['-o', 'pipefail', '-c', line], { cwd: folder, env, timeoutMs: PATIENCE_MS });
+    await tryRun('bash', ['-o', 'pipefail', '-c', line], { cwd: folder, env, timeoutMs: TIMEOUT_MS });
   return {
     certificate,
     use: async (namespace) => {
@@ -166,7 +166,7 @@ async function makeWorld(folder: string, plane: ControlPlane): Promise<World> {
           last = stderr + stdout;
           return status === 0 ? true : undefined;
         },
-        { timeoutMs: PATIENCE_MS, intervalMs: 500 },
+        { timeoutMs: TIMEOUT_MS, intervalMs: 500 },
       ).catch((error: unknown) => {
         throw new Error(`${String(error)}; it printed:\n${last}`);
       });
@@ -183,7 +183,7 @@ async function filledIn(text: string, shell: Shell): Promise<string> {
     const { stdout } = await shell('kubectl get secrets -l dcred.dev/delegated-credential=web -o name');
     return /secret\/(\S+)/.exec(stdout)?.[1];
   };
-  return text.replace('SECRET', await eventually('an issued Secret', issued, { timeoutMs: PATIENCE_MS }));
+  return text.replace('SECRET', await eventually('an issued Secret', issued, { timeoutMs: TIMEOUT_MS }));
 }
 
 /** Pages create the same things as others before them. */

@@ -4,7 +4,7 @@
  * `always` holds at every moment of every run; the rest holds once the operator has had time to recover.
  */
 import type { ApiObject } from './admin.ts';
-import { certificatesOf, judgeCredential } from './credential-check.ts';
+import { certificatesOf, checkCredential } from './credential-check.ts';
 import { type ObservedResource, readResource, secretNameFor, selectedBy } from './selection.ts';
 
 /** Everything of one namespace that the rules look at. */
@@ -191,7 +191,7 @@ export function credentialViolations(secret: ApiObject, now: number): readonly s
   const usage = annotations['dcred.dev/usage'] === 'Client' ? 'Client' : 'Server';
   const keyAlgorithm = annotations['dcred.dev/key-algorithm'] ?? '';
   const data = (secret['data'] ?? {}) as Record<string, string>;
-  const { expiresAt, leafSha256, problems } = judgeCredential({ data, usage, keyAlgorithm, now });
+  const { expiresAt, leafSha256, problems } = checkCredential({ data, usage, keyAlgorithm, now });
   if (expiresAt === undefined) return problems;
   const stated = Date.parse(annotations['dcred.dev/expires-at'] ?? '') / 1000;
   return [

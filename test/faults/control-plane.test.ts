@@ -14,7 +14,7 @@ import { prepare, STEPS, type Step } from './workload.ts';
 const MB = 1024 * 1024;
 const HOUR_MS = 3_600_000;
 /** Watches wait up to half a minute between two tries, and the machine may be busy. */
-const PATIENCE = { timeoutMs: 180_000 };
+const LIMIT = { timeoutMs: 180_000 };
 const ACCOUNT = { namespace: 'dcred-system', name: 'dcred' };
 
 let ground: Ground;
@@ -33,7 +33,7 @@ async function through(site: Site, steps: readonly Step[], name: string, fault: 
     await step.change(site);
     await fault();
     const except = step.settled === true ? [] : ['status' as const];
-    worst = Math.max(worst, await untilRight(site, `${name} in "${step.name}"`, { ...PATIENCE, except }));
+    worst = Math.max(worst, await untilRight(site, `${name} in "${step.name}"`, { ...LIMIT, except }));
   }
   return worst;
 }
@@ -81,12 +81,12 @@ describe('etcd', () => {
         await site.startOperator();
         const [issue, ...rest] = STEPS;
         await issue?.change(site);
-        await untilRight(site, 'before the snapshot', PATIENCE);
+        await untilRight(site, 'before the snapshot', LIMIT);
         const snapshot = await plane().saveSnapshot();
         await through(site, rest.slice(0, 4), 'before the restoration', async () => {});
         await plane().restoreSnapshot(snapshot, bumpRevision === undefined ? {} : { bumpRevision });
         await site.forgiveForeign();
-        const restored = await untilRight(site, `${how}, just restored`, PATIENCE);
+        const restored = await untilRight(site, `${how}, just restored`, LIMIT);
         const later = await through(site, rest, `${how}, after the restoration`, async () => {});
         return Math.max(restored, later);
       }));
@@ -96,14 +96,14 @@ describe('etcd', () => {
     faulted(t, 'etcd full while renewals are due', async (site) => {
       await site.startOperator();
       await STEPS[0]?.change(site);
-      await untilRight(site, 'before etcd is full', PATIENCE);
+      await untilRight(site, 'before etcd is full', LIMIT);
       await plane().fillEtcd();
       // Past the latest renewal (six tenths of the life), before the end.
       site.clock.pass(0.65 * 2 * HOUR_MS);
       const refused = async () => (site.journal.some(({ status = 0 }) => status >= 500) ? true : undefined);
-      await eventually('a write that etcd refuses', refused, PATIENCE);
+      await eventually('a write that etcd refuses', refused, LIMIT);
       await plane().freeEtcd();
-      return await untilRight(site, 'once etcd has room', PATIENCE);
+      return await untilRight(site, 'once etcd has room', LIMIT);
     }));
 });
 
@@ -112,10 +112,10 @@ describe('the clock', () => {
     faulted(t, 'clock stepped by an hour and back', async (site) => {
       await site.startOperator();
       await STEPS[0]?.change(site);
-      let worst = await untilRight(site, 'before the clock is set', PATIENCE);
+      let worst = await untilRight(site, 'before the clock is set', LIMIT);
       for (const hours of [1, -1, -0.5]) {
         site.clock.step(hours * HOUR_MS);
-        worst = Math.max(worst, await untilRight(site, `clock set by ${hours} h`, PATIENCE));
+        worst = Math.max(worst, await untilRight(site, `clock set by ${hours} h`, LIMIT));
       }
       return worst;
     }));
@@ -124,10 +124,10 @@ describe('the clock', () => {
     faulted(t, 'renewal by time', async (site) => {
       await site.startOperator();
       await STEPS[0]?.change(site);
-      await untilRight(site, 'before the renewal', PATIENCE);
+      await untilRight(site, 'before the renewal', LIMIT);
       const before = ground.witness.versions(site.namespace);
       site.clock.pass(0.65 * 2 * HOUR_MS);
-      const ms = await untilRight(site, 'after the renewal', PATIENCE);
+      const ms = await untilRight(site, 'after the renewal', LIMIT);
       assert.equal(ground.witness.versions(site.namespace), before + 3);
       return ms;
     }));
@@ -153,15 +153,15 @@ describe('what the operator connects with', () => {
       await account.write(20);
       await site.startOperator({ mountedAccount: account.folder });
       await STEPS[0]?.change(site);
-      await untilRight(site, 'with the first token', PATIENCE);
+      await untilRight(site, 'with the first token', LIMIT);
       const first = await readFile(join(account.folder, 'token'), 'utf8');
       using holder = new Admin({ ...readAccess(ground.cluster.operatorKubeconfig), token: first });
       const refused = async () =>
         (await holder.call('GET', paths.pods(site.namespace))).status === 401 ? true : undefined;
-      await eventually('the token to expire', refused, PATIENCE);
+      await eventually('the token to expire', refused, LIMIT);
       await site.createPod('web-7');
       await account.write();
-      return await untilRight(site, 'with the new token', PATIENCE);
+      return await untilRight(site, 'with the new token', LIMIT);
     }));
 
   test('the CA of the API server', (t) =>
@@ -170,11 +170,11 @@ describe('what the operator connects with', () => {
       await account.write();
       await site.startOperator({ mountedAccount: account.folder });
       await STEPS[0]?.change(site);
-      await untilRight(site, 'under the first CA', PATIENCE);
+      await untilRight(site, 'under the first CA', LIMIT);
       await plane().rotateAuthority();
       ground.reconnect();
       await account.write();
       await site.createPod('web-8');
-      return await untilRight(site, 'under the new CA', PATIENCE);
+      return await untilRight(site, 'under the new CA', LIMIT);
     }));
 });

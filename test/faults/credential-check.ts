@@ -78,7 +78,7 @@ export function certificatesOf(pem: string): readonly Buffer[] {
 }
 
 /** Every check is made, so that a report shows all that is wrong with a Secret. */
-export function judgeCredential({ data, keyAlgorithm, now, usage }: CredentialFiles): CredentialVerdict {
+export function checkCredential({ data, keyAlgorithm, now, usage }: CredentialFiles): CredentialVerdict {
   const wanted = keyAlgorithm === 'ECDSAP256' ? [...ALWAYS, 'fizz.pem'] : ALWAYS;
   const missing = wanted.filter((name) => (data[name] ?? '') === '');
   if (missing.length > 0) return { problems: [`it is not whole: ${missing.join(', ')} missing`] };
@@ -126,12 +126,12 @@ function judged(parts: Parts): Lasting {
   const { data, keyAlgorithm, usage } = parts;
   const entries = Object.entries(data).toSorted(([a], [b]) => (a < b ? -1 : 1));
   const of = sha256(JSON.stringify([entries, keyAlgorithm, usage]));
-  const verdict = known.get(of) ?? judgeParts(parts);
+  const verdict = known.get(of) ?? checkParts(parts);
   known.set(of, verdict);
   return verdict;
 }
 
-function judgeParts({ file, keyAlgorithm, leafDer, structure, usage }: Parts): Lasting {
+function checkParts({ file, keyAlgorithm, leafDer, structure, usage }: Parts): Lasting {
   const leaf = new X509Certificate(leafDer);
   const notBefore = leaf.validFromDate.getTime() / 1000;
   const notAfter = leaf.validToDate.getTime() / 1000;

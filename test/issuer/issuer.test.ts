@@ -11,12 +11,7 @@ import { readDelegationCertificate } from '../../src/credential/delegation-certi
 import { readPem, writePem } from '../../src/credential/pem.ts';
 import { signerFromPem } from '../../src/credential/signer.ts';
 import { readAuthority } from '../../src/issuer/authority.ts';
-import {
-  parseGoDuration,
-  progressOf,
-  readCertificateRequest,
-  statusFor,
-} from '../../src/issuer/certificate-request.ts';
+import { parseGoDuration, readCertificateRequest, stageOf, statusFor } from '../../src/issuer/certificate-request.ts';
 import { isAllowed, planCertificate } from '../../src/issuer/policy.ts';
 import { CsrError, readCsr } from '../../src/issuer/read-csr.ts';
 import { signLeaf } from '../../src/issuer/sign-leaf.ts';
@@ -196,9 +191,9 @@ describe('a CertificateRequest', () => {
       [[condition('Denied'), condition('Ready', 'False', 'Denied')], 'finished'],
       [[condition('Approved'), condition('Ready', 'True', 'Issued')], 'finished'],
     ] as const) {
-      assert.equal(progressOf({ conditions, hasCertificate: false }), expected, JSON.stringify(conditions));
+      assert.equal(stageOf({ conditions, hasCertificate: false }), expected, JSON.stringify(conditions));
     }
-    assert.equal(progressOf({ conditions: [condition('Approved')], hasCertificate: true }), 'finished');
+    assert.equal(stageOf({ conditions: [condition('Approved')], hasCertificate: true }), 'finished');
   });
 
   test('of another group is no business of this issuer', () => {

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Connection, Connections } from '../../src/serving/connections.ts';
+import { type ClientConnection, Connections } from '../../src/serving/connections.ts';
 
-class FakeConnection extends EventEmitter implements Connection {
+class FakeConnection extends EventEmitter implements ClientConnection {
   readonly remoteAddress = '10.0.0.1';
   readonly remotePort: number;
   destroyed = false;

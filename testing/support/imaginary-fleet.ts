@@ -1,7 +1,8 @@
 /** The result of an audit of a fleet that does not exist, for the report: as large and as hostile as the test wants. */
-import type { AuditState, Served, Verdict } from '../../src/audit/judge.ts';
+
 import { type AuditedPod, readAuditedPod } from '../../src/audit/pod.ts';
 import { type AuditEntry, type AuditResult, auditResult } from '../../src/audit/result.ts';
+import type { AuditState, Served, Verdict } from '../../src/audit/verdict.ts';
 import { facts, LIFETIME, NOW, podOf, resource, SHA256 } from './builders.ts';
 
 export interface FleetOptions {

@@ -9,7 +9,7 @@ type Scalar = 'string' | 'number' | 'boolean';
 type Fields = Readonly<Record<string, unknown>>;
 
 /** @throws {ReviewError} that names the first field of another type */
-export function readPod(object: unknown): AdmittedPod {
+export function readAdmittedPod(object: unknown): AdmittedPod {
   const pod = fields(object, 'request.object');
   const metadata = fields(pod['metadata'], 'request.object.metadata');
   for (const name of ['labels', 'annotations']) entries(metadata[name], `metadata.${name}`);

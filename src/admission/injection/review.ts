@@ -5,7 +5,7 @@ import { type Injection, type InjectionOptions, inject } from './inject.ts';
 import { requestsAgent } from './inject-agent.ts';
 import type { LimitRangeItem } from './limit-range.ts';
 import type { AdmittedPod } from './pod.ts';
-import { readPod } from './read-pod.ts';
+import { readAdmittedPod } from './read-pod.ts';
 import { TOO_LARGE } from './refusal.ts';
 import { ReviewError } from './review-error.ts';
 import type { RandomBytes } from './secret-name.ts';
@@ -53,7 +53,7 @@ export function readReview(text: string): Review {
     throw new ReviewError(`request.operation: expected one of ${[...OPERATIONS].join(', ')}`);
   const { group = '', resource: plural } = record(resource, 'request.resource');
   const isNewPod = operation === 'CREATE' && group === '' && plural === 'pods' && (subResource ?? '') === '';
-  const pod = isNewPod ? readPod(object) : undefined;
+  const pod = isNewPod ? readAdmittedPod(object) : undefined;
   return {
     uid,
     pod,

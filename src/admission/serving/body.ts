@@ -36,20 +36,19 @@ export class BodyTooSlowError extends Error {
 }
 
 /**
- * How often the patience with those that hold a buffer is counted down while others wait. Counted and not timed: a process that gets
+ * How often the ticks left to those that hold a buffer are counted down while others wait. Counted and not timed: a process that gets
  * no CPU for a second has not given its clients a second.
  */
 const TICK_MS = 10;
-/** In ticks: for a body of which nothing comes, and what every piece earns it. At 6 MB/s or more, a body is never given up. */
-const PATIENCE = 10;
+/** For a body of which nothing arrives; every piece earns it more. A body that arrives at 6 MB/s or faster is never given up. */
+const INITIAL_TICKS = 10;
 const BYTES_PER_TICK = 64 * 1024;
 const FIRST_BYTES = 4 * 1024;
 const BEGINNING_BYTES = 1024;
 
 interface Lease {
   readonly buffer: Buffer;
-  /** Ticks. */
-  patience: number;
+  ticksLeft: number;
   lost: boolean;
 }
 
@@ -96,7 +95,7 @@ export class BodyReader {
             small = Buffer.alloc(0);
             share.hold(0);
           }
-          lease.patience += chunk.length / BYTES_PER_TICK;
+          lease.ticksLeft += chunk.length / BYTES_PER_TICK;
           chunk.copy(lease.buffer, size);
         } else if (beginning === undefined) {
           small = grown(small, size, Math.min(maxSmallBytes, Math.max(needed, small.length * 2, FIRST_BYTES)), needed);
@@ -125,7 +124,7 @@ export class BodyReader {
 
   #lease(): Lease {
     const buffer = this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#limits.maxBytes);
-    const lease = { buffer, patience: PATIENCE, lost: false };
+    const lease = { buffer, ticksLeft: INITIAL_TICKS, lost: false };
     this.#leases.add(lease);
     return lease;
   }
@@ -140,8 +139,8 @@ export class BodyReader {
 
   #tick(): void {
     for (const lease of [...this.#leases]) {
-      lease.patience -= 1;
-      if (lease.patience < 0 && this.#waiting.length > 0) this.#release(lease);
+      lease.ticksLeft -= 1;
+      if (lease.ticksLeft < 0 && this.#waiting.length > 0) this.#release(lease);
     }
     this.#nextTick();
   }

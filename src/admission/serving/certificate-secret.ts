@@ -1,5 +1,5 @@
 /** The Secret through which the replicas share one serving certificate; its type marks it as ours. */
-import { SERVING_CERTIFICATE_TYPE } from '../../api/keys.ts';
+import { COMPONENT_LABEL, PART_OF, PART_OF_LABEL, SERVING_CERTIFICATE_TYPE } from '../../api/keys.ts';
 import type { KubernetesObject } from '../../kubernetes/objects.ts';
 import type { SecretState } from './rotation-plan.ts';
 import { type CertificateFiles, readServingCertificate } from './serving-certificate.ts';
@@ -37,4 +37,4 @@ export function certificateSecret(
   };
 }
 
-const NEW_LABELS = Object.freeze({ 'app.kubernetes.io/part-of': 'dcred', 'app.kubernetes.io/component': 'webhook' });
+const NEW_LABELS = Object.freeze({ [PART_OF_LABEL]: PART_OF, [COMPONENT_LABEL]: 'webhook' });

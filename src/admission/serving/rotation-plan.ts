@@ -20,7 +20,7 @@ export type SecretState =
   | { readonly kind: 'unusable'; readonly problem: string }
   | { readonly kind: 'usable'; readonly certificate: ServingCertificate };
 
-export interface Observed {
+export interface ObservedRotation {
   /** Milliseconds since the epoch. */
   readonly now: number;
   readonly secret: SecretState;
@@ -31,7 +31,7 @@ export interface Observed {
   readonly trustDelayMs: number;
 }
 
-export interface Decision {
+export interface RotationPlan {
   readonly issue?: RotationReason;
   /** CAs that the bundle must contain. */
   readonly trust?: readonly ServingCertificate[];
@@ -42,7 +42,7 @@ export interface Decision {
   readonly problem?: string;
 }
 
-export function decide(observed: Observed): Decision {
+export function planRotation(observed: ObservedRotation): RotationPlan {
   const { now, secret, trusted } = observed;
   const serving = alive(observed.serving, now);
   const candidate = secret.kind === 'usable' ? alive(secret.certificate, now) : undefined;
@@ -68,7 +68,7 @@ function alive(certificate: ServingCertificate | undefined, now: number): Servin
   return certificate === undefined || certificate.notAfter <= now ? undefined : certificate;
 }
 
-function reasonToIssue({ now, secret }: Observed): RotationReason | undefined {
+function reasonToIssue({ now, secret }: ObservedRotation): RotationReason | undefined {
   switch (secret.kind) {
     case 'foreign':
       return undefined;
@@ -83,7 +83,7 @@ function reasonToIssue({ now, secret }: Observed): RotationReason | undefined {
 
 /** Whether to serve the certificate in the Secret now, or when. */
 function nextToServe(
-  { now, trusted, trustDelayMs }: Observed,
+  { now, trusted, trustDelayMs }: ObservedRotation,
   serving: ServingCertificate | undefined,
   candidate: ServingCertificate,
 ): { readonly now: true; readonly at?: undefined } | { readonly now: false; readonly at?: number } {
@@ -97,7 +97,7 @@ function nextToServe(
 }
 
 function problemOf(
-  { secret, trusted, trustDelayMs }: Observed,
+  { secret, trusted, trustDelayMs }: ObservedRotation,
   served: ServingCertificate | undefined,
 ): string | undefined {
   if (served === undefined) {

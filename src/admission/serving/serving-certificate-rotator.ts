@@ -12,7 +12,7 @@ import type { Logger } from '../../kubernetes/log.ts';
 import { MUTATING_WEBHOOK_CONFIGURATIONS, SECRETS } from '../../kubernetes/resource-type.ts';
 import { formatRfc3339Milli } from '../../text/rfc3339.ts';
 import { certificateSecret, readSecret, type ServingCertificateSecret } from './certificate-secret.ts';
-import { type Decision, decide, type RotationReason } from './rotation-plan.ts';
+import { planRotation, type RotationPlan, type RotationReason } from './rotation-plan.ts';
 import { makeCertificate, type ServingCertificate } from './serving-certificate.ts';
 import { trustedAuthorities, trusting, type WebhookConfiguration } from './webhook-configuration.ts';
 
@@ -153,12 +153,12 @@ export class ServingCertificateRotator {
     return waitMs;
   }
 
-  #decide(): Decision {
+  #decide(): RotationPlan {
     const { clock, names, trustDelayMs = DEFAULT_TRUST_DELAY_MS } = this.#options;
     const now = clock.now();
     const secret = readSecret(this.#secret.store.get(''), names, now);
     const trusted = this.#trusted(secret.kind === 'usable' ? secret.certificate : undefined, now, trustDelayMs);
-    return decide({ now, secret, serving: this.#serving, trusted, trustDelayMs });
+    return planRotation({ now, secret, serving: this.#serving, trusted, trustDelayMs });
   }
 
   #trusted(

@@ -40,7 +40,7 @@ export interface CertificateFiles {
   readonly 'tls.key': string;
 }
 
-export interface CertificateRequest {
+export interface ServingCertificateRequest {
   /** DNS names and IP addresses; one at least. */
   readonly names: readonly string[];
   /** Milliseconds since the epoch. */
@@ -53,7 +53,11 @@ const ECDSA_P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as co
 const BACKDATED_MS = 3_600_000;
 
 /** Makes one anew: two keys, two certificates, about 10 ms. */
-export async function makeCertificate({ lifetimeMs, names, now }: CertificateRequest): Promise<CertificateFiles> {
+export async function makeCertificate({
+  lifetimeMs,
+  names,
+  now,
+}: ServingCertificateRequest): Promise<CertificateFiles> {
   const validity = { notBefore: new Date(now - BACKDATED_MS), notAfter: new Date(now + lifetimeMs) };
   const [authorityKeys, leafKeys] = await Promise.all([generateKeys(), generateKeys()]);
   // A unique name: verifiers look an issuer up by name in a bundle of several.

@@ -8,7 +8,7 @@ const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 /** Each lives as long as its leaf and is replaced after two thirds of that, so two are usual. */
 const MAX_AUTHORITIES = 4;
 
-export interface Authority {
+export interface TrustedAuthority {
   /** SHA-256. */
   readonly id: string;
   readonly pem: string;
@@ -17,7 +17,7 @@ export interface Authority {
 }
 
 /** Our CAs in a PEM text. Anything else in it is skipped. */
-export function readBundle(text: string): readonly Authority[] {
+export function readBundle(text: string): readonly TrustedAuthority[] {
   return (text.match(PEM) ?? []).flatMap((pem) => {
     try {
       const certificate = new X509Certificate(pem);
@@ -35,8 +35,8 @@ export function readBundle(text: string): readonly Authority[] {
  * They are safe to keep until then: their keys are gone, so they sign no other leaf.
  */
 export function mergeBundle(
-  present: readonly Authority[],
-  needed: readonly Pick<Authority, 'id' | 'pem'>[],
+  present: readonly TrustedAuthority[],
+  needed: readonly Pick<TrustedAuthority, 'id' | 'pem'>[],
   now: number,
 ): string {
   const wanted = new Map(needed.map(({ id, pem }) => [id, pem.trim()]));

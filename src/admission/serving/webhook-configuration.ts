@@ -1,6 +1,6 @@
 /** The MutatingWebhookConfiguration. This server writes only the `caBundle` of each of its webhooks. */
 import type { KubernetesObject } from '../../kubernetes/objects.ts';
-import { type Authority, mergeBundle, readBundle } from './trust-bundle.ts';
+import { mergeBundle, readBundle, type TrustedAuthority } from './trust-bundle.ts';
 
 export type WebhookConfiguration = KubernetesObject<{
   readonly webhooks?: readonly {
@@ -10,7 +10,7 @@ export type WebhookConfiguration = KubernetesObject<{
 }>;
 
 /** The CAs that every one of its webhooks trusts. */
-export function trustedAuthorities({ webhooks = [] }: WebhookConfiguration): readonly Authority[] {
+export function trustedAuthorities({ webhooks = [] }: WebhookConfiguration): readonly TrustedAuthority[] {
   const [first = [], ...others] = webhooks.map(({ clientConfig }) => readBundle(decode(clientConfig.caBundle)));
   return first.filter(({ id }) => others.every((bundle) => bundle.some((one) => one.id === id)));
 }
@@ -21,7 +21,7 @@ export function trustedAuthorities({ webhooks = [] }: WebhookConfiguration): rea
  */
 export function trusting(
   { metadata, webhooks = [] }: WebhookConfiguration,
-  needed: readonly Pick<Authority, 'id' | 'pem'>[],
+  needed: readonly Pick<TrustedAuthority, 'id' | 'pem'>[],
   now: number,
 ) {
   const { name, resourceVersion } = metadata;

@@ -1,7 +1,7 @@
 /** What the report's script reads: rows of a few numbers and names, so that ten thousand pods take a megabyte. Pure. */
 import { printable } from '../../text/printable.ts';
-import { type AuditState, FINDINGS, isFinding } from '../judge.ts';
 import type { AuditEntry, AuditResult } from '../result.ts';
+import { type AuditState, FINDINGS, isFinding } from '../verdict.ts';
 
 const STATES: readonly AuditState[] = [...FINDINGS, 'updating', 'not-running', 'current'];
 

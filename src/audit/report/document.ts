@@ -5,8 +5,8 @@
 import { createHash } from 'node:crypto';
 import { printable } from '../../text/printable.ts';
 import { formatRfc3339 } from '../../text/rfc3339.ts';
-import { type AuditState, FINDINGS } from '../judge.ts';
 import type { AuditResult, ResourceSummary } from '../result.ts';
+import { type AuditState, FINDINGS } from '../verdict.ts';
 import { reportData } from './data.ts';
 import { SCRIPT } from './script.ts';
 import { STYLE } from './style.ts';

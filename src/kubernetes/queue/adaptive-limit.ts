@@ -12,7 +12,7 @@ export interface AdaptiveLimitOptions {
   readonly max: number;
 }
 
-export interface Answer {
+export interface TimedAnswer {
   /** Monotonic, when it came. */
   readonly atMs: number;
   readonly tookMs: number;
@@ -64,7 +64,7 @@ export class AdaptiveLimit {
   }
 
   /** True when the limit may be another one now. */
-  answered({ atMs, inFlight, refused, tookMs }: Answer): boolean {
+  answered({ atMs, inFlight, refused, tookMs }: TimedAnswer): boolean {
     // Sent before: they wait behind each other.
     if (this.#learning && !refused && inFlight > this.limit) return false;
     this.#window ??= {

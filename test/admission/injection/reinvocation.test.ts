@@ -8,7 +8,7 @@ import fc from 'fast-check';
 import type { AgentTemplate } from '../../../src/admission/injection/agent-container.ts';
 import { inject } from '../../../src/admission/injection/inject.ts';
 import type { AdmittedPod } from '../../../src/admission/injection/pod.ts';
-import { readPod } from '../../../src/admission/injection/read-pod.ts';
+import { readAdmittedPod } from '../../../src/admission/injection/read-pod.ts';
 import { type AnyPod, anyPod } from '../any-pod.ts';
 import { applyPatch } from '../apply-patch.ts';
 import { countingBytes } from '../pods.ts';
@@ -20,7 +20,7 @@ const AGENT: AgentTemplate = { image: 'localhost/dcred', pullPolicy: 'IfNotPrese
 
 function admitted({ annotations, spec }: AnyPod): AdmittedPod {
   const labels = { app: 'web', 'dcred.dev/inject': 'web' };
-  return readPod(JSON.parse(JSON.stringify({ metadata: { labels, annotations }, spec })));
+  return readAdmittedPod(JSON.parse(JSON.stringify({ metadata: { labels, annotations }, spec })));
 }
 
 function injected(pod: AdmittedPod, probes: 'http' | 'exec'): AdmittedPod {

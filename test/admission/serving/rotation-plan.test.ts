@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { decide, type Observed, type SecretState } from '../../../src/admission/serving/rotation-plan.ts';
+import { type ObservedRotation, planRotation, type SecretState } from '../../../src/admission/serving/rotation-plan.ts';
 import type { ServingCertificate } from '../../../src/admission/serving/serving-certificate.ts';
 
 const NOW = 1_000_000;
@@ -23,7 +23,7 @@ function certificate(id: string, issuedAt = NOW, lifetime = 900_000): ServingCer
 const usable = (one: ServingCertificate): SecretState => ({ kind: 'usable', certificate: one });
 const [OLD, NEW] = [certificate('old'), certificate('new')];
 
-function observed(parts: Partial<Observed> = {}): Observed {
+function observed(parts: Partial<ObservedRotation> = {}): ObservedRotation {
   return {
     now: NOW,
     secret: usable(OLD),
@@ -35,7 +35,7 @@ function observed(parts: Partial<Observed> = {}): Observed {
 }
 
 test('nothing is done until renewal is due', () => {
-  assert.deepEqual(decide(observed()), { wakeAt: OLD.renewAt });
+  assert.deepEqual(planRotation(observed()), { wakeAt: OLD.renewAt });
 });
 
 describe('a certificate is issued', () => {
@@ -45,14 +45,14 @@ describe('a certificate is issued', () => {
     ['when a third of its life is left', { now: OLD.renewAt }, 'RenewalDue'],
   ] as const) {
     test(what, () => {
-      const { issue, problem, serve } = decide(observed(parts));
+      const { issue, problem, serve } = planRotation(observed(parts));
       assert.equal(issue, reason);
       assert.deepEqual([problem, serve], [undefined, undefined], 'and the certificate in use stays');
     });
   }
 
   test('never over a Secret that is not ours', () => {
-    const { issue, problem } = decide(observed({ secret: { kind: 'foreign' }, serving: undefined }));
+    const { issue, problem } = planRotation(observed({ secret: { kind: 'foreign' }, serving: undefined }));
     assert.equal(issue, undefined);
     assert.match(
       problem ?? '',
@@ -63,7 +63,7 @@ describe('a certificate is issued', () => {
 
 describe('a new certificate', () => {
   test('is first trusted, beside the one being served', () => {
-    const { serve, trust, wakeAt } = decide(observed({ secret: usable(NEW) }));
+    const { serve, trust, wakeAt } = planRotation(observed({ secret: usable(NEW) }));
     assert.deepEqual(trust, [NEW, OLD]);
     assert.deepEqual([serve, wakeAt], [undefined, NEW.renewAt]);
   });
@@ -73,7 +73,7 @@ describe('a new certificate', () => {
       ['old', 1e9],
       ['new', DELAY - 1],
     ]);
-    const { serve, trust, wakeAt } = decide(observed({ secret: usable(NEW), trusted }));
+    const { serve, trust, wakeAt } = planRotation(observed({ secret: usable(NEW), trusted }));
     assert.deepEqual([serve, trust, wakeAt], [undefined, undefined, NOW + 1]);
   });
 
@@ -82,13 +82,13 @@ describe('a new certificate', () => {
       ['old', 1e9],
       ['new', DELAY],
     ]);
-    assert.equal(decide(observed({ secret: usable(NEW), trusted })).serve, NEW);
+    assert.equal(planRotation(observed({ secret: usable(NEW), trusted })).serve, NEW);
   });
 
   test('is served at once where no valid one is served, but the replica is not ready', () => {
     const expired = certificate('expired', 0, NOW);
     for (const serving of [undefined, expired]) {
-      const { problem, serve, trust } = decide(observed({ secret: usable(NEW), serving }));
+      const { problem, serve, trust } = planRotation(observed({ secret: usable(NEW), serving }));
       assert.equal(serve, NEW);
       assert.deepEqual(trust, [NEW]);
       assert.match(problem ?? '', /does not contain the CA/);
@@ -98,7 +98,9 @@ describe('a new certificate', () => {
 
 describe('a replica is ready', () => {
   test('at once, when its CA is the only one: no other replica can answer', () => {
-    const { problem } = decide(observed({ secret: usable(NEW), serving: undefined, trusted: new Map([['new', 0]]) }));
+    const { problem } = planRotation(
+      observed({ secret: usable(NEW), serving: undefined, trusted: new Map([['new', 0]]) }),
+    );
     assert.equal(problem, undefined);
   });
 
@@ -108,20 +110,20 @@ describe('a replica is ready', () => {
         ['old', 1e9],
         ['new', seenMs],
       ]);
-      return decide(observed({ secret: usable(NEW), serving: NEW, trusted })).problem;
+      return planRotation(observed({ secret: usable(NEW), serving: NEW, trusted })).problem;
     };
     assert.match(at(0) ?? '', /waiting for the API server to load/);
     assert.equal(at(DELAY), undefined);
   });
 
   test('not while the configuration does not exist', () => {
-    const { problem, trust } = decide(observed({ trusted: undefined }));
+    const { problem, trust } = planRotation(observed({ trusted: undefined }));
     assert.match(problem ?? '', /MutatingWebhookConfiguration does not exist: create it/);
     assert.equal(trust, undefined);
   });
 
   test('not while the bundle is cleared, which is fixed at once', () => {
-    const { problem, trust } = decide(observed({ trusted: new Map() }));
+    const { problem, trust } = planRotation(observed({ trusted: new Map() }));
     assert.match(problem ?? '', /does not contain the CA/);
     assert.deepEqual(trust, [OLD]);
   });
@@ -156,7 +158,7 @@ test('in every interleaving of replicas, what is served is trusted', () => {
         for (const id of bundle.keys()) if (!replica.seen.has(id)) replica.seen.set(id, now);
         const trusted = new Map([...replica.seen].map(([id, since]) => [id, now - since]));
         const state: SecretState = secret === undefined ? { kind: 'missing' } : usable(secret);
-        const decision = decide({ now, secret: state, serving: replica.serving, trusted, trustDelayMs: DELAY });
+        const decision = planRotation({ now, secret: state, serving: replica.serving, trusted, trustDelayMs: DELAY });
         if (decision.serve !== undefined) replica.serving = decision.serve;
         if (decision.issue !== undefined) {
           serial += 1;

@@ -50,7 +50,7 @@ describe('unserved resources of a pod', () => {
 });
 
 describe('a pod that gets no credential gets a warning with the reason and the remedy', () => {
-  const notice = (parts: Partial<Waiting>) =>
+  const warningOf = (parts: Partial<Waiting>) =>
     pendingWarning({
       name: 'web',
       pod: podOf(),
@@ -62,25 +62,25 @@ describe('a pod that gets no credential gets a warning with the reason and the r
   const refusal = 'Secret "web-tls" does not exist: create it';
 
   test('there is no such resource', () => {
-    const { note, reason } = notice({ resource: undefined }) ?? {};
+    const { note, reason } = warningOf({ resource: undefined }) ?? {};
     assert.equal(reason, 'ResourceNotFound');
     assert.match(note ?? '', /no DelegatedCredential "web" in this namespace: create it, or correct the name/);
   });
 
   test('the resource selects other pods', () => {
-    const { note, reason } = notice({ resource: { selectsPod: false, suspended: false } }) ?? {};
+    const { note, reason } = warningOf({ resource: { selectsPod: false, suspended: false } }) ?? {};
     assert.equal(reason, 'NotSelected');
     assert.match(note ?? '', /the podSelector of DelegatedCredential "web" does not match .* remove spec\.podSelector/);
   });
 
   test('the certificate cannot be used', () => {
-    const { note, reason } = notice({ refusal }) ?? {};
+    const { note, reason } = warningOf({ refusal }) ?? {};
     assert.equal(reason, 'NotIssued');
     assert.match(note ?? '', /DelegatedCredential "web" issues none: Secret "web-tls" does not exist: create it/);
   });
 
   test('the resource is suspended', () => {
-    assert.match(notice({ resource: { selectsPod: true, suspended: true } })?.note ?? '', /spec\.suspend is true/);
+    assert.match(warningOf({ resource: { selectsPod: true, suspended: true } })?.note ?? '', /spec\.suspend is true/);
   });
 
   for (const [what, parts] of Object.entries<Partial<Waiting>>({
@@ -89,15 +89,15 @@ describe('a pod that gets no credential gets a warning with the reason and the r
     'it is on its way out': { refusal, pod: podOf({ terminating: true }) },
     'it never asked by the label': { refusal, pod: podOf({ labels: { app: 'web' } }) },
   })) {
-    test(`not when ${what}`, () => assert.equal(notice(parts), undefined));
+    test(`not when ${what}`, () => assert.equal(warningOf(parts), undefined));
   }
 
   test("a predecessor's Secret is not its own", () => {
-    assert.ok(notice({ refusal, secrets: [issuedSecret({ podUid: 'earlier' })] }));
+    assert.ok(warningOf({ refusal, secrets: [issuedSecret({ podUid: 'earlier' })] }));
   });
 
   test('a long reason is cut', () => {
-    assert.ok((notice({ refusal: 'x'.repeat(10_000) })?.note.length ?? 0) < 1024);
+    assert.ok((warningOf({ refusal: 'x'.repeat(10_000) })?.note.length ?? 0) < 1024);
   });
 });
 
@@ -113,7 +113,7 @@ test('each warning is an Event on the pod, a metric and a log line with the same
   });
   reporter.podWarned(podOf(), 'web', notInjected(podOf(), 'web', 'dcred-system'));
   const absent = { name: 'web', pod: podOf(), resource: undefined, secrets: [], refusal: undefined };
-  reporter.podWarned(podOf(), 'web', pendingWarning(absent) ?? assert.fail('no notice'));
+  reporter.podWarned(podOf(), 'web', pendingWarning(absent) ?? assert.fail('no warning'));
   assert.deepEqual(
     events.map(({ reason, regarding, type }) => `${type} ${reason} ${regarding.kind}/${regarding.name}`),
     ['Warning NotInjected Pod/web-0', 'Warning ResourceNotFound Pod/web-0'],

@@ -17,13 +17,13 @@ export const FINDINGS = [
   'unreachable',
   'no-port',
 ] as const;
-export type Finding = (typeof FINDINGS)[number];
+export type FindingState = (typeof FINDINGS)[number];
 
 /**
  * `current`: what the Secret holds is served. `updating`: the Secret was re-issued less than the grace ago, and the former credential
  * is still served. `not-running`: the pod is not running yet.
  */
-export type AuditState = Finding | 'current' | 'updating' | 'not-running';
+export type AuditState = FindingState | 'current' | 'updating' | 'not-running';
 
 export interface Served {
   readonly certificateSha256: string;
@@ -38,7 +38,7 @@ export type Probed =
   | { readonly reached: true; readonly served: Served }
   | { readonly reached: false; readonly code: string; readonly message: string };
 
-export interface Expected {
+export interface ExpectedCredential {
   /** The Secret's; undefined where there is no Secret, or where another client changed its annotations. */
   readonly facts: CredentialFacts | undefined;
   /** How long after a re-issue a server may still serve the former credential. */
@@ -62,11 +62,11 @@ export const NO_SECRET: Verdict = {
     'there is no issued Secret for this pod, or another client changed it: see the Ready condition of the resource',
 };
 
-export function isFinding(state: AuditState): state is Finding {
+export function isFinding(state: AuditState): state is FindingState {
   return (FINDINGS as readonly AuditState[]).includes(state);
 }
 
-export function judge(probed: Probed, expected: Expected): Verdict {
+export function verdictOf(probed: Probed, expected: ExpectedCredential): Verdict {
   const { facts } = expected;
   if (facts === undefined) return NO_SECRET;
   if (!probed.reached) return { state: 'unreachable', message: `${probed.message} (${probed.code})` };
@@ -124,7 +124,7 @@ function otherCredential(
   credential: NonNullable<Served['credential']>,
   facts: CredentialFacts,
   isRecent: boolean,
-  { holderOf }: Expected,
+  { holderOf }: ExpectedCredential,
 ): Verdict {
   const since = facts.issuedAt;
   const expiry = formatRfc3339(credential.expiresAt);

@@ -3,19 +3,19 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import {
   type AuditState,
-  type Expected,
+  type ExpectedCredential,
   FINDINGS,
   isFinding,
-  judge,
   type Probed,
   type Served,
-} from '../../src/audit/judge.ts';
+  verdictOf,
+} from '../../src/audit/verdict.ts';
 import { facts, LIFETIME, NOW, SHA256 } from '../../testing/support/builders.ts';
 
 const secret = facts({ issuedAt: NOW - 3600 });
 const GRACE = 180;
 
-function expected(overrides: Partial<Expected> = {}): Expected {
+function expected(overrides: Partial<ExpectedCredential> = {}): ExpectedCredential {
   return { facts: secret, graceSeconds: GRACE, now: NOW, holderOf: () => undefined, ...overrides };
 }
 
@@ -39,7 +39,7 @@ const justIssued = facts({ issuedAt: NOW - GRACE + 1, expiresAt: secret.expiresA
 const unhashed = facts({ issuedAt: NOW - 3600, credentialSha256: undefined });
 const refused = { problems: ['the credential expired at 2027-01-15T07:00:00Z'] };
 
-const CASES: readonly (readonly [string, AuditState, Probed, Partial<Expected>])[] = [
+const CASES: readonly (readonly [string, AuditState, Probed, Partial<ExpectedCredential>])[] = [
   ["the Secret's credential", 'current', served(), {}],
   ['an earlier credential', 'stale', served({ credential: earlier }), {}],
   [
@@ -87,7 +87,7 @@ const CASES: readonly (readonly [string, AuditState, Probed, Partial<Expected>])
 describe('a server that serves', () => {
   for (const [what, state, probed, change] of CASES) {
     test(`${what} is ${state}`, () => {
-      const verdict = judge(probed, expected(change));
+      const verdict = verdictOf(probed, expected(change));
       assert.equal(verdict.state, state);
       assert.notEqual(verdict.message, '');
     });
@@ -117,7 +117,7 @@ test('whatever is served, only what the Secret holds is current, and nothing tha
   });
   fc.assert(
     fc.property(input, ({ age, ...shown }) => {
-      const { state } = judge(served(shown), expected({ facts: { ...secret, issuedAt: NOW - age } }));
+      const { state } = verdictOf(served(shown), expected({ facts: { ...secret, issuedAt: NOW - age } }));
       const isSecrets = shown.certificateSha256 === SHA256 && shown.credential?.sha256 === secret.credentialSha256;
       if (shown.credential !== undefined && shown.problems.length > 0) assert.equal(state, 'invalid');
       else if (isSecrets) assert.equal(state, 'current');
