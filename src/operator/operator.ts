@@ -354,9 +354,9 @@ export class Operator {
     const pod = current ?? previous;
     if (pod === undefined) return;
     const resources = this.#membership.podChanged(previous, current);
-    const { namespace } = pod;
-    if (!this.#serves(namespace)) return;
-    for (const resourceName of resources) this.#enqueuePod({ namespace, resourceName, pod: pod.name });
+    this.#pods?.podChanged(pod);
+    if (!this.#serves(pod.namespace)) return;
+    for (const resourceName of resources) this.#enqueuePod({ namespace: pod.namespace, resourceName, pod: pod.name });
     if (current === undefined) return;
     this.#warnIgnored(current, previous);
     this.#scheduleUnservedCheck(current);
@@ -380,14 +380,13 @@ export class Operator {
   }
 
   #secretChanged({ current, previous }: Change<CachedSecret>): void {
+    this.#pods?.secretChanged(previous?.issued, current?.issued);
     if (!this.#serves((current ?? previous)?.namespace ?? '')) return;
     const before = previous?.issued;
     if (current?.issued !== undefined) this.#pods?.secretSeen(current.issued, before);
     if (before !== undefined && current?.issued?.uid !== before.uid) this.#pods?.secretGone(before);
     if (current === undefined && previous !== undefined) this.#names?.freed(formatObjectKey(previous));
-    for (const issued of [before, current?.issued]) {
-      if (issued === undefined) continue;
-      const { namespace, podName, resourceName } = issued;
+    for (const { namespace, podName, resourceName } of [before, current?.issued].filter((one) => one !== undefined)) {
       this.#enqueuePod({ namespace, resourceName, pod: podName });
     }
   }

@@ -18,12 +18,14 @@ import type { Certificates } from './certificates.ts';
 import { DeletionDelay } from './core/deletion-delay.ts';
 import { missedInjection, notInjected, pendingWarning } from './core/missed-injection.ts';
 import { type Plan, plan, type Step } from './core/plan.ts';
+import type { Pod } from './core/pod.ts';
 import { RestorationGuard } from './core/restoration-guard.ts';
 import { maxRetryDelayMs } from './core/schedule.ts';
 import { type KubeletNudge, needsNudge } from './kubelet-nudge.ts';
 import { combine } from './outcomes.ts';
 import { PodFailure, type PodFailures, StaleCacheError } from './pod-failure.ts';
 import { PodSlots } from './pod-slots.ts';
+import { mayHaveBeenWritten } from './refusal.ts';
 import type { Reporter } from './reporter.ts';
 import { describeFailure, type Situation, situationOf } from './situation.ts';
 import { SuspectWrites } from './suspect-writes.ts';
@@ -77,6 +79,16 @@ export class PodController {
     this.#slots = new PodSlots({ ...options, onFree: options.enqueue });
   }
 
+  /** Of every namespace, also of those that another replica serves for now. */
+  podChanged(pod: Pick<Pod, 'name' | 'namespace'>): void {
+    this.#slots.podChanged(pod);
+  }
+
+  /** Likewise. */
+  secretChanged(...states: readonly (IssuedSecret | undefined)[]): void {
+    for (const secret of states) if (secret !== undefined) this.#slots.secretChanged(secret);
+  }
+
   /** The cache shows a Secret, new or changed. */
   secretSeen(current: IssuedSecret, previous: IssuedSecret | undefined): void {
     this.#suspects.seen(current, previous, this.#unseen.versionOf(podKeyOf(current)));
@@ -86,7 +98,6 @@ export class PodController {
   secretGone(secret: IssuedSecret): void {
     const { caches, clock } = this.#options;
     this.#suspects.gone(secret.uid);
-    this.#slots.freed(podKeyOf(secret));
     const pod = caches.pods.get(secret.namespace, secret.podName);
     if (pod?.uid === secret.podUid) this.#restorations.lost(podKeyOf(secret), secret.podUid, clock.now());
   }
@@ -118,6 +129,7 @@ export class PodController {
     const { applier, clock } = this.#options;
     const { observed } = situation;
     let decided: Plan;
+    let giveBack: (() => void) | undefined;
     try {
       const suspect = observed.secrets.find((secret) => this.#suspects.has(secret))?.uid;
       decided = plan({ ...observed, suspect, secrets: await applier.wholeSecrets(observed.secrets, signal) });
@@ -126,20 +138,24 @@ export class PodController {
         const allowedAt = this.#restorations.allowedAt(key, uid, clock.now(), longestWaitMs(situation));
         if (allowedAt > clock.now()) return { kind: 'at', timeMs: allowedAt };
       }
-      this.#takeSlot(key, situation, decided);
-      for (const step of decided.steps) await this.#take(step, key, situation, signal);
+      giveBack = this.#takeSlot(key, situation, decided);
+      for (const step of decided.steps) {
+        await this.#take(step, key, situation, signal);
+        // What follows may fail: the Secret is there.
+        if (step.kind === 'issue') giveBack = undefined;
+      }
     } catch (error) {
-      this.#slots.release(key);
+      if (!mayHaveBeenWritten(error)) giveBack?.();
       return this.#failed(key, situation, error);
     }
     const outcome = this.#settle(key, situation, decided);
     return combine(outcome, await this.#cleanUp(key, situation, decided, signal), clock.now());
   }
 
-  #takeSlot(key: string, { access, pod }: Situation, { steps }: Plan): void {
+  #takeSlot(key: string, { access, pod }: Situation, { steps }: Plan): (() => void) | undefined {
     const maxPods = access.kind === 'granted' ? access.terms.maxPods : undefined;
-    if (maxPods === undefined || pod === undefined || !steps.some(({ kind }) => kind === 'issue')) return;
-    this.#slots.take(key, pod.uid, maxPods);
+    if (maxPods === undefined || pod === undefined || !steps.some(({ kind }) => kind === 'issue')) return undefined;
+    return this.#slots.take(key, pod.uid, maxPods);
   }
 
   async #take(step: Step, key: string, situation: Situation, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,6 @@
 /** From what the API server answers to a write to what the pod's owner has to know. */
-import { ApiError } from '../kubernetes/api-error.ts';
-import { PodFailure, type PodFailureReason } from './pod-failure.ts';
+import { ApiError, isUnavailable } from '../kubernetes/api-error.ts';
+import { PodFailure, type PodFailureReason, StaleCacheError } from './pod-failure.ts';
 
 const MESSAGE_LENGTH = 300;
 
@@ -20,6 +20,12 @@ export function refusal(error: unknown, code: PodFailureReason, what: string): u
     cause: error,
     transient: TRANSIENT_STATUS.has(error.status),
   });
+}
+
+/** Whether there may be a Secret all the same: no answer is no refusal, and one that was issued already is not in the caches yet. */
+export function mayHaveBeenWritten(error: unknown): boolean {
+  if (error instanceof StaleCacheError) return error.resourceVersion !== undefined;
+  return isUnavailable(error);
 }
 
 export function shortMessage({ message }: Error): string {

@@ -626,3 +626,52 @@ describe('a namespace that has not been listed whole', () => {
     assert.deepEqual(world.did(), ['delete PodGone']);
   });
 });
+
+describe('with a grant for one pod', () => {
+  const NETWORK = new ApiError('no answer', { status: 0, reason: 'Network' });
+
+  /** What the pod web-1 gets after web-0 was tried, whose steps end as `answer` says. */
+  async function second(answer: (world: World, step: Step) => Applied): Promise<readonly string[]> {
+    const world = new World();
+    const terms = { lifetimeSeconds: 172_800, maxPods: 1, onWithdraw: 'Keep' as const };
+    world.access = { kind: 'granted', terms };
+    world.pod = podOf({ gated: ['web'] });
+    world.answer = (step) => answer(world, step);
+    await world.reconcile();
+    world.did();
+    world.answer = (step) => world.taken(step, '100');
+    world.pod = podOf({ name: 'web-1' });
+    await world.controller.reconcile('edge/web/web-1', signal);
+    return world.did();
+  }
+
+  for (const [what, error] of [
+    ['that got no answer', NETWORK],
+    ['that the API server refuses for want of etcd', new ApiError('etcd', { status: 500, reason: 'InternalError' })],
+    ['that was made before', new StaleCacheError('issued already', '99')],
+  ] as const) {
+    test(`a write ${what} may have been carried out: no other pod gets one`, async () => {
+      assert.deepEqual(
+        await second(() => {
+          throw error;
+        }),
+        [],
+      );
+    });
+  }
+
+  test('a credential that was published counts, also where the gate of its pod cannot be lifted', async () => {
+    const did = await second((world, step) => {
+      if (step.kind === 'ungate') throw new PodFailure('GateNotLifted', 'no permission');
+      return world.taken(step, '100');
+    });
+    assert.deepEqual(did, []);
+  });
+
+  test('one that was refused leaves its place', async () => {
+    const did = await second(() => {
+      throw new PodFailure('IssueFailed', 'refused');
+    });
+    assert.deepEqual(did, ['issue Missing']);
+  });
+});
