@@ -100,14 +100,14 @@ To serve only two namespaces, with no permission in any other:
 
     helm install dcred charts/dcred --namespace dcred-system --create-namespace --set 'namespaces={edge,shop}'
 
-The CustomResourceDefinition is upgraded with the release. Uninstalling the release keeps it, with every DelegatedCredential; the
-issued Secrets stay as long as their pods. A new install with the same release name and namespace adopts it; with another name, or
-after \`dcred crd | kubectl apply\`, add \`--take-ownership\`. To apply it before the install, print it for the release:
-\`dcred crd --helm-release dcred-system/dcred | kubectl apply --server-side -f -\`. To remove it for good:
-\`kubectl delete crd delegatedcredentials.dcred.dev delegationgrants.dcred.dev\`.
+The CustomResourceDefinitions are upgraded with the release. Uninstalling the release keeps them, with all their objects; the issued
+Secrets stay as long as their pods. A new install with the same release name and namespace adopts them; with another name, or after
+\`dcred crd | kubectl apply\`, add \`--take-ownership\`. To apply them before the install, print them for the release:
+\`dcred crd --helm-release dcred-system/dcred | kubectl apply --server-side -f -\`. To remove them for good:
+\`kubectl delete crd delegatedcredentials.dcred.dev delegationgrants.dcred.dev delegationissuers.dcred.dev clusterdelegationissuers.dcred.dev\`.
 
-Who can use a certificate's key is chosen by values: by default the operator; with \`certificates\` it is in a namespace of its own; with
-\`signer.enabled\` only a small process of its own, and with \`signer.certificates[].keys\` nobody can take it away. The
+The values choose who can use a certificate's key: by default the operator; with \`certificates\` the key is in a namespace of its own; with
+\`signer.enabled\` only a small process of its own can use it; with \`signer.certificates[].keys\` nobody can copy it. The
 [table of the modes](../../docs/threat-model.md#who-can-use-a-certificates-key) says what a stolen operator, signer, pod or namespace gets in each.
 
 All pods meet the Pod Security Standard \`restricted\`. Each rule in \`templates/_helpers.tpl\` says why the operator needs it. The roles

@@ -1,8 +1,9 @@
-/** The reference lists what there is: every metric and every command. */
+/** The reference lists what there is: every metric, every command, every label and annotation. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import * as keys from '../../src/api/keys.ts';
 import { COMMANDS } from '../../src/cli/commands.ts';
 import { documentedNames } from '../alerts/registries.ts';
 
@@ -29,4 +30,23 @@ test('every metric of operator and webhook is listed, and nothing else', async (
 
 test('every command is listed, and nothing else', () => {
   assert.deepEqual([...firstColumn(section('Commands'))].sort(), COMMANDS.map(({ name }) => name).sort());
+});
+
+test('every label and annotation of pods, resources and issued Secrets is listed', () => {
+  const ofOthers = new Set([
+    'AUDIT_CONTROLLER_NAME',
+    'CONTROLLER_NAME',
+    'OWN_PREFIX',
+    'SERVING_CERTIFICATE_TYPE',
+    'WEBHOOK_NAME',
+  ]);
+  const entries = Object.entries({ ...keys, ...keys.SECRET_ANNOTATIONS }).filter(([name]) => !ofOthers.has(name));
+  const constants = entries.map(([, value]) => value).filter((value) => typeof value === 'string');
+  const named = [keys.secretNameAnnotation, keys.portAnnotation, keys.gateName].map((name) => name(''));
+  const wanted = [...constants.filter((key) => key.includes('dcred.dev/')), ...named];
+  assert.ok(wanted.length > 15, String(wanted.length));
+  assert.deepEqual(
+    wanted.filter((key) => !text.includes(`\`${key}`)),
+    [],
+  );
 });

@@ -1,0 +1,28 @@
+/** Lists in the documentation that are easily forgotten when something is added. */
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const read = (path: string) => readFile(join(ROOT, path), 'utf8');
+
+test('the architecture lists every folder of src', async () => {
+  const text = await read('docs/architecture.md');
+  const entries = await readdir(join(ROOT, 'src'), { withFileTypes: true });
+  const missing = entries.filter((one) => one.isDirectory() && !text.includes(`| \`src/${one.name}`));
+  assert.deepEqual(
+    missing.map(({ name }) => name),
+    [],
+  );
+});
+
+for (const page of ['docs/operations.md', 'charts/dcred/README.md']) {
+  test(`${page} removes every CustomResourceDefinition`, async () => {
+    const [, removed = ''] = /kubectl delete crd ([^`\n]*)/.exec(await read(page)) ?? [];
+    const names = (await readdir(join(ROOT, 'crds'))).map((file) =>
+      file.replace(/^dcred\.dev_(.*)\.yaml$/, '$1.dcred.dev'),
+    );
+    assert.deepEqual(removed.split(' ').sort(), names.sort());
+  });
+}
