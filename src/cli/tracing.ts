@@ -26,7 +26,7 @@ export async function startTracing(io: CommandIo, service: string, log: Logger):
   return tracing;
 }
 
-/** A call of the API server that has just been answered, as part of the work that it was made for. */
+/** A call to the API server that has just been answered, as part of the work that it was made for. */
 export function traceApiCall(tracing: Tracing | undefined, { method, plural, seconds, status, verb }: ApiCall): void {
   tracing?.ended({
     name: `${verb} ${plural}`,

@@ -1,4 +1,4 @@
-/** The error of every failed call of the API server. */
+/** The error of every failed call to the API server. */
 
 interface ApiErrorCause {
   readonly reason?: string;

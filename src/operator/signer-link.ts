@@ -58,7 +58,7 @@ export function linkSigner(options: SignerLinkOptions): SignerLink & { readonly 
   return { certificates, problem: () => health.problem };
 }
 
-/** Counts the calls of a signer. They are not calls of the API server, and not among its metrics. */
+/** Counts the calls to a signer. They are not calls to the API server, and not among its metrics. */
 export class SignerClientMetrics {
   readonly #calls: Counter<'code'>;
   readonly #seconds: Histogram;

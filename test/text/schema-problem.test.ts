@@ -117,7 +117,7 @@ describe('what is wrong with the spec', () => {
   });
 });
 
-describe('what is wrong with a call of the signer', () => {
+describe('what is wrong with a call to the signer', () => {
   const call = { certificate: 'shop/web', namespace: 'edge', usage: 'Server' };
   const CALLS = [
     [
