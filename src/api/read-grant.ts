@@ -9,7 +9,7 @@ import {
 } from './delegation-grant.ts';
 import { objectMetadata } from './schema-parts.ts';
 
-/** A grant whose spec the schema refuses. It permits nothing. */
+/** A grant whose spec the schema refuses. It permits nothing, and it is no proof that nothing is permitted. */
 export interface UnreadableGrant {
   readonly metadata: DelegationGrantResource['metadata'];
   readonly status: DelegationGrantStatus;
@@ -37,6 +37,12 @@ export function readDelegationGrant(raw: unknown): DelegationGrantResource | Unr
   if (unknown === undefined) return { metadata, spec: spec.data, status };
   const path = formatPath(unknown, 'spec');
   return { metadata, status, problem: `${path}: this version of dcred does not know the field` };
+}
+
+/** Whether a grant that this version cannot read may be one of this certificate. Where not even the name can be read, it may. */
+export function mayBeOf(raw: object, certificateName: string): boolean {
+  const named = z.object({ spec: z.object({ certificateRef: z.object({ name: z.string() }) }) }).safeParse(raw);
+  return !named.success || named.data.spec.certificateRef.name === certificateName;
 }
 
 export function isReadableGrant(grant: DelegationGrantResource | UnreadableGrant): grant is DelegationGrantResource {

@@ -2,7 +2,8 @@
  * Asks the API server whether a grant still holds. Watches may be silent for a minute and more (a half-open connection), a namespace
  * may have been deleted and created again in between: what they showed last permits nothing by itself.
  */
-import { isReadableGrant, readDelegationGrant } from '../api/read-grant.ts';
+import type { DelegationGrantResource } from '../api/delegation-grant.ts';
+import { isReadableGrant, mayBeOf, readDelegationGrant } from '../api/read-grant.ts';
 import { DELEGATION_GRANTS } from '../api/resource-types.ts';
 import { decideGrant } from '../grant/decide.ts';
 import { certificateOf, needsGrant, type Referrer, requestOf } from '../grant/request.ts';
@@ -61,16 +62,22 @@ export class GrantCheck implements GrantProof {
     throw new StaleCacheError(CHANGED);
   }
 
+  /**
+   * No grant covers the resource, and none that this version cannot read may: after a rollback a grant with a newer field still
+   * stands, and nothing is deleted because of it.
+   */
   async isWithdrawn(resource: Referrer, signal: AbortSignal): Promise<boolean> {
     if (!needsGrant(resource, { requireGrant: this.#requireGrant })) return false;
     const { namespace } = resource.metadata;
+    const certificate = certificateOf(resource);
     try {
-      const { items } = await this.#client.list(
-        DELEGATION_GRANTS,
-        { namespace: certificateOf(resource).namespace },
-        { signal },
-      );
-      const grants = items.map(readDelegationGrant).filter(isReadableGrant);
+      const { items } = await this.#client.list(DELEGATION_GRANTS, { namespace: certificate.namespace }, { signal });
+      const grants: DelegationGrantResource[] = [];
+      for (const raw of items) {
+        const grant = readDelegationGrant(raw);
+        if (isReadableGrant(grant)) grants.push(grant);
+        else if (mayBeOf(raw, certificate.name)) return false;
+      }
       const facts = await readLiveNamespace(this.#client, namespace, signal);
       return decideGrant(grants, requestOf(resource, { ...facts, namespace })) === undefined;
     } catch (error) {

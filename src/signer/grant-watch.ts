@@ -3,7 +3,7 @@
  * Decided by the same function as in the operator. A certificate's own namespace needs a grant too: what runs beside a guarded key
  * gets no credential by being there.
  */
-import { isReadableGrant, readDelegationGrant } from '../api/read-grant.ts';
+import { isReadableGrant, mayBeOf, readDelegationGrant } from '../api/read-grant.ts';
 import { DELEGATION_GRANTS } from '../api/resource-types.ts';
 import { MAX_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { covers, type Grant as GrantObject, type GrantRequest, needsNamespace } from '../grant/decide.ts';
@@ -94,20 +94,22 @@ export class GrantWatch {
 
   /**
    * Whether the API server, asked now, has a grant that covers the question. The watches may lag, and would show grants as deleted
-   * whose whole kind was: that is an uninstallation, and counts as covered here. Throws ApiError.
+   * whose whole kind was: that is an uninstallation, and counts as covered here. So does a grant of the certificate that this version cannot read: it may
+   * cover the question. Throws ApiError.
    */
   async isCoveredNow(question: GrantQuestion, signal: AbortSignal): Promise<boolean> {
     const { client, cluster } = this.#options;
-    const home = splitCertificateName(question.certificate)?.namespace;
-    if (home === undefined) return false;
+    const certificate = splitCertificateName(question.certificate);
+    if (certificate === undefined) return false;
     try {
-      const grants = await listAll(client, DELEGATION_GRANTS, { namespace: home }, signal);
+      const grants = await listAll(client, DELEGATION_GRANTS, { namespace: certificate.namespace }, signal);
       const own = question.cluster === cluster;
       const facts = own ? await this.#namespaceNow(question.namespace, signal) : undefined;
       const request = this.#requestOf(question, facts);
       return grants.some((raw) => {
         const { grant } = readGrant(raw);
-        return grant !== undefined && request !== undefined && covers(grant, request);
+        if (grant === undefined) return mayBeOf(raw, certificate.name);
+        return request !== undefined && covers(grant, request);
       });
     } catch (error) {
       if (isApiError(error, 'NotFound')) return true;

@@ -147,6 +147,15 @@ describe('a withdrawal', () => {
     assert.ok(await new GrantCheck(new Server().client, true).isWithdrawn(own, signal));
   });
 
+  test('is none where a grant of the certificate cannot be read by this version', async () => {
+    const newer = (change: object) => ({ ...grant({}), spec: { ...grant({}).spec, from: [], ...change } }) as never;
+    const check = (...all: never[]) => new GrantCheck(new Server(...all).client, false).isWithdrawn(EDGE, signal);
+    assert.ok(!(await check(newer({ hours: 'weekdays' }))));
+    assert.ok(!(await check(newer({ certificateRef: 'web-tls' }))));
+    assert.ok(!(await check(grant({ from: [{ namespace: 'shop' }] }) as never, newer({ hours: 'weekdays' }))));
+    assert.ok(await check(newer({ hours: 'weekdays', certificateRef: { name: 'api-tls' } })));
+  });
+
   test('is none where the whole kind is gone, and not known where the API server refuses', async () => {
     const server = new Server();
     server.error = new ApiError('not found', { status: 404, reason: 'NotFound' });

@@ -76,6 +76,19 @@ describe('a use of a certificate', () => {
     assert.equal(await server.isWithdrawn(AWAY), false);
   });
 
+  test('is not while a grant of the certificate cannot be read by this version', async () => {
+    const server = new Server();
+    const newer = (change: object) =>
+      ({ ...grant(), spec: { ...grant().spec, hours: 'weekdays', ...change } }) as never;
+    server.grants = [newer({})];
+    assert.equal(await server.isWithdrawn(), false);
+    assert.equal(await server.isWithdrawn(AWAY), false);
+    server.grants = [newer({ certificateRef: undefined })];
+    assert.equal(await server.isWithdrawn(), false);
+    server.grants = [newer({ certificateRef: { name: 'api-tls' } })];
+    assert.equal(await server.isWithdrawn(), true);
+  });
+
   test('is not while the configuration grants it', async () => {
     const config: Grant = {
       certificate: 'vault/web-tls',
