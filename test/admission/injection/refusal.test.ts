@@ -54,5 +54,5 @@ test('a note of an earlier refusal goes when the pod is injected', () => {
 test('"false" turns nothing on, and says how to turn injection off', () => {
   const { patch, warnings } = inject(podWith({ inject: 'false' }), countingBytes());
   assert.deepEqual(patch, []);
-  assert.match(warnings.join(), /is "false", which asks for nothing: remove the label/);
+  assert.match(warnings.join(), /is "false", which requests nothing: remove the label/);
 });

@@ -86,7 +86,7 @@ describe('a pod is told', () => {
   });
 
   test('of "false", which opts out', () => {
-    assert.match(ignoredOf({ 'dcred.dev/inject': 'false' }) ?? '', /asks for nothing: remove the label$/);
+    assert.match(ignoredOf({ 'dcred.dev/inject': 'false' }) ?? '', /requests nothing: remove the label$/);
     const labels = { 'dcred.dev/inject': 'false' };
     assert.deepEqual(
       readPod({ metadata: { ...IDENTITY, labels, annotations: { 'dcred.dev/inject': 'web' } } }).injected,
