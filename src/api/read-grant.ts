@@ -41,8 +41,13 @@ export function readDelegationGrant(raw: unknown): DelegationGrantResource | Unr
 
 /** Whether a grant that this version cannot read may be one of this certificate. Where not even the name can be read, it may. */
 export function mayBeOf(raw: object, certificateName: string): boolean {
+  return (certificateNameOf(raw) ?? certificateName) === certificateName;
+}
+
+/** Undefined where not even that can be read. */
+export function certificateNameOf(raw: object): string | undefined {
   const named = z.object({ spec: z.object({ certificateRef: z.object({ name: z.string() }) }) }).safeParse(raw);
-  return !named.success || named.data.spec.certificateRef.name === certificateName;
+  return named.data?.spec.certificateRef.name;
 }
 
 export function isReadableGrant(grant: DelegationGrantResource | UnreadableGrant): grant is DelegationGrantResource {

@@ -3,17 +3,15 @@
  * Decided by the same function as in the operator. A certificate's own namespace needs a grant too: what runs beside a guarded key
  * gets no credential by being there.
  */
-import { isReadableGrant, mayBeOf, readDelegationGrant } from '../api/read-grant.ts';
 import { DELEGATION_GRANTS } from '../api/resource-types.ts';
 import { MAX_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { covers, type Grant as GrantObject, type GrantRequest, needsNamespace } from '../grant/decide.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
+import { type ApiError, isApiError } from '../kubernetes/api-error.ts';
 import { NamespacedCache, namespacedKey } from '../kubernetes/cache/namespaced-cache.ts';
 import { Reflector, type ReflectorOptions } from '../kubernetes/cache/reflector.ts';
-import { listAll } from '../kubernetes/client/list-all.ts';
-import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { NAMESPACES } from '../kubernetes/resource-type.ts';
 import { splitCertificateName } from './config.ts';
+import { ANY, LiveGrants, type NamespaceFacts, readGrant, readNamespace, type Watched } from './live-grants.ts';
 import type { Grant, GrantQuestion } from './policy.ts';
 
 export interface GrantWatchOptions extends Pick<ReflectorOptions<never>, 'client' | 'clock' | 'random' | 'log'> {
@@ -24,18 +22,13 @@ export interface GrantWatchOptions extends Pick<ReflectorOptions<never>, 'client
   readonly onChange: () => void;
 }
 
-/** A grant that cannot be read permits nothing. */
-interface Watched {
-  readonly namespace: string;
-  readonly name: string;
-  readonly grant: GrantObject | undefined;
-}
-
-interface NamespaceFacts {
-  readonly name: string;
-  readonly uid: string | undefined;
-  readonly labels: Readonly<Record<string, string>>;
-}
+/**
+ * A signature is decided on by what the API server had no longer ago than this, whatever the watches show. Each certificate's namespace
+ * costs the API server a list in that time, while credentials are signed.
+ */
+const MAX_AGE_MS = 10_000;
+/** While the API server does not answer: an upgrade of it stops no renewals. A watch says nothing then, and the account may still read. */
+const MAX_AGE_UNANSWERED_MS = 300_000;
 
 /** By the certificate that is granted. */
 const CERTIFICATE = 'certificate';
@@ -44,9 +37,13 @@ export class GrantWatch {
   readonly #options: GrantWatchOptions;
   readonly #grants: NamespacedCache<Watched>;
   readonly #namespaces: Reflector<NamespaceFacts>;
+  readonly #live: LiveGrants;
+  /** Said once, until it answers again. */
+  #unanswered = false;
 
   constructor(options: GrantWatchOptions) {
     this.#options = options;
+    this.#live = new LiveGrants(options);
     const { log, namespaces, onChange } = options;
     this.#grants = new NamespacedCache(
       namespaces,
@@ -75,9 +72,9 @@ export class GrantWatch {
     });
   }
 
-  /** The grants that cover the question, as those of the configuration are written. */
+  /** The grants that cover the question, as far as is known: written as those of the configuration are. */
   covering(question: GrantQuestion): readonly Grant[] {
-    const request = this.#requestOf(question, this.#namespaces.store.get(question.namespace));
+    const request = this.#requestOf(question, this.#factsOf(question.namespace));
     if (request === undefined) return [];
     const { certificate, usage } = request;
     return this.#of(certificate)
@@ -92,25 +89,52 @@ export class GrantWatch {
       }));
   }
 
+  /** Whether `covering` rests on what the API server had a moment ago, or says no: then it needs no confirmation. */
+  isRecent(question: GrantQuestion): boolean {
+    const certificate = splitCertificateName(question.certificate);
+    if (certificate === undefined || this.covering(question).length === 0) return true;
+    return this.#wasReadWithin(MAX_AGE_MS, certificate, question);
+  }
+
   /**
-   * Whether the API server, asked now, has a grant that covers the question. The watches may lag, and would show grants as deleted
-   * whose whole kind was: that is an uninstallation, and counts as covered here. So does a grant of the certificate that this version cannot read: it may
-   * cover the question. Throws ApiError.
+   * Makes it so: `covering` answers by what the API server had a moment ago; where it does not answer, by what it had a few minutes ago.
+   * Throws ApiError where neither can be had.
    */
-  async isCoveredNow(question: GrantQuestion, signal: AbortSignal): Promise<boolean> {
-    const { client, cluster } = this.#options;
+  async refresh(question: GrantQuestion, signal: AbortSignal): Promise<void> {
+    const certificate = splitCertificateName(question.certificate);
+    if (certificate === undefined) return;
+    const before = this.covering(question).length;
+    const sinceMs = this.#options.clock.monotonic() - MAX_AGE_MS;
+    try {
+      await this.#live.grants(certificate.namespace, sinceMs, signal);
+      if (this.#needsNamespace(certificate, question)) await this.#live.namespace(question.namespace, sinceMs, signal);
+      this.#unanswered = false;
+    } catch (error) {
+      if (!isApiError(error) || isRefusal(error)) throw error;
+      if (!this.#wasReadWithin(MAX_AGE_UNANSWERED_MS, certificate, question)) throw error;
+      this.#warnUnanswered(error);
+    }
+    // A watch that is silent will not say so.
+    if (this.covering(question).length !== before) this.#options.onChange();
+  }
+
+  /**
+   * Whether the API server, at that time or later, had a grant that covers the question. The watches may lag, and would show grants
+   * as deleted whose whole kind was: that is an uninstallation, and counts as covered here. So does a grant of the certificate that
+   * this version cannot read: it may cover the question. Throws ApiError.
+   * @param sinceMs on the monotonic clock
+   */
+  async wasCovered(question: GrantQuestion, sinceMs: number, signal: AbortSignal): Promise<boolean> {
     const certificate = splitCertificateName(question.certificate);
     if (certificate === undefined) return false;
     try {
-      const grants = await listAll(client, DELEGATION_GRANTS, { namespace: certificate.namespace }, signal);
-      const own = question.cluster === cluster;
-      const facts = own ? await this.#namespaceNow(question.namespace, signal) : undefined;
+      const found = await this.#live.grants(certificate.namespace, sinceMs, signal);
+      if (found.some(({ mayBeOf }) => mayBeOf === ANY || mayBeOf === certificate.name)) return true;
+      const grants = found.flatMap(({ grant }) => grant ?? []);
+      const needsFacts = this.#isOwn(question) && grants.some(needsNamespace);
+      const facts = needsFacts ? await this.#live.namespace(question.namespace, sinceMs, signal) : undefined;
       const request = this.#requestOf(question, facts);
-      return grants.some((raw) => {
-        const { grant } = readGrant(raw);
-        if (grant === undefined) return mayBeOf(raw, certificate.name);
-        return request !== undefined && covers(grant, request);
-      });
+      return request !== undefined && grants.some((grant) => covers(grant, request));
     } catch (error) {
       if (isApiError(error, 'NotFound')) return true;
       throw error;
@@ -144,8 +168,38 @@ export class GrantWatch {
     await Promise.all([this.#grants.run(signal), this.#namespaces.run(signal)]);
   }
 
+  #wasReadWithin(ms: number, certificate: GrantRequest['certificate'], question: GrantQuestion): boolean {
+    const sinceMs = this.#options.clock.monotonic() - ms;
+    if (!this.#live.hasGrantsSince(certificate.namespace, sinceMs)) return false;
+    return !this.#needsNamespace(certificate, question) || this.#live.hasNamespaceSince(question.namespace, sinceMs);
+  }
+
+  #warnUnanswered(error: ApiError): void {
+    if (this.#unanswered) return;
+    this.#unanswered = true;
+    const minutes = MAX_AGE_UNANSWERED_MS / 60_000;
+    this.#options.log.warn(
+      { err: error, minutes },
+      'the API server does not answer: signing by the grants that were read last, for a few minutes',
+    );
+  }
+
+  #isOwn({ cluster }: GrantQuestion): boolean {
+    return cluster === this.#options.cluster;
+  }
+
+  #needsNamespace(certificate: GrantRequest['certificate'], question: GrantQuestion): boolean {
+    return this.#isOwn(question) && this.#of(certificate).some(needsNamespace);
+  }
+
   #of({ name, namespace }: GrantRequest['certificate']): readonly GrantObject[] {
-    return [...this.#grants.byIndex(namespace, CERTIFICATE, name)].flatMap(({ grant }) => grant ?? []);
+    const watched = [...this.#grants.byIndex(namespace, CERTIFICATE, name)];
+    return watched.flatMap((one) => this.#live.laterGrant(one)?.grant ?? []);
+  }
+
+  #factsOf(namespace: string): NamespaceFacts | undefined {
+    const watched = this.#namespaces.store.get(namespace);
+    return watched && this.#live.laterNamespace(watched);
   }
 
   /** @param facts of the pods' namespace, where that is one of the signer's own cluster */
@@ -153,25 +207,14 @@ export class GrantWatch {
     const certificate = splitCertificateName(question.certificate);
     if (certificate === undefined) return undefined;
     const { cluster, namespace, usage } = question;
-    const isOwn = cluster === this.#options.cluster;
-    const consumer = isOwn ? { namespace, uid: facts?.uid, labels: facts?.labels } : { cluster, namespace };
+    const consumer = this.#isOwn(question)
+      ? { namespace, uid: facts?.uid, labels: facts?.labels }
+      : { cluster, namespace };
     return { certificate, usage, consumer, lifetimeSeconds: MAX_LIFETIME_SECONDS };
   }
-
-  /** By a list, which the watch needs too: the account needs no further permission. */
-  async #namespaceNow(name: string, signal: AbortSignal): Promise<NamespaceFacts | undefined> {
-    const selection = { fieldSelector: `metadata.name=${name}`, metadataOnly: true };
-    const [found] = await listAll(this.#options.client, NAMESPACES, selection, signal);
-    return found === undefined ? undefined : readNamespace(found);
-  }
 }
 
-function readGrant(raw: KubernetesObject): Watched {
-  const read = readDelegationGrant(raw);
-  const { name, namespace } = read.metadata;
-  return { name, namespace, grant: isReadableGrant(read) ? read : undefined };
-}
-
-function readNamespace({ metadata: { labels = {}, name = '', uid } }: KubernetesObject): NamespaceFacts {
-  return { name, uid, labels: { ...labels } };
+/** By an API server that answers: it may show the grants of other certificates. */
+export function isRefusal({ status }: ApiError): boolean {
+  return status === 403 || status === 404;
 }

@@ -1,8 +1,8 @@
 /** What a call is answered where it gets no result: an HTTP status and a message that expects no knowledge of what others may do. */
 import { TooManyReviewsError } from '../serving/token-reviews.ts';
+import { GrantsUnreadableError } from './granted-uses.ts';
 import { ProtocolError } from './protocol.ts';
 import { OverloadedError } from './signing-queue.ts';
-import { GrantsUnreadableError } from './withdrawals.ts';
 
 /** Answered with this HTTP status and message. */
 export class HttpRefusal extends Error {

@@ -19,8 +19,8 @@ import { CertificateSource } from './certificate-source.ts';
 import { Changes } from './changes.ts';
 import { type SignerConfig, SignerConfigError, splitCertificateName } from './config.ts';
 import { GrantWatch } from './grant-watch.ts';
+import { GrantedUses } from './granted-uses.ts';
 import type { SignerMetrics } from './metrics.ts';
-import { type GrantQuestion, mayRead } from './policy.ts';
 import { SignerServer, type SignerServerOptions } from './server.ts';
 import { SigningQueue } from './signing-queue.ts';
 import { SigningService } from './signing-service.ts';
@@ -81,13 +81,11 @@ export class SignerProcess {
       onChange: () => changes.notify(),
     });
     this.#grants = config.delegationGrants ? watchGrants(options, () => changes.notify()) : undefined;
-    const grants = (question: GrantQuestion) => [...config.grants, ...(this.#grants?.covering(question) ?? [])];
+    const grants = new GrantedUses({ configured: config.grants, watch: this.#grants });
     const { maxLifetimeSeconds } = config;
     const service = new SigningService({
       certificates: this.#certificates,
       grants,
-      mayRead: (certificate, cluster) =>
-        mayRead(config.grants, certificate, cluster) || this.#grants?.mayRead(certificate, cluster) === true,
       queue: new SigningQueue(QUEUE),
       audit: {
         append: async (entries) => {
@@ -104,12 +102,14 @@ export class SignerProcess {
       ...options,
       authenticator: new Authenticator({ clients: config.clients, keySets, reviewToken, clock }),
       service,
-      withdrawals: new Withdrawals({
+      withdrawals: new Withdrawals({ certificates: this.#certificates, grants, clock }),
+      feed: new CertificateFeed({
         certificates: this.#certificates,
-        grants: config.grants,
-        watch: this.#grants,
+        grants: (question) => grants.known(question),
+        changes,
+        maxLifetimeSeconds,
+        clock,
       }),
-      feed: new CertificateFeed({ certificates: this.#certificates, grants, changes, maxLifetimeSeconds, clock }),
       notReady: () => this.#grants?.problem,
       ratePerSecond: config.ratePerSecond,
       observe: (status, seconds) => metrics.call(status, seconds),

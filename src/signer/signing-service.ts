@@ -9,7 +9,8 @@ import type { Logger } from '../kubernetes/log.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { AuditEntry, AuditLog } from './audit-log.ts';
 import type { CertificateSource, UsableCertificate } from './certificate-source.ts';
-import { type Decision, decide, type Grant, type GrantQuestion, type Refusal } from './policy.ts';
+import { type GrantedUses, GrantsUnreadableError } from './granted-uses.ts';
+import { type Decision, decide, type Grant, type Refusal } from './policy.ts';
 import type { CertificateAnswer, SignRequest, SignResult } from './protocol.ts';
 import { OverloadedError, type SigningQueue } from './signing-queue.ts';
 
@@ -21,10 +22,7 @@ export interface SignerClientIdentity {
 
 export interface SigningServiceOptions {
   readonly certificates: Pick<CertificateSource, 'get'>;
-  /** Those that may cover the question. */
-  readonly grants: (question: GrantQuestion) => readonly Grant[];
-  /** Whether any grant gives the cluster's clients the public certificate. */
-  readonly mayRead: (certificate: string, cluster: string) => boolean;
+  readonly grants: Pick<GrantedUses, 'current' | 'mayRead'>;
   readonly queue: SigningQueue;
   readonly audit: Pick<AuditLog, 'append'>;
   readonly maxLifetimeSeconds: number;
@@ -44,8 +42,8 @@ export class SigningService {
   }
 
   /**
-   * The results, in the order of the requests. Throws OverloadedError where there is no room for all of them, and what the audit
-   * log throws: then nothing was given out.
+   * The results, in the order of the requests. Throws OverloadedError where there is no room for all of them, GrantsUnreadableError
+   * where an API server that does not answer has the grants, and what the audit log throws: then nothing was given out.
    */
   async sign(
     client: SignerClientIdentity,
@@ -63,38 +61,47 @@ export class SigningService {
 
   /** The public certificate, for a client that has a grant of it; undefined for all others. */
   certificate(client: SignerClientIdentity, name: string): CertificateAnswer | undefined {
-    const { certificates, mayRead } = this.#options;
+    const { certificates, grants } = this.#options;
     const found = certificates.get(name);
-    if (found === undefined || !mayRead(name, client.cluster)) return undefined;
+    if (found === undefined || !grants.mayRead(name, client.cluster)) return undefined;
     return { name, sha256: found.certificate.sha256, chainPem: found.certificate.chainPem };
   }
 
   async #signOne(client: SignerClientIdentity, request: SignRequest, signal: AbortSignal): Promise<SignResult> {
-    const { certificates, queue } = this.#options;
+    const { certificates, grants, queue } = this.#options;
     try {
       const work = async (): Promise<SignResult> => {
         // Decided in its turn, not before: a grant that was withdrawn while this waited counts.
+        const found = grants.current({ ...request, cluster: client.cluster }, signal);
+        const applicable = found instanceof Promise ? await found : found;
         const source = certificates.get(request.certificate);
-        const decision = this.#decide(client, request, source);
+        const decision = this.#decide(client, request, applicable, source);
         if (!decision.ok || source === undefined) return decision as Refusal;
         return await this.#compose(request, source, signal);
       };
       return await queue.run(request.expiresAt, signal, work, client.name);
     } catch (error) {
       if (error instanceof OverloadedError) throw error;
+      if (error instanceof GrantsUnreadableError) {
+        if (!error.refused) throw error;
+        // Those of other certificates can be read.
+        return { ok: false, reason: 'SigningFailed', message: error.message };
+      }
       const level = signal.aborted ? 'debug' : 'warn';
       this.#options.log[level]({ err: error, certificate: request.certificate }, 'signing failed');
       return { ok: false, reason: 'SigningFailed', message: 'the key did not sign in time: try again' };
     }
   }
 
-  #decide(client: SignerClientIdentity, request: SignRequest, source: UsableCertificate | undefined): Decision {
-    const { grants, maxLifetimeSeconds } = this.#options;
-    const now = this.#seconds();
+  #decide(
+    { cluster }: SignerClientIdentity,
+    request: SignRequest,
+    grants: readonly Grant[],
+    source: UsableCertificate | undefined,
+  ): Decision {
+    const { maxLifetimeSeconds } = this.#options;
     const certificate = source?.certificate;
-    const { cluster } = client;
-    const applicable = grants({ ...request, cluster });
-    return decide({ request, cluster, grants: applicable, certificate, maxLifetimeSeconds, now });
+    return decide({ request, cluster, grants, certificate, maxLifetimeSeconds, now: this.#seconds() });
   }
 
   async #compose(

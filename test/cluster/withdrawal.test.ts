@@ -6,11 +6,16 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { GrantWatch } from '../../src/signer/grant-watch.ts';
+import { GrantedUses } from '../../src/signer/granted-uses.ts';
 import { type Cluster, type Secret, startCluster } from '../../testing/cluster/cluster.ts';
 import { type OperatorProcess, startOperator } from '../../testing/cluster/operator-process.ts';
 import { createTestAuthority, type LeafFiles } from '../../testing/support/certificates.ts';
+import { FakeClock } from '../../testing/support/fake-clock.ts';
 import { eventually } from '../../testing/support/processes.ts';
+import { recordingLogger } from '../../testing/support/recording-logger.ts';
 import { createProxyTls, FaultProxy } from '../faults/proxy.ts';
+import { clientFor } from '../kubernetes/clients.ts';
 import { assertServes, file } from './verification.ts';
 
 const PODS = 8;
@@ -183,8 +188,82 @@ describe('a grant that is withdrawn in the middle of a wave', () => {
   });
 });
 
+const GRANTS = 'delegationgrants';
+
+/** A way to the API server on which watches can be made silent. */
+async function byProxy(): Promise<{ readonly proxy: FaultProxy; readonly kubeconfig: string }> {
+  const tls = await createProxyTls();
+  const proxy = await FaultProxy.start({ plane: cluster.plane, tls });
+  const config = JSON.parse(readFileSync(cluster.operatorKubeconfig, 'utf8'));
+  const trust = Buffer.from(tls.authority.certificate).toString('base64');
+  config.clusters[0].cluster = { server: proxy.url, 'certificate-authority-data': trust };
+  const kubeconfig = join(cluster.plane.directory, `by-${new URL(proxy.url).port}.kubeconfig`);
+  writeFileSync(kubeconfig, JSON.stringify(config), { mode: 0o600 });
+  return { proxy, kubeconfig };
+}
+
+describe('a signer whose watches are silent', () => {
+  const { signal } = new AbortController();
+  const TIER = { namespaceSelector: { matchLabels: { tier: 'edge' } } };
+
+  for (const [what, from, undo] of [
+    ['a grant', (namespace: string) => ({ namespace }), withdraw],
+    ['a label', () => TIER, (_: string, namespace: string) => kubectl('label', 'namespace', namespace, 'tier-')],
+  ] as const) {
+    test(`signs by ${what} that is gone for ten seconds at most, and reads nothing for what it does not sign`, async () => {
+      const { proxy, kubeconfig } = await byProxy();
+      await using stack = new AsyncDisposableStack();
+      stack.use(proxy);
+      const [owner, namespace] = [await cluster.namespace(), await cluster.namespace()];
+      await kubectl('label', 'namespace', namespace, 'tier=edge');
+      await putGrant(owner, namespace, { from: [from(namespace)] });
+      // Their time is the test's: nothing that is silent is ever given up.
+      const clock = new FakeClock(Date.now());
+      const client = await clientFor(kubeconfig, { clock });
+      const changes: string[] = [];
+      const watch = new GrantWatch({
+        client,
+        clock,
+        random: () => 0,
+        log: recordingLogger(),
+        namespaces: [owner],
+        cluster: 'local',
+        onChange: () => void changes.push('change'),
+      });
+      const stop = new AbortController();
+      const running = watch.run(stop.signal);
+      stack.defer(async () => {
+        stop.abort();
+        await running;
+        await client.close();
+      });
+      const grants = new GrantedUses({ configured: [], watch });
+      const question = { certificate: `${owner}/web-tls`, cluster: 'local', usage: 'Server', namespace } as const;
+      await eventually('the grant to be seen', async () => grants.known(question).length === 1 || undefined);
+      assert.equal((await grants.current(question, signal)).length, 1);
+
+      for (const one of proxy.watches) one.freeze();
+      await undo(owner, namespace);
+      clock.advance(9_999);
+      assert.equal((await grants.current(question, signal)).length, 1, 'known since a moment ago');
+      assert.equal((await grants.current({ ...question, namespace: 'other' }, signal)).length, 0);
+      const lists = () => proxy.journal.filter(({ verb }) => verb === 'list').length;
+      const before_ = lists();
+      clock.advance(2);
+      const many = Array.from({ length: 50 }, async () => await grants.current(question, signal));
+      assert.deepEqual((await Promise.all(many)).flat(), []);
+      assert.ok(lists() - before_ <= 2, `${lists() - before_} lists`);
+      assert.deepEqual(grants.known(question), [], 'those who wait for news of the certificate are told');
+      const last = changes.length;
+      assert.ok(last > 0);
+      clock.advance(60_000);
+      assert.deepEqual(await grants.current(question, signal), []);
+      assert.equal(lists() - before_ <= 2, true, 'what is not granted costs no list');
+    });
+  }
+});
+
 describe('an operator whose watch of grants is silent', () => {
-  const GRANTS = 'delegationgrants';
   let proxy: FaultProxy;
   let operator: OperatorProcess;
   const asked = (verb: string) => proxy.journal.filter((one) => one.resource === GRANTS && one.verb === verb).length;
@@ -197,14 +276,9 @@ describe('an operator whose watch of grants is silent', () => {
   };
 
   before(async () => {
-    const tls = await createProxyTls();
-    proxy = await FaultProxy.start({ plane: cluster.plane, tls });
-    const config = JSON.parse(readFileSync(cluster.operatorKubeconfig, 'utf8'));
-    const trust = Buffer.from(tls.authority.certificate).toString('base64');
-    config.clusters[0].cluster = { server: proxy.url, 'certificate-authority-data': trust };
-    const kubeconfig = join(cluster.plane.directory, 'by-proxy.kubeconfig');
-    writeFileSync(kubeconfig, JSON.stringify(config), { mode: 0o600 });
-    operator = await startOperator({ kubeconfig, args: ['--leader-elect=false'] });
+    const through = await byProxy();
+    ({ proxy } = through);
+    operator = await startOperator({ kubeconfig: through.kubeconfig, args: ['--leader-elect=false'] });
   });
   after(async () => {
     await operator?.stop();

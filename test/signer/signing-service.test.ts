@@ -5,7 +5,9 @@ import { test } from 'node:test';
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { type Signer, signerFromPem } from '../../src/credential/signer.ts';
+import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { AuditEntry } from '../../src/signer/audit-log.ts';
+import { GrantsUnreadableError } from '../../src/signer/granted-uses.ts';
 import type { Grant } from '../../src/signer/policy.ts';
 import type { SignRequest } from '../../src/signer/protocol.ts';
 import { SigningQueue } from '../../src/signer/signing-queue.ts';
@@ -46,6 +48,8 @@ class World {
   signatures = 0;
   grants: readonly Grant[] = [GRANT];
   auditFails = false;
+  /** Those of the namespace `edge`. */
+  unreadable: ApiError | undefined;
   readonly service: SigningService;
 
   constructor(concurrency: number, isSlow: boolean) {
@@ -60,8 +64,13 @@ class World {
     };
     this.service = new SigningService({
       certificates: { get: (name) => (name === 'vault/web-tls' ? { certificate, signer } : undefined) },
-      grants: () => this.grants,
-      mayRead: () => true,
+      grants: {
+        current: ({ namespace }) => {
+          if (this.unreadable === undefined || namespace !== 'edge') return this.grants;
+          return Promise.reject(new GrantsUnreadableError(this.unreadable));
+        },
+        mayRead: () => true,
+      },
       queue: new SigningQueue({ concurrency, maxWaiting: 100 }),
       audit: {
         append: async (entries) => {
@@ -143,4 +152,13 @@ test('what does not exist is refused in the same words, in the same steps, as wh
   const shapes = world.entries.map((entry) => Object.keys(entry).join());
   assert.equal(new Set(shapes).size, 1);
   assert.equal(world.signatures, 0);
+});
+
+test('grants that an API server refuses to show keep no other request of the call from being signed; where it does not answer, none is', async () => {
+  const world = new World(8, false);
+  world.grants = [GRANT, { ...GRANT, from: [{ namespace: 'shop' }] }];
+  world.unreadable = new ApiError('no', { status: 403, reason: 'Forbidden' });
+  assert.deepEqual(await world.sign([ask(), ask({ namespace: 'shop' })]), ['SigningFailed', 'signed']);
+  world.unreadable = new ApiError('no answer', { status: 0, reason: 'Network' });
+  await assert.rejects(world.sign([ask(), ask({ namespace: 'shop' })]), GrantsUnreadableError);
 });

@@ -5,10 +5,11 @@ import type { DelegationGrantResource } from '../../src/api/delegation-grant.ts'
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { GrantWatch } from '../../src/signer/grant-watch.ts';
+import { GrantedUses, GrantsUnreadableError } from '../../src/signer/granted-uses.ts';
 import type { Grant } from '../../src/signer/policy.ts';
-import { GrantsUnreadableError, Withdrawals } from '../../src/signer/withdrawals.ts';
+import { Withdrawals } from '../../src/signer/withdrawals.ts';
 import { grant } from '../../testing/support/builders.ts';
-import { FakeClock } from '../../testing/support/fake-clock.ts';
+import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
 
 const { signal } = new AbortController();
@@ -19,25 +20,33 @@ const AWAY = { name: 'eu', cluster: 'eu-west' };
 
 /** A fake API server, asked by a signer whose watches have never shown anything. */
 class Server {
+  readonly clock = new FakeClock();
   grants: readonly DelegationGrantResource[] = [];
   labels: Readonly<Record<string, string>> = {};
   error: Error | undefined;
+  /** Lists that were asked for. */
+  readonly lists: string[] = [];
+  /** Each is answered by what there is when it is called. Undefined: all are answered at once. */
+  answers: (() => void)[] | undefined;
 
   readonly client = {
     list: async ({ plural }: { plural: string }, { namespace, fieldSelector }: Record<string, string>) => {
+      this.lists.push(plural);
+      if (this.answers !== undefined) await new Promise<void>((resolve) => this.answers?.push(resolve));
       if (this.error !== undefined) throw this.error;
+      const metadata = { resourceVersion: '1000' };
       if (plural === 'namespaces') {
         assert.equal(fieldSelector, 'metadata.name=edge');
-        return { metadata: {}, items: [{ metadata: { name: 'edge', uid: 'uid-of-edge', labels: this.labels } }] };
+        return { metadata, items: [{ metadata: { name: 'edge', uid: 'uid-of-edge', labels: this.labels } }] };
       }
-      return { metadata: {}, items: this.grants.filter((one) => one.metadata.namespace === namespace) };
+      return { metadata, items: this.grants.filter((one) => one.metadata.namespace === namespace) };
     },
   } as unknown as ApiClient;
 
-  async isWithdrawn(client = HOME, change: object = {}, config: readonly Grant[] = []): Promise<boolean | undefined> {
+  withdrawals(config: readonly Grant[] = []): Withdrawals {
     const watch = new GrantWatch({
       client: this.client,
-      clock: new FakeClock(),
+      clock: this.clock,
       random: () => 0,
       log: recordingLogger(),
       namespaces: ['vault'],
@@ -47,8 +56,12 @@ class Server {
     const certificates = {
       hasUsed: (name: string, leaf: string) => name === 'vault/web-tls' && leaf === LEAF,
     };
-    const withdrawals = new Withdrawals({ certificates, grants: config, watch });
-    const [answer] = await withdrawals.confirm(client, [{ ...USE, ...change }], signal);
+    const grants = new GrantedUses({ configured: config, watch });
+    return new Withdrawals({ certificates, grants, clock: this.clock });
+  }
+
+  async isWithdrawn(client = HOME, change: object = {}, config: readonly Grant[] = []): Promise<boolean | undefined> {
+    const [answer] = await this.withdrawals(config).confirm(client, [{ ...USE, ...change }], signal);
     return answer;
   }
 }
@@ -117,5 +130,70 @@ describe('a use of a certificate', () => {
       server.error = new ApiError('refused', { status, reason });
       await assert.rejects(server.isWithdrawn(), GrantsUnreadableError);
     }
+  });
+});
+
+describe('many questions', () => {
+  test('of one call are answered by one list', async () => {
+    const server = new Server();
+    server.grants = [grant()];
+    const uses = ['edge', 'shop', 'edge', 'bar'].map((namespace) => ({ ...USE, namespace }));
+    assert.deepEqual(await server.withdrawals().confirm(HOME, uses, signal), [false, true, false, true]);
+    assert.deepEqual(server.lists, ['delegationgrants']);
+  });
+
+  test('that come while a list is under way share the next: none is answered by a list that began before it came', async () => {
+    const server = new Server();
+    const answers: (() => void)[] = [];
+    server.answers = answers;
+    server.grants = [grant()];
+    const withdrawals = server.withdrawals();
+    const first = withdrawals.confirm(HOME, [USE], signal);
+    await settle();
+    server.clock.advance(1);
+    // Withdrawn after the first list began, before the others are asked for; the first may say either.
+    const later = Array.from({ length: 50 }, () => withdrawals.confirm(HOME, [USE], signal));
+    await settle();
+    assert.equal(server.lists.length, 1);
+    answers.shift()?.();
+    assert.deepEqual(await first, [false]);
+    await settle();
+    server.grants = [];
+    assert.equal(server.lists.length, 2);
+    answers.shift()?.();
+    assert.deepEqual(
+      (await Promise.all(later)).flat(),
+      Array.from({ length: 50 }, () => true),
+    );
+    assert.equal(server.lists.length, 2);
+  });
+
+  test('whose callers are gone keep no other from its answer', async () => {
+    const server = new Server();
+    const answers: (() => void)[] = [];
+    server.answers = answers;
+    const withdrawals = server.withdrawals();
+    const gone = new AbortController();
+    const first = withdrawals.confirm(HOME, [USE], gone.signal);
+    await settle();
+    const second = withdrawals.confirm(HOME, [USE], signal);
+    gone.abort(new Error('gone'));
+    await assert.rejects(first, /gone/);
+    answers.shift()?.();
+    assert.deepEqual(await second, [true]);
+  });
+
+  test('are answered with an error where the API server is silent, one after the other without waiting each', async () => {
+    const server = new Server();
+    server.answers = [];
+    const withdrawals = server.withdrawals();
+    const first = assert.rejects(withdrawals.confirm(HOME, [USE], signal), GrantsUnreadableError);
+    await server.clock.advanceAsync(3_000);
+    await first;
+    await assert.rejects(withdrawals.confirm(HOME, [USE], signal), GrantsUnreadableError);
+    assert.equal(server.lists.length, 1);
+    server.clock.advance(2_000);
+    server.answers = undefined;
+    assert.deepEqual(await withdrawals.confirm(HOME, [USE], signal), [true]);
   });
 });

@@ -1,0 +1,87 @@
+/** What may be signed for whom: the grants of the configuration, and the DelegationGrants of the signer's own cluster. */
+import { ApiError } from '../kubernetes/api-error.ts';
+import { type GrantWatch, isRefusal } from './grant-watch.ts';
+import { covers, type Grant, type GrantQuestion, mayRead } from './policy.ts';
+
+/** Nothing can be said now. */
+export class GrantsUnreadableError extends Error {
+  override readonly name = 'GrantsUnreadableError';
+  readonly code = 'GrantsUnreadable';
+  /** The API server refuses to show these grants, and may show others; false: it does not answer. */
+  readonly refused: boolean;
+
+  constructor(cause: ApiError) {
+    super('the grants cannot be read now: try again', { cause });
+    this.refused = isRefusal(cause);
+  }
+}
+
+export interface GrantedUsesOptions {
+  /** Of the configuration. */
+  readonly configured: readonly Grant[];
+  /** Undefined: those of the configuration are all. */
+  readonly watch: Pick<GrantWatch, 'covering' | 'isRecent' | 'mayRead' | 'refresh' | 'wasCovered'> | undefined;
+}
+
+export class GrantedUses {
+  readonly #options: GrantedUsesOptions;
+
+  constructor(options: GrantedUsesOptions) {
+    this.#options = options;
+  }
+
+  /** Those that may cover the question, as far as is known. */
+  known(question: GrantQuestion): readonly Grant[] {
+    const { configured, watch } = this.#options;
+    return watch === undefined ? configured : [...configured, ...watch.covering(question)];
+  }
+
+  /**
+   * Those that may cover the question, for a signature: of what the API server had a moment ago. At once, for most.
+   * @throws GrantsUnreadableError where that cannot be read
+   */
+  current(question: GrantQuestion, signal: AbortSignal): readonly Grant[] | Promise<readonly Grant[]> {
+    const { watch } = this.#options;
+    return watch === undefined || watch.isRecent(question)
+      ? this.known(question)
+      : this.#refreshed(watch, question, signal);
+  }
+
+  /**
+   * Whether any covered the question at that time or later.
+   * @param sinceMs on the monotonic clock
+   * @throws GrantsUnreadableError
+   */
+  async wasCovered(question: GrantQuestion, sinceMs: number, signal: AbortSignal): Promise<boolean> {
+    const { configured, watch } = this.#options;
+    if (configured.some((grant) => covers(grant, question))) return true;
+    if (watch === undefined) return false;
+    return await watch.wasCovered(question, sinceMs, signal).catch(unreadable);
+  }
+
+  /** Whether any gives the cluster's clients the public certificate. */
+  mayRead(certificate: string, cluster: string): boolean {
+    const { configured, watch } = this.#options;
+    return mayRead(configured, certificate, cluster) || watch?.mayRead(certificate, cluster) === true;
+  }
+
+  async #refreshed(
+    watch: Pick<GrantWatch, 'refresh'>,
+    question: GrantQuestion,
+    signal: AbortSignal,
+  ): Promise<readonly Grant[]> {
+    const { configured } = this.#options;
+    try {
+      await watch.refresh(question, signal);
+    } catch (error) {
+      // What the configuration grants needs no API server.
+      if (error instanceof ApiError && configured.some((grant) => covers(grant, question))) return configured;
+      return unreadable(error);
+    }
+    return this.known(question);
+  }
+}
+
+function unreadable(error: unknown): never {
+  throw error instanceof ApiError ? new GrantsUnreadableError(error) : error;
+}
