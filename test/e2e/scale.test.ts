@@ -9,6 +9,8 @@ import { eventually } from '../../testing/support/processes.ts';
 import { credentialObjects, SHOP, startNodeWithDcred } from './installation.ts';
 import { deployment, list, podSpec } from './workloads.ts';
 
+/** With DCRED_E2E_YARDSTICK=on as many pods without dcred are measured first: a minute that decides nothing. */
+const HAS_YARDSTICK = process.env['DCRED_E2E_YARDSTICK'] === 'on';
 /** A node takes 110 pods, and dcred's own four are among them. */
 const PODS = 100;
 
@@ -62,11 +64,13 @@ describe('a Deployment that is scaled from none to a hundred', { skip: await why
       return lives;
     };
 
-    // The yardstick: what Kubernetes' own scheduler takes to notice a pod and to act, on the same machine in the same state.
-    const plain = await scale('plain');
-    t.diagnostic(`plain: from a pod to its node:   ${spread(plain.map(({ bound, created }) => bound - created))}`);
-    await text('scale', 'deployment/plain', '--replicas=0');
-    await text('wait', '--for=delete', 'pod', '--selector=app=plain', '--timeout=300s');
+    if (HAS_YARDSTICK) {
+      // What Kubernetes' own scheduler takes to notice a pod and to act, on the same machine in the same state.
+      const plain = await scale('plain');
+      t.diagnostic(`plain: from a pod to its node:   ${spread(plain.map(({ bound, created }) => bound - created))}`);
+      await text('scale', 'deployment/plain', '--replicas=0');
+      await text('wait', '--for=delete', 'pod', '--selector=app=plain', '--timeout=300s');
+    }
 
     const lives = await scale('web');
     t.diagnostic(`web:   from a pod to its Secret: ${spread(lives.map(({ created, issued }) => issued - created))}`);
