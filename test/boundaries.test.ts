@@ -54,7 +54,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     ...ENGINE,
   ],
   serving: ENGINE,
-  admission: ['text', 'tracing', 'metrics', 'admission/injection', 'admission/serving', ...ENGINE],
+  admission: ['text', 'tracing', 'metrics', 'serving', 'admission/injection', 'admission/serving', ...ENGINE],
   'admission/injection': ['text', 'api'],
   'admission/serving': ['text', 'tracing', 'api', 'serving', ...ENGINE],
   agent: ['text', 'api', 'credential', ...ENGINE],

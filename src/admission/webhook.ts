@@ -6,13 +6,14 @@
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
+import type { ListenAddress } from '../serving/listen.ts';
 import type { InServerSpan } from '../tracing/tracing.ts';
 import type { InjectionOptions } from './injection/inject.ts';
 import type { RandomBytes } from './injection/secret-name.ts';
 import type { WebhookMetrics } from './metrics.ts';
 import { PodReviewer } from './pod-reviewer.ts';
 import { LimitRanges } from './serving/limit-ranges.ts';
-import { type Address, AdmissionServer } from './serving/server.ts';
+import { AdmissionServer } from './serving/server.ts';
 import {
   ServingCertificateRotator,
   type ServingCertificateRotatorOptions,
@@ -21,7 +22,7 @@ import {
 export interface WebhookOptions
   extends Pick<ServingCertificateRotatorOptions, 'secret' | 'configuration' | 'names' | 'lifetimeMs' | 'trustDelayMs'> {
   readonly client: ApiClient;
-  readonly address: Address;
+  readonly address: ListenAddress;
   readonly metrics: WebhookMetrics;
   readonly clock: Clock;
   /** In [0, 1). For jitter, never for names. */

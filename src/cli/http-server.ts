@@ -1,7 +1,7 @@
 /** A small HTTP server for probes and metrics. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { Connections } from '../serving/connections.ts';
+import { type ListenAddress, listen, portOf } from '../serving/listen.ts';
 import { TIMEOUTS } from '../serving/timeouts.ts';
 import { Turns } from '../serving/turns.ts';
 import { explainConnectionError } from '../text/system-error.ts';
@@ -41,7 +41,7 @@ export function parseAddress(text: string): { readonly host: string | undefined;
 
 /** Serves GET of exactly these paths. Rejects when the address cannot be bound. */
 export async function serveHttp(
-  address: { readonly host: string | undefined; readonly port: number },
+  address: ListenAddress,
   routes: Readonly<Record<string, PathHandler>>,
   authorize?: (authorization: string | undefined, address: string) => Promise<number>,
 ): Promise<HttpServer> {
@@ -80,29 +80,17 @@ export async function serveHttp(
     void turns.take(socket, response).then((isNext) => (isNext ? handle(request, response) : socket.destroy()));
   });
   connections.limit(server);
-  await listen(server, address);
+  await listen(server, address).catch((cause: Error) => {
+    throw new AddressError(explainConnectionError(cause), { cause });
+  });
   return {
-    port: (server.address() as AddressInfo).port,
+    port: portOf(server),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
       }),
   };
-}
-
-function listen(
-  server: Server,
-  { host, port }: { readonly host: string | undefined; readonly port: number },
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const refuse = (cause: Error) => reject(new AddressError(explainConnectionError(cause), { cause }));
-    server.once('error', refuse);
-    server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
-      server.off('error', refuse);
-      resolve();
-    });
-  });
 }
 
 /** A probe: 200 `ok`, or 503 with what is missing. */

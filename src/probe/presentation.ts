@@ -25,10 +25,6 @@ export class Reader {
     return this.#uint(2);
   }
 
-  uint24(): number {
-    return this.#uint(3);
-  }
-
   take(length: number): Uint8Array {
     if (length > this.remaining) throw new TlsError('Malformed', `${this.#what} is cut short`);
     const taken = this.#bytes.subarray(this.#position, this.#position + length);

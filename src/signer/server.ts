@@ -5,13 +5,13 @@
 import type { X509Certificate } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../kubernetes/clock.ts';
 import { Deadline } from '../kubernetes/deadline.ts';
 import { TokenBucket } from '../kubernetes/events/token-bucket.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import { Connections } from '../serving/connections.ts';
+import { type ListenAddress, listen, portOf } from '../serving/listen.ts';
 import { TIMEOUTS } from '../serving/timeouts.ts';
 import { Turns } from '../serving/turns.ts';
 import { type InServerSpan, untracedServer } from '../tracing/tracing.ts';
@@ -33,7 +33,7 @@ import type { SigningService } from './signing-service.ts';
 import type { Withdrawals } from './withdrawals.ts';
 
 export interface SignerServerOptions {
-  readonly address: { readonly host: string | undefined; readonly port: number };
+  readonly address: ListenAddress;
   /** PEM. */
   readonly tls: { readonly certificatePem: string; readonly keyPem: string; readonly clientCaPem: string | undefined };
   readonly authenticator: Pick<Authenticator, 'authenticate'>;
@@ -96,19 +96,12 @@ export class SignerServer {
 
   /** The port in use; port 0 asks for a free one. */
   get port(): number {
-    return (this.#server.address() as AddressInfo).port;
+    return portOf(this.#server);
   }
 
   /** Rejects when the address cannot be bound. */
   listen(): Promise<void> {
-    const { host, port } = this.#options.address;
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
-        this.#server.off('error', reject);
-        resolve();
-      });
-    });
+    return listen(this.#server, this.#options.address);
   }
 
   /** For new connections. */

@@ -323,7 +323,7 @@ describe('without the webhook', () => {
     assert.equal((await cluster.ready(namespace, 'web'))?.status, 'True');
   });
 
-  test('a pod that names a resource that does not exist is told, and served once it does', async () => {
+  test('a pod that names a resource that does not exist gets an Event, and is served once it does', async () => {
     const namespace = await cluster.namespace();
     await cluster.createPod(namespace, 'web-0', { labels: LABELS });
     const event = await eventually('the Event', async () =>

@@ -21,7 +21,7 @@ test('BoringSSL and NSS are at hand', { skip: process.env['CI'] === 'true' ? fal
   assert.equal(absent, undefined, 'in CI the real peers must be there');
 });
 
-describe('a BoringSSL server that the agent tells', { skip: absent ?? false }, () => {
+describe('a BoringSSL server that the agent notifies', { skip: absent ?? false }, () => {
   if (!peers.available) return;
   const { serverBinary } = peers;
   const ca = authority();

@@ -152,7 +152,7 @@ const REFUSED: readonly Refused[] = [
     says: 'every key must be a qualified name',
   },
   {
-    what: 'a template that sets a label of ours',
+    what: 'a template that sets a label of dcred',
     spec: template({ labels: { 'dcred.dev/delegated-credential': 'x' } }),
     says: 'are set by dcred itself: remove them from secretTemplate',
   },
@@ -162,7 +162,7 @@ const REFUSED: readonly Refused[] = [
     says: 'are set by dcred itself',
   },
   {
-    what: 'a template that sets an annotation of ours',
+    what: 'a template that sets an annotation of dcred',
     spec: template({ annotations: { 'dcred.dev/expires-at': 'never' } }),
     says: 'are set by dcred itself',
   },
@@ -202,7 +202,7 @@ describe('the API server refuses', () => {
     });
   }
 
-  test('a field that it does not know, where it is asked to be strict', async () => {
+  test('a field that it does not know, where strict validation is requested', async () => {
     const message = await refusal(manifest({ ...GOOD, lifetime: 60 }), '--validate=strict');
     assert.match(message, /unknown field "spec\.lifetime"/);
   });

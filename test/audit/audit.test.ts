@@ -119,7 +119,7 @@ describe('an audit', { skip: peers.available ? false : peers.reason }, () => {
   }
 
   for (const way of ['port-forward', 'pod-ip'] as const) {
-    test(`by ${way} tells what each pod serves`, async () => {
+    test(`by ${way} reports what each pod serves`, async () => {
       const { status, stdout } = await audit('--via', way, '-o', 'json');
       const { findings, pods, resources } = JSON.parse(stdout);
       const states = Object.fromEntries((pods as readonly AuditedPod[]).map(({ pod, state }) => [pod, state]));

@@ -18,7 +18,7 @@ describe('the port of a pod', () => {
     });
   }
 
-  test('cannot be told of none, or of several that may all be it', () => {
+  test('is unknown with none, or with several that may all be it', () => {
     for (const ports of [[], [port(8080), port(9090)], [port(7001, 'tls'), port(7002, 'tls-b')]]) {
       const endpoint = endpointOf('web', undefined, ports);
       assert.ok(!endpoint.known);

@@ -114,7 +114,7 @@ describe('a certificate of another namespace', () => {
       putGrant(owner, { from: [{ namespace, uid: 'another' }] }),
   };
 
-  test('is neither used nor read with anything less than a grant, and the words do not tell why', async (t) => {
+  test('is neither used nor read with anything less than a grant, and the message does not say why', async (t) => {
     const messages = new Set<string>();
     for (const [what, grant] of Object.entries(DENIED)) {
       await t.test(`with ${what}`, async () => {

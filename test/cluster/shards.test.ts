@@ -173,7 +173,7 @@ test('a replica that stands still for longer than its Leases last does not serve
   }
 });
 
-test('a replica that ends hands its shards over at once, and shows its resources no longer', async () => {
+test('a replica that stops hands its shards over at once, and no longer shows its resources', async () => {
   const held = await untilShared();
   const [name = '', replica] = [...replicas].find(([one]) => held.includes(one)) ?? [];
   replicas.delete(name);

@@ -130,7 +130,7 @@ describe('issuing', () => {
     await assert.rejects(issueCredential({ ...request, key, signal: aborted }), /shutting down/);
   });
 
-  test('can be left to a signer of credentials, which is asked with all that one is made of', async () => {
+  test('can be left to a signer of credentials, whose request has everything that one is made of', async () => {
     const key = await generateCredentialKey('ECDSAP384');
     const holder = { namespace: 'edge', resource: 'web', podUid: 'uid' };
     const asked: CredentialRequest[] = [];

@@ -41,7 +41,7 @@ test('walks change every field that the CRD has', () => {
   assert.deepEqual(Object.keys(SPEC_VALUES).sort(), fields.sort());
 });
 
-test('after each step the cluster is what an operator that never saw the way makes of it', async (t) => {
+test('after each step the cluster is what a fresh operator makes of the same state', async (t) => {
   const seed = chooseSeed(20_261_128);
   t.diagnostic(`seed ${seed} (DCRED_FAULTS_SEED)`);
   const walks = Array.from({ length: WALKS }, (_, index) => walk(LENGTH, seeded(seed + index)));

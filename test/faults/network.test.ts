@@ -220,7 +220,7 @@ describe('the whole life under every fault of the network and the API server', {
 
 describe('a half-open watch', { concurrency }, () => {
   for (const resource of ['pods', 'secrets', 'delegatedcredentials']) {
-    test(`of ${resource} is noticed by its silence, and what happened meanwhile is made good`, async (t) => {
+    test(`of ${resource} is noticed by its silence, and what happened meanwhile is caught up with`, async (t) => {
       const name = `half-open watch of ${resource}`;
       const { failure, recoveryMs } = await runOnce(name, async (site) => {
         const operator = await site.startOperator();

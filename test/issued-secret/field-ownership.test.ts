@@ -12,7 +12,7 @@ import type { ToolOptions } from '../../testing/controlplane/options.ts';
 import { type Delegation, delegation, specOf } from '../../testing/support/builders.ts';
 import { createPod, operatorsClient } from '../operator/cluster.ts';
 
-/** What another hand does to the Secret of that name. */
+/** What another client does to the Secret of that name. */
 type Edit = (name: string, kubectl: Kubectl) => Promise<unknown>;
 type Kubectl = (words: string, options?: ToolOptions) => Promise<string>;
 

@@ -196,7 +196,7 @@ describe('a CertificateRequest', () => {
     assert.equal(stageOf({ conditions: [condition('Approved')], hasCertificate: true }), 'finished');
   });
 
-  test('of another group is no business of this issuer', () => {
+  test('of another group is ignored', () => {
     const raw = (issuerRef: object) => ({ metadata: { namespace: 'a', name: 'b' }, spec: { issuerRef, request: '' } });
     for (const other of [
       { name: 'x', kind: 'Issuer' },

@@ -129,7 +129,7 @@ describe('a key URI', () => {
     }
   });
 
-  test('is told from a path', () => {
+  test('is distinguished from a path', () => {
     for (const uri of ['pkcs11:object=a', 'awskms:///x', 'FILE:/x', 'hashivualt://x'])
       assert.ok(looksLikeKeyUri(uri), uri);
     for (const path of ['tls.key', '/etc/tls.key', './a:b', '../a', 'a/b:c', '-', ''])

@@ -668,7 +668,7 @@ describe('with a grant for one pod', () => {
     assert.deepEqual(did, []);
   });
 
-  test('one that was refused leaves its place', async () => {
+  test('one that was refused frees its slot', async () => {
     const did = await second(() => {
       throw new PodFailure('IssueFailed', 'refused');
     });

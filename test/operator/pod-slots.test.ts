@@ -119,21 +119,21 @@ describe('with maxPods 2', () => {
     );
   });
 
-  test('one that could not be issued after all leaves its place', () => {
+  test('one that could not be issued after all frees its slot', () => {
     const world = new World('a', 'b', 'c');
     assert.ok(world.take('a', 2));
     world.taken('b', 2)?.();
     assert.ok(world.take('c', 2));
   });
 
-  test('one of which nobody knows whether it was written keeps its place, also when the next try is refused', () => {
+  test('one that may or may not have been written keeps its slot, also when the next try is refused', () => {
     const world = new World('a', 'b', 'c');
     assert.ok(world.take('a', 2) && world.take('b', 2));
     world.taken('b', 2)?.();
     assert.ok(!world.take('c', 2));
   });
 
-  test('a write that no cache ever showed leaves its place after a minute', () => {
+  test('a write that no cache ever showed frees its slot after a minute', () => {
     const world = new World('a', 'b', 'c');
     assert.ok(world.take('a', 2) && world.take('b', 2));
     world.clock.advance(60_001);
@@ -156,7 +156,7 @@ describe('with maxPods 2', () => {
     assert.ok(!world.take('c', 2));
   });
 
-  test('who was refused is enqueued when a place becomes free, once', () => {
+  test('a pod that was refused is enqueued when a slot becomes free, once', () => {
     const world = new World('a', 'b', 'c');
     world.show('a', 'b');
     assert.ok(!world.take('c', 2));
@@ -166,7 +166,7 @@ describe('with maxPods 2', () => {
     assert.deepEqual(world.freed, ['edge/web/c']);
   });
 
-  test('who was refused and is gone is not', () => {
+  test('a pod that was refused and is gone is not', () => {
     const world = new World('a', 'b', 'c', 'd');
     world.show('a', 'b');
     assert.ok(!world.take('c', 2) && !world.take('d', 2));
@@ -238,7 +238,7 @@ class Model {
 const PODS = ['a', 'b', 'c', 'd'];
 const PROPERTIES = { numRuns: 500 };
 
-test('after any history, who may take a slot is what a full count says', () => {
+test('after any history, the pods that may take a slot are those of a full count', () => {
   const pod = fc.constantFrom(...PODS);
   const life = fc.integer({ min: 1, max: 2 });
   const event = fc.oneof(

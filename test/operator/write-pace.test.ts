@@ -31,7 +31,7 @@ class World {
   }
 }
 
-test('without a signer, whoever takes a pod may write', async () => {
+test('without a signer, a worker that takes a pod may write', async () => {
   const { pace } = new World(false);
   assert.equal(pace.writes, undefined);
   assert.equal(await fill(pace.gate), pace.limit);

@@ -123,7 +123,7 @@ describe('noise', () => {
     );
   });
 
-  test('that is another protocol is told apart at its first byte', () => {
+  test('that is another protocol is recognised at its first byte', () => {
     for (const text of ['HTTP/1.1 400 Bad Request\r\n', 'SSH-2.0-OpenSSH_9.2\r\n', '220 mail ESMTP\r\n', '\x15']) {
       if (text === '\x15') assert.equal(feed(started(), [Buffer.from(text)]), undefined);
       else assert.match(refusal(started(), [Buffer.from(text)]).message, /does not speak TLS/);

@@ -226,7 +226,7 @@ describe('nginx, on OpenSSL', { skip: process.env['CI'] === 'true' ? false : (no
   });
 });
 
-describe('a server that is none', () => {
+describe('what is no TLS server', () => {
   /** A fake: a real server cannot be made to answer so. */
   async function fake(t: TestContext, answer: (socket: Socket) => void): Promise<number> {
     const server = createServer((socket) => {

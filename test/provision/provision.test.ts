@@ -78,7 +78,7 @@ describe('dcred csr', () => {
     assert.equal(readFileSync(join(directory, 'tls.key'), 'utf8'), key);
   });
 
-  test('names that are none are refused', async (t) => {
+  test('invalid names are refused', async (t) => {
     const out = temporaryDirectory(t);
     for (const name of ['', 'Web.Example', 'a b', 'a\nb', '*.*.example', 'x,DNS:evil.example']) {
       await assert.rejects(runCommand(csrCommand, ['--dns', name, '--out', out]), { code: 'Usage' });

@@ -195,7 +195,7 @@ test('a signer that is down fails all at once, then one call at a time finds out
   assert.equal(world.answers.at(-1), undefined);
 });
 
-test('a signer that is overloaded says when to come back, and is asked no earlier', async () => {
+test('a signer that is overloaded says when to come back, and is called no earlier', async () => {
   const world = new World();
   const failed = world.batcher.sign(request(1), new AbortController().signal);
   await settle();
@@ -213,7 +213,7 @@ test('a signer that is overloaded says when to come back, and is asked no earlie
   assert.equal(await again, '3');
 });
 
-test('who gives up waits no longer, and is not signed for', async () => {
+test('a caller that gives up waits no longer, and nothing is signed for it', async () => {
   const world = new World();
   const all = Array.from({ length: 4 }, (_, at) => world.sign(at));
   for (let call = 0; call < 4; call += 1) {
@@ -230,7 +230,7 @@ test('who gives up waits no longer, and is not signed for', async () => {
   assert.ok(!world.signer.calls.some(({ expiries }) => expiries.includes(99)));
 });
 
-test('when all ends, nobody is left waiting, whichever signal it came with', async () => {
+test('at shutdown nobody is left waiting, whichever signal it came with', async () => {
   const world = new World();
   const results = [world.sign(1)];
   await settle();

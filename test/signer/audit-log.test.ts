@@ -28,7 +28,7 @@ function chain(count: number): readonly string[] {
 }
 
 describe('a log', () => {
-  test('holds as it was written', () => {
+  test('verifies as it was written', () => {
     const lines = chain(5);
     assert.deepEqual(check(lines.join('')), {
       ok: true,
@@ -38,7 +38,7 @@ describe('a log', () => {
     assert.deepEqual(check(''), { ok: true, lines: 0, head: CHAIN_START });
   });
 
-  test('does not hold with a line removed, repeated, moved, changed or inserted', () => {
+  test('does not verify with a line removed, repeated, moved, changed or inserted', () => {
     const lines = chain(8);
     const edit = fc.tuple(
       fc.constantFrom('remove', 'repeat', 'swap', 'change', 'insert'),
@@ -62,7 +62,7 @@ describe('a log', () => {
     );
   });
 
-  test('that was cut off at its end holds, and its head tells', () => {
+  test('that was cut off at its end verifies, and only its head shows it', () => {
     const lines = chain(5);
     const result = check(lines.slice(0, 3).join(''));
     assert.ok(result.ok);
@@ -78,7 +78,7 @@ describe('dcred signer verify-log', () => {
   };
   const lines = chain(4);
 
-  test('says of any file whether it holds, in a line of printable text', async (t) => {
+  test('says of any file whether it verifies, in a line of printable text', async (t) => {
     const whole = Buffer.from(lines.join(''));
     const bytes = (...parts: readonly (string | Uint8Array)[]) =>
       Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(part) : part)));
@@ -188,7 +188,7 @@ describe('the file', () => {
     assert.equal((await runCommand(signerCommand, ['verify-log', path])).status, 1);
   });
 
-  test('with more torn bytes than an entry can have is refused, because no check could hold', async (t) => {
+  test('with more torn bytes than an entry can have is refused, because no check could verify it', async (t) => {
     const path = join(temporaryDirectory(t), 'audit.jsonl');
     const content = Buffer.concat([Buffer.from(chain(2).join('')), new Uint8Array(20_000)]);
     await writeFile(path, content);
@@ -196,7 +196,7 @@ describe('the file', () => {
     assert.ok(content.equals(await readFile(path)));
   });
 
-  test('whose torn line is changed after the recovery does not hold', async (t) => {
+  test('whose torn line is changed after the recovery does not verify', async (t) => {
     const path = join(temporaryDirectory(t), 'audit.jsonl');
     await writeFile(path, `${chain(2).join('')}{"torn`);
     await (await AuditLog.open(path, TIME)).close();

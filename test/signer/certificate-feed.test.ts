@@ -56,7 +56,7 @@ test('a client that knows nothing gets the chain and the terms, and then nothing
   assert.deepEqual(await world.ask(news?.version), []);
 });
 
-test('what does not exist and what is not granted cannot be told apart', async () => {
+test('what does not exist and what is not granted get the same answer', async () => {
   const world = new World();
   const [other] = await world.ask(undefined, 0, { certificate: 'vault/nosuch' });
   const [foreign] = await world.ask(undefined, 0, { namespace: 'shop' });
@@ -64,7 +64,7 @@ test('what does not exist and what is not granted cannot be told apart', async (
   assert.equal(foreign?.granted, undefined);
 });
 
-test('who waits is told of a new leaf, of a grant that is withdrawn, and of new terms, when they come', async () => {
+test('a waiting client is notified of a new leaf, of a withdrawn grant and of new terms when they come', async () => {
   const world = new World();
   let version = (await world.ask())[0]?.version;
   const steps: readonly (() => void)[] = [
@@ -107,7 +107,7 @@ test('of several grants, all terms come that may be the most generous for some l
   assert.equal((await other.ask())[0]?.version, news?.version, 'their order does not matter');
 });
 
-test('a certificate that cannot be read yet is no news: who has it keeps it, and a grant is told apart from it', async () => {
+test('a certificate that cannot be read yet is no change: a client that has it keeps it, and learns whether it is granted', async () => {
   const world = new World();
   world.certificate = undefined;
   assert.deepEqual(await world.ask(), []);
@@ -116,7 +116,7 @@ test('a certificate that cannot be read yet is no news: who has it keeps it, and
   assert.equal((await world.ask())[0]?.granted?.chainPem, first.certificate.chainPem);
 });
 
-test('who waits for nothing gets an empty answer in the end, or when the signer stops', async () => {
+test('a client for which nothing changes gets an empty answer at the end, or when the signer stops', async () => {
   const world = new World();
   const version = (await world.ask())[0]?.version;
   const waiting = world.ask(version, 25);

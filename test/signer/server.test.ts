@@ -14,7 +14,7 @@ import { ask, CONFIG, call, certificate, EU, key, NOW, sign, start, token } from
 const stranger = await makeDevCertificate({ dnsNames: ['operator.eu'], now: NOW, lifetimeSeconds: 86_400 });
 
 describe('a signature', () => {
-  test('is a credential that verifies with the key it was asked for', async (t) => {
+  test('is a credential that verifies with the key that was requested', async (t) => {
     const { auditLog, port } = await start(t);
     const { body, status } = await sign(port, EU, ask(), ask({ namespace: 'shop' }), ask({ podUid: 'uid-2' }));
     assert.equal(status, 200);
@@ -100,7 +100,7 @@ describe('a caller', () => {
     assert.deepEqual(other.body, notGranted.body);
   });
 
-  test('that asks too often is told when to come back', async (t) => {
+  test('that calls too often learns when to come back', async (t) => {
     const { port } = await start(t, { ratePerSecond: 1 });
     const many = Array.from({ length: 500 }, () => ask());
     assert.equal((await sign(port, EU, ...many)).status, 200);

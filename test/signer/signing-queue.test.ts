@@ -5,7 +5,7 @@ import { SigningQueue } from '../../src/signer/signing-queue.ts';
 
 const never = new AbortController().signal;
 
-test('who waits is taken soonest expiry first, equals in the order in which they came', async () => {
+test('requests are taken soonest expiry first, equals in the order in which they came', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.nat({ max: 9 }), { minLength: 1, maxLength: 40 }), async (expiries) => {
       const queue = new SigningQueue({ concurrency: 1, maxWaiting: 100 });
@@ -42,7 +42,7 @@ test('no more run at a time than may, whatever fails', async () => {
   assert.equal(queue.waiting, 0);
 });
 
-test('who gives up while waiting leaves, and is never started', async () => {
+test('a request that is given up while waiting leaves the queue, and is never started', async () => {
   const queue = new SigningQueue({ concurrency: 1, maxWaiting: 2 });
   const gate = Promise.withResolvers<void>();
   const first = queue.run(0, never, () => gate.promise);
@@ -64,7 +64,7 @@ test('who gives up while waiting leaves, and is never started', async () => {
   assert.equal(started, false);
 });
 
-test('clients take turns: one that asks for much, and for what expires at once, holds up no other', async () => {
+test('clients take turns: one that requests much, and what expires at once, holds up no other', async () => {
   const clients = fc.array(fc.tuple(fc.constantFrom('greedy', 'a', 'b'), fc.nat({ max: 9 })), { maxLength: 60 });
   await fc.assert(
     fc.asyncProperty(clients, async (requests) => {

@@ -113,7 +113,7 @@ describe('a use of a certificate', () => {
     assert.equal(await new Server().isWithdrawn(AWAY, {}, [config]), true);
   });
 
-  test('is not by the word of a signer that does not hold the certificate, or never had that leaf', async () => {
+  test('is not for a signer that does not hold the certificate, or never had that leaf', async () => {
     assert.equal(await new Server().isWithdrawn(HOME, { certificate: 'vault/api-tls' }), false);
     assert.equal(await new Server().isWithdrawn(HOME, { leafSha256: 'b'.repeat(64) }), false);
   });

@@ -61,7 +61,7 @@ test('the grant that the operator would choose is named, with its terms', async 
   );
 });
 
-test('no grant, and one that cannot be seen, are told apart', async () => {
+test('no grant, and one that cannot be seen, are distinguished', async () => {
   const kinds = async (...given: Parameters<typeof cluster>) => (await cluster(...given).reader.factOf(crossing))?.kind;
   assert.equal(await kinds([grant([{ namespace: 'shop' }])], {}), 'refused');
   assert.equal(await kinds(refusal('Forbidden'), {}), 'unseen');

@@ -35,7 +35,7 @@ const secrets = [
 ];
 
 describe('an overview', () => {
-  test('tells every state of a pod, what needs attention first', () => {
+  test('shows every state of a pod, what needs attention first', () => {
     const [one] = overviews({ resources: [web], pods, secrets, now: options.now });
     assert.deepEqual(
       one?.pods.map(({ name, state }) => [name, state]),

@@ -8,22 +8,16 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { type Clock, delay } from '../../kubernetes/clock.ts';
 import type { Logger } from '../../kubernetes/log.ts';
 import { Connections } from '../../serving/connections.ts';
+import { type ListenAddress, listen, portOf } from '../../serving/listen.ts';
 import { TIMEOUTS } from '../../serving/timeouts.ts';
 import { Turns } from '../../serving/turns.ts';
 import { type InServerSpan, untracedServer } from '../../tracing/tracing.ts';
 import { type BodyLimits, BodyReader, BodyTooLargeError, BodyTooSlowError } from './body.ts';
 import { ByteBudget, type Share } from './byte-budget.ts';
 import { isCheapJson } from './json-bounds.ts';
-
-export interface Address {
-  /** Undefined: every address of the host. */
-  readonly host: string | undefined;
-  readonly port: number;
-}
 
 /** PEM. */
 export interface KeyPair {
@@ -51,7 +45,7 @@ export interface AdmissionObservation {
 }
 
 export interface AdmissionServerOptions {
-  readonly address: Address;
+  readonly address: ListenAddress;
   readonly reviewer: Reviewer;
   readonly clock: Clock;
   readonly log: Logger;
@@ -120,19 +114,12 @@ export class AdmissionServer {
 
   /** The port in use; port 0 asks for a free one. */
   get port(): number {
-    return (this.#server.address() as AddressInfo).port;
+    return portOf(this.#server);
   }
 
   /** Rejects when the address cannot be bound. Handshakes fail until there is a certificate. */
   listen(): Promise<void> {
-    const { host, port } = this.#options.address;
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
-        this.#server.off('error', reject);
-        resolve();
-      });
-    });
+    return listen(this.#server, this.#options.address);
   }
 
   /** Serves this certificate on new connections. Open ones continue: a certificate matters in the handshake only. */

@@ -52,7 +52,7 @@ const ECDSA_P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as co
 /** An API server whose clock is behind accepts it too. */
 const BACKDATED_MS = 3_600_000;
 
-/** Makes one anew: two keys, two certificates, about 10 ms. */
+/** Makes a new one: two keys, two certificates, about 10 ms. */
 export async function makeCertificate({
   lifetimeMs,
   names,

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { ByteBudget } from '../../../src/admission/serving/byte-budget.ts';
 
-test('whoever holds most is cut off when the limit is exceeded', () => {
+test('the request that holds most is cut off when the limit is exceeded', () => {
   const budget = new ByteBudget(100);
   const cutOff: string[] = [];
   const [small, large, third] = ['small', 'large', 'third'].map((name) => budget.open(() => cutOff.push(name)));

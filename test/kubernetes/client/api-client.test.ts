@@ -337,7 +337,7 @@ describe('ways to connect', () => {
     await assert.rejects(whoIs(broken), { code: 'ConnectionError', message: /expected a token in .*token-file/ });
   });
 
-  test('an exec plugin, asked again when the server refuses what it gave', async () => {
+  test('an exec plugin, run again when the server refuses what it gave', async () => {
     const plugin = join(folder, 'plugin.sh');
     const answer = join(folder, 'answer.json');
     const credential = (token: string) =>

@@ -62,7 +62,7 @@ describe('CredentialCache', () => {
     assert.deepEqual(source.loads, [false, true]);
   });
 
-  test('a source that stumbles does not matter while there is something to use', async () => {
+  test('a source that fails does not matter while there are credentials to use', async () => {
     const { clock, source, cache } = cacheOf(credentials('a'));
     const before = await cache.get();
     source.current = new Error('gone');
@@ -113,7 +113,7 @@ describe('CredentialCache', () => {
     assert.deepEqual(loads, [false, false, true]);
   });
 
-  test('a source that has nothing at first is asked again', async () => {
+  test('a source that has nothing at first is tried again', async () => {
     const { source, cache } = cacheOf(credentials('a'));
     const good = source.current;
     source.current = new Error('not yet');

@@ -402,7 +402,7 @@ describe('what a lease says', () => {
     assert.equal(observe(first, renewed, 9_000).seenAt, 9_000);
   });
 
-  test('a renewal keeps the time of acquisition and counts no transition, a takeover does both anew', () => {
+  test('a renewal keeps the time of acquisition and counts no transition; a takeover sets a new time and counts one', () => {
     const renewed = claimedSpec(held.spec, { identity: 'other', leaseDurationMs: 15_000, now: NOW + 5_000 });
     assert.equal(renewed.acquireTime, held.spec?.acquireTime);
     assert.equal(renewed.leaseTransitions, 0);

@@ -38,7 +38,7 @@ test('lets in as many as the limit allows, in turn, and nobody waits while there
   );
 });
 
-test('who waits is let go when the signal aborts, and takes no room', async () => {
+test('a waiting caller leaves when the signal aborts, and takes no room', async () => {
   const gate = new Gate(() => 1);
   const stop = new AbortController();
   assert.equal(await gate.enter(stop.signal), true);

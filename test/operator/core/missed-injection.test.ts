@@ -200,7 +200,7 @@ describe('the condition Injected', () => {
   });
 });
 
-test('a pod in a namespace that is never injected is not told to be re-created', () => {
+test('a pod in a namespace that is never injected gets no advice to re-create it', () => {
   for (const namespace of ['kube-system', 'dcred-system']) {
     const { note } = notInjected(podOf({ namespace, name: 'web-0' }), 'web', 'dcred-system');
     assert.match(note, /are never injected: run it in another namespace, or mount Secret "web-web-0" yourself$/);
