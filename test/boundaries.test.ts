@@ -157,6 +157,22 @@ describe('src', () => {
     );
   });
 
+  test('exports no name from two files: one name has one meaning', () => {
+    const owners = new Map<string, string[]>();
+    for (const file of files.filter((one) => !one.endsWith('index.ts'))) {
+      const exported = readFileSync(file, 'utf8').matchAll(
+        /^export (?:abstract |async )?(?:class|const|function\*?|interface|type) (\w+)/gm,
+      );
+      for (const name of new Set([...exported].map(([, one = '']) => one)))
+        owners.set(name, [...(owners.get(name) ?? []), relative(SRC, file)]);
+    }
+    assert.ok(owners.size > 1_000, String(owners.size));
+    assert.deepEqual(
+      [...owners].filter(([, where]) => where.length > 1),
+      [],
+    );
+  });
+
   for (const part of new Set(files.map(partOf))) {
     const allowed = MAY_IMPORT[part] ?? [];
     test(`${part} imports only the rooms that its rule names`, () => {

@@ -9,7 +9,7 @@
 import { hash as digest } from 'node:crypto';
 import { constants, type FileHandle, open } from 'node:fs/promises';
 
-export interface AuditEntry {
+export interface AuditLogEntry {
   /** RFC 3339, UTC. */
   readonly time: string;
   readonly event: 'signed' | 'refused' | 'recovered';
@@ -40,7 +40,7 @@ export interface ChainHead {
 export const CHAIN_START: ChainHead = Object.freeze({ sequence: 1, hash: '0'.repeat(64) });
 
 /** The line of an entry, with its end, and the head after it. */
-export function chainLine(head: ChainHead, entry: AuditEntry): { readonly line: string; readonly head: ChainHead } {
+export function chainLine(head: ChainHead, entry: AuditLogEntry): { readonly line: string; readonly head: ChainHead } {
   const body = asciiJson({ sequence: head.sequence, previous: head.hash, ...entry });
   const hash = sha256(body);
   // The hash goes last, over the exact bytes before it: no canonical form of JSON is needed to check it.
@@ -117,7 +117,7 @@ function broken(line: number, message: string): Extract<LogCheck, { ok: false }>
   return { ok: false, line, message };
 }
 
-type Parsed = AuditEntry & { readonly sequence?: unknown; readonly previous?: unknown };
+type Parsed = AuditLogEntry & { readonly sequence?: unknown; readonly previous?: unknown };
 
 function parse(body: string): Parsed | undefined {
   try {
@@ -128,7 +128,7 @@ function parse(body: string): Parsed | undefined {
 }
 
 interface Waiting {
-  readonly entries: readonly AuditEntry[];
+  readonly entries: readonly AuditLogEntry[];
   readonly written: PromiseWithResolvers<void>;
 }
 
@@ -175,7 +175,7 @@ export class AuditLog {
   }
 
   /** Resolves once the entries are on the disk, in order; rejects where they are not, and nothing may be answered then. */
-  append(entries: readonly AuditEntry[]): Promise<void> {
+  append(entries: readonly AuditLogEntry[]): Promise<void> {
     const written = Promise.withResolvers<void>();
     this.#waiting.push({ entries, written });
     this.#writing ??= this.#writeAll();
@@ -203,7 +203,7 @@ export class AuditLog {
     this.#writing = undefined;
   }
 
-  async #write(entries: readonly AuditEntry[], before = ''): Promise<void> {
+  async #write(entries: readonly AuditLogEntry[], before = ''): Promise<void> {
     if (this.#isTorn) await this.#cut();
     let head = this.#head;
     let text = before;

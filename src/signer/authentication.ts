@@ -6,6 +6,7 @@
 import type { X509Certificate } from 'node:crypto';
 import { createLocalJWKSet, decodeJwt, type JSONWebKeySet, jwtVerify } from 'jose';
 import type { Clock } from '../kubernetes/clock.ts';
+import { bearerToken } from '../serving/bearer-token.ts';
 import { TokenReviews } from '../serving/token-reviews.ts';
 import type { ClientConfig } from './config.ts';
 
@@ -38,8 +39,6 @@ export interface AuthenticatorOptions {
  * each ", DNS:" within a name is escaped.
  */
 const EXACTLY = { subject: 'never', wildcards: false, partialWildcards: false } as const;
-/** Kubernetes' tokens are about 1 kB. */
-const MAX_TOKEN_LENGTH = 16 * 1024;
 /** A token that was withdrawn is believed no longer than this. */
 const ACCEPTED_MS = 30_000;
 
@@ -88,11 +87,6 @@ export class Authenticator {
     const account = `${namespace}/${name}`;
     return this.#options.clients.find((client) => client.serviceAccount === account && client.issuer === issuer);
   }
-}
-
-function bearerToken(authorization: string | undefined): string | undefined {
-  if (authorization === undefined || authorization.length > MAX_TOKEN_LENGTH) return undefined;
-  return /^Bearer ([A-Za-z0-9._~+/=-]+)$/i.exec(authorization)?.[1];
 }
 
 /** What the token says of itself: it only picks the keys that it is then held against. */

@@ -9,7 +9,7 @@ import type { Terms } from '../grant/decide.ts';
 import { type Clock, delay } from '../kubernetes/clock.ts';
 import type { CertificateSource } from './certificate-source.ts';
 import type { Changes } from './changes.ts';
-import { type Grant, type GrantQuestion, termsOf } from './policy.ts';
+import { type GrantQuestion, type SignerGrant, termsOf } from './policy.ts';
 import {
   type CertificateNews,
   type FollowCall,
@@ -22,7 +22,7 @@ import type { SignerClientIdentity } from './signing-service.ts';
 export interface CertificateFeedOptions {
   readonly certificates: Pick<CertificateSource, 'get' | 'has'>;
   /** Those that may cover the question. */
-  readonly grants: (question: GrantQuestion) => readonly Grant[];
+  readonly grants: (question: GrantQuestion) => readonly SignerGrant[];
   readonly changes: Changes;
   readonly maxLifetimeSeconds: number;
   readonly clock: Clock;

@@ -7,13 +7,13 @@ import { KeyUriError } from '../keys/percent-decode.ts';
 import { printable } from '../text/printable.ts';
 import { describeSchemaProblems } from '../text/schema-problem.ts';
 import type { CertificateLocation } from './certificate-source.ts';
-import type { Grant } from './policy.ts';
+import type { SignerGrant } from './policy.ts';
 
 export interface SignerConfig {
   readonly clients: readonly ClientConfig[];
   readonly issuers: readonly IssuerConfig[];
   readonly certificates: readonly CertificateLocation[];
-  readonly grants: readonly Grant[];
+  readonly grants: readonly SignerGrant[];
   /** DelegationGrants in the certificates' namespaces count too. */
   readonly delegationGrants: boolean;
   /** The signer's own cluster, as its clients have it; undefined: they are all of other clusters. */

@@ -11,8 +11,8 @@ import { NamespacedCache, namespacedKey } from '../kubernetes/cache/namespaced-c
 import { Reflector, type ReflectorOptions } from '../kubernetes/cache/reflector.ts';
 import { NAMESPACES } from '../kubernetes/resource-type.ts';
 import { splitCertificateName } from './config.ts';
-import { ANY, LiveGrants, type NamespaceFacts, readGrant, readNamespace, type Watched } from './live-grants.ts';
-import type { Grant, GrantQuestion } from './policy.ts';
+import { ANY, LiveGrants, readGrant, readNamespace, type Watched, type WatchedNamespace } from './live-grants.ts';
+import type { GrantQuestion, SignerGrant } from './policy.ts';
 
 export interface GrantWatchOptions extends Pick<ReflectorOptions<never>, 'client' | 'clock' | 'random' | 'log'> {
   /** Of the certificates. */
@@ -36,7 +36,7 @@ const CERTIFICATE = 'certificate';
 export class GrantWatch {
   readonly #options: GrantWatchOptions;
   readonly #grants: NamespacedCache<Watched>;
-  readonly #namespaces: Reflector<NamespaceFacts>;
+  readonly #namespaces: Reflector<WatchedNamespace>;
   readonly #live: LiveGrants;
   /** Said once, until it answers again. */
   #unanswered = false;
@@ -62,7 +62,7 @@ export class GrantWatch {
         log.error({ namespace, reason }, 'failed to read the grants of a namespace, ignoring them'),
       onChange,
     );
-    this.#namespaces = new Reflector<NamespaceFacts>({
+    this.#namespaces = new Reflector<WatchedNamespace>({
       ...options,
       type: NAMESPACES,
       metadataOnly: true,
@@ -73,7 +73,7 @@ export class GrantWatch {
   }
 
   /** The grants that cover the question, as far as is known: written as those of the configuration are. */
-  covering(question: GrantQuestion): readonly Grant[] {
+  covering(question: GrantQuestion): readonly SignerGrant[] {
     const request = this.#requestOf(question, this.#factsOf(question.namespace));
     if (request === undefined) return [];
     const { certificate, usage } = request;
@@ -197,13 +197,13 @@ export class GrantWatch {
     return watched.flatMap((one) => this.#live.laterGrant(one)?.grant ?? []);
   }
 
-  #factsOf(namespace: string): NamespaceFacts | undefined {
+  #factsOf(namespace: string): WatchedNamespace | undefined {
     const watched = this.#namespaces.store.get(namespace);
     return watched && this.#live.laterNamespace(watched);
   }
 
   /** @param facts of the pods' namespace, where that is one of the signer's own cluster */
-  #requestOf(question: GrantQuestion, facts: NamespaceFacts | undefined): GrantRequest | undefined {
+  #requestOf(question: GrantQuestion, facts: WatchedNamespace | undefined): GrantRequest | undefined {
     const certificate = splitCertificateName(question.certificate);
     if (certificate === undefined) return undefined;
     const { cluster, namespace, usage } = question;

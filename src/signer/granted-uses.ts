@@ -1,7 +1,7 @@
 /** What may be signed for whom: the grants of the configuration, and the DelegationGrants of the signer's own cluster. */
 import { ApiError } from '../kubernetes/api-error.ts';
 import { type GrantWatch, isRefusal } from './grant-watch.ts';
-import { covers, type Grant, type GrantQuestion, mayRead } from './policy.ts';
+import { type GrantQuestion, grantCovers, mayRead, type SignerGrant } from './policy.ts';
 
 /** Nothing can be said now. */
 export class GrantsUnreadableError extends Error {
@@ -18,7 +18,7 @@ export class GrantsUnreadableError extends Error {
 
 export interface GrantedUsesOptions {
   /** Of the configuration. */
-  readonly configured: readonly Grant[];
+  readonly configured: readonly SignerGrant[];
   /** Undefined: those of the configuration are all. */
   readonly watch: Pick<GrantWatch, 'covering' | 'isRecent' | 'mayRead' | 'refresh' | 'wasCovered'> | undefined;
 }
@@ -31,7 +31,7 @@ export class GrantedUses {
   }
 
   /** Those that may cover the question, as far as is known. */
-  known(question: GrantQuestion): readonly Grant[] {
+  known(question: GrantQuestion): readonly SignerGrant[] {
     const { configured, watch } = this.#options;
     return watch === undefined ? configured : [...configured, ...watch.covering(question)];
   }
@@ -40,7 +40,7 @@ export class GrantedUses {
    * Those that may cover the question, for a signature: of what the API server had a moment ago. At once, for most.
    * @throws GrantsUnreadableError where that cannot be read
    */
-  current(question: GrantQuestion, signal: AbortSignal): readonly Grant[] | Promise<readonly Grant[]> {
+  current(question: GrantQuestion, signal: AbortSignal): readonly SignerGrant[] | Promise<readonly SignerGrant[]> {
     const { watch } = this.#options;
     return watch === undefined || watch.isRecent(question)
       ? this.known(question)
@@ -54,7 +54,7 @@ export class GrantedUses {
    */
   async wasCovered(question: GrantQuestion, sinceMs: number, signal: AbortSignal): Promise<boolean> {
     const { configured, watch } = this.#options;
-    if (configured.some((grant) => covers(grant, question))) return true;
+    if (configured.some((grant) => grantCovers(grant, question))) return true;
     if (watch === undefined) return false;
     return await watch.wasCovered(question, sinceMs, signal).catch(unreadable);
   }
@@ -69,13 +69,13 @@ export class GrantedUses {
     watch: Pick<GrantWatch, 'refresh'>,
     question: GrantQuestion,
     signal: AbortSignal,
-  ): Promise<readonly Grant[]> {
+  ): Promise<readonly SignerGrant[]> {
     const { configured } = this.#options;
     try {
       await watch.refresh(question, signal);
     } catch (error) {
       // What the configuration grants needs no API server.
-      if (error instanceof ApiError && configured.some((grant) => covers(grant, question))) return configured;
+      if (error instanceof ApiError && configured.some((grant) => grantCovers(grant, question))) return configured;
       return unreadable(error);
     }
     return this.known(question);

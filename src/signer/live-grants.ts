@@ -27,7 +27,7 @@ export interface Watched {
   readonly mayBeOf?: string | typeof ANY;
 }
 
-export interface NamespaceFacts {
+export interface WatchedNamespace {
   readonly name: string;
   readonly version: string;
   readonly uid: string | undefined;
@@ -52,7 +52,7 @@ export class LiveGrants {
   readonly #client: ApiClient;
   readonly #clock: Clock;
   readonly #grants = new Map<string, SharedReading<Listed<Watched>>>();
-  readonly #namespaces = new Map<string, SharedReading<Listed<NamespaceFacts>>>();
+  readonly #namespaces = new Map<string, SharedReading<Listed<WatchedNamespace>>>();
 
   constructor({ client, clock }: { readonly client: ApiClient; readonly clock: Clock }) {
     this.#client = client;
@@ -66,7 +66,7 @@ export class LiveGrants {
   }
 
   /** Undefined: there is none of that name. Throws ApiError. */
-  async namespace(name: string, sinceMs: number, signal: AbortSignal): Promise<NamespaceFacts | undefined> {
+  async namespace(name: string, sinceMs: number, signal: AbortSignal): Promise<WatchedNamespace | undefined> {
     const reading = this.#reading(this.#namespaces, name, (stop) => this.#listNamespace(name, stop));
     return (await reading.since(sinceMs, signal)).objects.get(name);
   }
@@ -84,7 +84,7 @@ export class LiveGrants {
     return later(watched, this.#grants.get(watched.namespace)?.latest?.value);
   }
 
-  laterNamespace(watched: NamespaceFacts): NamespaceFacts | undefined {
+  laterNamespace(watched: WatchedNamespace): WatchedNamespace | undefined {
     return later(watched, this.#namespaces.get(watched.name)?.latest?.value);
   }
 
@@ -107,7 +107,7 @@ export class LiveGrants {
   }
 
   /** By a list, which the watch needs too: the account needs no further permission. */
-  async #listNamespace(name: string, signal: AbortSignal): Promise<Listed<NamespaceFacts>> {
+  async #listNamespace(name: string, signal: AbortSignal): Promise<Listed<WatchedNamespace>> {
     const selection = { fieldSelector: `metadata.name=${name}`, metadataOnly: true };
     return await this.#list(NAMESPACES, selection, readNamespace, signal);
   }
@@ -143,7 +143,7 @@ export function readGrant(raw: KubernetesObject): Watched {
   return { name, namespace, version, grant: undefined, mayBeOf: certificateNameOf(raw) ?? ANY };
 }
 
-export function readNamespace({ metadata }: KubernetesObject): NamespaceFacts {
+export function readNamespace({ metadata }: KubernetesObject): WatchedNamespace {
   const { labels = {}, name = '', resourceVersion: version = '', uid } = metadata;
   return { name, version, uid, labels: { ...labels } };
 }

@@ -8,7 +8,7 @@ import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { RefusalReason, SignRequest } from './protocol.ts';
 
 /** Which pods may have credentials of a certificate: the same words as the custom resource DelegationGrant. */
-export interface Grant {
+export interface SignerGrant {
   readonly certificate: string;
   /** Any of them. */
   readonly from: readonly GrantSource[];
@@ -41,7 +41,7 @@ export interface PolicyInput {
   readonly request: SignRequest;
   /** The cluster of the client that asks, from its credentials. */
   readonly cluster: string;
-  readonly grants: readonly Grant[];
+  readonly grants: readonly SignerGrant[];
   /** Undefined: there is none of that name. */
   readonly certificate: DelegationCertificate | undefined;
   /** The signer's own cap. */
@@ -50,23 +50,23 @@ export interface PolicyInput {
   readonly now: number;
 }
 
-export type Decision = { readonly ok: true; readonly certificate: DelegationCertificate } | Refusal;
+export type PolicyDecision = { readonly ok: true; readonly certificate: DelegationCertificate } | PolicyRefusal;
 
-export interface Refusal {
+export interface PolicyRefusal {
   readonly ok: false;
   readonly reason: RefusalReason;
   readonly message: string;
 }
 
 /** The same words whether the certificate or the grant is missing. */
-export const NOT_PERMITTED: Refusal = Object.freeze({
+export const NOT_PERMITTED: PolicyRefusal = Object.freeze({
   ok: false,
   reason: 'NotPermitted',
   message: 'no grant allows this namespace to use such a certificate: ask its owner for a grant',
 });
 
 /** An ordered list of guards; the first that fails gives the reason. */
-export function decide(input: PolicyInput): Decision {
+export function decideRequest(input: PolicyInput): PolicyDecision {
   const { certificate, request } = input;
   const [longest] = termsOf(input.grants, { ...request, cluster: input.cluster }, input.maxLifetimeSeconds);
   if (longest === undefined || certificate === undefined) return NOT_PERMITTED;
@@ -85,7 +85,7 @@ export function decide(input: PolicyInput): Decision {
 }
 
 /** Whether a client may read the public certificate: it may have credentials of it in some namespace of its own cluster. */
-export function mayRead(grants: readonly Grant[], certificate: string, cluster: string): boolean {
+export function mayRead(grants: readonly SignerGrant[], certificate: string, cluster: string): boolean {
   return grants.some(
     (grant) =>
       grant.certificate === certificate && grant.from.some((source) => (source.cluster ?? cluster) === cluster),
@@ -97,9 +97,9 @@ export function mayRead(grants: readonly Grant[], certificate: string, cluster: 
  * depends on the lifetime that is wanted, so all are given that may be. Empty where no grant covers the use.
  * @param cap the signer's own, in seconds
  */
-export function termsOf(grants: readonly Grant[], question: GrantQuestion, cap: number): readonly Terms[] {
+export function termsOf(grants: readonly SignerGrant[], question: GrantQuestion, cap: number): readonly Terms[] {
   const all = grants
-    .filter((grant) => covers(grant, question))
+    .filter((grant) => grantCovers(grant, question))
     .map(({ maxLifetimeSeconds = MAX_LIFETIME_SECONDS, maxPods, onWithdraw = 'Keep' }) => ({
       lifetimeSeconds: Math.min(maxLifetimeSeconds, cap, MAX_LIFETIME_SECONDS),
       maxPods,
@@ -108,7 +108,7 @@ export function termsOf(grants: readonly Grant[], question: GrantQuestion, cap: 
   return undominated(all);
 }
 
-export function covers({ certificate, from, usages }: Grant, question: GrantQuestion): boolean {
+export function grantCovers({ certificate, from, usages }: SignerGrant, question: GrantQuestion): boolean {
   if (certificate !== question.certificate || !usages.includes(question.usage)) return false;
   return from.some(
     ({ cluster = question.cluster, namespace = question.namespace }) =>
@@ -120,7 +120,7 @@ function checkLifetime(
   { now, request: { expiresAt } }: PolicyInput,
   certificate: DelegationCertificate,
   longest: number,
-): Refusal | undefined {
+): PolicyRefusal | undefined {
   if (expiresAt <= now)
     return refuse('LifetimeNotAllowed', `the expiry ${formatRfc3339(expiresAt)} is not in the future`);
   if (expiresAt - now > longest) {
@@ -136,6 +136,6 @@ function checkLifetime(
   return undefined;
 }
 
-function refuse(reason: RefusalReason, message: string): Refusal {
+function refuse(reason: RefusalReason, message: string): PolicyRefusal {
   return { ok: false, reason, message };
 }

@@ -7,10 +7,10 @@ import { composingSigner } from '../credential/credential-signer.ts';
 import { verifyCredential } from '../credential/verify.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
-import type { AuditEntry, AuditLog } from './audit-log.ts';
+import type { AuditLog, AuditLogEntry } from './audit-log.ts';
 import type { CertificateSource, UsableCertificate } from './certificate-source.ts';
 import { type GrantedUses, GrantsUnreadableError } from './granted-uses.ts';
-import { type Decision, decide, type Grant, type Refusal } from './policy.ts';
+import { decideRequest, type PolicyDecision, type PolicyRefusal, type SignerGrant } from './policy.ts';
 import type { CertificateAnswer, SignRequest, SignResult } from './protocol.ts';
 import { OverloadedError, type SigningQueue } from './signing-queue.ts';
 
@@ -76,7 +76,7 @@ export class SigningService {
         const applicable = found instanceof Promise ? await found : found;
         const source = certificates.get(request.certificate);
         const decision = this.#decide(client, request, applicable, source);
-        if (!decision.ok || source === undefined) return decision as Refusal;
+        if (!decision.ok || source === undefined) return decision as PolicyRefusal;
         return await this.#compose(request, source, signal);
       };
       return await queue.run(request.expiresAt, signal, work, client.name);
@@ -96,12 +96,12 @@ export class SigningService {
   #decide(
     { cluster }: SignerClientIdentity,
     request: SignRequest,
-    grants: readonly Grant[],
+    grants: readonly SignerGrant[],
     source: UsableCertificate | undefined,
-  ): Decision {
+  ): PolicyDecision {
     const { maxLifetimeSeconds } = this.#options;
     const certificate = source?.certificate;
-    return decide({ request, cluster, grants, certificate, maxLifetimeSeconds, now: this.#seconds() });
+    return decideRequest({ request, cluster, grants, certificate, maxLifetimeSeconds, now: this.#seconds() });
   }
 
   async #compose(
@@ -123,7 +123,12 @@ export class SigningService {
     return { ok: true, certificateSha256: certificate.sha256, credential: Buffer.from(bytes).toString('base64') };
   }
 
-  #entry(time: string, client: SignerClientIdentity, request: SignRequest, result: SignResult | undefined): AuditEntry {
+  #entry(
+    time: string,
+    client: SignerClientIdentity,
+    request: SignRequest,
+    result: SignResult | undefined,
+  ): AuditLogEntry {
     const { certificate, expiresAt, namespace, podUid, resource, subjectPublicKeyInfo, usage } = request;
     const signed = result?.ok === true ? result : undefined;
     return {
@@ -148,7 +153,7 @@ export class SigningService {
   }
 }
 
-function describeSigned({ certificateSha256, credential }: Signed): Partial<AuditEntry> {
+function describeSigned({ certificateSha256, credential }: Signed): Partial<AuditLogEntry> {
   return { certificateSha256, credentialSha256: sha256(Buffer.from(credential, 'base64')) };
 }
 

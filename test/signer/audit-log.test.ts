@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { signerCommand } from '../../src/cli/signer.ts';
-import { type AuditEntry, AuditLog, CHAIN_START, chainLine, LogVerifier } from '../../src/signer/audit-log.ts';
+import { AuditLog, type AuditLogEntry, CHAIN_START, chainLine, LogVerifier } from '../../src/signer/audit-log.ts';
 import { runCommand, temporaryDirectory } from '../cli/run-command.ts';
 
 const TIME = '2026-11-26T12:00:00Z';
-const entry = (podUid: string): AuditEntry => ({ time: TIME, event: 'signed', client: 'eu', podUid });
+const entry = (podUid: string): AuditLogEntry => ({ time: TIME, event: 'signed', client: 'eu', podUid });
 
 function check(text: string) {
   const verifier = new LogVerifier();

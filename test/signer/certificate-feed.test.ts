@@ -7,7 +7,7 @@ import { signerFromPem } from '../../src/credential/signer.ts';
 import { CertificateFeed } from '../../src/signer/certificate-feed.ts';
 import type { UsableCertificate } from '../../src/signer/certificate-source.ts';
 import { Changes } from '../../src/signer/changes.ts';
-import type { Grant } from '../../src/signer/policy.ts';
+import type { SignerGrant } from '../../src/signer/policy.ts';
 import type { KnownCertificate } from '../../src/signer/protocol.ts';
 import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
 import { leaf } from '../../testing/support/openssl.ts';
@@ -23,7 +23,7 @@ class World {
   readonly clock = new FakeClock();
   readonly changes = new Changes();
   certificate: UsableCertificate | undefined = first;
-  grants: readonly Grant[] = [grant()];
+  grants: readonly SignerGrant[] = [grant()];
   readonly feed = new CertificateFeed({
     certificates: {
       get: (name) => (name === 'vault/web-tls' ? this.certificate : undefined),
@@ -41,7 +41,7 @@ class World {
   }
 }
 
-function grant(change: Partial<Grant> = {}): Grant {
+function grant(change: Partial<SignerGrant> = {}): SignerGrant {
   const from = [{ cluster: 'eu', namespace: 'edge' }];
   return { certificate: 'vault/web-tls', from, usages: ['Server'], maxLifetimeSeconds: 7_200, ...change };
 }

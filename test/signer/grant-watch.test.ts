@@ -7,7 +7,7 @@ import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { aborted } from '../../src/kubernetes/deadline.ts';
 import { GrantWatch } from '../../src/signer/grant-watch.ts';
 import { GrantedUses, GrantsUnreadableError } from '../../src/signer/granted-uses.ts';
-import type { Grant } from '../../src/signer/policy.ts';
+import type { SignerGrant } from '../../src/signer/policy.ts';
 import { grant } from '../../testing/support/builders.ts';
 import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
@@ -16,7 +16,7 @@ const { signal } = new AbortController();
 const QUESTION = { certificate: 'vault/web-tls', cluster: 'local', usage: 'Server', namespace: 'edge' } as const;
 const UNANSWERED = new ApiError('no answer', { status: 0, reason: 'Network' });
 const FORBIDDEN = new ApiError('no', { status: 403, reason: 'Forbidden' });
-const CONFIGURED: Grant = {
+const CONFIGURED: SignerGrant = {
   certificate: 'vault/web-tls',
   from: [{}],
   usages: ['Server'],
@@ -47,7 +47,7 @@ class Server {
   }
 }
 
-async function signer(configured: readonly Grant[] = []) {
+async function signer(configured: readonly SignerGrant[] = []) {
   const server = new Server();
   const clock = new FakeClock();
   const log = recordingLogger();

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { MAX_LIFETIME_SECONDS } from '../../src/credential/lifetime.ts';
-import { decide, type Grant, mayRead, NOT_PERMITTED, type PolicyInput } from '../../src/signer/policy.ts';
+import { decideRequest, mayRead, NOT_PERMITTED, type PolicyInput, type SignerGrant } from '../../src/signer/policy.ts';
 import type { SignRequest } from '../../src/signer/protocol.ts';
 import { leaf } from '../../testing/support/openssl.ts';
 
@@ -13,7 +13,7 @@ const key = await generateCredentialKey('ECDSAP256');
 const NOW = Math.floor(Date.now() / 1000);
 const HOUR = 3_600;
 
-const grant = (change: Partial<Grant> = {}): Grant => ({
+const grant = (change: Partial<SignerGrant> = {}): SignerGrant => ({
   certificate: 'vault/web-tls',
   from: [{ cluster: 'eu', namespace: 'edge' }],
   usages: ['Server'],
@@ -35,7 +35,7 @@ const request = (change: Partial<SignRequest> = {}): SignRequest => ({
 
 function decideOn(change: Partial<PolicyInput> = {}) {
   const input = { request: request(), cluster: 'eu', grants: [grant()], certificate, now: NOW };
-  return decide({ ...input, maxLifetimeSeconds: MAX_LIFETIME_SECONDS, ...change });
+  return decideRequest({ ...input, maxLifetimeSeconds: MAX_LIFETIME_SECONDS, ...change });
 }
 
 describe('a request', () => {

@@ -6,9 +6,9 @@ import { generateCredentialKey } from '../../src/credential/credential-key.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { type Signer, signerFromPem } from '../../src/credential/signer.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
-import type { AuditEntry } from '../../src/signer/audit-log.ts';
+import type { AuditLogEntry } from '../../src/signer/audit-log.ts';
 import { GrantsUnreadableError } from '../../src/signer/granted-uses.ts';
-import type { Grant } from '../../src/signer/policy.ts';
+import type { SignerGrant } from '../../src/signer/policy.ts';
 import type { SignRequest } from '../../src/signer/protocol.ts';
 import { SigningQueue } from '../../src/signer/signing-queue.ts';
 import { SigningService } from '../../src/signer/signing-service.ts';
@@ -19,7 +19,7 @@ const web = leaf();
 const certificate = readDelegationCertificate(web.certificatePem);
 const key = await generateCredentialKey('ECDSAP256');
 const NOW = Math.floor(Date.now() / 1000);
-const GRANT: Grant = {
+const GRANT: SignerGrant = {
   certificate: 'vault/web-tls',
   from: [{ namespace: 'edge' }],
   usages: ['Server'],
@@ -42,11 +42,11 @@ const ask = (change: Partial<SignRequest> = {}): SignRequest => ({
 
 class World {
   readonly log = recordingLogger();
-  readonly entries: AuditEntry[] = [];
+  readonly entries: AuditLogEntry[] = [];
   /** Signatures that the key was asked for and has not given. */
   readonly pending: (() => void)[] = [];
   signatures = 0;
-  grants: readonly Grant[] = [GRANT];
+  grants: readonly SignerGrant[] = [GRANT];
   auditFails = false;
   /** Those of the namespace `edge`. */
   unreadable: ApiError | undefined;

@@ -6,7 +6,7 @@ import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { GrantWatch } from '../../src/signer/grant-watch.ts';
 import { GrantedUses, GrantsUnreadableError } from '../../src/signer/granted-uses.ts';
-import type { Grant } from '../../src/signer/policy.ts';
+import type { SignerGrant } from '../../src/signer/policy.ts';
 import { Withdrawals } from '../../src/signer/withdrawals.ts';
 import { grant } from '../../testing/support/builders.ts';
 import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
@@ -43,7 +43,7 @@ class Server {
     },
   } as unknown as ApiClient;
 
-  withdrawals(config: readonly Grant[] = []): Withdrawals {
+  withdrawals(config: readonly SignerGrant[] = []): Withdrawals {
     const watch = new GrantWatch({
       client: this.client,
       clock: this.clock,
@@ -60,7 +60,11 @@ class Server {
     return new Withdrawals({ certificates, grants, clock: this.clock });
   }
 
-  async isWithdrawn(client = HOME, change: object = {}, config: readonly Grant[] = []): Promise<boolean | undefined> {
+  async isWithdrawn(
+    client = HOME,
+    change: object = {},
+    config: readonly SignerGrant[] = [],
+  ): Promise<boolean | undefined> {
     const [answer] = await this.withdrawals(config).confirm(client, [{ ...USE, ...change }], signal);
     return answer;
   }
@@ -103,7 +107,7 @@ describe('a use of a certificate', () => {
   });
 
   test('is not while the configuration grants it', async () => {
-    const config: Grant = {
+    const config: SignerGrant = {
       certificate: 'vault/web-tls',
       from: [{ cluster: 'local' }],
       usages: ['Server'],
