@@ -10,7 +10,7 @@ export interface ContainerPort {
 
 export type Endpoint =
   | { readonly known: true; readonly port: number; readonly starttls: StartTlsProtocol | undefined }
-  /** Why it cannot be told, and what to do. */
+  /** Why it is not known, and what to do. */
   | { readonly known: false; readonly message: string };
 
 /** Ports that speak TLS from the first byte, those of web servers first. */

@@ -18,7 +18,7 @@ export type IssueRequest = IssueSubject & {
   /** The delegation key, or whoever signs credentials with it. */
   readonly signer: Signer | CredentialSigner;
   readonly usage: Usage;
-  /** Told to a signer that is another process. */
+  /** Passed on to a signer in another process. */
   readonly holder?: CredentialHolder | undefined;
   /** 60 .. 601200; shortened where the certificate expires first. */
   readonly lifetimeSeconds: number;

@@ -28,7 +28,7 @@ export interface SigningPlan extends Validity {
 
 /** Clients whose clock is behind accept it too. */
 const BACKDATED_SECONDS = 300;
-/** A certificate that ends sooner would be renewed without pause. */
+/** A certificate that expires sooner would be renewed without pause. */
 const MIN_DURATION_SECONDS = 3_600;
 /** What an end-entity certificate has no use for, and what would make it a CA. */
 const REFUSED_USAGES: ReadonlySet<string> = new Set(['cert sign', 'crl sign', 'ocsp signing', 'any']);

@@ -100,7 +100,7 @@ export class GuardedKey implements Signer {
     }
   }
 
-  /** One probe for each connection, whoever comes first; the others wait for it. */
+  /** One probe for each connection, by the first caller; the others wait for it. */
   async #prove(signal: AbortSignal): Promise<void> {
     while (this.#proved !== this.#options.key.connection) {
       if (this.#proving === undefined) {

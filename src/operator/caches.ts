@@ -122,7 +122,7 @@ export interface CacheRefusal {
   readonly reason: string;
 }
 
-/** Two who want to know of the same events. */
+/** Two observers of the same events. */
 function observed(engine: Engine, observe: ReflectorScope['observe']): Engine {
   return {
     ...engine,

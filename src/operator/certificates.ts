@@ -3,7 +3,7 @@ import type { Referrer } from '../grant/request.ts';
 import type { Access } from './core/access.ts';
 import type { CertificateState } from './core/certificate-state.ts';
 
-/** What is asked of those who know the grants, before something is done that cannot be undone. */
+/** Questions to the keeper of the grants (the API server or the signer) before something is done that cannot be undone. */
 export interface GrantProof {
   /**
    * The resource may still have the credential that was made for it on these terms.

@@ -1,5 +1,5 @@
 /**
- * Asks the API server before something is done that cannot be undone on the word of the caches alone. Secrets, pods and resources
+ * Asks the API server before something is done that cannot be undone and that the caches alone suggest. Secrets, pods and resources
  * come from three watches: one may be ahead of another, and a half-open connection keeps one silent for a minute and more.
  */
 import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';

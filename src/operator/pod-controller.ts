@@ -44,7 +44,7 @@ export interface PodControllerOptions {
   readonly applier: Pick<Applier, 'apply' | 'wholeSecrets'>;
   readonly failures: PodFailures;
   readonly names: Pick<TakenNames, 'release' | 'wait'>;
-  /** Told of every credential that was issued. */
+  /** Notified of every credential that was issued. */
   readonly pacer: Pick<WavePacer, 'issued'>;
   /** Enqueues a pod that may be served now. */
   readonly enqueue: (podKey: string) => void;

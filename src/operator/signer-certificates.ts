@@ -50,7 +50,7 @@ interface Followed {
   readonly namespace: string;
   readonly referrers: Set<string>;
   version: string | undefined;
-  /** The signer was asked about it, though it may have had no answer yet. */
+  /** A request to the signer has named it, though it may have had no answer yet. */
   asked: boolean;
   states: Readonly<Record<Usage, CertificateState>>;
   /** What the signer grants; undefined: it has not said yet. */

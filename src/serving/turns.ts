@@ -9,7 +9,7 @@ export class Turns {
 
   /**
    * False: sent before the request in front of it is answered (HTTP pipelining), which no client of dcred's servers does. One that has
-   * read its answer may well send the next request before this side is told that the answer has left: that one waits until it is.
+   * read its answer may well send the next request before this side is notified that the answer has left: that one waits until it is.
    */
   async take(socket: Socket, response: ServerResponse): Promise<boolean> {
     const before = this.#responses.get(socket);

@@ -9,7 +9,7 @@ import { Backoff } from '../kubernetes/backoff.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 
 const BASE_MS = 1_000;
-/** One call at a time is no load, and the shortest lives are renewed half a minute before they end. */
+/** One call at a time is no load, and the shortest lives are renewed half a minute before they expire. */
 const MAX_MS = 5_000;
 
 export class CallGate {

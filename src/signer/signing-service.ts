@@ -14,7 +14,7 @@ import { decideRequest, type PolicyDecision, type PolicyRefusal, type SignerGran
 import type { CertificateAnswer, SignRequest, SignResult } from './protocol.ts';
 import { OverloadedError, type SigningQueue } from './signing-queue.ts';
 
-/** Who asks, as authenticated. */
+/** The client, as authenticated. */
 export interface SignerClientIdentity {
   readonly name: string;
   readonly cluster: string;

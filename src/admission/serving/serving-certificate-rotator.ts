@@ -44,7 +44,7 @@ export interface ServingCertificateRotatorOptions {
 const DAY_MS = 86_400_000;
 const DEFAULT_LIFETIME_MS = 30 * DAY_MS;
 const DEFAULT_TRUST_DELAY_MS = 30_000;
-/** A rotation writes the bundle once or twice; whoever makes us write it more often is another client that reverts it. */
+/** A rotation writes the bundle once or twice; when it is written more often, another client is reverting it. */
 const TRUST_BURST = 10;
 const TRUSTS_PER_SECOND = 0.1;
 /** The wall clock may be set: the longest sleep before it is read again. */

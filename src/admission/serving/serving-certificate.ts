@@ -1,6 +1,6 @@
 /**
  * The webhook's serving certificate: a leaf, and a CA that signs this one leaf and whose key is then discarded. Every new leaf
- * comes with a new CA, so there is one rotation and not two, and whoever reads the Secret can impersonate this server until the
+ * comes with a new CA, so there is one rotation and not two, and a reader of the Secret can impersonate this server until the
  * leaf expires, and no other.
  */
 import 'reflect-metadata';

@@ -68,7 +68,7 @@ export class VaultToken {
     this.#timer?.cancel();
   }
 
-  /** What fails is forgotten, whoever still waits for it. */
+  /** What fails is forgotten, even while others wait for it. */
   #hold(): Promise<Held> {
     if (this.#held !== undefined) return this.#held;
     const mine = this.#obtain();

@@ -1,4 +1,4 @@
-/** The helper, seen from its parent: starts it, asks it, and gives up on it. Never waits for a native call in this process. */
+/** The helper, seen from its parent: starts it, calls it, and gives up on it. Never waits for a native call in this process. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import type { Clock, TimerHandle } from '../../kubernetes/clock.ts';
@@ -27,7 +27,7 @@ export class HelperProcess {
   readonly #child: ChildProcess;
   /** With the helper, which has a session for each. */
   readonly #pending = new Map<number, Pending>();
-  /** Not sent yet: what its caller gives up is then never asked. */
+  /** Not sent yet: what its caller gives up on is then never sent. */
   readonly #waiting = new Set<() => void>();
   readonly #clock: Clock;
   readonly #onEnd: () => void;

@@ -23,7 +23,7 @@ export interface TimedAnswer {
 }
 
 const START = 8;
-/** Never less: a wave must get on, whoever else is busy. */
+/** Never less: a wave must make progress however busy the server is. */
 const MIN = 2;
 /** Answers wait in the server when they take longer than twice what they take alone, and this much. */
 const SLOWDOWN = 2;

@@ -1,4 +1,4 @@
-/** Lets so many through at once, by a limit that may change at any time. First come, first served. */
+/** A semaphore whose limit may change at any time. First come, first served. */
 export class Gate {
   readonly #limit: () => number;
   readonly #waiting = new Set<() => void>();
