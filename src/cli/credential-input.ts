@@ -24,7 +24,7 @@ export function namingFile(path: string, error: unknown): unknown {
 }
 
 /** The system's bundle has 150 CAs in 220 kB. */
-const CA_FILE_LIMITS: PemLimits = { maxBytes: 1_048_576, maxCertificates: 1_024 };
+export const CA_FILE_LIMITS: PemLimits = { maxBytes: 1_048_576, maxCertificates: 1_024 };
 
 /** The CA certificates in a file. */
 export async function readCaFile(path: string, signal: AbortSignal): Promise<readonly Certificate[]> {

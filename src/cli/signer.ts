@@ -1,10 +1,7 @@
-import type { JSONWebKeySet } from 'jose';
 import { reviewToken } from '../kubernetes/client/token-review.ts';
-import { type Clock, delay, systemClock } from '../kubernetes/clock.ts';
+import { systemClock } from '../kubernetes/clock.ts';
 import { Deadline } from '../kubernetes/deadline.ts';
-import type { Logger } from '../kubernetes/log.ts';
 import type { SignerConfig } from '../signer/config.ts';
-import type { SignerProcess } from '../signer/signer.ts';
 import { printable } from '../text/printable.ts';
 import { explainFileError } from '../text/system-error.ts';
 import { explainYamlError } from '../text/yaml-error.ts';
@@ -20,7 +17,9 @@ import {
 import { type HttpServer, probeHandler, scrapes, serveHttp } from './http-server.ts';
 import { readInputText } from './input.ts';
 import { connect, createClient, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
+import { reloadFiles } from './reloaded-files.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
+import { keySetsOf, readSignerFiles, signerFiles } from './signer-files.ts';
 import { startTracing } from './tracing.ts';
 
 export const signerCommand: Command = {
@@ -47,7 +46,7 @@ export const signerCommand: Command = {
     'client-ca': {
       type: 'string',
       value: 'FILE',
-      help: 'CA of client certificates, PEM; no client certificates when absent',
+      help: 'CA of client certificates, PEM; no client certificates when absent; reloaded when it changes',
     },
     'token-review': { type: 'boolean', help: "accept service account tokens of the signer's own cluster" },
     ...ADDRESS_OPTIONS,
@@ -64,7 +63,6 @@ export const signerCommand: Command = {
   },
 };
 
-const RELOAD_MS = 10_000;
 /** An API server that is silent for longer is away: the caller gets its 503 while it still waits. */
 const REVIEW_MS = 3_000;
 
@@ -75,12 +73,17 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
     readAddress(args, 'metrics-bind-address'),
     readAddress(args, 'health-probe-bind-address'),
   ];
-  const files = { cert: args.required('tls-cert'), key: args.required('tls-key') };
   const auditLog = args.required('audit-log');
   const { signal } = io;
   const config = await readConfig(args.required('config'), signal);
   const log = createLogger(args.required('log-level'), io);
-  const clientCa = args.string('client-ca');
+  const paths = {
+    cert: args.required('tls-cert'),
+    key: args.required('tls-key'),
+    clientCa: args.string('client-ca'),
+    issuers: config.issuers,
+  };
+  const files = await readSignerFiles(paths, signal);
   const [{ SignerMetrics }, { SignerProcess: Process }] = await Promise.all([
     import('../signer/metrics.ts'),
     import('../signer/signer.ts'),
@@ -92,13 +95,9 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
   const client = reviews || needsApiServer(config) ? createClient(await connect(args, io)) : undefined;
   const signer = await Process.create({
     address,
-    tls: {
-      ...(await readServingCertificate(files, signal)),
-      clientCaPem:
-        clientCa === undefined ? undefined : await readInputText(clientCa, { what: 'CA certificates in PEM', signal }),
-    },
+    tls: files,
     config,
-    keySets: await readKeySets(config, signal),
+    keySets: keySetsOf(files),
     reviewToken:
       client === undefined || !reviews
         ? undefined
@@ -123,7 +122,11 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
     log.info({ version: VERSION, port: signer.port }, 'starting');
     await Promise.all([
       signer.run(signal),
-      reloadServingCertificate({ signer, files, clock: systemClock, log, signal }),
+      reloadFiles(
+        signerFiles(paths, files, signer),
+        { clock: systemClock, log, observe: (name, current) => metrics.file(name, current) },
+        signal,
+      ),
     ]);
     return 0;
   } finally {
@@ -148,60 +151,6 @@ async function readConfig(path: string, signal: AbortSignal): Promise<SignerConf
   } catch (error) {
     if (error instanceof SignerConfigError) throw new CommandError(`${path}: ${error.message}`, { cause: error });
     throw new CommandError(`${path} cannot be parsed as YAML: ${explainYamlError(error)}`, { cause: error });
-  }
-}
-
-async function readKeySets(
-  { issuers }: SignerConfig,
-  signal: AbortSignal,
-): Promise<ReadonlyMap<string, JSONWebKeySet>> {
-  const sets = new Map<string, JSONWebKeySet>();
-  for (const { jwksFile, url } of issuers) {
-    const text = await readInputText(jwksFile, { what: 'a JSON Web Key Set', signal });
-    try {
-      const set = JSON.parse(text) as JSONWebKeySet;
-      if (!Array.isArray(set.keys)) throw new TypeError('no keys');
-      sets.set(url, set);
-    } catch (cause) {
-      throw new CommandError(`${jwksFile}: expected a JSON Web Key Set, {"keys": [...]}`, { cause });
-    }
-  }
-  return sets;
-}
-
-interface ServingFiles {
-  readonly cert: string;
-  readonly key: string;
-}
-
-async function readServingCertificate({ cert, key }: ServingFiles, signal: AbortSignal) {
-  return {
-    certificatePem: await readInputText(cert, { what: 'the serving certificate in PEM', signal }),
-    keyPem: await readInputText(key, { what: 'its private key in PEM', signal }),
-  };
-}
-
-async function reloadServingCertificate(options: {
-  readonly signer: SignerProcess;
-  readonly files: ServingFiles;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly signal: AbortSignal;
-}): Promise<void> {
-  const { clock, files, log, signal, signer } = options;
-  let used = '';
-  while (!signal.aborted) {
-    try {
-      const { certificatePem, keyPem } = await readServingCertificate(files, signal);
-      if (used !== certificatePem) {
-        signer.useServingCertificate(certificatePem, keyPem);
-        used = certificatePem;
-      }
-    } catch (error) {
-      // Being replaced, or of two generations: the one in use goes on.
-      if (!signal.aborted) log.warn({ err: error }, 'serving certificate not reloaded');
-    }
-    await delay(clock, RELOAD_MS, signal);
   }
 }
 

@@ -44,10 +44,13 @@ const ACCEPTED_MS = 30_000;
 
 export class Authenticator {
   readonly #options: AuthenticatorOptions;
+  /** By the issuer's URL. */
+  readonly #keySets: Map<string, JSONWebKeySet>;
   readonly #reviews: TokenReviews<string | undefined> | undefined;
 
   constructor(options: AuthenticatorOptions) {
     this.#options = options;
+    this.#keySets = new Map(options.keySets);
     const { clock, reviewToken } = options;
     if (reviewToken === undefined) return;
     this.#reviews = new TokenReviews({
@@ -57,6 +60,11 @@ export class Authenticator {
       acceptedMs: ACCEPTED_MS,
       clock,
     });
+  }
+
+  /** For every token from now on. */
+  useKeySet(issuer: string, keySet: JSONWebKeySet): void {
+    this.#keySets.set(issuer, keySet);
   }
 
   /** The client that these credentials are of, or undefined. Throws TooManyReviewsError, and what `reviewToken` throws. */
@@ -72,7 +80,7 @@ export class Authenticator {
     const token = bearerToken(authorization);
     if (token === undefined) return undefined;
     const issuer = issuerOf(token);
-    const keySet = issuer === undefined ? undefined : this.#options.keySets.get(issuer);
+    const keySet = issuer === undefined ? undefined : this.#keySets.get(issuer);
     if (issuer !== undefined && keySet !== undefined) {
       const client = this.#clientOf(await verifiedSubject(token, issuer, keySet, this.#options.clock.now()), issuer);
       // Clusters that were set up alike have issuers of one name: it may be a token of the signer's own.

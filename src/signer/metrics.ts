@@ -46,6 +46,13 @@ export class SignerMetrics {
     registers: [this.registry],
   });
 
+  readonly #files = new Gauge({
+    name: 'dcred_signer_file_current',
+    help: '1 if the file (serving certificate, client CA, keys of an issuer) is in use as it was read last, 0 if it cannot be used and an earlier one is.',
+    labelNames: ['file'],
+    registers: [this.registry],
+  });
+
   readonly #keys = new KeyMetrics(this.registry, 'dcred_signer');
 
   constructor(version: string) {
@@ -78,6 +85,10 @@ export class SignerMetrics {
 
   key(backend: KeyBackend, result: KeyResult, seconds: number): void {
     this.#keys.called(backend, result, seconds);
+  }
+
+  file(file: string, current: boolean): void {
+    this.#files.set({ file }, current ? 1 : 0);
   }
 
   certificate(certificate: string, usable: boolean): void {

@@ -17,6 +17,7 @@ import { Turns } from '../serving/turns.ts';
 import { type InServerSpan, untracedServer } from '../tracing/tracing.ts';
 import type { Authenticator } from './authentication.ts';
 import type { CertificateFeed } from './certificate-feed.ts';
+import { ClientTrust } from './client-trust.ts';
 import type { ClientConfig } from './config.ts';
 import { asRefusal, HttpRefusal, statusBody } from './http-refusal.ts';
 import {
@@ -73,9 +74,12 @@ export class SignerServer {
   readonly #connections = new Connections(MAX_CONNECTIONS);
   readonly #turns = new Turns();
   readonly #closing = new AbortController();
+  readonly #trust: ClientTrust;
+  #tls: SignerServerOptions['tls'];
 
   constructor(options: SignerServerOptions) {
     this.#options = options;
+    this.#tls = options.tls;
     this.#bodies = new RequestBodies(options.clock);
     const { certificatePem, clientCaPem, keyPem } = options.tls;
     this.#server = createServer(
@@ -92,6 +96,7 @@ export class SignerServer {
       (request, response) => void this.#answer(request, response),
     );
     this.#connections.limit(this.#server);
+    this.#trust = new ClientTrust(this.#server);
   }
 
   /** The port in use; port 0 asks for a free one. */
@@ -104,12 +109,27 @@ export class SignerServer {
     return listen(this.#server, this.#options.address);
   }
 
-  /** For new connections. */
+  /** For new connections. Throws for a pair that does not belong together. */
   use(certificatePem: string, keyPem: string): void {
-    const { clientCaPem } = this.#options.tls;
-    // The whole context is replaced: without its CA, no client certificate would be verified any more.
+    this.#setTls({ ...this.#tls, certificatePem, keyPem });
+  }
+
+  /**
+   * The CA of client certificates, in place of the one before, for new connections and for those that are kept: whoever showed a certificate
+   * connects again.
+   */
+  trust(clientCaPem: string): void {
+    this.#setTls({ ...this.#tls, clientCaPem });
+    this.#trust.changed();
+    this.#server.closeIdleConnections();
+  }
+
+  /** The whole context is replaced: without its CA, no client certificate would be verified any more. */
+  #setTls(tls: SignerServerOptions['tls']): void {
+    const { certificatePem, clientCaPem, keyPem } = tls;
     const trust = clientCaPem === undefined ? {} : { ca: clientCaPem };
     this.#server.setSecureContext({ cert: certificatePem, key: keyPem, minVersion: 'TLSv1.3', ...trust });
+    this.#tls = tls;
   }
 
   /** Lets the calls that have begun end, within the time that a call may take; those that wait for news are answered at once. */
@@ -157,7 +177,8 @@ export class SignerServer {
     if (isGone(request)) return CLIENT_GONE;
     const text = Buffer.from(JSON.stringify(body));
     // A client that still sends its body reads no answer before its end: the connection goes on, and the rest is dropped. What is too large is not read.
-    if (status === 413 || this.#closing.signal.aborted) response.setHeader('connection', 'close');
+    if (status === 413 || this.#closing.signal.aborted || this.#trust.isOutdated(request.socket))
+      response.setHeader('connection', 'close');
     else request.resume();
     if (retryAfterSeconds !== undefined) response.setHeader('retry-after', String(retryAfterSeconds));
     response.writeHead(status, { 'content-type': 'application/json', 'content-length': text.length }).end(text);
@@ -217,7 +238,7 @@ export class SignerServer {
     }
     this.#waiting.set(client.name, waiting + 1);
     try {
-      const stop = AbortSignal.any([signal, this.#closing.signal]);
+      const stop = AbortSignal.any([signal, this.#closing.signal, this.#trust.untilChanged]);
       return { certificates: await this.#options.feed.news(client, call, stop) };
     } finally {
       this.#waiting.set(client.name, (this.#waiting.get(client.name) ?? 1) - 1);
@@ -234,6 +255,13 @@ export class SignerServer {
     const { authorization } = request.headers;
     const { authenticator, clock } = this.#options;
     const certificate = verifiedCertificate(request.socket as TLSSocket, clock.now());
+    if (certificate !== undefined && this.#trust.isOutdated(request.socket)) {
+      throw new HttpRefusal(
+        503,
+        'the CA of client certificates has changed since this connection began: connect again',
+        1,
+      );
+    }
     const { remoteAddress: address = '' } = request.socket;
     const client = await authenticator.authenticate({ certificate, authorization, address }, signal);
     if (client !== undefined) return client;

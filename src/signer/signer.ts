@@ -49,6 +49,7 @@ export class SignerProcess {
   readonly #certificates: CertificateSource;
   readonly #audit: AuditLog;
   readonly #grants: GrantWatch | undefined;
+  readonly #authenticator: Authenticator;
   readonly #server: SignerServer;
 
   /** Opens the audit log. Throws AuditLogError. */
@@ -98,9 +99,10 @@ export class SignerProcess {
       log,
       observe: (result) => metrics.result(result),
     });
+    this.#authenticator = new Authenticator({ clients: config.clients, keySets, reviewToken, clock });
     this.#server = new SignerServer({
       ...options,
-      authenticator: new Authenticator({ clients: config.clients, keySets, reviewToken, clock }),
+      authenticator: this.#authenticator,
       service,
       withdrawals: new Withdrawals({ certificates: this.#certificates, grants, clock }),
       feed: new CertificateFeed({
@@ -135,6 +137,16 @@ export class SignerProcess {
   /** For new connections, once the serving certificate was renewed. */
   useServingCertificate(certificatePem: string, keyPem: string): void {
     this.#server.use(certificatePem, keyPem);
+  }
+
+  /** In place of the one before, for kept connections too. PEM. */
+  useClientCa(clientCaPem: string): void {
+    this.#server.trust(clientCaPem);
+  }
+
+  /** The keys that an issuer publishes now, in place of those before. */
+  useKeySet(issuer: string, keySet: JSONWebKeySet): void {
+    this.#authenticator.useKeySet(issuer, keySet);
   }
 
   /** Runs until the signal; then the calls that have begun end. */

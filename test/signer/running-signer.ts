@@ -26,7 +26,7 @@ export const serving = await makeDevCertificate({
   now: NOW,
   lifetimeSeconds: 86_400,
 });
-const operator = await makeDevCertificate({ dnsNames: ['operator.eu'], now: NOW, lifetimeSeconds: 86_400 });
+export const operator = await makeDevCertificate({ dnsNames: ['operator.eu'], now: NOW, lifetimeSeconds: 86_400 });
 export const certificate = readDelegationCertificate(web.certificatePem);
 export const key = await generateCredentialKey('ECDSAP256');
 export const tokens = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -61,6 +61,7 @@ interface Started {
   readonly port: number;
   readonly auditLog: string;
   readonly metrics: SignerMetrics;
+  readonly signer: SignerProcess;
 }
 
 export async function start(t: TestContext, change: object = {}, clientCaPem = operator.authority): Promise<Started> {
@@ -90,7 +91,7 @@ export async function start(t: TestContext, change: object = {}, clientCaPem = o
     stop.abort();
     await signer.close();
   });
-  return { port: signer.port, auditLog, metrics };
+  return { port: signer.port, auditLog, metrics, signer };
 }
 
 export interface Caller {
