@@ -120,6 +120,32 @@ describe('a key in AWS KMS', { skip }, () => {
     await key.close();
   });
 
+  test('credentials that expired before their time are fetched again, once for all calls, and the key needs no other proof', async (t) => {
+    const { certificate, id } = await createKey();
+    const token = join(temporaryDirectory(t), 'token');
+    writeFileSync(token, 'header.payload.signature');
+    const key = await open(id, certificate, {
+      AWS_ROLE_ARN: 'arn:aws:iam::123456789012:role/dcred',
+      AWS_WEB_IDENTITY_TOKEN_FILE: token,
+    });
+    const [logins, signatures] = [aws.calls.get('Sts') ?? 0, aws.calls.get('Sign') ?? 0];
+    aws.faults.set('Sign', { status: 400, type: 'ExpiredTokenException', times: 3 });
+    await Promise.all(['one', 'two', 'three'].map((text) => key.sign(Buffer.from(text))));
+    assert.equal(aws.calls.get('Sts'), logins + 1);
+    assert.equal(aws.calls.get('Sign'), signatures + 6, 'three that were refused, and three signatures');
+    await key.close();
+  });
+
+  test('throttling costs no call but the one that is repeated', async () => {
+    const { certificate, id } = await createKey();
+    const key = await open(id, certificate);
+    const before = aws.calls.get('Sign') ?? 0;
+    aws.faults.set('Sign', { status: 400, type: 'ThrottlingException', times: 1 });
+    await key.sign(Buffer.from('message'));
+    assert.equal(aws.calls.get('Sign'), before + 2);
+    await key.close();
+  });
+
   for (const [what, fault] of [
     ['throttling', { status: 400, type: 'ThrottlingException' }],
     ['a fault of the service', { status: 500, type: 'KMSInternalException' }],

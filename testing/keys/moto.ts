@@ -67,6 +67,8 @@ export interface AwsFault {
   readonly status: number;
   /** The error's name; undefined: the connection is cut. */
   readonly type: string | undefined;
+  /** How many requests are answered with it; undefined: all, until it is taken away. */
+  readonly times?: number;
 }
 
 /** A fake in front of moto: passes requests on, but answers those to an operation with the fault that is set for it. */
@@ -89,7 +91,7 @@ export class FaultyAws implements AsyncDisposable {
             .at(-1) || 'Sts';
         this.calls.set(operation, (this.calls.get(operation) ?? 0) + 1);
         this.bodies.set(operation, Buffer.concat(chunks).toString());
-        const fault = this.faults.get(operation);
+        const fault = this.#take(operation);
         if (fault?.type === undefined && fault !== undefined) return void request.socket.destroy();
         if (fault !== undefined) {
           response.writeHead(fault.status, { 'content-type': 'application/x-amz-json-1.1' });
@@ -120,6 +122,14 @@ export class FaultyAws implements AsyncDisposable {
 
   get url(): string {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  #take(operation: string): AwsFault | undefined {
+    const fault = this.faults.get(operation);
+    if (fault?.times === undefined) return fault;
+    if (fault.times > 1) this.faults.set(operation, { ...fault, times: fault.times - 1 });
+    else this.faults.delete(operation);
+    return fault;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

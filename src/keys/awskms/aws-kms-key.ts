@@ -1,12 +1,18 @@
 /** A key in AWS KMS. The key that an alias names is looked up once: moving the alias changes nothing until the certificate changes. */
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
-import { GetPublicKeyCommand, KMSClient, SignCommand, type SigningAlgorithmSpec } from '@aws-sdk/client-kms';
+import {
+  GetPublicKeyCommand,
+  KMSClient,
+  SignCommand,
+  type SignCommandOutput,
+  type SigningAlgorithmSpec,
+} from '@aws-sdk/client-kms';
 import { type SignatureScheme, schemeBySubjectPublicKeyInfo } from '../../credential/scheme.ts';
 import { KeyError } from '../key-error.ts';
 import type { AwsKmsKeyUri } from '../key-uri.ts';
 import type { OpenRequest, RemoteKey } from '../remote-key.ts';
 import { awsCredentials } from './credentials.ts';
-import { kmsError } from './kms-error.ts';
+import { areExpired, kmsError } from './kms-error.ts';
 
 export interface AwsKmsRequest extends OpenRequest {
   readonly uri: AwsKmsKeyUri;
@@ -33,7 +39,13 @@ interface Found {
 export class AwsKmsKey implements RemoteKey {
   readonly #client: KMSClient;
   readonly #found: Found;
-  #connection = 1;
+  /** One for all calls that were refused. */
+  #renewing: Promise<unknown> | undefined;
+  /**
+   * Always the same: calls of KMS are independent of each other, and the key's id names one key for ever. A proof anew after throttling, or
+   * after credentials that expired, would be one more call in the worst of moments; each signature is verified anyway.
+   */
+  readonly connection = 1;
 
   /** Throws KeyError, or the signal's reason. */
   static async open({ env, signal, uri }: AwsKmsRequest): Promise<AwsKmsKey> {
@@ -59,10 +71,6 @@ export class AwsKmsKey implements RemoteKey {
     return this.#found.scheme;
   }
 
-  get connection(): number {
-    return this.#connection;
-  }
-
   async sign(message: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
     const { algorithm, keyId, scheme } = this.#found;
     const isShort = message.length <= MAX_RAW_BYTES;
@@ -77,15 +85,35 @@ export class AwsKmsKey implements RemoteKey {
       SigningAlgorithm: algorithm,
     });
     try {
-      const { Signature } = await this.#client.send(command, { abortSignal: signal });
+      const { Signature } = await this.#send(command, signal);
       if (Signature === undefined) throw new KeyError('KeyUnavailable', 'KMS answered without a signature');
       return Signature;
     } catch (error) {
       signal.throwIfAborted();
-      const failure = kmsError('sign', error);
-      if (failure.retryable) this.#connection += 1;
-      throw failure;
+      throw kmsError('sign', error);
     }
+  }
+
+  /** Credentials that expired earlier than they said (a clock that was wrong, a session that was revoked) are fetched again, once. */
+  async #send(command: SignCommand, signal: AbortSignal): Promise<SignCommandOutput> {
+    try {
+      return await this.#client.send(command, { abortSignal: signal });
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!areExpired(error) || !(await this.#renewCredentials())) throw error;
+    }
+    return await this.#client.send(command, { abortSignal: signal });
+  }
+
+  /** False where they are fixed. */
+  async #renewCredentials(): Promise<boolean> {
+    const { credentials } = this.#client.config;
+    if ((await credentials()).expiration === undefined) return false;
+    this.#renewing ??= credentials({ forceRefresh: true }).finally(() => {
+      this.#renewing = undefined;
+    });
+    await this.#renewing;
+    return true;
   }
 
   async close(): Promise<void> {

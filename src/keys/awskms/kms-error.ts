@@ -33,6 +33,11 @@ const MEANINGS: Readonly<Record<string, readonly [KeyErrorCode, string]>> = {
 const TRANSIENT =
   /Throttl|TooManyRequests|LimitExceeded|Timeout|Unavailable|Internal|RequestCanceled|^E[A-Z]+$|socket|network/i;
 
+/** Whether other credentials may be accepted. */
+export function areExpired(error: unknown): boolean {
+  return error instanceof Error && error.name === 'ExpiredTokenException';
+}
+
 export function kmsError(what: string, error: unknown): KeyError {
   if (error instanceof KeyError) return error;
   const {

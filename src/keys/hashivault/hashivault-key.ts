@@ -36,7 +36,11 @@ export class HashiVaultKey implements RemoteKey {
   readonly #settings: VaultSettings;
   readonly #keyName: string;
   #version: Version | undefined;
-  #connection = 1;
+  /**
+   * Always the same: each call names the version of the key, and each signature is verified. A Vault that is overloaded or sealed for a moment, or a
+   * token that expired, is no other key: a proof anew would be one more call in the worst of moments.
+   */
+  readonly connection = 1;
 
   /** Throws KeyError, or the signal's reason. */
   static async open({ clock, env, publicKey, signal, uri }: HashiVaultRequest): Promise<HashiVaultKey> {
@@ -65,10 +69,6 @@ export class HashiVaultKey implements RemoteKey {
 
   get scheme(): SignatureScheme {
     return this.#found.scheme;
-  }
-
-  get connection(): number {
-    return this.#connection;
   }
 
   async sign(message: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
@@ -131,10 +131,8 @@ export class HashiVaultKey implements RemoteKey {
       return await this.#client.call({ ...call, token });
     } catch (error) {
       if (!(error instanceof KeyError)) throw error;
-      if (error.retryable) this.#connection += 1;
       if (error.code !== 'KeyDenied' || !(await this.#token.discard(token))) throw error;
     }
-    this.#connection += 1;
     return await this.#client.call({ ...call, token: await this.#token.get(call.signal) });
   }
 }
