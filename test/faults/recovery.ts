@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, mustAlwaysHold, type Rule, type Violation } from './checker.ts';
 import type { Site } from './ground.ts';
 
-const TIMEOUT_MS = 90_000;
+const TIMEOUT_MS = 300_000;
 const INTERVAL_MS = 100;
 /** Of the time that a look takes, so that many runs in one process leave the operators in it theirs on a busy machine. */
 const REST = 4;
