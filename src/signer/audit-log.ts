@@ -135,18 +135,26 @@ interface Waiting {
 /** A write returns when its data is on the disk (O_DSYNC): one system call in place of a write and a flush. */
 const APPEND_DURABLY = constants.O_RDWR | constants.O_CREAT | constants.O_APPEND | constants.O_DSYNC;
 
-/** Appends to a file. Entries that come while a write is under way go together into the next one. */
+/**
+ * Appends to a file. Entries that come while a write is under way go together into the next one.
+ *
+ * One file has one writer: a second one (a volume that two pods mount), a file that was deleted or cut short under it, would each make a log
+ * that does not hold what was signed. So the file is looked at before and after each write, and nothing is answered where it is not as
+ * this process left it; a restart goes on from its end.
+ */
 export class AuditLog {
+  readonly #path: string;
   readonly #file: FileHandle;
   #head: ChainHead;
-  /** Of the file. Nobody else writes it. */
+  /** Of the file, as this process left it. */
   #size: number;
-  /** A write failed, and half of it may be in the file. */
-  #isTorn = false;
+  /** Bytes of a write that failed, some of which may be in the file. */
+  #tornBytes = 0;
   #waiting: Waiting[] = [];
   #writing: Promise<void> | undefined;
 
-  private constructor(file: FileHandle, head: ChainHead, size: number) {
+  private constructor(path: string, file: FileHandle, head: ChainHead, size: number) {
+    this.#path = path;
     this.#file = file;
     this.#head = head;
     this.#size = size;
@@ -157,10 +165,10 @@ export class AuditLog {
     const file = await open(path, APPEND_DURABLY, 0o600);
     try {
       const { head, size, torn } = await readEnd(file, path);
-      if (torn === undefined) return new AuditLog(file, head, size);
+      if (torn === undefined) return new AuditLog(path, file, head, size);
       // Only the end of the line is missing: the entry counts.
       const whole = readEntry(torn.toString('latin1'));
-      const log = new AuditLog(file, whole?.previous === head.hash ? whole.head : head, size);
+      const log = new AuditLog(path, file, whole?.previous === head.hash ? whole.head : head, size);
       if (log.head === head) await log.#recover(torn, now);
       else await log.#write([], '\n');
       return log;
@@ -204,7 +212,8 @@ export class AuditLog {
   }
 
   async #write(entries: readonly AuditLogEntry[], before = ''): Promise<void> {
-    if (this.#isTorn) await this.#cut();
+    if (this.#tornBytes > 0) await this.#cut();
+    await this.#assertSize(this.#size);
     let head = this.#head;
     let text = before;
     for (const entry of entries) {
@@ -216,18 +225,34 @@ export class AuditLog {
     try {
       for (let done = 0; done < bytes.length; ) done += (await this.#file.write(bytes, done)).bytesWritten;
     } catch (error) {
-      this.#isTorn = true;
+      this.#tornBytes = bytes.length;
       await this.#cut();
       throw error;
     }
-    this.#size += bytes.length;
+    const size = this.#size + bytes.length;
+    await this.#assertSize(size);
+    this.#size = size;
     this.#head = head;
   }
 
   /** A full disk may have taken half of a write: the chain goes on only from what is whole. */
   async #cut(): Promise<void> {
+    await this.#assertSize(this.#size, this.#size + this.#tornBytes);
     await this.#file.truncate(this.#size);
-    this.#isTorn = false;
+    this.#tornBytes = 0;
+  }
+
+  /** Throws AuditLogError. */
+  async #assertSize(least: number, most = least): Promise<void> {
+    const file = await this.#file.stat();
+    // A pipe or a terminal has no size, and nobody else's lines are in it.
+    if (!file.isFile()) return;
+    if (file.nlink === 0) throw new AuditLogError(`${this.#path} was deleted: restart the signer to begin a new file`);
+    if (file.size >= least && file.size <= most) return;
+    throw new AuditLogError(
+      `${this.#path} has ${file.size} bytes, expected ${least}: something else changes it. Give each signer a file that nothing else ` +
+        'writes or truncates, and restart it',
+    );
   }
 
   async #recover(torn: Uint8Array, time: string): Promise<void> {
@@ -235,7 +260,7 @@ export class AuditLog {
   }
 }
 
-/** The file's last entry cannot be continued. */
+/** The file cannot be continued. */
 class AuditLogError extends Error {
   override readonly name = 'AuditLogError';
   readonly code = 'AuditLog';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFile, readFile, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import fc from 'fast-check';
@@ -212,5 +212,78 @@ describe('the file', () => {
     await truncate(path);
     await appendFile(path, chain(1).join('').replace('pod-0', 'pod-9'));
     await assert.rejects(AuditLog.open(path, TIME), { code: 'AuditLog' });
+  });
+});
+
+describe('a file that something else changes', () => {
+  async function opened(t: TestContext): Promise<{ readonly path: string; readonly log: AuditLog }> {
+    const path = join(temporaryDirectory(t), 'audit.jsonl');
+    const log = await AuditLog.open(path, TIME);
+    t.after(() => log.close());
+    await log.append([entry('pod-1'), entry('pod-2')]);
+    return { path, log };
+  }
+  const refused = (log: AuditLog, message: RegExp) =>
+    assert.rejects(log.append([entry('pod-3')]), { code: 'AuditLog', message });
+
+  test('with a second writer takes no entry of the first, and loses none of either', async (t) => {
+    const { path, log } = await opened(t);
+    const second = await AuditLog.open(path, TIME);
+    t.after(() => second.close());
+    await second.append([entry('pod-of-the-second')]);
+    await refused(log, /has \d+ bytes, expected \d+: something else changes it/);
+    await refused(log, /something else changes it/);
+    await second.append([entry('another-of-the-second')]);
+    const text = await readFile(path, 'utf8');
+    const verified = check(text);
+    assert.ok(verified.ok && verified.lines === 4);
+    assert.ok(!text.includes('pod-3'));
+  });
+
+  test('for any order of two writers holds what each was told is written', async (t) => {
+    const directory = temporaryDirectory(t);
+    let files = 0;
+    const turns = fc.array(fc.constantFrom(0, 1), { minLength: 1, maxLength: 12 });
+    await fc.assert(
+      fc.asyncProperty(turns, fc.boolean(), async (order, atOnce) => {
+        files += 1;
+        const path = join(directory, `${files}.jsonl`);
+        const writers = [await AuditLog.open(path, TIME), await AuditLog.open(path, TIME)] as const;
+        const accepted: string[] = [];
+        const results: Promise<void>[] = [];
+        for (const [turn, who] of order.entries()) {
+          const name = `pod-${turn}-of-${who}`;
+          const written = writers[who === 0 ? 0 : 1].append([entry(name)]).then(
+            () => void accepted.push(name),
+            () => {},
+          );
+          if (!atOnce) await written;
+          results.push(written);
+        }
+        await Promise.all(results);
+        const text = await readFile(path, 'utf8');
+        for (const name of accepted) assert.ok(text.includes(`"${name}"`), name);
+        // One after the other, no line of a writer that was overtaken breaks the chain.
+        if (!atOnce) assert.ok(check(text).ok);
+        await Promise.all(writers.map((writer) => writer.close()));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('that was deleted takes no entry; one that was moved does, until the restart', async (t) => {
+    const { path, log } = await opened(t);
+    await rename(path, `${path}.1`);
+    await log.append([entry('pod-moved')]);
+    assert.match(await readFile(`${path}.1`, 'utf8'), /pod-moved/);
+    await rm(`${path}.1`);
+    await refused(log, /was deleted: restart the signer/);
+  });
+
+  test('that was cut short takes no entry, and is not filled up again', async (t) => {
+    const { path, log } = await opened(t);
+    await truncate(path);
+    await refused(log, /has 0 bytes, expected/);
+    assert.equal(await readFile(path, 'utf8'), '');
   });
 });
