@@ -66,7 +66,7 @@ interface Answer {
   };
 }
 
-/** Scrapes every second; gone, with its data, when disposed. */
+/** Scrapes every two seconds, and a scrape may take as long; gone, with its data, when disposed. */
 export class Prometheus implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #folder: string;
@@ -86,7 +86,7 @@ export class Prometheus implements AsyncDisposable {
   ): Promise<Prometheus> {
     const folder = await mkdtemp(join(tmpdir(), 'dcred-prometheus-'));
     const config = {
-      global: { scrape_interval: '1s', evaluation_interval: '1s' },
+      global: { scrape_interval: '2s', evaluation_interval: '1s' },
       rule_files: ['rules.json'],
       scrape_configs: targets.map(({ address, job, labels }) => ({
         job_name: job,
