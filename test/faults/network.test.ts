@@ -13,11 +13,6 @@ import { prepare, STEPS } from './workload.ts';
 const RUNS = RUN_ALL ? 10 : 1;
 /** They wait, most of the time; on a machine that is busy with much else, more of them would keep each other's calls waiting. */
 const AT_ONCE = RUN_ALL ? 12 : 6;
-/**
- * Of calls that are never answered. All others have the client's own: on a busy machine an answer may be read late, and a call that is given
- * up because of that would be a fault that no one has ordered, and that does not end.
- */
-const STALLED_CALL_TIMEOUT_MS = 5_000;
 /** Twice what the workload needs without a fault: 15. */
 const MOST_VERSIONS = 30;
 const ALWAYS = Number.POSITIVE_INFINITY;
@@ -41,7 +36,9 @@ const isWrite = ({ verb }: Exchange) => verb !== 'watch' && verb !== 'get' && ve
 function often(when: (exchange: Exchange) => boolean, share: number, fault: Fault) {
   return (random: () => number): OperatorFaults => ({
     rules: [{ when: (exchange) => when(exchange) && random() < share, times: ALWAYS, fault }],
-    ...(fault.kind === 'stall' ? { timeoutMs: STALLED_CALL_TIMEOUT_MS } : {}),
+    // All other calls have the client's own: on a busy machine an answer may be read late, and a call that is given up because of that
+    // would be a fault that no one has ordered, and that does not end.
+    ...(fault.kind === 'stall' ? { timeoutMs: 5_000 } : {}),
   });
 }
 
