@@ -13,9 +13,13 @@ import { objectMetadata } from './schema-parts.ts';
 export interface UnreadableGrant {
   readonly metadata: DelegationGrantResource['metadata'];
   readonly status: DelegationGrantStatus;
+  /** Of the certificate's Secret; undefined where not even that can be read. */
+  readonly certificateName: string | undefined;
   /** What is wrong, in one line, with the path of every field. */
   readonly problem: string;
 }
+
+const certificateNameSchema = z.object({ certificateRef: z.object({ name: z.string() }) });
 
 /**
  * Reads one object. The cluster's CRD may be older than this program, or newer: a field that this version does not know may
@@ -31,23 +35,19 @@ export function readDelegationGrant(raw: unknown): DelegationGrantResource | Unr
     return {
       metadata,
       status,
+      certificateName: certificateNameSchema.safeParse(rawSpec).data?.certificateRef.name,
       problem: describeSchemaProblems(spec.error.issues, { schema: grantSpecSchema, value: rawSpec, root: 'spec' }),
     };
   const unknown = unknownField(rawSpec, spec.data);
   if (unknown === undefined) return { metadata, spec: spec.data, status };
   const path = formatPath(unknown, 'spec');
-  return { metadata, status, problem: `${path}: this version of dcred does not know the field` };
+  const certificateName = spec.data.certificateRef.name;
+  return { metadata, status, certificateName, problem: `${path}: this version of dcred does not know the field` };
 }
 
-/** Whether a grant that this version cannot read may be one of this certificate. Where not even the name can be read, it may. */
-export function mayBeOf(raw: object, certificateName: string): boolean {
-  return (certificateNameOf(raw) ?? certificateName) === certificateName;
-}
-
-/** Undefined where not even that can be read. */
-export function certificateNameOf(raw: object): string | undefined {
-  const named = z.object({ spec: z.object({ certificateRef: z.object({ name: z.string() }) }) }).safeParse(raw);
-  return named.data?.spec.certificateRef.name;
+/** Whether it may be a grant of this certificate. Where not even the name can be read, it may. */
+export function mayBeOf({ certificateName }: UnreadableGrant, name: string): boolean {
+  return certificateName === undefined || certificateName === name;
 }
 
 export function isReadableGrant(grant: DelegationGrantResource | UnreadableGrant): grant is DelegationGrantResource {

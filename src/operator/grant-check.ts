@@ -76,7 +76,7 @@ export class GrantCheck implements GrantProof {
       for (const raw of items) {
         const grant = readDelegationGrant(raw);
         if (isReadableGrant(grant)) grants.push(grant);
-        else if (mayBeOf(raw, certificate.name)) return false;
+        else if (mayBeOf(grant, certificate.name)) return false;
       }
       const facts = await readLiveNamespace(this.#client, namespace, signal);
       return decideGrant(grants, requestOf(resource, { ...facts, namespace })) === undefined;

@@ -3,6 +3,7 @@
  * Decided by the same function as in the operator. A certificate's own namespace needs a grant too: what runs beside a guarded key
  * gets no credential by being there.
  */
+import { mayBeOf } from '../api/read-grant.ts';
 import { DELEGATION_GRANTS } from '../api/resource-types.ts';
 import { MAX_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { covers, type Grant as GrantObject, type GrantRequest, needsNamespace } from '../grant/decide.ts';
@@ -11,7 +12,7 @@ import { NamespacedCache, namespacedKey } from '../kubernetes/cache/namespaced-c
 import { Reflector, type ReflectorOptions } from '../kubernetes/cache/reflector.ts';
 import { NAMESPACES } from '../kubernetes/resource-type.ts';
 import { splitCertificateName } from './config.ts';
-import { ANY, LiveGrants, readGrant, readNamespace, type Watched, type WatchedNamespace } from './live-grants.ts';
+import { LiveGrants, readGrant, readNamespace, type Watched, type WatchedNamespace } from './live-grants.ts';
 import type { GrantQuestion, SignerGrant } from './policy.ts';
 
 export interface GrantWatchOptions extends Pick<ReflectorOptions<never>, 'client' | 'clock' | 'random' | 'log'> {
@@ -129,7 +130,7 @@ export class GrantWatch {
     if (certificate === undefined) return false;
     try {
       const found = await this.#live.grants(certificate.namespace, sinceMs, signal);
-      if (found.some(({ mayBeOf }) => mayBeOf === ANY || mayBeOf === certificate.name)) return true;
+      if (found.some(({ unreadable }) => unreadable && mayBeOf(unreadable, certificate.name))) return true;
       const grants = found.flatMap(({ grant }) => grant ?? []);
       const needsFacts = this.#isOwn(question) && grants.some(needsNamespace);
       const facts = needsFacts ? await this.#live.namespace(question.namespace, sinceMs, signal) : undefined;

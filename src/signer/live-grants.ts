@@ -2,7 +2,7 @@
  * Grants and namespaces as the API server has them, for decisions that must not rest on a watch alone: a half-open connection keeps a
  * watch silent for a minute and more. Read when needed, and shared: a wave of decisions costs a list in a while, an idle signer none.
  */
-import { certificateNameOf, isReadableGrant, readDelegationGrant } from '../api/read-grant.ts';
+import { isReadableGrant, readDelegationGrant, type UnreadableGrant } from '../api/read-grant.ts';
 import { DELEGATION_GRANTS } from '../api/resource-types.ts';
 import type { Grant } from '../grant/decide.ts';
 import { compareResourceVersions } from '../kubernetes/cache/resource-version.ts';
@@ -14,17 +14,13 @@ import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { NAMESPACES, type ResourceType } from '../kubernetes/resource-type.ts';
 import { SharedReading } from './shared-reading.ts';
 
-/** Of which certificate a grant is that does not even say so. */
-export const ANY = Symbol('any certificate');
-
 /** A grant that cannot be read permits nothing, and it is no proof that nothing is permitted. */
 export interface Watched {
   readonly namespace: string;
   readonly name: string;
   readonly version: string;
   readonly grant: Grant | undefined;
-  /** Where it cannot be read: of which certificate. */
-  readonly mayBeOf?: string | typeof ANY;
+  readonly unreadable?: UnreadableGrant;
 }
 
 export interface WatchedNamespace {
@@ -140,7 +136,7 @@ export function readGrant(raw: KubernetesObject): Watched {
   const read = readDelegationGrant(raw);
   const { name, namespace, resourceVersion: version } = read.metadata;
   if (isReadableGrant(read)) return { name, namespace, version, grant: read };
-  return { name, namespace, version, grant: undefined, mayBeOf: certificateNameOf(raw) ?? ANY };
+  return { name, namespace, version, grant: undefined, unreadable: read };
 }
 
 export function readNamespace({ metadata }: KubernetesObject): WatchedNamespace {
