@@ -138,9 +138,9 @@ const APPEND_DURABLY = constants.O_RDWR | constants.O_CREAT | constants.O_APPEND
 /**
  * Appends to a file. Entries that come while a write is under way go together into the next one.
  *
- * One file has one writer: a second one (a volume that two pods mount), a file that was deleted or cut short under it, would each make a log
- * that does not hold what was signed. So the file is looked at before and after each write, and nothing is answered where it is not as
- * this process left it; a restart goes on from its end.
+ * One file has one writer. With a second writer (two pods on one volume), or once the file is deleted or truncated, the log no longer holds
+ * what was signed. So the file's size is checked before and after each write; if it is not what this process left, nothing is answered.
+ * A restart continues from the end of the file.
  */
 export class AuditLog {
   readonly #path: string;

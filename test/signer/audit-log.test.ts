@@ -240,7 +240,7 @@ describe('a file that something else changes', () => {
     assert.ok(!text.includes('pod-3'));
   });
 
-  test('for any order of two writers holds what each was told is written', async (t) => {
+  test('with two writers in any order holds every entry whose append resolved', async (t) => {
     const directory = temporaryDirectory(t);
     let files = 0;
     const turns = fc.array(fc.constantFrom(0, 1), { minLength: 1, maxLength: 12 });

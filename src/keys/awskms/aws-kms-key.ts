@@ -42,8 +42,8 @@ export class AwsKmsKey implements RemoteKey {
   /** One for all calls that were refused. */
   #renewing: Promise<unknown> | undefined;
   /**
-   * Always the same: calls of KMS are independent of each other, and the key's id names one key for ever. A proof anew after throttling, or
-   * after credentials that expired, would be one more call in the worst of moments; each signature is verified anyway.
+   * Never changes: KMS calls do not depend on each other, and a key id always names the same key. Proving the key again after throttling or
+   * expired credentials would only add a call to a busy service; each signature is verified anyway.
    */
   readonly connection = 1;
 

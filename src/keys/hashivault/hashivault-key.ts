@@ -37,8 +37,8 @@ export class HashiVaultKey implements RemoteKey {
   readonly #keyName: string;
   #version: Version | undefined;
   /**
-   * Always the same: each call names the version of the key, and each signature is verified. A Vault that is overloaded or sealed for a moment, or a
-   * token that expired, is no other key: a proof anew would be one more call in the worst of moments.
+   * Never changes: each call names the version of the key, and each signature is verified. A Vault that is briefly overloaded or sealed, or an
+   * expired token, does not change the key: proving it again would only add a call to a busy service.
    */
   readonly connection = 1;
 
