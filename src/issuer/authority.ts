@@ -4,6 +4,8 @@ import { type Certificate, readCertificateChain } from '../credential/certificat
 import { readElement, readElements, TAG } from '../credential/der.ts';
 import { CertificateError } from '../credential/errors.ts';
 import type { Signer } from '../credential/signer.ts';
+import { formatRfc3339 } from '../text/rfc3339.ts';
+import { MIN_DURATION_SECONDS } from './policy.ts';
 
 export interface Authority {
   readonly certificate: Certificate;
@@ -18,7 +20,10 @@ export interface Authority {
   readonly rootPem: string;
 }
 
-/** Reads a CA's tls.crt. Throws CertificateError for what is no CA, or no longer one. `now` in seconds. */
+/**
+ * Reads a CA's tls.crt. Throws CertificateError for what is no CA, or no longer one: what it signs expires with it, so in its last hour
+ * every certificate would be due for renewal at once, again and again. `now` in seconds.
+ */
 export function readAuthority(chainPem: string, now: number): Omit<Authority, 'signer'> {
   const chain = readCertificateChain(chainPem);
   const [certificate] = chain;
@@ -29,12 +34,9 @@ export function readAuthority(chainPem: string, now: number): Omit<Authority, 's
       `"${certificate.subject}" is no CA: expected basicConstraints CA:TRUE and keyUsage keyCertSign`,
     );
   }
-  if (now < certificate.notBefore || now > certificate.notAfter) {
-    throw new CertificateError(
-      'CertificateInvalid',
-      `the CA "${certificate.subject}" is ${now > certificate.notAfter ? 'expired: replace it' : 'not yet valid'}`,
-    );
-  }
+  const problem = problemOfTime(certificate, now);
+  if (problem !== undefined)
+    throw new CertificateError('CertificateInvalid', `the CA "${certificate.subject}" ${problem}`);
   const [tbs] = readElements(readElement(certificate.der, TAG.sequence).content);
   const fields = readElements(readElement(tbs?.encoded ?? new Uint8Array(), TAG.sequence).content);
   const first = fields[0]?.tag === TAG.version ? 1 : 0;
@@ -55,6 +57,14 @@ export function readAuthority(chainPem: string, now: number): Omit<Authority, 's
       .join(''),
     rootPem: chain.at(-1)?.leafPem ?? '',
   };
+}
+
+function problemOfTime({ notAfter, notBefore }: Certificate, now: number): string | undefined {
+  if (now < notBefore) return 'is not yet valid';
+  if (now > notAfter) return 'is expired: replace it';
+  if (now > notAfter - MIN_DURATION_SECONDS)
+    return `expires at ${formatRfc3339(notAfter)}, and signs nothing in its last hour: replace it`;
+  return undefined;
 }
 
 function publicKeyBits(spki: Uint8Array): Uint8Array {

@@ -50,7 +50,7 @@ export function readCertificateRequest(raw: KubernetesObject, group: string): Ce
     terms: {
       isCA: isCA === true,
       usages: Array.isArray(usages) ? usages.map(text) : [],
-      durationSeconds: typeof duration === 'string' ? parseGoDuration(duration) : undefined,
+      durationSeconds: typeof duration === 'string' ? (parseGoDuration(duration) ?? 0) : undefined,
     },
     csrPem:
       typeof request === 'string' && request.length <= MAX_REQUEST_LENGTH

@@ -156,6 +156,8 @@ export class IssuerController {
     const known = this.#caches.issuer(key);
     if (known === undefined) return { kind: 'done' };
     const loaded = await this.#load(known, signal);
+    // Deleted meanwhile: its series were removed, and would never be again.
+    if (this.#caches.issuer(key) === undefined) return { kind: 'done' };
     const notAfter = loaded instanceof IssuerError ? undefined : loaded.authority.certificate.notAfter;
     this.#options.metrics.authority(labelsOf(known), notAfter);
     await this.#writeIssuerStatus(known, loaded, signal);

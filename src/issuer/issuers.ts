@@ -69,8 +69,11 @@ type OpenKey = Signer & { close(): Promise<void> };
 
 export class AuthorityLoader {
   readonly #options: AuthorityLoaderOptions;
-  /** By the key's name and the certificate that it fits: a CA that was renewed is opened again. */
-  readonly #open = new Map<string, OpenKey>();
+  /**
+   * By the key's name and the certificate that it fits: the key of a CA that was renewed is opened again. From the moment that opening
+   * begins, so that requests that come at once share one session, and close ends them all.
+   */
+  readonly #open = new Map<string, Promise<OpenKey>>();
 
   constructor(options: AuthorityLoaderOptions) {
     this.#options = options;
@@ -106,7 +109,7 @@ export class AuthorityLoader {
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled([...this.#open.values()].map((signer) => signer.close()));
+    await Promise.allSettled([...this.#open.values()].map(async (opening) => await (await opening).close()));
   }
 
   async #readSecret(namespace: string, name: string, signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
@@ -132,9 +135,14 @@ export class AuthorityLoader {
     }
     const id = `${name} ${certificate.sha256}`;
     const open = this.#open.get(id);
-    if (open !== undefined) return open;
-    const signer = await this.#options.keys.open(uri, certificate, signal);
-    this.#open.set(id, signer);
-    return signer;
+    if (open !== undefined) return await open;
+    const opening = this.#options.keys.open(uri, certificate, signal);
+    this.#open.set(id, opening);
+    try {
+      return await opening;
+    } catch (error) {
+      this.#open.delete(id);
+      throw error;
+    }
   }
 }

@@ -7,7 +7,7 @@ import { CsrError } from './read-csr.ts';
 export interface RequestTerms {
   readonly isCA: boolean;
   readonly usages: readonly string[];
-  /** Seconds; undefined: the issuer's own. */
+  /** Seconds; undefined: the issuer's own. 0 where what is requested is no duration of Go, or less than a second. */
   readonly durationSeconds: number | undefined;
 }
 
@@ -29,7 +29,7 @@ export interface SigningPlan extends Validity {
 /** Clients whose clock is behind accept it too. */
 const BACKDATED_SECONDS = 300;
 /** A certificate that expires sooner would be renewed without pause. */
-const MIN_DURATION_SECONDS = 3_600;
+export const MIN_DURATION_SECONDS = 3_600;
 /** What an end-entity certificate has no use for, and what would make it a CA. */
 const REFUSED_USAGES: ReadonlySet<string> = new Set(['cert sign', 'crl sign', 'ocsp signing', 'any']);
 
@@ -53,7 +53,7 @@ export function planCertificate(options: {
     );
   }
   const wanted = request.durationSeconds ?? issuer.maxDurationSeconds;
-  if (wanted < MIN_DURATION_SECONDS) throw new CsrError('duration must be 1h or longer');
+  if (wanted < MIN_DURATION_SECONDS) throw new CsrError('duration must be 1h or longer, such as 2160h');
   const notBefore = Math.max(now - BACKDATED_SECONDS, authority.notBefore);
   const notAfter = Math.min(now + Math.min(wanted, issuer.maxDurationSeconds), authority.notAfter);
   return { notBefore, notAfter, usages: usagesOf(request.usages) };

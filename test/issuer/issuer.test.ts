@@ -166,11 +166,15 @@ describe('an issuer', () => {
     }
   });
 
-  test('does not sign with what is no CA, or is expired', () => {
+  test('does not sign with what is no CA, is expired, or expires within the hour', () => {
     assert.throws(() => readAuthority(leaf().certificatePem, now), { message: /is no CA/ });
     assert.throws(() => readAuthority(makeAuthority().certificatePem, now + 90 * 366 * 86_400), {
       message: /is expired/,
     });
+    const pem = makeAuthority().certificatePem;
+    const { notAfter } = readAuthority(pem, now).certificate;
+    assert.ok(readAuthority(pem, notAfter - 3_600));
+    assert.throws(() => readAuthority(pem, notAfter - 3_599), { message: /in its last hour: replace it/ });
     assert.throws(() => readAuthority('no PEM', now));
   });
 });
@@ -240,5 +244,16 @@ describe('a CertificateRequest', () => {
     ] as const) {
       assert.equal(parseGoDuration(text), seconds, text);
     }
+  });
+
+  test('whose duration is shorter than an hour, or none, is refused: it never gets the longest that is allowed', () => {
+    const issuerRef = { group: 'dcred.dev', kind: 'DelegationIssuer', name: 'x' };
+    const terms = (duration?: string) =>
+      readCertificateRequest({ metadata: {}, spec: { issuerRef, duration } } as never, 'dcred.dev')?.terms;
+    for (const duration of ['59m59s', '500ms', '-2160h0m0s', '1.5µs', '1d', '']) {
+      assert.throws(() => plan({ request: { ...terms(duration) } }), { code: 'CsrRefused', message: /1h or longer/ });
+    }
+    assert.equal(plan({ request: { ...terms('24h') } }).notAfter, now + 86_400);
+    assert.equal(plan({ request: { ...terms() } }).notAfter, now + 90 * 86_400);
   });
 });

@@ -1,0 +1,139 @@
+/** What happens to an issuer and its CA while the controller is at work on them. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { signerFromPem } from '../../src/credential/signer.ts';
+import { IssuerController } from '../../src/issuer/controller.ts';
+import { AuthorityLoader } from '../../src/issuer/issuers.ts';
+import { IssuerMetrics } from '../../src/issuer/metrics.ts';
+import type { KeyOpener } from '../../src/keys/key-opener.ts';
+import { parseKeyUri } from '../../src/keys/key-uri.ts';
+import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
+import { systemClock } from '../../src/kubernetes/clock.ts';
+import type { KubernetesObject, WatchEvent } from '../../src/kubernetes/objects.ts';
+import { authority } from '../../testing/support/openssl.ts';
+import { eventually } from '../../testing/support/processes.ts';
+import { recordingLogger } from '../../testing/support/recording-logger.ts';
+
+type Watch = Parameters<ApiClient['watch']>;
+
+const ca = authority();
+const never = new AbortController().signal;
+const base64 = (text: string) => Buffer.from(text).toString('base64');
+
+/** A fake: a real API server cannot be made to answer after the issuer was deleted. It has one issuer, and answers with the Secret of its CA when the test says so. */
+class FakeServer {
+  /** The Secret was asked for. */
+  readonly read = Promise.withResolvers<void>();
+  /** The watcher has dealt with the deletion: it wants the next event. */
+  readonly deletionSeen = Promise.withResolvers<void>();
+  readonly #answer = Promise.withResolvers<void>();
+  readonly #deleted = Promise.withResolvers<void>();
+  readonly #issuer: KubernetesObject = {
+    metadata: { namespace: 'edge', name: 'web', generation: 1, resourceVersion: '5' },
+    spec: { ca: { secretName: 'web-ca' } },
+  } as KubernetesObject;
+
+  get client(): ApiClient {
+    return this as unknown as ApiClient;
+  }
+
+  deleteIssuer(): void {
+    this.#deleted.resolve();
+  }
+
+  answer(): void {
+    this.#answer.resolve();
+  }
+
+  async get(): Promise<object> {
+    this.read.resolve();
+    await this.#answer.promise;
+    return { metadata: {}, data: { 'tls.crt': base64(ca.certificatePem), 'tls.key': base64(ca.keyPem) } };
+  }
+
+  async mergePatch(): Promise<object> {
+    return { metadata: {} };
+  }
+
+  async *watch(type: Watch[0], _selection: Watch[1], options: Watch[2]): AsyncGenerator<WatchEvent<KubernetesObject>> {
+    const hasIssuer = type.kind === 'DelegationIssuer';
+    options.onAccepted?.();
+    if (hasIssuer) yield { type: 'ADDED', object: this.#issuer };
+    const annotations = { 'k8s.io/initial-events-end': 'true' };
+    yield { type: 'BOOKMARK', object: { metadata: { resourceVersion: '7', annotations } } };
+    const ended = new Promise((resolve) => options.signal.addEventListener('abort', resolve, { once: true }));
+    await Promise.race(hasIssuer ? [this.#deleted.promise, ended] : [ended]);
+    if (options.signal.aborted) return;
+    const metadata = { ...this.#issuer.metadata, resourceVersion: '8' };
+    yield { type: 'DELETED', object: { ...this.#issuer, metadata } };
+    this.deletionSeen.resolve();
+    await ended;
+  }
+}
+
+test('an issuer that is deleted while its CA is read leaves no series of metrics behind', async () => {
+  const server = new FakeServer();
+  const metrics = new IssuerMetrics('test');
+  const stop = new AbortController();
+  const controller = new IssuerController({
+    client: server.client,
+    keys: undefined as never,
+    caKeys: new Map(),
+    namespace: 'dcred-system',
+    elector: undefined,
+    metrics,
+    clock: systemClock,
+    random: Math.random,
+    log: recordingLogger(),
+  });
+  const running = controller.run(stop.signal);
+  try {
+    await server.read.promise;
+    server.deleteIssuer();
+    await server.deletionSeen.promise;
+    server.answer();
+    await eventually('the check to end', async () => {
+      const text = await metrics.registry.metrics();
+      return /workqueue_work_duration_seconds_count\{name="issuer"\} [1-9]/.test(text) || undefined;
+    });
+    const series = (await metrics.registry.metrics()).split('\n').filter((line) => /^dcred_issuer_ca_\w+\{/.test(line));
+    assert.deepEqual(series, []);
+  } finally {
+    stop.abort();
+    await running;
+  }
+});
+
+test('a CA key that several requests need at once is opened once, and again after it could not be opened', async () => {
+  let opened = 0;
+  let isDown = true;
+  const closed: number[] = [];
+  const keys = {
+    open: async () => {
+      const id = ++opened;
+      await new Promise((resolve) => setImmediate(resolve));
+      if (isDown) throw new TypeError('no answer');
+      return Object.assign(signerFromPem(ca.keyPem), { close: async () => void closed.push(id) });
+    },
+  } as unknown as KeyOpener;
+  const uri = parseKeyUri('awskms:///alias/edge-ca');
+  assert.ok(uri.scheme !== 'file');
+  const server = new FakeServer();
+  server.answer();
+  const loader = new AuthorityLoader({ client: server.client, keys, caKeys: new Map([['edge', uri]]) });
+  const spec = { ca: { secretName: 'web-ca', keyName: 'edge' }, maxDurationSeconds: 3_600 };
+  const reference = { kind: 'ClusterDelegationIssuer', secretNamespace: 'dcred-system', spec } as const;
+  const load = () => loader.load(reference, Math.floor(Date.now() / 1000), never);
+  const failed = await Promise.allSettled([load(), load()]);
+  assert.deepEqual(
+    failed.map(({ status }) => status),
+    ['rejected', 'rejected'],
+  );
+  isDown = false;
+  opened = 0;
+  await Promise.all([load(), load(), load()]);
+  await load();
+  assert.equal(opened, 1);
+  await loader.close();
+  assert.deepEqual(closed, [1]);
+});
