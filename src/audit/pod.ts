@@ -12,8 +12,8 @@ export interface AuditedPod extends Pod {
   readonly createdAt: number;
   /** TCP only. */
   readonly ports: readonly ContainerPort[];
-  /** `port.dcred.dev/<resource>` annotations: resource to value. */
-  readonly portAnnotations: Readonly<Record<string, string>>;
+  /** `port.dcred.dev/<resource>` annotations: resource to value. A map, because a resource may be called `constructor`. */
+  readonly portAnnotations: ReadonlyMap<string, string>;
 }
 
 export type PodObject = KubernetesObject<{
@@ -54,9 +54,9 @@ function tcpPorts(spec: PodObject['spec']): readonly ContainerPort[] {
   return tcp.flatMap(({ containerPort: port, name }) => (port === undefined ? [] : { name, port }));
 }
 
-function portAnnotations(annotations: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+function portAnnotations(annotations: Readonly<Record<string, string>>): ReadonlyMap<string, string> {
   const found = Object.entries(annotations).filter(([key]) => key.startsWith(PREFIX));
-  return Object.fromEntries(
+  return new Map(
     found
       .slice(0, MAX_PORT_ANNOTATIONS)
       .map(([key, value]) => [key.slice(PREFIX.length), value.slice(0, MAX_ANNOTATION_LENGTH)]),

@@ -45,7 +45,7 @@ export function auditSubjects({ pods, resources, secrets }: SubjectInput): reado
         return {
           resource,
           pod,
-          endpoint: endpointOf(name, pod.portAnnotations[name], pod.ports),
+          endpoint: endpointOf(name, pod.portAnnotations.get(name), pod.ports),
           serverName,
           secretName: secret?.name,
           facts: secret?.facts,

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { readDelegatedCredential } from '../../src/api/read.ts';
 import { type ContainerPort, endpointOf } from '../../src/audit/endpoint.ts';
 import { readAuditedPod } from '../../src/audit/pod.ts';
+import { auditSubjects } from '../../src/audit/subject.ts';
 
 const port = (number: number, name?: string): ContainerPort => ({ port: number, name });
 
@@ -73,8 +75,8 @@ test('what is kept of a pod is bounded, whatever it says', () => {
         spec: { containers: [{ ports }] },
       });
       assert.ok(kept.ports.length <= 64);
-      assert.ok(Object.keys(kept.portAnnotations).length <= 16);
-      assert.ok(Object.values(kept.portAnnotations).every((value) => value.length <= 64));
+      assert.ok(kept.portAnnotations.size <= 16);
+      assert.ok([...kept.portAnnotations.values()].every((value) => value.length <= 64));
     }),
     { numRuns: 50 },
   );
@@ -83,4 +85,20 @@ test('what is kept of a pod is bounded, whatever it says', () => {
 test('a pod that is not complete yet is read all the same', () => {
   const kept = readAuditedPod({ metadata: { name: 'a', namespace: 'b' } });
   assert.deepEqual([kept.ip, kept.running, kept.ports], [undefined, false, []]);
+});
+
+test('a resource that is called like a property of every object is one like all others', () => {
+  for (const name of ['constructor', 'web']) {
+    const metadata = { namespace: 'edge', name, uid: 'u', generation: 1, resourceVersion: '1' };
+    const spec = { certificateRef: { name: 'web-tls' }, podSelector: {} };
+    const containers = [{ ports: [{ containerPort: 8443 }] }];
+    const portOf = (annotations: Readonly<Record<string, string>>) => {
+      const pod = readAuditedPod({ metadata: { ...metadata, name: 'pod', annotations }, spec: { containers } });
+      const resources = [readDelegatedCredential({ metadata, spec } as never)];
+      const [subject] = auditSubjects({ resources, pods: [pod], secrets: [] });
+      return subject?.endpoint.known === true ? subject.endpoint.port : subject?.endpoint;
+    };
+    assert.equal(portOf({}), 8443, name);
+    assert.equal(portOf({ [`port.dcred.dev/${name}`]: '9443' }), 9443, name);
+  }
 });
