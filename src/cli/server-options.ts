@@ -50,7 +50,7 @@ export function createLogger(level: string, io: CommandIo): Logger {
     base: null,
     timestamp: () => `,"time":"${formatRfc3339Milli(io.now())}"`,
     formatters: { level: (label: string) => ({ level: label }) },
-    serializers: { err: describeError, error: describeError },
+    serializers: { err: describeError },
   };
   return pino(options, { write: (line: string) => void io.stderr.write(printableJson(line)) }) satisfies Logger;
 }

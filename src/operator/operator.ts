@@ -90,7 +90,8 @@ export class Operator {
       onResource: (change) => this.#resourceChanged(change),
       onPod: (change) => this.#podChanged(change),
       onSecret: (change) => this.#secretChanged(change),
-      onRefused: (refusal) => log.error({ ...refusal }, 'namespace cannot be read: its pods are not served'),
+      onRefused: ({ namespace, reason, resource: plural }) =>
+        log.error({ plural, namespace, reason }, 'namespace cannot be read: its pods are not served'),
     });
     metrics.watchRefusals(() => this.#caches.refusals);
     metrics.watchClockSkew(() => clock.skewMs);
