@@ -17,7 +17,7 @@ test('fifty pods created at once have verified Secrets, each with a key of its o
   const keys = new Set(secrets.map((secret) => assertServes(secret).publicKey));
   assert.equal(keys.size, 50, 'every pod has a key of its own');
   await cluster.untilReason(namespace, 'web', 'Issued');
-  assert.deepEqual((await cluster.resource(namespace, 'web')).status?.pods, { selected: 50, issued: 50, failed: 0 });
+  await cluster.untilPods(namespace, 'web', { selected: 50, issued: 50, failed: 0 });
 });
 
 test('an issued Secret is what the contract says', async () => {

@@ -137,11 +137,7 @@ test('a Secret that dcred does not own is never touched: the clash is an Event a
     ready.message,
     /^1 of 2 pods cannot be served: web-a: Secret "web-web-a" exists and was not issued by dcred.*rename or delete it/,
   );
-  // The other pod is served; perhaps a moment later.
-  await eventually('the other pod to be served', async () => {
-    const { pods } = (await cluster.resource(namespace, 'web')).status ?? {};
-    return pods?.selected === 2 && pods.issued === 1 && pods.failed === 1 ? true : undefined;
-  });
+  await cluster.untilPods(namespace, 'web', { selected: 2, issued: 1, failed: 1 });
   const { stdout } = await kubectl('get', 'secret', 'web-web-a', '-n', namespace, '-o', 'jsonpath={.data}');
   assert.deepEqual(JSON.parse(stdout), { mine: Buffer.from('1').toString('base64') });
   const event = await eventually('an Event on the pod', async () =>

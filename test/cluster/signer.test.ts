@@ -155,10 +155,8 @@ describe('an operator with a signer', () => {
     const replaced = await untilAllOn(home, second, 3);
     for (const secret of replaced) check(secret, second, Date.now() / 1000 + 29 * 60);
     await home.untilReason('edge', 'web', 'Issued');
-    const { status } = await home.resource('edge', 'web');
-    assert.ok(
-      !status?.conditions?.some(({ type }) => type === 'SignerAvailable'),
-      'the condition goes with the problem',
+    await home.untilStatus('edge', 'web', 'no SignerAvailable, which goes with the problem', ({ conditions = [] }) =>
+      conditions.every(({ type }) => type !== 'SignerAvailable'),
     );
     const log = await runCommand(signerCommand, ['verify-log', signer.auditLog]);
     assert.equal(log.status, 0, log.stdout);
@@ -352,9 +350,10 @@ test('a second cluster has credentials of the same leaf without a copy of its ke
   await untilAllOn(home, second, atHome);
   const kept = await untilAllOn(far, first, 2);
   for (const one of kept) check(one, first);
-  const { status } = await far.resource('edge', 'web');
-  assert.ok(status?.conditions?.some(({ reason }) => reason === 'SignerUnavailable'));
-  assert.ok(!status?.conditions?.some(({ reason }) => reason === 'CertificateNotPermitted'));
+  await far.untilStatus('edge', 'web', 'SignerUnavailable', ({ conditions = [] }) =>
+    conditions.some(({ reason }) => reason === 'SignerUnavailable'),
+  );
+  assert.notEqual((await far.ready('edge', 'web'))?.reason, 'CertificateNotPermitted');
   cable.repair();
   for (const one of await untilAllOn(far, second, 2)) check(one, second);
 

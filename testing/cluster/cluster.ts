@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { cp, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { DELEGATED_CREDENTIALS } from '../../src/api/resource-types.ts';
 import { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
@@ -131,6 +132,31 @@ export class Cluster {
     return await eventually(`${name} to be ${reason}`, probe, { timeoutMs }).catch((error: unknown) => {
       throw new Error(`${error instanceof Error ? error.message : String(error)}; it is ${seen}`);
     });
+  }
+
+  /**
+   * Waits until the status is so. A reason says nothing of the other fields: it may be older than what the test has just done, and a
+   * status is written a moment after what it reports.
+   */
+  async untilStatus(
+    namespace: string,
+    name: string,
+    what: string,
+    isSo: (status: NonNullable<Resource['status']>) => boolean,
+  ): Promise<void> {
+    let seen: Resource['status'];
+    const probe = async () => {
+      seen = (await this.resource(namespace, name)).status;
+      return (seen !== undefined && isSo(seen)) || undefined;
+    };
+    await eventually(`the status of ${name} to show ${what}`, probe, { timeoutMs: 120_000 }).catch((error: unknown) => {
+      throw new Error(`${error instanceof Error ? error.message : String(error)}; it is ${JSON.stringify(seen)}`);
+    });
+  }
+
+  /** Waits for these counts of pods in the status. */
+  async untilPods(namespace: string, name: string, pods: object): Promise<void> {
+    await this.untilStatus(namespace, name, JSON.stringify(pods), (status) => isDeepStrictEqual(status.pods, pods));
   }
 
   /** Waits until there are exactly so many issued Secrets. */
