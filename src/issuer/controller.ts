@@ -6,7 +6,7 @@
  *        |                        '--(a request that is never signed)--> Failed, with failureTime
  *        '--(denied)--> Denied, with failureTime
  */
-import { ISSUER_KIND } from '../api/delegation-issuer.ts';
+import { CLUSTER_ISSUER_KIND, ISSUER_KIND } from '../api/delegation-issuer.ts';
 import { CLUSTER_DELEGATION_ISSUERS, DELEGATION_ISSUERS } from '../api/resource-types.ts';
 import type { KeyOpener, RemoteKeyUri } from '../keys/key-opener.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
@@ -21,6 +21,7 @@ import type { Condition } from '../kubernetes/objects.ts';
 import { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import { type Outcome, runWorkers } from '../kubernetes/queue/workers.ts';
 import type { ResourceType } from '../kubernetes/resource-type.ts';
+import { printable } from '../text/printable.ts';
 import { tracedReconcile } from '../tracing/reconcile.ts';
 import { type InSpan, untraced } from '../tracing/tracing.ts';
 import type { Authority } from './authority.ts';
@@ -183,9 +184,7 @@ export class IssuerController {
 
   async #sign(request: CertificateRequest, signal: AbortSignal): Promise<RequestOutcome> {
     const known = this.#caches.issuerOf(request);
-    if (known === undefined) {
-      return { reason: 'Pending', message: `the ${request.issuer.kind} "${request.issuer.name}" does not exist` };
-    }
+    if (known === undefined) return { reason: 'Pending', message: missingIssuer(request.issuer) };
     const loaded = await this.#load(known, signal);
     if (loaded instanceof IssuerError)
       return { reason: 'Pending', message: `the issuer cannot sign: ${loaded.message}` };
@@ -287,6 +286,12 @@ export class IssuerController {
   #seconds(): number {
     return Math.floor(this.#options.clock.now() / 1000);
   }
+}
+
+/** Of a kind that this version does not know, too: a newer one may, so the request waits. */
+export function missingIssuer({ kind, name }: CertificateRequest['issuer']): string {
+  if (kind === ISSUER_KIND || kind === CLUSTER_ISSUER_KIND) return `the ${kind} "${printable(name)}" does not exist`;
+  return `issuerRef.kind is "${printable(kind, 63)}": expected ${ISSUER_KIND} or ${CLUSTER_ISSUER_KIND}`;
 }
 
 const DENIED: RequestOutcome = { reason: 'Denied', message: 'the request was denied by an approver' };

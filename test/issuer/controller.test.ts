@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { signerFromPem } from '../../src/credential/signer.ts';
-import { IssuerController } from '../../src/issuer/controller.ts';
+import { IssuerController, missingIssuer } from '../../src/issuer/controller.ts';
 import { AuthorityLoader } from '../../src/issuer/issuers.ts';
 import { IssuerMetrics } from '../../src/issuer/metrics.ts';
 import type { KeyOpener } from '../../src/keys/key-opener.ts';
@@ -136,4 +136,14 @@ test('a CA key that several requests need at once is opened once, and again afte
   assert.equal(opened, 1);
   await loader.close();
   assert.deepEqual(closed, [1]);
+});
+
+test('a request for an issuer that is not there says what is expected, and quotes little of a stranger', () => {
+  assert.equal(missingIssuer({ kind: 'DelegationIssuer', name: 'web' }), 'the DelegationIssuer "web" does not exist');
+  for (const kind of ['', 'Issuer', '\u001b[31m'.repeat(100_000)]) {
+    const message = missingIssuer({ kind, name: 'web' });
+    assert.match(message, /expected DelegationIssuer or ClusterDelegationIssuer$/);
+    assert.ok(message.length < 200 && !message.includes('\u001b'));
+  }
+  assert.ok(missingIssuer({ kind: 'ClusterDelegationIssuer', name: 'x'.repeat(1_000_000) }).length < 400);
 });
