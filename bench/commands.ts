@@ -1,6 +1,6 @@
 /**
- * What a person waits for: `dcred status -A` over a fleet, `dcred probe` of one server, `dcred audit` of many, and its report in a browser.
- * Each is the process as a user starts it, from the built file.
+ * What a user waits for: `dcred status -A` over a fleet, `dcred probe` of one server, `dcred audit` of many, and its report in a browser.
+ * Each runs as a user starts it, from the built file.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -60,7 +60,7 @@ async function auditOfServers(): Promise<void> {
   let port = 0;
   const serve = async (name: string) => {
     if (!peers.available) return;
-    // The server's port is known once it listens, the pod's uid once it is created: the Secret is made for another uid and corrected.
+    // The port is known only once the server listens, the uid only once the pod exists: the Secret is made without a uid and corrected.
     const secret = await fleet.makeSecret({ name, uid: '' });
     const server = stack.use(
       await startBoringServer({ binary: peers.serverBinary, directory: await fleet.mount(secret) }),
@@ -87,7 +87,7 @@ async function reportInBrowser(): Promise<void> {
   const times: number[] = [];
   for (let round = 0; round < ROUNDS; round += 1) {
     const page = await chromium.open(pathToFileURL(file).href, { width: 1280, height: 900, scheme: 'light' });
-    // From the navigation's start until what the page draws is on the screen: two frames after it says that it is ready.
+    // From the start of the navigation until the page is painted: two frames after it reports that it is ready.
     times.push(
       await page.evaluate<number>(
         'new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now()))))',
@@ -97,7 +97,7 @@ async function reportInBrowser(): Promise<void> {
   note(`the report of ${PODS} pods drawn in Chromium, ms`, times);
 }
 
-/** The whole process, from its start to its exit; undefined: Node alone. */
+/** The whole process, from start to exit; undefined: Node alone. */
 async function measured(what: string, args: readonly string[] | undefined): Promise<void> {
   const words = args === undefined ? ['--eval', '0'] : [BUNDLE, ...args];
   const times: number[] = [];
@@ -111,7 +111,7 @@ async function measured(what: string, args: readonly string[] | undefined): Prom
     child.stderr.setEncoding('utf8').on('data', (text: string) => errors.push(text));
     const [status] = await once(child, 'close');
     times.push(performance.now() - started);
-    // 1: the answer is no (no CA file is given to the probe); the work is the same.
+    // Status 1 is expected too: the probe has no CA file to verify with. The work is the same.
     if (status !== 0 && (status !== 1 || errors.length > 0))
       throw new Error(`${what}: status ${status}: ${errors.join('')}`);
   }

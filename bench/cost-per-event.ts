@@ -1,6 +1,6 @@
 /**
- * What one event costs the operator, in CPU time, among 1,000, 10,000 and 100,000 pods, and among as many resources; and what it cost
- * in another checkout, in the same run. Behind a fake API (`support/fake-api.ts`): the operator alone is measured.
+ * The CPU time that one event costs the operator with 1,000, 10,000 and 100,000 pods, and with as many resources; and what it costs in
+ * another checkout, in the same run. The API is a fake (`support/fake-api.ts`), so that only the operator is measured.
  *
  *     node bench/cost-per-event.ts [--against CHECKOUT] [--sizes 1000,10000,100000] [--json]
  */
@@ -19,7 +19,7 @@ const { values } = parseArgs({
 
 const HERE = join(import.meta.dirname, '..');
 const WORKER = join(import.meta.dirname, 'support', 'event-cost.ts');
-/** More resources than this in one namespace are no cluster that exists. */
+/** No real cluster has more resources than this in one namespace. */
 const MAX_RESOURCES = 10_000;
 
 type Figures = Readonly<Record<string, number>>;

@@ -1,4 +1,4 @@
-/** A fleet's memory as it grows, after all of it was re-issued once, and what a restart costs then. */
+/** The operator's memory as its fleet grows and after all of it was re-issued once, and what a restart costs then. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { dcred, startContender, sumOf } from './lib/contender.ts';
 import { Observer } from './lib/observer.ts';

@@ -1,6 +1,6 @@
 /**
  * How fast credentials are issued, and re-issued for a new leaf, and what that costs: dcred, the reference in Go, and a bare loop that
- * only sends the same writes take turns in one run, on the same pods. Machines differ, and so do their days: ratios count.
+ * only sends the same writes take turns in one run, on the same pods. Machines differ, and so does one machine from day to day: only ratios count.
  *
  * `DCRED_BENCH_BUNDLES='a=dist-a/dcred.js,b=dist-b/dcred.js --option-of-node VARIABLE=value'` lets several builds or settings take turns.
  */
@@ -21,7 +21,7 @@ interface Wave {
   readonly perSecond: number;
   /** Against the bare loop of the same round. */
   readonly ratio: number;
-  /** All for 1,000 credentials: of the contender, and of the API server with its etcd. */
+  /** CPU of the contender, then of the API server with its etcd. This and what follows is for 1,000 credentials. */
   readonly cpuSeconds: number;
   readonly serverCpuSeconds: number;
   readonly bytes: number;
@@ -177,7 +177,7 @@ const yardsticks: Yardstick[] = [];
 for (let round = 0; round < ROUNDS; round += 1) {
   const rates = await yardstick(raw, stage);
   yardsticks.push(rates);
-  // Whoever comes first after the bare loop changes with the round.
+  // A different contender comes first after the bare loop in each round.
   const turn = contenders.map((_, index) => contenders[(index + round) % contenders.length]);
   for (const contender of turn) {
     if (contender === undefined) continue;
@@ -186,7 +186,7 @@ for (let round = 0; round < ROUNDS; round += 1) {
     const { again, first, peakMb } = result;
     const figures = `first ${first.ratio.toFixed(2)}, CPU ${first.cpuSeconds.toFixed(2)}; again ${again.ratio.toFixed(2)}`;
     process.stderr.write(`round ${round + 1}: ${contender.name}: ${figures}; peak ${peakMb.toFixed(0)} MB\n`);
-    // Whatever ends a long run early, what it measured is there.
+    // Kept after each contender, so that a long run that is cut short leaves what it measured.
     await keep('issuing', { pods: PODS, yardsticks, results });
   }
 }

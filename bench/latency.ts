@@ -20,7 +20,7 @@ for (const perSecond of RATES) {
   const sentMs: number[] = [];
   const requests: Promise<void>[] = [];
   const started = performance.now();
-  // Whether or not the ones before are done: a queue shows as waiting and not as fewer pods.
+  // Without waiting for the ones before: a queue then shows as latency, not as fewer pods.
   for (let number = 0; number < perSecond * SECONDS; number += 1) {
     const waitMs = started + (number * 1000) / perSecond - performance.now();
     if (waitMs > 1) await delay(waitMs);

@@ -1,6 +1,6 @@
 /**
  * `make bench`: runs every benchmark of this folder, one after the other; or those that are named (`npm run bench operator`).
- * DCRED_BENCH_AT_ONCE=2 runs two at a time, to see that they run: what they measure then means nothing.
+ * DCRED_BENCH_AT_ONCE=2 runs two at a time, to check that they run: their figures then mean nothing.
  */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -11,7 +11,7 @@ import { SIGNER_CLIENTS, signingClient, signRequest } from './lib/signing.ts';
 import { Stage } from './lib/stage.ts';
 
 const ROUNDS = Number(process.env['DCRED_BENCH_ROUNDS'] ?? 3);
-/** Requests in a call of a wave: what comes together in an operator while another call is under way. */
+/** Requests per call in a wave: what an operator collects while another call is in flight. */
 const SIZE = 100;
 const CALLS = Number(process.env['DCRED_BENCH_CALLS'] ?? 10);
 const { signal } = new AbortController();
@@ -55,9 +55,9 @@ const { client } = await signingClient(signer, plane, directory);
 interface Figures {
   /** Credentials a second, two calls at a time. */
   readonly perSecond: number;
-  /** Of one call with one request, in milliseconds. */
+  /** Latency of one call with one request, in milliseconds. */
   readonly aloneMs: number;
-  /** Of the signer's own process, in milliseconds for each credential; not of what holds the key. */
+  /** CPU of the signer's own process, in milliseconds for each credential; not of what holds the key. */
   readonly cpuMs: number;
 }
 

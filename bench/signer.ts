@@ -1,6 +1,6 @@
 /**
- * What it costs to have credentials signed by `dcred signer` in place of the operator itself: the first issue of 1,000 pods, the two in turn
- * on the same pods. And how many credentials a second the signer signs for a client that does nothing else.
+ * What it costs when `dcred signer` signs instead of the operator itself: the first issue of 1,000 pods, each way in turn on the same
+ * pods. And how many credentials a second the signer signs for a client that does nothing else.
  */
 import { join } from 'node:path';
 import { MAX_REQUESTS } from '../src/signer/protocol.ts';
@@ -13,17 +13,17 @@ import { SIGNER_CLIENTS, signingClient, signRequest } from './lib/signing.ts';
 import { Stage } from './lib/stage.ts';
 
 const PODS = Number(process.env['DCRED_BENCH_PODS'] ?? 1000);
-/** One round differs from the next by more than the two ways differ: three are too few to tell. */
+/** Rounds differ by more than the two ways do: three are too few to tell. */
 const ROUNDS = Number(process.env['DCRED_BENCH_ROUNDS'] ?? 9);
 const CALLS = 20;
 
 interface Figures {
   /** Credentials a second. */
   readonly rate: number;
-  /** Of the operator and of the signer, in milliseconds for each credential. */
+  /** CPU of the operator and of the signer, in milliseconds for each credential. */
   readonly operatorCpu: number;
   readonly signerCpu: number;
-  /** Signatures a call. */
+  /** Signatures per call. */
   readonly perCall: number;
 }
 

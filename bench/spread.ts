@@ -1,4 +1,4 @@
-/** What it costs that pods are spread: 50 resources in 50 namespaces against one resource in one, the two in turn on as many pods. */
+/** The cost of spreading pods: 50 resources in 50 namespaces against one resource in one, in turn on as many pods. */
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { dcred, startContender, sumOf } from './lib/contender.ts';
@@ -14,7 +14,7 @@ const POLL_MS = 50;
 interface Figures {
   /** Credentials a second. */
   readonly rate: number;
-  /** Of the operator, seconds for 1,000 credentials. */
+  /** CPU seconds of the operator for 1,000 credentials. */
   readonly cpu: number;
   readonly peakMb: number;
 }

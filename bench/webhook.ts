@@ -28,7 +28,7 @@ function histogram(text: string, series: RegExp): Histogram {
   return buckets;
 }
 
-/** What happened between two looks, as shares: `99.8 % within 5 ms`. */
+/** What happened between two scrapes, as shares: `99.8 % within 5 ms`. */
 function shares(before: Histogram, after: Histogram): string {
   const total = (after.get(Number.POSITIVE_INFINITY) ?? 0) - (before.get(Number.POSITIVE_INFINITY) ?? 0);
   const parts = [...after].flatMap(([bound, count]) => {
@@ -47,7 +47,7 @@ function percentiles(milliseconds: readonly number[]): string {
   return `p50 ${at(0.5)} ms, p90 ${at(0.9)} ms, p99 ${at(0.99)} ms, max ${at(1)} ms`;
 }
 
-/** At an even pace, whether or not the ones before are done: a queue shows as waiting and not as fewer pods. */
+/** At an even pace, without waiting for the ones before: a queue then shows as latency, not as fewer pods. */
 async function createPods({ client, signal }: Cluster, prefix: string, labels: Readonly<Record<string, string>>) {
   const milliseconds: number[] = [];
   let failed = 0;

@@ -21,7 +21,7 @@ const HEAD = 44;
 const GAP = 24;
 const PLOT = WIDTH - LABEL_WIDTH - VALUE_WIDTH;
 
-/** Charts one below the other, each with a scale of its own that begins at 0. */
+/** Charts below each other, each with its own scale from 0. */
 export function drawBars(charts: readonly Chart[]): string {
   let top = GAP;
   const parts: string[] = [];

@@ -19,7 +19,7 @@ const ROOT = join(import.meta.dirname, '..', '..');
 /** As the chart sets them for its memory limit, and the image for malloc. */
 const ENV = { NODE_OPTIONS: '--max-old-space-size=128 --max-semi-space-size=4', MALLOC_ARENA_MAX: '1' };
 
-/** @param options of Node, and variables of the environment as NAME=VALUE */
+/** @param options Node's options, and environment variables as NAME=VALUE */
 export function dcred(
   name: string,
   kubeconfig: string,
@@ -72,7 +72,7 @@ export async function goReference(kubeconfig: string): Promise<Contender> {
 
 export class Running {
   readonly pid: number;
-  /** From the start of the process to its caches being filled. */
+  /** From the start of the process until its caches are filled. */
   readonly syncedMs: number;
   readonly #child: ChildProcess;
   readonly #metricsPort: number | undefined;

@@ -1,4 +1,4 @@
-/** The API server by bare requests over a pool of connections: the yardstick, and what sets a benchmark's stage. */
+/** Bare requests to the API server over a pool of connections: the yardstick, and how a benchmark's stage is set. */
 import { Pool } from 'undici';
 import { loadConnection } from '../../src/kubernetes/connection/load-connection.ts';
 
@@ -39,7 +39,7 @@ export class HttpApi {
     return await body.text();
   }
 
-  /** The lines of a watch, as they come. Ends with the signal. */
+  /** The lines of a watch as they arrive, until the signal aborts. */
   async *lines(path: string, accept: string, signal: AbortSignal): AsyncGenerator<string> {
     const { body } = await this.#pool.request({
       method: 'GET',

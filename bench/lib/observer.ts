@@ -1,7 +1,7 @@
 /** Sees a namespace's issued Secrets as any client would: by a watch of their metadata. */
 import type { HttpApi } from './http-api.ts';
 
-/** A contender that writes nothing for so long has stopped: the slowest here writes dozens a second. */
+/** A contender that writes nothing for this long has stopped: the slowest one writes dozens a second. */
 const STALLED_MS = 120_000;
 const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
 
@@ -31,7 +31,7 @@ export class Observer implements Disposable {
   }
 
   /**
-   * Resolves once so many different Secrets were written since `restart`, with the moment of the last.
+   * Resolves once this many different Secrets were written since `restart`, with the time of the last.
    * @throws Error when none was written for two minutes
    */
   async until(count: number): Promise<number> {
@@ -57,7 +57,7 @@ export class Observer implements Disposable {
     const { signal } = this.#stop;
     let version: string | undefined;
     try {
-      // An API server ends the watch of a client that does not keep up, which this one may not while it also creates pods.
+      // An API server ends the watch of a client that falls behind, and this one may while it also creates pods.
       while (!signal.aborted) {
         const from = version === undefined ? '' : `&resourceVersion=${version}`;
         for await (const line of api.lines(`${path}${from}`, METADATA, signal)) {

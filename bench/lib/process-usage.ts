@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 
 export interface Usage {
   readonly cpuSeconds: number;
-  /** Bytes read and written by system calls: of a server's client, almost all of it is its connections. */
+  /** Bytes read and written by system calls: for a client of a server, nearly all of it goes over its connections. */
   readonly bytes: number;
 }
 
@@ -12,7 +12,7 @@ const TICKS_PER_SECOND = 100;
 
 export async function usageOf(pid: number): Promise<Usage> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-  // The second field, the command's name, may hold spaces: what follows its parenthesis is counted from field 3.
+  // Field 2, the command's name in parentheses, may contain spaces: what follows the last parenthesis begins with field 3.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const cpuSeconds = (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
   const io = await readFile(`/proc/${pid}/io`, 'utf8');
@@ -26,7 +26,7 @@ export function difference(before: Usage, after: Usage): Usage {
 
 export interface Memory {
   readonly rssMb: number;
-  /** The highest since the process began. */
+  /** The peak since the process started. */
   readonly peakMb: number;
 }
 

@@ -70,7 +70,7 @@ export class RawLoop implements AsyncDisposable {
     const mark = method === 'POST' ? '' : 'x';
     return await this.#api.times(count, async (number) => {
       const name = `raw-${number}`;
-      // Another annotation: the API server writes nothing for an object that is not changed.
+      // A new annotation, because the API server writes nothing for an object that has not changed.
       const body = this.#template.replaceAll(NAME, name).replace('"annotations":{', `"annotations":{"x":"${mark}",`);
       await this.#api.send(method, path(name), body);
     });

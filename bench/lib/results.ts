@@ -14,7 +14,7 @@ export function median(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
-/** The median, and between which values it lies. */
+/** The median, and the lowest and the highest value. */
 export function spread(values: readonly number[], digits = 0): string {
   const sorted = values.toSorted((a, b) => a - b);
   return `${median(values).toFixed(digits)} (${sorted[0]?.toFixed(digits)} to ${sorted.at(-1)?.toFixed(digits)})`;

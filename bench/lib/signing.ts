@@ -1,4 +1,4 @@
-/** What benchmarks ask `dcred signer` with: a client with the token of dcred's account, and a request for one pod. */
+/** How benchmarks call `dcred signer`: a client with the token of dcred's account, and a request for one pod. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
@@ -11,13 +11,13 @@ import type { ControlPlane } from '../../testing/controlplane/control-plane.ts';
 
 const ACCOUNT = { namespace: 'dcred-system', name: 'dcred' } as const;
 
-/** Of the signer's configuration: who may ask, and as often as a benchmark does. */
+/** The part of the signer's configuration that lets this client call, at a benchmark's rate. */
 export const SIGNER_CLIENTS = {
   clients: [{ name: 'bench', cluster: 'bench', serviceAccount: `${ACCOUNT.namespace}/${ACCOUNT.name}` }],
   ratePerSecond: 1_000_000,
 } as const;
 
-/** Writes the account's token into the directory. The client is to be closed. */
+/** Writes the account's token into the directory. The caller closes the client. */
 export async function signingClient(
   { caFile, url }: Pick<SignerProcess, 'caFile' | 'url'>,
   plane: Pick<ControlPlane, 'kubectl'>,
@@ -30,7 +30,7 @@ export async function signingClient(
   return { client: new SignerClient({ connection, userAgent: 'bench', clock: systemClock }), tokenFile };
 }
 
-/** For an hour, with a key of its own. */
+/** A request for a credential of an hour, with a new key. */
 export async function signRequest(certificate: string, namespace: string): Promise<SignRequest> {
   const { subjectPublicKeyInfo } = await generateCredentialKey('ECDSAP256');
   return {

@@ -1,4 +1,4 @@
-/** A namespace with a certificate and pods: what every contender of a run finds, again and again. */
+/** A namespace with a certificate and pods: the same start for every contender of a run. */
 import { type Cluster, startCluster } from '../../testing/cluster/cluster.ts';
 import { createTestAuthority, type TestAuthority } from '../../testing/support/certificates.ts';
 import { eventually } from '../../testing/support/processes.ts';
@@ -6,7 +6,7 @@ import { HttpApi } from './http-api.ts';
 
 export const CONNECTIONS = 32;
 const RESOURCE = 'web';
-/** Some rounds of 10,000 pods write gigabytes before the API server compacts; at the tests' quota, etcd refuses every write from then on. */
+/** A few rounds of 10,000 pods write gigabytes before the API server compacts; with the tests' quota, etcd would then refuse every write. */
 const ETCD_QUOTA_BYTES = 8 * 1024 ** 3;
 
 export class Stage implements AsyncDisposable {
@@ -30,7 +30,7 @@ export class Stage implements AsyncDisposable {
     return stage;
   }
 
-  /** The same in a namespace of its own, on this one's cluster, which ends it. */
+  /** The same in another namespace of this cluster. It lasts as long as this stage, which owns the cluster. */
   async another(): Promise<Stage> {
     const stage = new Stage(this.cluster, this.api, await this.cluster.namespace(), this.#authority);
     await stage.putCertificate();
@@ -71,7 +71,7 @@ export class Stage implements AsyncDisposable {
     await this.api.send('DELETE', path);
   }
 
-  /** Until none but the certificate is left. */
+  /** Until only the certificate is left. */
   async deleteIssuedSecrets(): Promise<void> {
     await this.api.send('DELETE', `${this.secrets}?labelSelector=dcred.dev/delegated-credential`);
     await eventually('the Secrets to be gone', async () =>

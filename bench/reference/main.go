@@ -1,6 +1,6 @@
 // The operator's hot path as a Go team would write it: controller-runtime, pods and Secrets cached as metadata, one POST a
 // credential, one PUT and one annotation of the pod a re-issue. It serves one namespace and one certificate, writes no status, no
-// Event and no log line for a credential: less than dcred does, so a comparison with it errs on its side.
+// Event and no log line for a credential: less than dcred does, so a comparison errs in its favour.
 package main
 
 import (

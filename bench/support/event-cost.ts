@@ -14,7 +14,7 @@ import { FakeApi, issuedMetadata } from './fake-api.ts';
 
 const [, , checkout = '', shape = 'pods', size = '1000'] = process.argv;
 const COUNT = Number(size);
-/** Among many, few are enough to measure, and all that some versions of the operator can be waited for. */
+/** In a large fleet a few are enough to measure, and some versions of the operator take too long for more. */
 const EVENTS = COUNT > 20_000 ? 4 : 20;
 const LIFETIME = 172_800;
 const NAMESPACE = 'edge';
@@ -79,7 +79,7 @@ async function second(): Promise<void> {
   for (let turn = 0; turn < 4; turn += 1) await settle();
 }
 
-/** CPU time, which other processes of the machine do not lengthen. */
+/** CPU time, which does not grow with the load of the machine. */
 function cpuMicroseconds(): number {
   const { system, user } = process.cpuUsage();
   return system + user;
@@ -152,7 +152,7 @@ results['resourceAdded'] = await cost(() => putResource(`new-${resources++}`));
 const writesBefore = api.writes;
 results['podIssued'] = await cost(() => putPod(COUNT + pods++, { app: resourceOf(middle) }));
 results['writes'] = api.writes - writesBefore;
-// The whole answer, and the longest time in which nothing else could run.
+// The cost of a whole scrape, and the longest time for which it blocks everything else.
 const delay = monitorEventLoopDelay({ resolution: 1 });
 await metrics.registry.metrics();
 delay.enable();
