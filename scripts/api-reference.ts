@@ -114,7 +114,7 @@ function messagesOf(field: Schema): readonly string[] {
   return rules.flatMap(({ message }) => (message === undefined ? [] : [sentence(capital(plain(message)))]));
 }
 
-/** Of the object as a whole. */
+/** Rules of the object as a whole. */
 function rulesOf(schema: Schema = {}): readonly string[] {
   const messages = messagesOf(schema);
   return messages.length === 0 ? [] : [messages.map((message) => `- ${message}`).join('\n')];
@@ -129,7 +129,7 @@ function capital(text: string): string {
   return /^[a-z]+ /.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
 }
 
-/** In Markdown `<name>` would be a tag, and show nothing; between two `_` or `*` all would be in italics, without them. */
+/** In Markdown `<name>` would be a tag and show nothing, and text between two `_` or `*` would turn italic and lose them. */
 function plain(text: string): string {
   return text.replaceAll(/[\\*_`]/g, '\\$&').replaceAll('<', '&lt;');
 }
@@ -138,7 +138,7 @@ function code(text: string): string {
   return `\`${text}\``;
 }
 
-/** A pipe would end the cell, also within a code span. */
+/** A pipe would end the cell, even inside a code span. */
 function cell(text: string): string {
   return text.replaceAll('|', '\\|').replaceAll(/\s+/g, ' ');
 }

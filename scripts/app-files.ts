@@ -6,5 +6,5 @@ export interface AppFile {
   readonly contents: Uint8Array;
 }
 
-/** The one of them that is run. */
+/** The entry point among them. */
 export const ENTRY = 'dcred.mjs';

@@ -10,7 +10,7 @@ import { readAuditLog } from '../testing/controlplane/audit.ts';
 import { ensureBinaries } from '../testing/controlplane/binaries.ts';
 import { run } from '../testing/support/processes.ts';
 
-/** The ways in which the tests run the operator: what one of them grants is needed in that one. */
+/** The ways in which the tests run the operator: what one of them grants must be needed in that one. */
 const MODES: readonly (readonly string[])[] = [[], ['--set', 'operator.shards=4']];
 const CHART = join(import.meta.dirname, '..', 'charts', 'dcred');
 

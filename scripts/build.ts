@@ -56,7 +56,7 @@ const lessOfUndici: Plugin = {
   },
 };
 
-/** What client-node makes clients of the API with: dcred takes a kubeconfig's credentials from it, and has a client of its own. */
+/** client-node's generated API client: dcred only takes a kubeconfig's credentials from client-node, and has its own client. */
 const lessOfClientNode: Plugin = {
   name: 'less-of-client-node',
   setup(setup) {
@@ -70,7 +70,7 @@ const lessOfClientNode: Plugin = {
 };
 
 /**
- * An import of `node:http` reads everything that it exports. Among that is WebSocket, for which Node loads a copy of undici of its own,
+ * An import of `node:http` reads everything that it exports. That includes WebSocket, for which Node loads its own copy of undici,
  * with all of fetch. `require` reads nothing before it is used. Saves 11 MB of memory, and a fifth of the time to start.
  */
 const requiredHttp: Plugin = {
@@ -85,7 +85,7 @@ const requiredHttp: Plugin = {
   },
 };
 
-/** HTTP/2, and logging by a thread, neither of which dcred asks for. Saves 7 MB of memory: Node's own modules for them. */
+/** HTTP/2 and logging from a thread, neither of which dcred uses. Saves 7 MB of memory: Node's own modules for them. */
 const LOADED_WHEN_CALLED = ['undici/lib/dispatcher/client-h2.js', 'pino/lib/transport.js'];
 
 /** Modules that export one function, loaded when it is first called. */
@@ -128,7 +128,7 @@ const lessOfAws: Plugin = {
 
 interface Bundle {
   readonly files: readonly { readonly path: string; readonly contents: Uint8Array }[];
-  /** The source files that something of is in the bundle, relative to the project's root. */
+  /** The source files that contribute to the bundle, relative to the project's root. */
   readonly inputs: readonly string[];
 }
 
@@ -160,9 +160,9 @@ function optionsFor(version: string, format: 'esm' | 'cjs') {
       DCRED_COMMIT: JSON.stringify(commit()),
       ...(format === 'cjs' ? { 'import.meta.filename': '__filename', 'import.meta.dirname': '__dirname' } : {}),
     },
-    // CommonJS has no import.meta: whatever else of it is used would be undefined there.
+    // CommonJS has no import.meta: any other use of it would be undefined there.
     logOverride: { 'empty-import-meta': 'error' },
-    // They are in a file of their own: see licences().
+    // They go into their own file: see licences().
     legalComments: 'none',
     metafile: true,
     logLevel: 'warning',
@@ -185,15 +185,15 @@ export async function bundle(version: string, format: 'esm' | 'cjs' = 'esm'): Pr
 }
 
 /**
- * Commands that get files of their own, because they run for long or are over in no time. One build of all commands would cut what they
- * share into a file for each combination of them, 50 for the operator alone: 5 MB and 20 ms of its start.
+ * Commands that get their own files, because they run for long or must start fast. One build of all commands would split what they share
+ * into a file for each combination of them, 50 for the operator alone: 5 MB and 20 ms of its start.
  */
 const PROGRAMS = ['agent', 'issuer', 'operator', 'probe', 'signer', 'webhook'];
 /** The folder of the other commands. */
 const OTHERS = 'others';
 const MAIN = 'main.mjs';
 
-/** Without the commands that are in other folders, where ENTRY goes for them. */
+/** Leaves out the commands that are in other folders: ENTRY imports them from there. */
 function only(program: string): Plugin {
   return {
     name: 'only',
@@ -257,7 +257,7 @@ async function main(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   for (const { contents, path } of files) await writeFile(join(folder, basename(path)), contents);
   await chmod(join(folder, basename(OUT)), 0o755);
-  // Another build's files, whose names differ, do not stay.
+  // Removes an earlier build's files, whose names differ.
   await rm(join(folder, 'app'), { recursive: true, force: true });
   for (const { contents, name } of await application(version)) {
     const path = join(folder, 'app', name);

@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 export interface BundledPackage {
-  /** `node_modules/undici`; a nested copy has a path of its own. */
+  /** `node_modules/undici`; a nested copy has its own path. */
   readonly path: string;
   readonly name: string;
   readonly version: string;
@@ -11,11 +11,11 @@ export interface BundledPackage {
   readonly license: string;
   /** `sha512-...`, as the lockfile pins it. */
   readonly integrity: string;
-  /** Its address, which the packages of one repository share. */
+  /** URL of its repository; packages published from one repository share it. */
   readonly repository: string | undefined;
 }
 
-/** A package that cannot be described: nobody may ship what has no licence. */
+/** A package that has no licence, and so must not be shipped. */
 export class UnlicensedPackageError extends Error {
   readonly code = 'UnlicensedPackage';
   override readonly name = 'UnlicensedPackageError';

@@ -1,6 +1,6 @@
 /**
- * `make test-busy`: the whole suite, again and again, on a machine that is kept busy: two loops without end a core. Prints each run's
- * result, and the failures by name at the end. `RUNS=10` and `LOOPS=4` are the defaults on two cores; test files may be named.
+ * `make test-busy`: the whole suite, again and again, on a machine kept busy by two endless loops per core. Prints each run's result,
+ * and the failures by name at the end. `RUNS=10` and `LOOPS=4` are the defaults on two cores; test files may be named.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
@@ -10,7 +10,7 @@ import { endChild } from '../testing/support/processes.ts';
 
 const RUNS = Number(process.env['RUNS'] ?? 10);
 const LOOPS = Number(process.env['LOOPS'] ?? 2 * availableParallelism());
-/** Ends when this process ends in any way, because its standard input closes then. */
+/** However this process ends, the loop's standard input closes, and the loop exits. */
 const LOOP = `process.stdin.on('end', () => process.exit()).resume(); (function spin() {
   const end = Date.now() + 50; while (Date.now() < end); setImmediate(spin); })();`;
 const FAILED = /^\s*(?:✖|not ok \d+ -) (.*?)(?: \(\d[\d.]*m?s\))?$/;

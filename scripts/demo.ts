@@ -1,6 +1,6 @@
 /**
- * `make demo`: dcred's whole life in a minute, on a real control plane that is gone afterwards. Every command that it prints is
- * run as it stands there (`kubectl` is the one built for the test cluster).
+ * `make demo`: the life of a credential in a minute, on a real control plane that is removed afterwards. Every command that it prints is
+ * run as printed (`kubectl` is the one built for the test cluster).
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -65,7 +65,7 @@ function title(text: string): void {
   say(`\n${bold(`== ${text}`)}`);
 }
 
-/** Prints a command, runs it in the demo's folder, prints what it prints; a status other than 0 ends the demo. */
+/** Prints a command, runs it in the demo's folder, prints its output; a status other than 0 ends the demo. */
 async function show(
   plane: ControlPlane,
   folder: string,
@@ -287,7 +287,7 @@ async function untilEvent(plane: ControlPlane, reason: string): Promise<void> {
   );
 }
 
-/** With the configuration that the chart wrote, at an address of this machine. */
+/** With the configuration that the chart wrote, on a local address. */
 async function runSigner(plane: ControlPlane, folder: string): Promise<SignerProcess> {
   const started = performance.now();
   const { stdout } = await plane.kubectl([

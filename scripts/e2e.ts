@@ -64,7 +64,7 @@ async function main(argv: readonly string[]): Promise<number> {
   // One at a time: they measure, and each has a whole cluster.
   const args = ['--test', '--test-concurrency=1', ...options, ...files];
   const child = spawn(process.execPath, args, { cwd: ROOT, stdio: 'inherit' });
-  // Ctrl-C reaches the child too, which then ends its tests and says so.
+  // Ctrl-C reaches the child too, which stops its tests and reports them.
   process.on('SIGINT', () => {});
   process.on('SIGTERM', () => child.kill('SIGTERM'));
   return await new Promise((resolve) => child.once('exit', (code) => resolve(code ?? 1)));

@@ -2,8 +2,8 @@
  * Appends a note to an ELF executable so that the program finds it in its own memory: how a single executable application of Node carries
  * its script (https://nodejs.org/docs/latest-v24.x/api/single-executable-applications.html). Pure.
  *
- * No program header is added, for there is no room for one: the note of the build id gives its header to the segment that loads the new
- * note, and PT_PHDR, which only a position-independent executable needs, its own to the note.
+ * There is no room for another program header, so two are reused: the build id's becomes the segment that loads the new note, and PT_PHDR,
+ * which only a position-independent executable needs, becomes the note's own.
  */
 
 export class ElfError extends Error {
@@ -19,12 +19,12 @@ const HEADER_SIZE = 56;
 
 interface Segment {
   readonly type: number;
-  /** Of its header. */
+  /** Offset of its program header. */
   readonly at: number;
   readonly end: bigint;
 }
 
-/** The executable with the note behind everything else. Throws ElfError for what is not a 64-bit little-endian one at a fixed address. */
+/** The executable with the note appended. Throws ElfError unless it is a 64-bit little-endian one at a fixed address. */
 export function withNote(executable: Uint8Array, name: string, content: Uint8Array): Buffer {
   const elf = Buffer.from(executable);
   if (elf.readUInt32BE(0) !== 0x7f454c46 || elf[4] !== 2 || elf[5] !== 1 || elf.readUInt16LE(16) !== ET_EXEC) {

@@ -34,7 +34,7 @@ export async function defaultImageName(): Promise<string> {
   return `${values.image.repository}:${chart.appVersion}`;
 }
 
-/** What `make build` makes, as far as it goes into the image. */
+/** What goes into the image from `make build`. */
 export interface BuiltFiles {
   /** dist/app. */
   readonly app: readonly AppFile[];
@@ -44,7 +44,7 @@ export interface BuiltFiles {
   readonly addon?: Uint8Array;
 }
 
-/** The end of the tag of the variant for PKCS#11. */
+/** Suffix of the tag of the PKCS#11 variant. */
 const VARIANT = '-pkcs11';
 
 /** The add-on for the variant, compiled. 10 s. Throws ImageError where there is no compiler. */
@@ -97,8 +97,8 @@ export async function image(built: BuiltFiles): Promise<Buffer> {
 }
 
 /**
- * Whoever may run a binary without reading it gets a process that the kernel lets no other process of the same user trace, and of which
- * it writes no core dump: keys in memory stay there. (ptrace(2), `dumpable` in prctl(2).)
+ * A user who may execute a binary but not read it gets a process that none of that user's other processes can trace, and that leaves no
+ * core dump: keys in memory stay there. (ptrace(2), `dumpable` in prctl(2).)
  */
 const EXECUTE_ONLY = 0o711;
 
@@ -142,7 +142,7 @@ export function sharedLibraries(binary: string): readonly string[] {
   return [...output.matchAll(/(\/\S+) \(0x/g)].map(([, path = '']) => path);
 }
 
-/** Adds missing parent directories, because some readers create them with permissions of their own choice. */
+/** Adds missing parent directories, because some readers create them with permissions that they choose. */
 export function withParents(entries: readonly TarEntry[]): readonly TarEntry[] {
   const given = new Set(entries.map(({ path }) => path));
   const parents = new Set<string>();
@@ -183,7 +183,7 @@ async function writeRoot(folder: string, files: BuiltFiles): Promise<void> {
     const path = join(folder, entry.path);
     if (entry.type === 'directory') await mkdir(path, { recursive: true });
     else await writeFile(path, entry.content);
-    // Not by the option `mode`, which the umask narrows.
+    // Not with the option `mode`, which the umask narrows.
     if (entry.mode !== undefined) await chmod(path, entry.mode);
   }
 }

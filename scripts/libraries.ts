@@ -1,4 +1,4 @@
-/** Builds the parts of dcred that others can import, `dcred/credential` and its like: JavaScript with declarations. */
+/** Builds the parts of dcred that other projects can import, such as `dcred/credential`: JavaScript with declarations. */
 import { execFile } from 'node:child_process';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ const ROOT = join(import.meta.dirname, '..');
 
 /** The entry points that `exports` in package.json names. */
 const ENTRIES = ['src/credential/index.ts', 'src/credential/noble.ts', 'src/kubernetes/index.ts'];
-/** Declarations that are imported by no name. */
+/** Declarations that no source imports by name. */
 const AMBIENT = ['src/kubernetes/client/undici-modules.d.ts'];
 
 /** Writes the entries, and what they import of src/, into `outDir` as in src/. Rejects with tsc's output. 1 s. */

@@ -16,7 +16,7 @@ const MODULES: Readonly<Record<string, string>> = {
   etcd: 'go.etcd.io/etcd/server/v3',
   helm: 'helm.sh/helm/v4',
 };
-/** SHA256SUMS of etcd has 3 kB. */
+/** etcd's SHA256SUMS is 3 kB. */
 const MAX_CHECKSUM_BYTES = 100_000;
 const LIMITS = { maxBytes: 400 * 1024 * 1024, answerTimeoutMs: 30_000, totalTimeoutMs: 30 * 60_000 };
 

@@ -1,6 +1,6 @@
 /**
- * Compiles the native add-on of pkcs11js, by a C++ compiler and the headers that come with the pinned Node: nothing is downloaded, as
- * node-gyp would. `npm run pkcs11` puts it where pkcs11js loads it from.
+ * Compiles pkcs11js' native add-on with a C++ compiler and the headers that come with the pinned Node: unlike node-gyp, it downloads
+ * nothing. `npm run pkcs11` puts it where pkcs11js loads it from.
  */
 
 import { execFile } from 'node:child_process';
@@ -22,14 +22,14 @@ const FLAGS = [
   '-DNAPI_DISABLE_CPP_EXCEPTIONS',
   '-DNODE_GYP_MODULE_NAME=pkcs11',
   '-DNAPI_VERSION=8',
-  // No names of this machine, so that every machine with this compiler gives the same bytes.
+  // No paths of this machine, so that every machine with this compiler gives the same bytes.
   '-s',
 ];
 
 /** The package's folder, and the add-on in it. */
 export const ADDON = { package: PACKAGE, file: join(PACKAGE, 'build', 'Release', 'pkcs11.node') } as const;
 
-/** What the add-on is compiled from: a key for a cache. */
+/** What the add-on is compiled from, as a cache key. */
 export async function addonKey(): Promise<string> {
   const files = [
     'package.json',

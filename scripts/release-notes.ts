@@ -6,8 +6,8 @@ export class ReleaseNotesError extends Error {
 }
 
 /**
- * The section of a version, without its heading; while the version has none, that of what is unreleased.
- * Throws ReleaseNotesError where neither has a line.
+ * The section of a version, without its heading; the unreleased section while the version has none.
+ * Throws ReleaseNotesError where both are empty.
  */
 export function releaseNotes(changelog: string, version: string): string {
   for (const heading of [version, 'Unreleased']) {

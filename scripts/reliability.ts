@@ -10,7 +10,7 @@ import type { ReportRow } from '../testing/support/fault-report.ts';
 
 const PAGE = join(import.meta.dirname, '..', 'docs', 'reliability.md');
 
-/** Rows of the same fault, from several runs of the suite, are one: the worst of them counts. */
+/** Several runs of the suite give one row for each fault: the worst of them. */
 function merged(rows: readonly ReportRow[]): readonly ReportRow[] {
   const byFault = new Map<string, ReportRow>();
   for (const row of rows) {

@@ -33,7 +33,7 @@ const DEFAULTS = [
 
 type Crd = KubernetesObject<{ readonly spec?: unknown }>;
 
-/** Whether everything that `wanted` says is so in `found`; the API server adds defaults of its own. */
+/** Whether `found` has everything that `wanted` has; the API server adds its own defaults. */
 function contains(found: unknown, wanted: unknown): boolean {
   if (typeof wanted !== 'object' || wanted === null) return Object.is(found, wanted);
   if (typeof found !== 'object' || found === null) return false;
@@ -98,7 +98,7 @@ async function main(args: readonly string[]): Promise<number> {
   if (!(await prepare(args))) return 1;
   const words = [...DEFAULTS, ...args.filter((arg) => arg !== APPLY)];
   const child = spawn(process.execPath, [join(ROOT, 'src', 'main.ts'), 'operator', ...words], { stdio: 'inherit' });
-  // Ctrl-C reaches the operator too, which then ends in order.
+  // Ctrl-C reaches the operator too, which then shuts down cleanly.
   process.on('SIGINT', () => {});
   process.on('SIGTERM', () => child.kill('SIGTERM'));
   return await new Promise((resolve) => child.once('exit', (code) => resolve(code ?? 1)));

@@ -1,4 +1,4 @@
-/** dcred as one file for people without Node: Node's own binary with the bundle in it. */
+/** dcred as one file for users without Node: Node's own binary with the bundle in it. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -31,7 +31,7 @@ export async function singleExecutable(version: string): Promise<Buffer> {
   return withNote(executable, 'NODE_SEA_BLOB', await blob(node, version));
 }
 
-/** What Node makes of the script. */
+/** The blob that Node makes from the script. */
 async function blob(node: string, version: string): Promise<Buffer> {
   const folder = await mkdtemp(join(tmpdir(), 'dcred-executable-'));
   try {

@@ -13,7 +13,7 @@ const ROOT = join(import.meta.dirname, '..');
 const PYTHON = 'python3';
 const INSTALL_TIMEOUT_MS = 600_000;
 const BUILD_TIMEOUT_MS = 300_000;
-/** Generated, and of use only to Kubernetes and to tests. */
+/** Generated, and of use only to Kubernetes and the tests. */
 const LEFT_OUT = /^(test|src|bench|scripts|\.[a-z]+)\//;
 /** Besides the pages, and what they link to. */
 const FILES = /^docs\/|^examples\//;
@@ -22,7 +22,7 @@ export type Site =
   | { readonly built: true; readonly folder: string; readonly log: string }
   | { readonly built: false; readonly reason: string; readonly isFailure: boolean };
 
-/** `isFailure`: the pages are wrong; otherwise the generator cannot be had here. */
+/** `isFailure`: the pages are wrong; otherwise the generator is not available here. */
 export async function buildSite(folder: string): Promise<Site> {
   const missing = await ensurePackages({ needs: [PYTHON, 'pip3'], packages: ['python3', 'python3-pip'] });
   if (missing !== undefined) return { built: false, reason: missing, isFailure: false };
@@ -72,7 +72,7 @@ async function stage(folder: string): Promise<void> {
   await writeFile(join(folder, 'docs/adr/index.md'), `# Decisions\n\n${decisions.join('')}`);
 }
 
-/** Without a server a page may not start a worker, which the search runs in. The theme loads what replaces it from a public host. */
+/** A page opened as a file may not start a worker, which the search needs. The theme loads a replacement from a public host. */
 const REMOTE_SHIM = 'https://unpkg.com/iframe-worker/shim';
 const SHIM = 'assets/javascripts/iframe-worker.js';
 
@@ -91,7 +91,7 @@ function targets(file: string, text: string): readonly string[] {
   return [...text.matchAll(LINK)].map(([, path = '']) => join(dirname(file), path));
 }
 
-/** What a forge shows and the generator does not: a link to a folder, and to a file that is not part of the site. */
+/** Links that a forge resolves and the generator does not: to a folder, and to a file that is not part of the site. */
 function forGenerator(file: string, text: string, files: readonly string[]): string {
   return text.replaceAll(LINK, (link, path: string, anchor = '') => {
     const target = join(dirname(file), path).replace(/\/$/, '');

@@ -22,7 +22,7 @@ const BINARIES = [
 ] as const;
 /** The end-to-end tests need a node of their own: `make e2e`. */
 const LEFT_OUT = ['test/e2e/'];
-/** More than a small machine has cores: many tests mostly wait for the API server. */
+/** More than the cores of a small machine: many tests mostly wait for the API server. */
 const CONCURRENCY = 4;
 
 async function testFiles(named: readonly string[]): Promise<readonly string[]> {
@@ -40,14 +40,14 @@ async function main(argv: readonly string[]): Promise<number> {
   const options = argv.filter((word) => word.startsWith('-'));
   const files = await testFiles(argv.filter((word) => !word.startsWith('-')));
   const args = ['--test', `--test-concurrency=${CONCURRENCY}`, ...options, ...files];
-  // Hundreds of processes load the same sources: each after the first finds them compiled, and starts in half of the time.
+  // Hundreds of processes load the same sources: all but the first find them compiled, and start in half the time.
   const compiled = await mkdtemp(join(tmpdir(), 'dcred-compiled-'));
   // Not under coverage, which is less precise for what was compiled before.
   const isMeasured = options.some((option) => option.startsWith('--experimental-test-coverage'));
   const env = isMeasured ? process.env : { ...process.env, NODE_COMPILE_CACHE: compiled };
   try {
     const child = spawn(process.execPath, args, { cwd: ROOT, stdio: 'inherit', env });
-    // Ctrl-C reaches the child too, which then ends its tests and says so.
+    // Ctrl-C reaches the child too, which stops its tests and reports them.
     process.on('SIGINT', () => {});
     process.on('SIGTERM', () => child.kill('SIGTERM'));
     return await new Promise((resolve) => child.once('exit', (code) => resolve(code ?? 1)));

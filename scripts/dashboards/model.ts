@@ -57,7 +57,7 @@ function labelVariable([label, metric]: readonly [string, string]): object {
 
 type Placed = Panel & { readonly id: number; readonly x: number; readonly y: number };
 
-/** From left to right; a panel that does not fit begins the next line, below the highest of the last. */
+/** From left to right; a panel that does not fit starts the next row, below the tallest panel of the last. */
 function place(panels: readonly Panel[]): readonly Placed[] {
   let [x, y, highest] = [0, 0, 0];
   return panels.map((panel, index) => {
