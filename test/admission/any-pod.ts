@@ -174,7 +174,7 @@ export function withContainers({ annotations: given, spec: before }: AnyPod, cha
   };
 }
 
-/** Removes what makes a pod invalid in dull ways, so that enough of them are valid. */
+/** Removes trivial reasons for a pod to be invalid, so that enough of them are valid. */
 function repaired({ annotations: given, spec: before }: { annotations: Fields; spec: Spec }): AnyPod {
   const names = new Set(before.containers.map(({ name }) => name));
   const initContainers = before.initContainers?.filter(({ name }) => !names.has(name));

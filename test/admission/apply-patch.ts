@@ -1,4 +1,4 @@
-/** Applies what the webhook answers, by a JSON Patch library that is not ours. */
+/** Applies the webhook's answer with a third-party JSON Patch library. */
 import { applyPatch as apply, type Operation } from 'rfc6902';
 import type { JsonPatch } from '../../src/admission/injection/json-patch.ts';
 

@@ -1,6 +1,6 @@
 /**
- * Somebody else, whom an attack must not keep waiting: sends one request on a new connection and says how long its answer took. In a
- * thread of its own, because a test that attacks is busy itself, and would measure that.
+ * Another client, which an attack must not keep waiting: sends one request on a new connection and reports how long the answer took.
+ * Runs in its own thread, because the test that attacks is busy itself and would measure that.
  */
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 import { type HttpsTarget, send } from './https.ts';

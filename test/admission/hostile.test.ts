@@ -1,4 +1,4 @@
-/** The webhook's own process under what anything in the pod network can send it, within the memory that the chart gives it. */
+/** The webhook's own process under whatever the pod network can send it, within the memory that the chart gives it. */
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -33,7 +33,7 @@ let limitBytes: number;
 let directory: string;
 let bystander: Bystander;
 
-/** Of the chart's values: the limit of the container, and Node's heap as its template derives it. */
+/** The container's limit, in Mi, from the chart's values. Node's heap is a quarter of it, as in the template. */
 async function chartMemory(): Promise<number> {
   const values = load(await readFile(join(ROOT, 'charts/dcred/values.yaml'), 'utf8')) as {
     webhook: { resources: { limits: { memory: string } } };
@@ -70,7 +70,7 @@ after(async () => {
 
 const target = () => ({ port: webhook.port, ca, servername: 'dcred-webhook.dcred-system.svc' });
 
-/** The longest that somebody else's pod waited for its answer in this test. */
+/** The longest that another client's pod waited for its answer in this test. */
 let worstMs = 0;
 
 /** Answered like any other, on a new connection. */
@@ -81,7 +81,7 @@ async function assertFair(when: string): Promise<void> {
   assert.ok(JSON.parse(text).response.patch, when);
 }
 
-/** The most memory that the process ever had, by the kernel's count. */
+/** The peak memory of the process, as the kernel counts it. */
 async function assertWithinLimit(t: { diagnostic(message: string): void }): Promise<void> {
   const status = await readFile(`/proc/${webhook.pid}/status`, 'utf8');
   const peak = Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
@@ -98,7 +98,7 @@ function dial(onOpen: (socket: TLSSocket) => void): Promise<TLSSocket> {
     const socket = connect({ host: '127.0.0.1', port: webhook.port, ca, checkServerIdentity: () => undefined });
     open.push(socket);
     socket.once('secureConnect', () => {
-      // Reads, and so notices the end.
+      // Without reading, it would not notice the end.
       socket.resume();
       onOpen(socket);
       resolve(socket);
@@ -116,11 +116,11 @@ async function post(body: string): Promise<{ readonly status: number; readonly t
   return await send(target(), { body }).catch(() => ({ status: 0, text: '' }));
 }
 
-describe('within its memory, and answering everybody else', {
+describe('within its memory, and answering every other client', {
   skip: process.platform === 'linux' ? false : 'needs /proc',
 }, () => {
   afterEach((context) => {
-    // Node's, since 21.7; its types do not have it yet.
+    // Node has `passed` since 21.7; its types do not have it yet.
     const t = context as TestContext & { readonly passed: boolean };
     const violations = t.passed ? 0 : 1;
     report(t, { table: 'attacks', fault: `webhook: ${t.name}`, runs: 1, violations, worstRecoveryMs: worstMs });
@@ -227,7 +227,7 @@ describe('within its memory, and answering everybody else', {
     await assertWithinLimit(t);
   });
 
-  test('a pod of 8,000 containers by way of the API server', async () => {
+  test('a pod of 8,000 containers through the API server', async () => {
     const namespace = await cluster.namespace();
     await cluster.createPod(namespace, 'web-0', { labels: { 'dcred.dev/inject': 'web' } });
     const containers = Array.from({ length: 8_000 }, (_, index) => ({ name: `c${index}`, image: 'localhost/none' }));

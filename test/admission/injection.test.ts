@@ -52,7 +52,7 @@ async function podsOf(namespace: string): Promise<readonly Pod[]> {
   return (await cluster.client.list<Pod>(PODS, { namespace }, { signal: cluster.signal })).items;
 }
 
-/** Waits until no pod waits for its Secret any more. */
+/** Waits until no pod is waiting for its Secret. */
 async function ungatedPodsOf(namespace: string): Promise<readonly Pod[]> {
   return await eventually('the gates to be lifted', async () => {
     const pods = await podsOf(namespace);
@@ -166,7 +166,7 @@ describe('with the webhook', () => {
     assert.equal(created.spec.shareProcessNamespace, true);
   });
 
-  test('a wrong name warns and does no harm', async () => {
+  test('a wrong name gets a warning and does no harm', async () => {
     const namespace = await served();
     const { stderr } = await cluster.plane.kubectl([
       'run',
@@ -182,7 +182,7 @@ describe('with the webhook', () => {
     );
   });
 
-  test('a dry run shows what would come, and nothing comes', async () => {
+  test('a dry run shows what would be injected, and nothing is stored', async () => {
     const namespace = await served();
     const { stdout } = await cluster.plane.kubectl([
       'run',
@@ -303,7 +303,7 @@ describe('without the webhook', () => {
     await webhook.stop();
   });
 
-  test('pods are created all the same, served under the default name, and reported', async () => {
+  test('pods are created anyway, served under the default name, and reported', async () => {
     const namespace = await served();
     await cluster.createPod(namespace, 'web-0', { labels: LABELS });
     const [secret] = await cluster.untilSecrets(namespace, 1);

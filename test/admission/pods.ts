@@ -1,4 +1,4 @@
-/** Builders of what the webhook is asked about. */
+/** Builders of the webhook's input. */
 import type { AdmittedPod, Container } from '../../src/admission/injection/pod.ts';
 import type { RandomBytes } from '../../src/admission/injection/secret-name.ts';
 

@@ -8,7 +8,7 @@ export interface InjectionScenario extends AsyncDisposable {
   readonly webhook: WebhookProcess;
 }
 
-/** A control plane, a webhook that it asks, and an operator. */
+/** A control plane, a webhook that it calls, and an operator. */
 export async function startInjectionScenario(): Promise<InjectionScenario> {
   await using started = new AsyncDisposableStack();
   const cluster = started.use(await startCluster({ controllerManager: true, webhook: true }));

@@ -1,4 +1,4 @@
-/** A label never makes a valid pod impossible: what a real API server takes without it, it takes with it. */
+/** A label never makes a valid pod invalid: what a real API server accepts without it, it accepts with it. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
@@ -75,7 +75,7 @@ async function prepared(objects: readonly string[], labels: readonly string[] = 
 interface Setting {
   readonly objects?: readonly string[];
   readonly labels?: readonly string[];
-  /** Makes a pod of the kind that such a namespace takes. */
+  /** Makes a pod of the kind that such a namespace accepts. */
   readonly adapt?: (pod: AnyPod) => AnyPod;
 }
 
@@ -117,7 +117,7 @@ const RUNS = Number(process.env['PODS'] ?? 60);
 const unadapted = (pod: AnyPod): AnyPod => pod;
 
 for (const [what, { adapt = unadapted, labels = [], objects = [] }] of Object.entries(NAMESPACES)) {
-  test(`in ${what}, every pod that is taken without the label is taken with it`, async (t) => {
+  test(`in ${what}, every pod that is accepted without the label is accepted with it`, async (t) => {
     const namespace = await prepared(objects, labels);
     let [taken, injected] = [0, 0];
     await fc.assert(
@@ -154,7 +154,7 @@ describe('an agent beside a server', () => {
     'a maximum': { max: { cpu: '2', memory: '4Gi' } },
     'a ratio': { maxLimitRequestRatio: { memory: '1' } },
   })) {
-    test(`is taken under ${what}`, async () => {
+    test(`is accepted under ${what}`, async () => {
       const namespace = await prepared([limitRange({ type: 'Container', ...item }), QUOTA]);
       const resources = { requests: { cpu: '100m', memory: '64Mi' }, limits: { cpu: '100m', memory: '64Mi' } };
       const agent = agentOf(await create(namespace, nginx({ resources }), LABELS));

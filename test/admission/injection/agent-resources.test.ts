@@ -70,7 +70,7 @@ describe('configured resources', () => {
     });
   }
 
-  test('of any text are resources or that error', () => {
+  test('parse from any text, or throw that error', () => {
     fc.assert(
       fc.property(fc.string({ maxLength: 2_000 }), (text) => {
         try {
@@ -95,7 +95,7 @@ describe('an agent', () => {
     assert.deepEqual(Object.keys(limits ?? {}).sort(), ['cpu', 'memory']);
   });
 
-  test('sets what every container of the pod sets, for a quota may require it', () => {
+  test('sets what every container of the pod sets, because a quota may require it', () => {
     const resources = { limits: { cpu: '2', 'ephemeral-storage': '1Gi' } };
     const { limits } = chosen([using(resources), using(resources)]);
     assert.deepEqual(Object.keys(limits ?? {}).sort(), ['cpu', 'ephemeral-storage', 'memory']);
@@ -194,7 +194,7 @@ const anyResources = fc.record({
   limits: fc.dictionary(fc.constantFrom(...NAMES), fc.constantFrom('2', '4Gi', '8Gi')),
 });
 
-test('whatever a LimitRange says of containers, the agent meets it', () => {
+test('the agent meets whatever a LimitRange requires of containers', () => {
   fc.assert(
     fc.property(anyItem, fc.array(anyResources, { minLength: 1, maxLength: 3 }), (item, all) => {
       assert.deepEqual(violations(chosen(all.map(using), [item]), item), []);
@@ -203,7 +203,7 @@ test('whatever a LimitRange says of containers, the agent meets it', () => {
   );
 });
 
-test('of objects that are no LimitRanges, nothing is read', () => {
+test('objects that are not LimitRanges are ignored', () => {
   fc.assert(
     fc.property(fc.array(fc.anything()), (objects) => {
       assert.ok(Array.isArray(readLimitRanges(objects)));

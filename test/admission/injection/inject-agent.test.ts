@@ -144,7 +144,7 @@ describe("the agent's user", () => {
     assert.equal(userOf(spec, { 'dcred.dev/containers': 'web' }).user, 101);
   });
 
-  test('is doubtful where containers disagree: a warning says to name one', () => {
+  test('is ambiguous where containers disagree: a warning says to name one', () => {
     const { warnings } = userOf({ containers: [as('mesh-proxy', 1337), as('web', 101)] });
     assert.match(
       warnings,
@@ -159,7 +159,7 @@ describe("the agent's user", () => {
   });
 });
 
-describe('an agent that is there', () => {
+describe('an agent that is already there', () => {
   const once = injected(reloading('signal:HUP:nginx', AS_101)).pod;
   const changed = (change: object): AdmittedPod => {
     const initContainers = (once.spec.initContainers ?? []).map((one) => ({ ...one, ...change }));
@@ -240,7 +240,7 @@ describe('probes and ports', () => {
   });
 });
 
-test('narrowing that shared processes defeat is a warning', () => {
+test('a warning says that shared processes defeat narrowing to some containers', () => {
   const pod = reloading('signal:HUP:nginx', { containers: [container('nginx'), container('other')] });
   const annotations = { ...pod.metadata.annotations, 'dcred.dev/containers': 'nginx' };
   const { warnings } = injected({ ...pod, metadata: { ...pod.metadata, annotations } });

@@ -113,7 +113,7 @@ describe('with gates', () => {
     assert.deepEqual(read.gated, ['api', 'web']);
   });
 
-  test('the gates of others stay', () => {
+  test("other controllers' gates stay", () => {
     const pod = gated(podWith({ spec: { schedulingGates: [{ name: 'theirs' }] } }));
     assert.deepEqual(pod.spec.schedulingGates, [{ name: 'theirs' }, GATE]);
   });
@@ -321,7 +321,7 @@ const anyPod: fc.Arbitrary<AdmittedPod> = fc.record({
   ),
 });
 
-/** What the operator reads of it, but for what has a volume of another kind in its place. */
+/** The resources that the operator reads from the pod, except where a volume of another kind has the name. */
 function requestedBy(pod: AdmittedPod): readonly string[] {
   const { annotations, labels } = pod.metadata;
   return readPod({ metadata: { labels: labels ?? {}, annotations: annotations ?? {} } }).injected.filter(

@@ -38,14 +38,14 @@ describe('a pod is admitted without its credential, and the operator can say why
   });
 });
 
-test('where the annotations have no room for ours, there is a warning and no patch', () => {
+test("where the annotations have no room for dcred's, there is a warning and no patch", () => {
   const full = podWith({ annotations: { note: 'x'.repeat(262_144 - 4) } });
   const { patch, warnings } = inject(full, countingBytes());
   assert.deepEqual(patch, []);
   assert.match(warnings.join(), /too large to be injected/);
 });
 
-test('a note of an earlier refusal goes when the pod is injected', () => {
+test('a note of an earlier refusal is removed when the pod is injected', () => {
   const pod = podWith({ annotations: { 'dcred.dev/not-injected': 'x', note: 'kept' } });
   const { annotations } = applyPatch(pod, inject(pod, countingBytes()).patch).metadata;
   assert.deepEqual(Object.keys(annotations ?? {}).sort(), ['note', 'secret.dcred.dev/web']);

@@ -27,7 +27,7 @@ function injected(pod: AdmittedPod, probes: 'http' | 'exec'): AdmittedPod {
   return applyPatch(pod, inject(pod, countingBytes(), { agent: { ...AGENT, probes }, gatePods: true }).patch);
 }
 
-/** What plugins that exist do: service meshes, secret injectors, LimitRanger, image policies, tolerations. */
+/** What real plugins do: service meshes, secret injectors, LimitRanger, image policies, tolerations. */
 const CHANGES: readonly ((pod: Fields, mark: string) => void)[] = [
   (pod, mark) => Object.assign(metadataOf(pod, 'annotations'), { [`example.com/${mark}`]: 'added' }),
   (pod, mark) => Object.assign(metadataOf(pod, 'labels'), { [`example.com/${mark}`]: 'added' }),
@@ -95,7 +95,7 @@ describe('injected again after other plugins have changed the pod', () => {
     );
   });
 
-  test('a second call that drops something is found', () => {
+  test('a second call that drops something is caught', () => {
     const before = { spec: { containers: [{ name: 'a', env: [{ name: 'x', value: '1' }] }] } };
     assert.deepEqual(lost(before, { spec: { containers: [{ name: 'a', env: [] }] } }, ''), [
       '/spec/containers/a/env/x',
@@ -106,7 +106,7 @@ describe('injected again after other plugins have changed the pod', () => {
   });
 });
 
-/** Paths of what stands in one document and not in the other, where names of Secrets may differ. */
+/** Paths that are in one document and not in the other; names of Secrets may differ. */
 function lost(before: Json, after: Json | undefined, path: string): readonly string[] {
   if (OWN.some((own) => own.test(path)) || isOwnMount(before, path)) return [];
   if (after === undefined) return [path];

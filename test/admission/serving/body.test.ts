@@ -25,7 +25,7 @@ describe('a body', () => {
   const reader = new BodyReader(LIMITS, new FakeClock());
   const anyText = fc.nat(6_000).map((length) => 'x'.repeat(length));
 
-  test('however it is cut, is whole, or known by its beginning, or refused', async () => {
+  test('in pieces of any size is whole, or known by its beginning, or refused', async () => {
     await fc.assert(
       fc.asyncProperty(anyText, fc.array(fc.nat(), { maxLength: 20 }), async (text, cuts) => {
         const reading = reader.read(inPieces(text, cuts), share(), copy);
@@ -73,7 +73,7 @@ describe('of more large bodies than buffers', () => {
     await assertWhole(bodies);
   });
 
-  test('those that nobody waits behind have all their time', async () => {
+  test('those with none waiting behind them are not hurried', async () => {
     const clock = new FakeClock();
     const bodies = start('ab', clock);
     await clock.advanceAsync(60_000);
@@ -81,7 +81,7 @@ describe('of more large bodies than buffers', () => {
     assert.equal(clock.timers, 0);
   });
 
-  test('those that stop in the middle are given up, and the others are read', async () => {
+  test('those that stop in the middle are dropped, and the others are read', async () => {
     const clock = new FakeClock();
     const bodies = start('abcdefgh', clock);
     const [stopped, honest] = [bodies.slice(0, -2), bodies.slice(-2)];
@@ -95,12 +95,12 @@ describe('of more large bodies than buffers', () => {
     assert.equal(clock.timers, 0);
   });
 
-  test('a process that was stopped for a second gives up none', async () => {
+  test('a process that was stopped for a second drops none', async () => {
     const set: (() => void)[] = [];
     const cancel = () => assert.fail('nothing is cancelled here');
     const bodies = start('abc', { ...systemClock, setTimeout: (callback) => ({ cancel, order: set.push(callback) }) });
     await settle();
-    // However late a timer is, it rings once.
+    // A timer fires once, however late it is.
     set.shift()?.();
     await assertWhole(bodies);
   });
@@ -126,11 +126,11 @@ describe('a JSON text', () => {
     test(`is not, ${what}`, () => assert.ok(!cheap(text)));
   }
 
-  test('may hold any sign inside a string', () => {
+  test('may have any character inside a string', () => {
     assert.ok(cheap(JSON.stringify(['[{'.repeat(200_000), '\\"[', '"'])));
   });
 
-  test('that is cheap, is parsed without running out of anything', () => {
+  test('that is cheap is parsed without running out of memory or stack', () => {
     fc.assert(
       fc.property(fc.json({ maxDepth: 60 }), (text) => {
         if (cheap(text)) assert.doesNotThrow(() => JSON.parse(text));

@@ -1,6 +1,6 @@
 /**
  * A client that sends its next request the moment it has read the answer to the last, on one connection, as Go's do. In a thread of
- * its own: in the server's, it would not run before the server has been told that its answer has left.
+ * its own: in the server's, it would not run before the server has been notified that its answer was sent.
  */
 import { once } from 'node:events';
 import { connect } from 'node:tls';

@@ -7,7 +7,7 @@ import type { ServingCertificate } from '../../../src/admission/serving/serving-
 const NOW = 1_000_000;
 const DELAY = 30_000;
 
-/** A certificate with its whole life before it; nothing here reads what it says. */
+/** A certificate with its whole life before it; nothing here parses it. */
 function certificate(id: string, issuedAt = NOW, lifetime = 900_000): ServingCertificate {
   return {
     authorityPem: `authority ${id}`,
@@ -51,7 +51,7 @@ describe('a certificate is issued', () => {
     });
   }
 
-  test('never over a Secret that is not ours', () => {
+  test("never over a Secret that is not the webhook's", () => {
     const { issue, problem } = planRotation(observed({ secret: { kind: 'foreign' }, serving: undefined }));
     assert.equal(issue, undefined);
     assert.match(
@@ -143,7 +143,7 @@ test('in every interleaving of replicas, what is served is trusted', () => {
     fc.property(fc.array(step, { maxLength: 400 }), (steps) => {
       let [now, serial] = [NOW, 0];
       let secret: ServingCertificate | undefined;
-      /** Authority to the time at which it was trusted; as the API server's lag stays below the delay, seen after half of it. */
+      /** When each authority was first trusted. The API server's lag stays below the delay: it sees a change after half of it. */
       const bundle = new Map<string, number>();
       const replicas = Array.from({ length: 3 }, () => ({
         serving: undefined as ServingCertificate | undefined,

@@ -108,7 +108,7 @@ test('certificates are replaced several times, and every pod is admitted and inj
   const count = (replica: Replica, message: string) =>
     replica.log.lines.filter((line) => line.message === message).length;
   const served = () => [first, second].map((replica) => count(replica, 'serving a certificate'));
-  // What cannot be parsed is due at once, as what is old enough is: no test has to wait for a certificate's end.
+  // A certificate that cannot be parsed is due at once, like one that is old enough: the test need not wait for one to age.
   const rotate = async (): Promise<void> => {
     for (let rotation = 1; rotation <= ROTATIONS; rotation += 1) {
       await cluster.plane.kubectl(['patch', 'secret', CERT_SECRET, '-n', SYSTEM, '--type=merge', '-p', DAMAGE]);

@@ -102,7 +102,7 @@ describe('the admission server', () => {
     const headers = { 'transfer-encoding': 'chunked' };
     const outcome = await ask({ body: Buffer.alloc(25 * 1024 * 1024, ' '), headers }).then(
       ({ status }) => status,
-      // The server closed while we were still sending.
+      // The server closed while the client was still sending.
       (error: NodeJS.ErrnoException) => error.code,
     );
     assert.ok([413, 'EPIPE', 'ECONNRESET'].includes(outcome ?? ''), String(outcome));
@@ -156,7 +156,7 @@ test('a connection that is opened early and used late is still there', async (t)
   t.after(() => server.drain(0));
   const early = connectTls({ host: '127.0.0.1', port, ca: files['ca.crt'], servername: 'localhost' });
   await once(early, 'secureConnect');
-  // Two that never shake hands are cut off, the second after the first: several seconds pass, whatever they are.
+  // Two connections without a handshake are cut off one after the other: several seconds pass, however slow the machine is.
   for (let count = 0; count < 2; count += 1) {
     const silent = connect(port, '127.0.0.1').on('error', () => {});
     await once(silent.resume(), 'close');
@@ -167,7 +167,7 @@ test('a connection that is opened early and used late is still there', async (t)
   early.destroy();
 });
 
-test('bodies that never end, on as many connections as are kept, keep nobody out', async (t) => {
+test('bodies that never end, on as many connections as are kept, keep no client out', async (t) => {
   const files = await certificate();
   const clock = new FakeClock();
   const { port, server } = await start(files, clock);

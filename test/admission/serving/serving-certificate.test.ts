@@ -35,7 +35,7 @@ describe('a serving certificate', () => {
     assert.equal(read.renewAt, NOW + 20 * DAY_MS);
   });
 
-  test('is what OpenSSL takes for a server of these names under this authority', async () => {
+  test('is accepted by OpenSSL for a server of these names under this authority', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'dcred-serving-'));
     try {
       for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
@@ -60,7 +60,7 @@ describe('a serving certificate', () => {
     assert.ok(!authority.checkPrivateKey(createPrivateKey(files['tls.key'])));
   });
 
-  test('cannot be used, and the reason tells nothing of the files, when', async (t) => {
+  test('cannot be used, and the reason reveals nothing of the files, when', async (t) => {
     const garbage = `-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n`;
     for (const [what, changed, reason] of [
       ['a file is missing', { 'tls.key': '' }, 'it is incomplete'],
@@ -77,7 +77,7 @@ describe('a serving certificate', () => {
     await t.test('the clock went back', () => {
       assert.equal(readServingCertificate(files, NAMES, NOW - DAY_MS), 'it is not yet valid');
     });
-    await t.test('the Service is called otherwise', () => {
+    await t.test('the Service has another name', () => {
       assert.equal(
         readServingCertificate(files, [...NAMES, 'other.svc'], NOW),
         'it does not cover the required DNS names',
@@ -96,7 +96,7 @@ describe('a serving certificate', () => {
     assert.equal(readSecret(undefined, NAMES, NOW).kind, 'missing');
   });
 
-  test('in a Secret that is replaced: over that very version, keeping what others put there', () => {
+  test('in a Secret that is replaced: over exactly that version, keeping what other clients put there', () => {
     const labels = { 'app.kubernetes.io/managed-by': 'Helm' };
     const metadata = { namespace: 'ns', name: 'cert', uid: 'u', resourceVersion: '7', labels, managedFields: [] };
     const secret = certificateSecret({ namespace: 'ns', name: 'cert' }, files, { metadata, data: { old: 'x' } });
@@ -114,7 +114,7 @@ describe('the bundle of trusted authorities', () => {
   const bundle = (...indexes: readonly number[]) => readBundle(indexes.map((index) => pems[index]).join(''));
   const ids = (text: string) => new Set(readBundle(text).map(({ id }) => id));
 
-  test('keeps the old beside the new, in one order whoever writes it', () => {
+  test('keeps the old beside the new, in the same order whichever replica writes it', () => {
     const [old, next] = [bundle(0), bundle(1)];
     const merged = mergeBundle(old, next, NOW);
     assert.deepEqual(ids(merged), new Set([...old, ...next].map(({ id }) => id)));
@@ -126,12 +126,12 @@ describe('the bundle of trusted authorities', () => {
     assert.deepEqual(ids(mergeBundle(bundle(0), bundle(3), NOW + 31 * DAY_MS)), ids(pems[3] ?? ''));
   });
 
-  test('does not grow for ever: the needed, and of the others the latest', () => {
+  test('does not grow indefinitely: it keeps those in use, and the latest of the others', () => {
     const merged = ids(mergeBundle(bundle(0, 1, 2, 3, 4), bundle(5), NOW));
     assert.deepEqual(merged, new Set(bundle(5, 4, 3, 2).map(({ id }) => id)));
   });
 
-  test('has no place for authorities that are not ours, or for garbage', async () => {
+  test("drops garbage and authorities that are not the webhook's", async () => {
     const foreign = (await createTestAuthority('someone else')).certificatePem;
     assert.deepEqual(
       readBundle(`${foreign}garbage\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`),
