@@ -14,7 +14,7 @@ type Entry = Readonly<Record<string, unknown>>;
 export interface AgentProcess {
   readonly entries: readonly Entry[];
   readonly port: number;
-  /** Waits for this to be logged. */
+  /** Resolves once this is logged. */
   logged(message: string): Promise<Entry>;
   get(path: '/metrics' | '/healthz' | '/readyz'): Promise<{ readonly status: number; readonly body: string }>;
   untilReady(): Promise<void>;

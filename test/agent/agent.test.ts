@@ -31,7 +31,7 @@ async function httpServer(t: TestContext) {
 /** Longer than any test. */
 const NEVER_MS = 3_600_000;
 
-/** Moves a fake clock in small steps until something outside, in real time, has come of it. */
+/** Steps a fake clock until its timers have had an effect outside, in real time. */
 async function advanceUntil(clock: FakeClock, done: () => boolean): Promise<void> {
   await eventually('the agent to act', async () => {
     if (done()) return true;
@@ -82,7 +82,7 @@ const RETRYING = 'failed to reload the server, retrying';
 const mixed = async (): Promise<SecretFiles> =>
   new Map([...(await credential()), ['dc.key', (await credential()).get('dc.key') ?? '']]);
 
-/** Of the error that a line carries. */
+/** The code of the error in a log line. */
 const codeOf = ({ fields }: LogLine) => (fields['err'] as { readonly code?: string } | undefined)?.code;
 
 const untilReloaded = (server: { readonly reloads: number }, times: number) =>

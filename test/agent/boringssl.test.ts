@@ -12,12 +12,12 @@ import { type AgentProcess, startAgent } from './agent-process.ts';
 import { credential, emptyMount, type Mount, type SecretFiles } from './mount.ts';
 import { freshName } from './server-process.ts';
 
-/** A real server that reads its files on SIGHUP and at no other time, told by the agent; a real client that looks. */
+/** A real server that reads its files on SIGHUP only, signalled by the agent, and a real client that checks what it serves. */
 
 const peers = await findPeers();
 const absent = peers.available ? undefined : peers.reason;
 
-test('BoringSSL and NSS are at hand', { skip: process.env['CI'] === 'true' ? false : (absent ?? false) }, () => {
+test('BoringSSL and NSS are available', { skip: process.env['CI'] === 'true' ? false : (absent ?? false) }, () => {
   assert.equal(absent, undefined, 'in CI the real peers must be there');
 });
 

@@ -1,4 +1,4 @@
-/** A mounted Secret as a kubelet keeps it, in a directory of the test's own, and credentials to put into it. */
+/** A mounted Secret as a kubelet keeps it, in the test's own directory, and credentials to put into it. */
 import { mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -51,7 +51,7 @@ export class Mount {
     return name;
   }
 
-  /** To a directory that exists already. */
+  /** Points the mount at a directory that exists already. */
   async swap(name: string, files: SecretFiles): Promise<void> {
     await symlink(name, join(this.directory, '..data_tmp'));
     await rename(join(this.directory, '..data_tmp'), join(this.directory, '..data'));
@@ -64,7 +64,7 @@ export class Mount {
   }
 }
 
-/** An empty mount, readable by every user, gone after the test. */
+/** An empty mount, readable by every user, removed after the test. */
 export async function emptyMount(t: Pick<TestContext, 'after'>): Promise<Mount> {
   const parent = await mkdtemp(join(tmpdir(), 'dcred-agent-'));
   t.after(() => rm(parent, { recursive: true, force: true }));

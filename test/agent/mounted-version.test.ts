@@ -31,7 +31,7 @@ describe('a mounted version', () => {
     assert.equal(version.name, name);
     assert.deepEqual([...version.files.keys()].sort(), [...NAMES].sort());
     assert.deepEqual(labelsOf(version.files), new Set(['first']));
-    // File times are known to a clock tick.
+    // File times are only precise to a clock tick.
     assert.ok(version.placedAtMs >= before - 20 && version.placedAtMs <= Date.now());
   });
 
@@ -128,7 +128,7 @@ describe('no mounted version', () => {
     assert.equal((await refusal(mount.directory)).code, 'TooLarge');
   });
 
-  test('where a file is a pipe, which nobody writes into', async (t) => {
+  test('where a file is a pipe without a writer', async (t) => {
     const mount = await emptyMount(t);
     const name = await mount.put(labelled('first'));
     const path = join(mount.directory, name, 'dc.key');

@@ -45,7 +45,7 @@ describe('processes', { skip: absent }, () => {
     );
   });
 
-  test('that have exited are gone, also before their parent waits for them', async (t) => {
+  test('that have exited are gone, even before their parent waits for them', async (t) => {
     const name = freshName();
     const server = await startServer(t, name);
     const found = await readProcess(server.pid);

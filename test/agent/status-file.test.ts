@@ -7,7 +7,7 @@ import { readStatus, writeStatus } from '../../src/agent/status-file.ts';
 import { temporaryDirectory } from '../cli/run-command.ts';
 
 describe('the status file', () => {
-  test('says whether the agent is ready, until it should have been written again', async (t) => {
+  test('says whether the agent is ready, until the next write is overdue', async (t) => {
     const path = join(temporaryDirectory(t), 'status.json');
     assert.match((await readStatus(path, 0)) ?? '', /there is no status/);
     await writeStatus(path, undefined, 100);

@@ -31,7 +31,7 @@ const now = () => Math.floor(Date.now() / 1000);
 const peers = await findPeers();
 const absent = peers.available ? undefined : peers.reason;
 
-test('BoringSSL and NSS are at hand', { skip: process.env['CI'] === 'true' ? false : (absent ?? false) }, () => {
+test('BoringSSL and NSS are available', { skip: process.env['CI'] === 'true' ? false : (absent ?? false) }, () => {
   assert.equal(absent, undefined, 'in CI the real peers must be there');
 });
 

@@ -21,7 +21,7 @@ const NAME = 'web.example';
 const [peers, tlslite] = [await findPeers(), await findTlslite()];
 const absent = (peers.available ? undefined : peers.reason) ?? (tlslite.available ? undefined : tlslite.reason);
 
-test('tlslite-ng is at hand', { skip: process.env['CI'] === 'true' ? false : (absent ?? false) }, () => {
+test('tlslite-ng is available', { skip: process.env['CI'] === 'true' ? false : (absent ?? false) }, () => {
   assert.equal(absent, undefined, 'in CI the real peers must be there');
 });
 
