@@ -40,7 +40,7 @@ test('promtool accepts the rules', { skip }, async () => {
   assert.equal(status, 0, stdout + stderr);
 });
 
-test('they fire when they should, with the words that they should, and not before', { skip }, async () => {
+test('they fire when they should, with the right text, and not before', { skip }, async () => {
   assert.ok(tools.available);
   const files = { 'alerts.json': rules, 'tests.json': unitTests };
   const { status, stderr, stdout } = await promtool(tools, files, ['test', 'rules', 'tests.json']);
@@ -118,7 +118,7 @@ describe("the chart's PrometheusRule", () => {
     for (const name of names) assert.ok(runbook.toLowerCase().includes(`\n## ${name.toLowerCase()}\n`), name);
   });
 
-  test('leaves out what is disabled, what does not run, and adds what is given', async () => {
+  test('leaves out alerts that are disabled or whose component does not run, and adds those from the values', async () => {
     const extra = { alert: 'DcredMine', expr: 'vector(1)' };
     const made = await rendered(
       { disabled: ['DcredClockSkew'], extraRules: [extra] },

@@ -1,4 +1,4 @@
-/** Grafana's dashboards: PromQL that Prometheus parses, on metrics and labels that exist; and no two panels on one place. */
+/** Grafana's dashboards: PromQL that Prometheus parses, on metrics and labels that exist; and no two panels in the same place. */
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -54,7 +54,7 @@ test('alerts come from what real processes serve', { skip: tools.available ? fal
     const alerts = await prometheus.query('ALERTS');
     return new Map(alerts.map(({ metric }) => [metric['alertname'], metric]));
   };
-  // No webhook runs here, and nothing else is wrong. A scrape that a busy machine answers too late lets an alert come and go.
+  // No webhook runs here, and nothing else is wrong. On a busy machine a scrape may time out, so that an alert fires and clears.
   let last: ReadonlySet<string | undefined> = new Set();
   const seen = await eventually('the alerts', async () => {
     const all = await pending();
@@ -78,7 +78,7 @@ const EXPECTED = new Set([
   'DcredWebhookDown',
 ]);
 
-/** A signer whose one certificate is not there. Resolves with the port of its metrics. */
+/** A signer whose only certificate is missing. Resolves with the port of its metrics. */
 async function startSigner(t: TestContext): Promise<number> {
   const folder = temporaryDirectory(t);
   const now = Math.floor(Date.now() / 1000);

@@ -50,7 +50,7 @@ interface Refused {
   readonly what: string;
   readonly spec: object;
   readonly name?: string;
-  /** What the user reads: what to write instead. */
+  /** The message for the user, which says what to write instead. */
   readonly says: string;
 }
 
@@ -366,7 +366,7 @@ describe('the status', () => {
     ]);
   });
 
-  test('has one condition of a type', async () => {
+  test('has one condition per type', async () => {
     const conditions = [...status.conditions, ...status.conditions];
     await assert.rejects(patch('status', { status: { conditions } }, '--subresource=status'), {
       message: /Duplicate value/,

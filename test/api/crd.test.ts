@@ -48,7 +48,7 @@ test('the CRDs as committed are what the schemas generate', async () => {
 test('the CRDs are the same every time they are generated', () => assert.deepEqual(crdFiles(), crdFiles()));
 
 for (const definition of [customResourceDefinition, grantDefinition, issuerDefinition, clusterIssuerDefinition]) {
-  describe(`the CRD by ${definition.name}`, () => {
+  describe(`the CRD from ${definition.name}`, () => {
     test('describes every field', () => {
       const silent = [...nodes(resourceSchema(definition()))]
         .filter(([path, { description }]) => !/(\[\]|\{\})$/.test(path) && path !== '.metadata' && !description)

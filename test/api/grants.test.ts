@@ -1,4 +1,4 @@
-/** DelegationGrants at a real API server: what it refuses, and that dcred reads all that it accepts. */
+/** DelegationGrants on a real API server: what it refuses, and that dcred reads everything that it accepts. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';

@@ -2,7 +2,7 @@
  * Every mistake that a user can make in a resource, by a walk over the schema: each field of the spec gets each value of a list
  * of wrong and extreme ones. The API server either refuses the object (with which words: api-server.test.ts), or what it accepts can be served:
  * the operator reads it, and the API server takes what dcred makes of it (a Secret with the template's labels and annotations,
- * a selector, a Secret name). So nothing can be written that ends in no condition at all.
+ * a selector, a Secret name). So no object that is accepted ends up without a condition.
  */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
@@ -66,12 +66,12 @@ const RESOURCE = { group: 'dcred.dev', plural: 'delegatedcredentials', kind: 'De
 const SECRET = { group: '', plural: 'secrets', kind: 'Secret' };
 const POLICY = { group: 'networking.k8s.io', plural: 'networkpolicies', kind: 'NetworkPolicy' };
 
-/** What the operator makes of it must be acceptable too. */
+/** What the operator makes from the spec must be acceptable too. */
 async function servable(spec: DelegatedCredentialSpec): Promise<void> {
   assert.ok(isSecretName(spec.certificateRef.name), 'a Secret can have that name');
   assert.ok((spec.renewBeforeSeconds ?? 0) < spec.lifetimeSeconds);
   await create(SECRET, { type: 'example.com/test' }, spec.secretTemplate);
-  // Whose own validation of a LabelSelector is the reference.
+  // The API server's own validation of a LabelSelector is the reference.
   await create(POLICY, { spec: { podSelector: spec.podSelector ?? {} } });
 }
 

@@ -18,7 +18,7 @@ const pod = (labels: Labels, annotations: Labels = {}) => ({
   injected: readInjectRequest(labels, annotations).names,
 });
 
-describe('without a selector, a resource selects the pods that ask for it', () => {
+describe('without a selector, a resource selects the pods that request it', () => {
   for (const [what, labels, annotations, expected] of [
     ['by the label', { [INJECT_KEY]: 'web' }, {}, true],
     ['not by another name', { [INJECT_KEY]: 'website' }, {}, false],
@@ -36,7 +36,7 @@ describe('without a selector, a resource selects the pods that ask for it', () =
   });
 });
 
-test('with a selector, the label asks for nothing', () => {
+test('with a selector, the label requests nothing', () => {
   assert.equal(selects('web', { matchLabels: { app: 'x' } }, pod({ [INJECT_KEY]: 'web' })), false);
 });
 
@@ -57,7 +57,7 @@ const KEYS = ['app', 'tier', 'example.com/team'];
 const VALUES = ['', 'web', 'api', 'web.v2'];
 const PODS_MADE = 24;
 
-/** As `kubectl get pods -l` takes it (apimachinery: labels.Parse). */
+/** As `kubectl get pods -l` accepts it (apimachinery: labels.Parse). */
 function written({ matchExpressions = [], matchLabels = {} }: PodSelector): string {
   const equalities = Object.entries(matchLabels).map(([key, value]) => `${key}=${value}`);
   return [...equalities, ...matchExpressions.map(writtenRequirement)].join(',');

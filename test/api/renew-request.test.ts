@@ -18,7 +18,7 @@ test('a time is read back as it was written', () => {
   );
 });
 
-test('what a person writes is read, with any offset', () => {
+test('a time written by hand is read, with any offset', () => {
   assert.equal(readRenewRequest('2027-01-15T08:00:00Z'), 1_800_000_000);
   assert.equal(readRenewRequest('2027-01-15t09:00:00.5+01:00'), 1_800_000_000.5);
 });
