@@ -138,7 +138,7 @@ function partOf(path: string): string {
   return parts[0] ?? '';
 }
 
-/** A folder of src's own that no rule names: nobody may add a room without saying what it may import. */
+/** A folder of src that no rule names: each new room must say what it may import. */
 function folderOf(path: string): string {
   const parts = relative(SRC, path).split(sep);
   return parts.length === 1 ? (parts[0] ?? '') : parts.slice(0, -1).join('/');
@@ -196,7 +196,7 @@ describe('src', () => {
   });
 });
 
-/** Outside src: which top folders, and inside testing/ which of its rooms, each may import. Nothing imports test/ but test/ itself. */
+/** Outside src: which top folders, and inside testing/ which of its rooms, each may import. Only test/ imports test/. */
 const TOOLS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'testing/support': ['src', 'testing/support'],
   'testing/keys': [

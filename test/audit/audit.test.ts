@@ -86,7 +86,7 @@ describe('an audit', { skip: peers.available ? false : peers.reason }, () => {
       await fleet.publish(secret);
     };
 
-    // The port is chosen by the server, and the server starts with the files: the pod comes last, and its Secret is made for it then.
+    // The server chooses its port and needs its files at the start: the pod is created last, and the Secret is then made for its uid.
     const first = await fleet.makeSecret({ name: 'former', uid: 'none' }, 7200);
     const former = await boring(await fleet.mount(first));
     await publish('stale', former.port);
@@ -227,7 +227,7 @@ describe('an audit', { skip: peers.available ? false : peers.reason }, () => {
       assert.deepEqual([found.status, found.reason], ['False', 'ServedCredentialInvalid']);
       assert.match(found.message, /^8 of 11 servers: invalid: /);
 
-      // The operator applies its own conditions, and neither takes nor removes this one.
+      // The operator applies its own conditions, and neither takes over nor removes this one.
       const ready = {
         type: 'Ready',
         status: 'False',

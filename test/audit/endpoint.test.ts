@@ -20,7 +20,7 @@ describe('the port of a pod', () => {
     });
   }
 
-  test('is unknown with none, or with several that may all be it', () => {
+  test('is unknown with no container port, or with several candidates', () => {
     for (const ports of [[], [port(8080), port(9090)], [port(7001, 'tls'), port(7002, 'tls-b')]]) {
       const endpoint = endpointOf('web', undefined, ports);
       assert.ok(!endpoint.known);
@@ -55,7 +55,7 @@ describe('the port of a pod', () => {
   });
 });
 
-test('what is kept of a pod is bounded, whatever it says', () => {
+test('what is kept of a pod is bounded, whatever its annotations and ports say', () => {
   const text = fc.string({ maxLength: 2000 });
   const pod = fc.record({
     annotations: fc.dictionary(

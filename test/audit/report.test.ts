@@ -15,7 +15,7 @@ import { imaginaryFleet } from '../../testing/support/imaginary-fleet.ts';
 const absent = await findChromium();
 const DESKTOP: PageOptions = { width: 1280, height: 900, scheme: 'light' };
 
-/** What whoever names things could try. Each would leave a mark on the page. */
+/** Injections that a user who chooses names could try. Each would leave a mark on the page. */
 const HOSTILE = [
   '</script><script>document.title="taken"</script>',
   '<img src=x onerror="document.title=\'taken\'">',
@@ -79,7 +79,7 @@ describe('the report in Chromium', { skip: absent ?? false }, () => {
     });
   }
 
-  test('shows what strangers wrote, and runs none of it', async () => {
+  test('shows text from strangers, and runs none of it', async () => {
     const text = (index: number) => HOSTILE[index % HOSTILE.length] ?? '';
     const { page } = await open({
       pods: 20,
@@ -112,7 +112,7 @@ describe('the report in Chromium', { skip: absent ?? false }, () => {
     assert.ok(seen.head.startsWith('<img src=x onerror='), seen.head);
   });
 
-  test('writes the end of the leaf above the bars, not on them', async () => {
+  test("writes the leaf's expiry above the bars, not on them", async () => {
     for (const width of [390, 1280]) {
       const { page } = await open({ pods: 1 }, { ...DESKTOP, width });
       const ofTheBar = await page.evaluate<readonly number[]>(`(() => {
@@ -127,7 +127,7 @@ describe('the report in Chromium', { skip: absent ?? false }, () => {
     }
   });
 
-  test('has a policy that would stop a script that got in', async () => {
+  test('has a policy that would stop an injected script', async () => {
     const { page } = await open({ pods: 1 });
     await page.evaluate(
       `(() => { const script = document.createElement('script'); try { script.textContent = 'document.title = "taken"'; document.body.append(script); } catch {} })()`,

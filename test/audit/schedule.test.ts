@@ -60,7 +60,7 @@ describe('what an audit publishes', () => {
     assert.equal(events.length, 1, 'once');
   });
 
-  test('is not written where it is there already', async () => {
+  test('is not written where it is unchanged', async () => {
     const first = publisher();
     const { resources, result } = fleet(() => 'current');
     await first.publisher.publish(result, resources, signal);
@@ -83,7 +83,7 @@ describe('what an audit publishes', () => {
     assert.deepEqual(second.applied, []);
   });
 
-  test('is taken back from a resource that is not audited any more', async () => {
+  test('is removed from a resource that is no longer audited', async () => {
     const { applied, publisher: made } = publisher();
     const serving = {
       type: 'Serving',

@@ -62,7 +62,7 @@ describe('a pod is notified', () => {
     return entry;
   };
 
-  test('of a finding once, and of its end', () => {
+  test('of a finding once, and when it clears', () => {
     assert.equal(podNotice(entryOf('stale'), undefined)?.reason, 'ServedCredentialStale');
     assert.equal(podNotice(entryOf('stale'), 'current')?.type, 'Warning');
     assert.equal(podNotice(entryOf('stale'), 'stale'), undefined);

@@ -134,7 +134,7 @@ function changed(value: unknown, [head, ...rest]: Path, change: (text: string) =
   );
 }
 
-/** A key in every form that people paste it in. Made for this test. */
+/** A key in every form in which users paste one. */
 function forms(key: KeyObject): readonly string[] {
   const pkcs8 = key.export({ type: 'pkcs8', format: 'der' });
   const pem = String(key.export({ type: 'pkcs8', format: 'pem' }));
@@ -164,7 +164,7 @@ function forms(key: KeyObject): readonly string[] {
 
 const PIECE = 20;
 
-/** Every piece of it that is long enough to be told from ordinary text; words that all keys share are none. */
+/** Every piece of it that is long enough to differ from ordinary text, without the words that all keys share. */
 function pieces(secret: string): readonly string[] {
   const words = secret
     .split(/\\n|[^A-Za-z0-9+/=_:-]/)
@@ -182,7 +182,7 @@ const KEYS = [
 const SECRETS = KEYS.flatMap(forms);
 
 describe('a support archive', () => {
-  test('has no piece of a key that somebody put anywhere', () => {
+  test('has no piece of a key, wherever a user put it', () => {
     const where = fc.constantFrom(...PATHS);
     const what = fc.constantFrom(...SECRETS);
     const around = fc.constantFrom('', 'the key is ', 'key=', '"', '(');
@@ -205,7 +205,7 @@ describe('a support archive', () => {
     );
   });
 
-  test('has no piece of one in a name of a field either', () => {
+  test('has no piece of one in the name of a field either', () => {
     for (const secret of SECRETS) {
       const labels = { [secret]: 'b' };
       const planted = { ...COLLECTED, resources: [{ metadata: { ...metadata, labels, annotations: labels } }] };
@@ -230,7 +230,7 @@ describe('a support archive', () => {
     assert.ok(!bundleFiles(planted).some(({ text }) => text.includes('planted')));
   });
 
-  test('keeps what finds a fault', () => {
+  test('keeps what is needed to find a fault', () => {
     const text = bundleFiles(COLLECTED)
       .map((file) => file.text)
       .join('\n');
@@ -274,7 +274,7 @@ describe('scrubbing', () => {
     for (const word of words) assert.equal(scrub(word), word);
   });
 
-  test('gives the length instead of what it takes out, and changes nothing twice', () => {
+  test('gives the length of what it takes out, and changes nothing the second time', () => {
     const digest = createHash('sha256').update('x').digest('hex');
     assert.equal(scrub(`sha256 ${digest}.`), 'sha256 (64 characters).');
     fc.assert(fc.property(fc.string({ maxLength: 200 }), (text) => assert.equal(scrub(scrub(text)), scrub(text))));
@@ -284,7 +284,7 @@ describe('scrubbing', () => {
     const encodings = fc.constantFrom('base64' as const, 'base64url' as const, 'hex' as const);
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 32, maxLength: 96 }), encodings, (bytes, encoding) => {
-        // Not so random bytes, such as zeros, are no key.
+        // Bytes that are not random, such as zeros, are no key.
         fc.pre(new Set(bytes).size > 16);
         const text = Buffer.from(bytes).toString(encoding);
         assert.ok(!scrub(`x ${text} y`).includes(text.slice(0, PIECE)));
