@@ -76,7 +76,7 @@ class Release implements AsyncDisposable {
   }
 }
 
-/** Scheduled audits, as the chart runs them: of a pod whose port cannot be told, that does not run, and runs again. */
+/** Scheduled audits, as the chart runs them: of a pod whose port is unknown, which stops and then runs again. */
 async function auditedTwice({ cluster }: Release, pod: string): Promise<void> {
   const identity = { serviceAccount: { namespace: SYSTEM, name: 'dcred-audit' } };
   const kubeconfig = await cluster.plane.kubeconfigFor(identity);
@@ -107,7 +107,7 @@ async function auditedTwice({ cluster }: Release, pod: string): Promise<void> {
   }
 }
 
-/** A certificate of a guarded namespace, by a grant to namespaces with a label: it is given, and nothing uses it yet. */
+/** A certificate of a guarded namespace, granted to namespaces by label, and a resource that may use it. No pod does yet. */
 async function useGrant({ cluster }: Release) {
   const authority = await createTestAuthority();
   const [owner, consumer] = [await cluster.namespace('audited-vault'), await cluster.namespace('audited-edge')];
@@ -127,7 +127,7 @@ async function useGrant({ cluster }: Release) {
   return { owner, consumer };
 }
 
-/** And its withdrawal. */
+/** The same, with a pod, and then the grant's withdrawal. */
 async function withdrawGrant(release: Release): Promise<void> {
   const { cluster } = release;
   const { consumer, owner } = await useGrant(release);
@@ -193,7 +193,7 @@ describe('what the operator and the webhook request', () => {
     await Promise.all([wholeLife(release), useGrant(older)]);
     const granted = await release.granted();
     const report = async () => compareAccess(granted, [...(await older.used()), ...(await release.used())]);
-    // Some come at their own time: a repeated Event, a renewed lease.
+    // Some come in their own time: a repeated Event, a renewed lease.
     const found = await eventually('every permission to be used', async () => {
       const { unused } = await report();
       return unused.length === 0 ? await report() : undefined;

@@ -29,7 +29,7 @@ function flowSchemaOf(path: string, token: string): Promise<string | undefined> 
   return promise;
 }
 
-test('what a wave consists of has a flow of its own; leases, and other accounts, have not', async () => {
+test('the requests of a wave have their own flow; leases and other accounts do not', async () => {
   const objects = await render({ flowControl: { enabled: true } });
   const schema = pick(objects, 'FlowSchema');
   const installed = [schema, pick(objects, 'PriorityLevelConfiguration')];

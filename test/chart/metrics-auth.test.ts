@@ -92,7 +92,7 @@ describe('metrics for authorized scrapers', () => {
   }
 });
 
-test('while the API server does not answer, nobody is served', async () => {
+test('while the API server does not answer, no scraper is served', async () => {
   const unreachable = { create: () => Promise.reject(new Error('connection refused')) };
   const guard = new MetricsGuard(unreachable, systemClock, new AbortController().signal);
   assert.equal(await guard.check('Bearer token', '10.0.0.1'), 503);

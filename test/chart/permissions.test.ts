@@ -110,7 +110,7 @@ describe('permissions', () => {
   describe('of an operator for two namespaces', () => {
     before(() => install({ namespaces: ['edge', 'shop'] }));
 
-    test('include to get these namespaces, and no other', async () => {
+    test('include get on these namespaces, and on no other', async () => {
       assert.deepEqual(await allowed(plane, OPERATOR, onNamespace('edge')), new Set(['get namespaces']));
       assert.deepEqual(await allowed(plane, OPERATOR, onNamespace('other')), new Set());
     });

@@ -1,10 +1,10 @@
-/** One request of someone with a stolen token, or of dcred itself. */
+/** One request made with a stolen token, or by dcred itself. */
 export interface Attempt {
   readonly method: 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'GET';
   readonly path: string;
   readonly body?: unknown;
   readonly contentType?: string;
-  /** Opens a connection: the API server knows no dry run of that. */
+  /** Opens a connection: the API server has no dry run for that. */
   readonly connects?: boolean;
   /** The API server refuses this to everyone, with this message. */
   readonly refusedAnyway?: RegExp;
