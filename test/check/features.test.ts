@@ -20,7 +20,7 @@ function version(minor: string | number, major = '1') {
 }
 
 describe('the version of the API server', () => {
-  test('is good from the oldest that the chart supports', async () => {
+  test('is good from the oldest version that the chart supports', async () => {
     assert.match(await readFile(CHART, 'utf8'), new RegExp(`^kubeVersion: '>=1\\.${OLDEST_MINOR}\\.0-0'$`, 'm'));
     assert.deepEqual(
       checkVersion(version(OLDEST_MINOR), 'https://a').map(({ level }) => level),
@@ -28,7 +28,7 @@ describe('the version of the API server', () => {
     );
   });
 
-  test('that is older is a problem, and what it lacks is said feature by feature', () => {
+  test('that is older is a problem, and each feature that it lacks is named', () => {
     const [first, ...features] = checkVersion(version(26), 'https://a');
     assert.equal(first?.level, 'problem');
     assert.match(first?.message ?? '', /dcred needs 1\.31 or newer/);
@@ -50,7 +50,7 @@ describe('the version of the API server', () => {
     );
   });
 
-  test('of a distribution is read too, and what is not a version of Kubernetes is reported as that', () => {
+  test('of a distribution is read too, and anything else than a version of Kubernetes is reported', () => {
     assert.equal(checkVersion(version('33+'), 'https://a')[0]?.level, 'ok');
     for (const odd of [{}, version('x'), version(31, '2'), { major: '1' }]) {
       assert.deepEqual(
@@ -70,7 +70,7 @@ test('an API that is not served is named', () => {
   }
 });
 
-test('clocks may differ by half a minute, and by more than the reserve of a lifetime nothing works', () => {
+test('clocks may differ by half a minute; by more than an hour, the reserve of a lifetime, nothing works', () => {
   const levels = [0, 30_000, -30_000, 31_000, -3_600_000, 3_601_000].map((skewMs) => checkClock(skewMs).level);
   assert.deepEqual(levels, ['ok', 'ok', 'ok', 'warning', 'warning', 'problem']);
   assert.match(checkClock(-60_000).message, /60 s behind/);
@@ -78,7 +78,7 @@ test('clocks may differ by half a minute, and by more than the reserve of a life
   assert.equal(checkClock(undefined).level, 'warning');
 });
 
-test('findings as text say what to do below each, and count', () => {
+test('findings as text have what to do below each, and a count', () => {
   const text = formatFindings([...checkVersion(version(28), 'https://a'), checkClock(0)], false);
   assert.match(text, /^problem {2}ApiServer {2}Kubernetes v1\.28\.0 at https:\/\/a; dcred needs/m);
   assert.match(text, /^ {20}-> upgrade the cluster$/m);

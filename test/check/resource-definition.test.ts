@@ -59,7 +59,7 @@ test('a schema that differs is a warning that names the fields', () => {
   assert.match(message, /it differs in spec\.suspend, spec\.usage\.enum$/);
 });
 
-test('a description that was reworded is no difference', () => {
+test('a reworded description is not a difference', () => {
   const reworded = served((definition) => {
     schemaOf(definition).suspend = { ...schemaOf(definition).suspend, description: 'Reworded.' };
   });
