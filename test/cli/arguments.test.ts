@@ -43,12 +43,12 @@ describe('an option', () => {
     assert.deepEqual(parse().strings('namespace'), []);
   });
 
-  test('may hold what looks like an option, after an equals sign', () => {
+  test('may have a value that looks like an option, after an equals sign', () => {
     assert.equal(parse('--cert=--quiet').string('cert'), '--quiet');
     assert.equal(parse('--cert=a=b').string('cert'), 'a=b');
   });
 
-  test('given twice holds the last, unless it takes a list', () => {
+  test('given twice has the last value, unless it takes a list', () => {
     assert.equal(parse('--cert', 'a', '--cert', 'b').string('cert'), 'b');
     assert.deepEqual(parse('-n', 'a', '--namespace=b', '-nc').strings('namespace'), ['a', 'b', 'c']);
   });
@@ -109,19 +109,19 @@ describe('a switch', () => {
 describe('words without a dash', () => {
   const takes = (min: number, max: number) => command({ positionals: { min, max } });
 
-  test('are taken where they are wanted', () => {
+  test('are accepted where the command takes them', () => {
     assert.deepEqual(parseArguments(takes(1, 2), ['a', 'b']).positionals, ['a', 'b']);
     assert.deepEqual(parseArguments(takes(0, 1), []).positionals, []);
   });
 
-  test('are refused where they are not, or are too many or too few', () => {
+  test('are refused where it takes none, or where they are too many or too few', () => {
     refused(['a'], /^unexpected argument "a": dcred probe \[options\]$/);
     refused(['a', 'b', 'c'], /unexpected argument "c"/, takes(1, 2));
     refused([], /^expected at least 1 argument, found none: dcred probe \[options\]$/, takes(1, 2));
     refused(['a'], /^expected 2 arguments, found 1: dcred probe \[options\]$/, takes(2, 2));
   });
 
-  test('are all that comes after two dashes', () => {
+  test('are everything after two dashes', () => {
     const args = parseArguments({ ...PROBE, positionals: { min: 0, max: 9 } }, ['-q', '--', '--quiet=maybe', '-x']);
     assert.deepEqual(args.positionals, ['--quiet=maybe', '-x']);
     assert.equal(args.boolean('quiet'), true);
@@ -129,7 +129,7 @@ describe('words without a dash', () => {
 });
 
 describe('help', () => {
-  test('is understood by every command, also where words are missing or too many', () => {
+  test('is understood by every command, even where words are missing or too many', () => {
     const wants = command({ positionals: { min: 1, max: 1 } });
     for (const argv of [['--help'], ['-h'], ['--help=true'], ['a', 'b', '-h']]) {
       assert.equal(parseArguments(wants, argv).boolean('help'), true);
@@ -138,7 +138,7 @@ describe('help', () => {
   });
 });
 
-test('a command that asks for an option that it does not have is a bug, and says so', () => {
+test('a command that reads an option that it does not declare is a bug, and the error says so', () => {
   assert.throws(() => parse().string('nothing'), { name: 'TypeError', message: /no string option --nothing/ });
   assert.throws(() => parse().string('quiet'), { name: 'TypeError' });
   assert.throws(() => parse().boolean('cert'), { name: 'TypeError' });

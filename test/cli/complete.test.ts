@@ -63,7 +63,7 @@ test('files and folders are for the shell to offer', async () => {
   assert.deepEqual(await offers(['inspect', 's']), { words: ['secret/'], directive: ':2' });
 });
 
-test('nothing where nothing is known, or no word is taken', async () => {
+test('nothing where nothing is known, or no further word is accepted', async () => {
   for (const line of [
     ['probe', ''],
     ['version', ''],
@@ -83,7 +83,7 @@ test('nothing where nothing is known, or no word is taken', async () => {
 describe('names of the cluster', () => {
   const expected = (...words: readonly string[]) => complete(COMMANDS, words);
 
-  test('of DelegatedCredentials, where commands take them, without those that are on the line', () => {
+  test('of DelegatedCredentials, where commands take them, without those already on the line', () => {
     for (const name of ['status', 'audit', 'events', 'renew', 'suspend', 'resume']) {
       const typed = expected(name, '-n', 'edge', 'web', 'a');
       assert.deepEqual(typed.expected, { kind: 'names', of: 'DelegatedCredential', except: ['web'] }, name);
@@ -110,7 +110,7 @@ describe('names of the cluster', () => {
     assert.deepEqual(expected('status', '--context', '').expected, { kind: 'names', of: 'Context' });
   });
 
-  test('where the line says', () => {
+  test('from the cluster and namespace that the line names', () => {
     const { scope } = expected('status', '-A', '--kubeconfig=a', '--context', 'b', '-nc', '');
     assert.deepEqual(scope, { kubeconfig: 'a', context: 'b', namespace: 'c', allNamespaces: true });
   });

@@ -65,7 +65,7 @@ test('in a real bash, it is registered for both names, and leaves files to bash'
   assert.equal(stdout, 'complete -o default -F _dcred dcred\ncomplete -o default -F _dcred kubectl-dcred\n');
 });
 
-/** In a terminal of its own, as a person types; a key shows the line. Tab completes although the rest is typed already. */
+/** In its own terminal, as a user types; Ctrl-X shows the line. Tab completes although more keys have been typed already. */
 const TYPED_IN_ZSH = `
 zmodload zsh/zpty
 zpty shell 'TERM=dumb zsh -f -i'

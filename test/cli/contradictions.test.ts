@@ -1,4 +1,4 @@
-/** Options that exclude each other, and values of which no cluster is needed to see that they are wrong. */
+/** Options that exclude each other, and values that are wrong whatever the cluster. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { COMMANDS } from '../../src/cli/commands.ts';

@@ -21,7 +21,7 @@ export async function runLine(
   return { status, ...written };
 }
 
-/** A command that does nothing, unless told otherwise. */
+/** A command that does nothing, unless overridden. */
 export function command(overrides: Partial<Command> = {}): Command {
   return {
     name: 'probe',

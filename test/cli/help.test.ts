@@ -7,7 +7,7 @@ import { command } from './frame.ts';
 
 const WIDTH = 100;
 
-/** The command lines of an example: those that begin with dcred, without what it prints. */
+/** The command lines of an example: those that begin with dcred, without their output. */
 function commandLines(example: string): readonly string[] {
   return [...example.matchAll(/(?:^|[|(] ?|&& )(?:\$ )?(dcred [^|)\n&]+)/gm)].map(([, line = '']) => line.trim());
 }

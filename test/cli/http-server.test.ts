@@ -30,7 +30,7 @@ function ask({ port }: HttpServer, path: string, init?: RequestInit): Promise<Re
   return fetch(`http://127.0.0.1:${port}${path}`, init);
 }
 
-/** What the server answers to these very bytes: clients would tidy some paths up. */
+/** What the server answers to exactly these bytes: a client would normalise some of the paths. */
 async function answerTo({ port }: HttpServer, target: string): Promise<string> {
   const socket = connect(port, '127.0.0.1');
   socket.setEncoding('utf8');

@@ -304,7 +304,7 @@ test('a FIFO without a writer, or one that stays silent, ends with the signal', 
   assert.equal(Buffer.from(await reading).toString(), 'content');
 });
 
-test('names from a file cannot steer the terminal', async (t) => {
+test('names from a file cannot control the terminal', async (t) => {
   const manifest = secret({}, { metadata: { name: 'a\u001b[2Jb', annotations: { 'dcred.dev/usage': '\u0007' } } });
   const { stdout } = await inspect(t, JSON.stringify(manifest));
   assert.doesNotMatch(stdout.replaceAll('\n', ''), /\p{Cc}/u);

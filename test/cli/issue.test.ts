@@ -113,7 +113,7 @@ test('issuing again replaces the set, and leaves nothing of the earlier one behi
   assert.equal((await runCommand(verifyCommand, check)).status, 0);
 });
 
-test('a new directory is for its owner alone, one that is there keeps its mode, and nothing is left beside it', async (t) => {
+test('a new directory is for its owner alone, an existing one keeps its mode, and nothing is left beside it', async (t) => {
   const { argv, directory, out } = workplace(t);
   await runCommand(issueCommand, argv);
   assert.equal(statSync(out).mode & 0o777, 0o700);
@@ -123,7 +123,7 @@ test('a new directory is for its owner alone, one that is there keeps its mode, 
   assert.deepEqual(readdirSync(directory).sort(), ['leaf.crt', 'leaf.key', 'web']);
 });
 
-test('readers of a directory that is issued into again and again never see a mixed set', async (t) => {
+test('readers of a directory that is issued into repeatedly never see a mixed set', async (t) => {
   const { argv, cert, out } = workplace(t);
   await runCommand(issueCommand, argv);
   const done = new AbortController();

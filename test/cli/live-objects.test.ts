@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readLiveName } from '../../src/cli/live-objects.ts';
 
-test('an object of a cluster is named as kubectl takes it', () => {
+test('an object of a cluster is named as in kubectl', () => {
   const secret = { kind: 'Secret', name: 'web-tls' };
   for (const words of [['secret/web-tls'], ['secrets/web-tls'], ['Secret/web-tls'], ['secret', 'web-tls']]) {
     assert.deepEqual(readLiveName(words), secret);
@@ -18,7 +18,7 @@ test('anything else is a file', () => {
   }
 });
 
-test('a name that no object has, another kind, and two files are wrong usage', () => {
+test('a name that no object can have, another kind, and two files are wrong usage', () => {
   for (const words of [['secret/'], ['secret/a/b'], ['pod/A'], ['pod', ''], ['node', 'a'], ['a.bin', 'b.bin']]) {
     assert.throws(() => readLiveName(words), { code: 'Usage' }, words.join(' '));
   }

@@ -8,7 +8,7 @@ import { operatorCommand } from '../../src/cli/operator.ts';
 import { freePort } from '../../testing/support/ports.ts';
 import { runCommand, temporaryDirectory } from './run-command.ts';
 
-/** A kubeconfig whose server nobody is. */
+/** A kubeconfig for an address where nothing listens. */
 async function kubeconfigToNowhere(t: TestContext): Promise<string> {
   const path = join(temporaryDirectory(t), 'kubeconfig');
   const config = {
@@ -71,8 +71,8 @@ describe('dcred operator refuses', () => {
   });
 });
 
-describe('dcred operator whose address is taken', () => {
-  test('exits, and leaves no other address in use', { timeout: 20_000 }, async (t) => {
+describe('dcred operator whose address is in use', () => {
+  test('exits, and listens on no other address', { timeout: 20_000 }, async (t) => {
     const [healthPort, metricsPort] = [await freePort(), await freePort()];
     const holder = await listen(metricsPort);
     t.after(() => close(holder));

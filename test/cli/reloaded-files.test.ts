@@ -20,7 +20,7 @@ const [first, second] = await Promise.all(
 assert.ok(first && second);
 const JWKS = (kid: string) => JSON.stringify({ keys: [{ kty: 'oct', kid, k: 'AA' }] });
 
-/** The signer is a fake: what it is told to use. */
+/** The signer is a fake that records what it is given to use. */
 async function running(t: TestContext) {
   assert.ok(first);
   const folder = temporaryDirectory(t);
@@ -59,7 +59,7 @@ async function running(t: TestContext) {
     stop.abort();
     await ended;
   });
-  /** All files are read again. */
+  /** Resolves once all files have been read again. */
   const pass = async () => {
     const before = new Map(reads);
     clock.advance(10_000);
@@ -94,7 +94,7 @@ for (const [what, file, broken, name] of [
   ['a key set without keys', 'keys.json', '{}', `keys of ${URL}`],
   ['a key set of something else', 'keys.json', '{"keys": [1]}', `keys of ${URL}`],
 ] as const) {
-  test(`${what} leaves the last good one in use, is said once, and shows in the metrics`, async (t) => {
+  test(`${what} leaves the last good one in use, is logged once, and shows in the metrics`, async (t) => {
     const { log, pass, put, seen, used } = await running(t);
     put(file, broken);
     for (let count = 0; count < 3; count += 1) await pass();
@@ -123,7 +123,7 @@ test('a pair of two generations is tried again until it belongs together', async
   assert.deepEqual(used, [second.certificate]);
 });
 
-test('a signer does not start with a CA file that trusts nobody', async (t) => {
+test('a signer does not start with a CA file that has no certificate', async (t) => {
   const folder = temporaryDirectory(t);
   const put = (name: string, text: string) => {
     writeFileSync(join(folder, name), text);

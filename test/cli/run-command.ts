@@ -32,7 +32,7 @@ export async function runCommand(
   return { status, ...written };
 }
 
-/** A directory of the test's own, gone when it ends. */
+/** The test's own directory, removed when it ends. */
 export function temporaryDirectory(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'dcred-test-'));
   t.after(() => rmSync(directory, { recursive: true, force: true }));

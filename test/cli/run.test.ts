@@ -91,12 +91,12 @@ describe('help is printed', () => {
     }
   });
 
-  test('of no unknown command', async () => {
+  test('not of an unknown command', async () => {
     assert.equal((await runLine([command()], ['help', 'nothing'])).status, 2);
   });
 });
 
-test('a command gets its own words, and what it may touch', async () => {
+test('a command gets its own words, and the environment and clock that it may use', async () => {
   const { stdout } = await runLine(
     [
       command({
@@ -164,7 +164,7 @@ describe('as a plug-in of kubectl', () => {
   });
 });
 
-test('what a command shows of strangers does not act on a terminal, whatever it forgot to escape', async () => {
+test("strangers' text in the output does not act on a terminal, whatever the command forgot to escape", async () => {
   const forgetful = command({
     run: async (_, io) => {
       io.stdout.write('CN=\u202e\u001b]0;title\u0007\n');

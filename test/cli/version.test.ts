@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { versionCommand } from '../../src/cli/version.ts';
 import { runCommand } from './run-command.ts';
 
-test('dcred version says what it is, in a line for people', async () => {
+test('dcred version says what it is, in a line for users', async () => {
   const { status, stdout } = await runCommand(versionCommand, []);
   assert.equal(status, 0);
   assert.match(stdout, /^dcred \S+ \(\S+\), Node\.js v\d+\.\d+\.\d+\n$/);

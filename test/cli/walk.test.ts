@@ -1,4 +1,4 @@
-/** Every command, with what people mistype: each answer is a sentence that begins with the command, never a stack. */
+/** Every command, with common mistakes: each answer is a sentence that begins with the command, never a stack trace. */
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -39,7 +39,7 @@ for (const command of COMMANDS) {
   const { name, options } = command;
   const given = [name, ...words(command)];
   describe(`dcred ${name}`, () => {
-    test('refuses an option that it does not have, and names the one that was meant', async () => {
+    test('refuses an option that it does not have, and suggests the nearest one', async () => {
       await isUsage([...given, '--no-such-thing'], /: there is no option --no-such-thing/);
       await isUsage([...given, '-Z'], /: there is no option -Z\n/);
       for (const option of Object.keys(options).filter((one) => one.length > 3)) {
@@ -48,7 +48,7 @@ for (const command of COMMANDS) {
       }
     });
 
-    test('says what an option takes that has no value, or a wrong one', async () => {
+    test('says what an option takes where its value is missing or wrong', async () => {
       for (const [option, { choices, short, type }] of Object.entries(options)) {
         if (type === 'boolean') {
           await isUsage([...given, `--${option}=maybe`], /takes true or false; got "maybe"\n/);
@@ -61,7 +61,7 @@ for (const command of COMMANDS) {
       }
     });
 
-    test('takes no empty value for what names a file or an object', async () => {
+    test('refuses an empty name of a file or an object', async () => {
       for (const [option, { type, value = '' }] of Object.entries(options)) {
         if (type === 'boolean' || !['CONTEXT', 'DIR', 'DIRECTORY', 'FILE', 'NAME', 'NAMESPACE'].includes(value))
           continue;
@@ -69,7 +69,7 @@ for (const command of COMMANDS) {
       }
     });
 
-    test('takes no namespace that another path of the API would be made of', async () => {
+    test('refuses a namespace that would lead to another path of the API', async () => {
       for (const [option, { value }] of Object.entries(options)) {
         if (value === 'NAMESPACE') await isUsage([...given, `--${option}=../x`], new RegExp(`: --${option} takes `));
       }
@@ -81,7 +81,7 @@ for (const command of COMMANDS) {
       if (max < 9) await isUsage([name, ...Array.from({ length: max + 1 }, () => 'web')], /: (unexpected|expected) /);
     });
 
-    test('is found where its name is misspelt', async () => {
+    test('is suggested where its name is misspelt', async () => {
       for (const typed of [name.toUpperCase(), `${name}s`, name.replaceAll('-', '_'), name.slice(0, -1)]) {
         if (COMMANDS.some((one) => one.name === typed)) continue;
         const { status, stderr } = await runLine(COMMANDS, [typed]);
@@ -95,7 +95,7 @@ for (const command of COMMANDS) {
     });
 
     if ('kubeconfig' in options && name !== 'signer') {
-      test('says which kubeconfig it misses', async (t) => {
+      test('names the kubeconfig that is missing', async (t) => {
         const folder = temporaryDirectory(t);
         mkdirSync(join(folder, 'directory'));
         for (const file of ['empty', 'binary']) writeFileSync(join(folder, file), file === 'empty' ? '' : '\0\x01\xff');
@@ -196,7 +196,7 @@ describe('a file that cannot be what is expected', () => {
   }
 });
 
-test('a directory that cannot be made is an answer, also where the one above takes none', {
+test('a directory that cannot be created is an error in one sentence, whatever its parent is', {
   skip: process.platform === 'linux' ? false : 'needs /proc',
 }, async (t) => {
   const folder = temporaryDirectory(t);
@@ -211,7 +211,7 @@ test('a directory that cannot be made is an answer, also where the one above tak
 describe('standard output', { skip: process.platform === 'linux' ? false : 'needs a shell and /dev/full' }, () => {
   const shell = (line: string) => tryRun('bash', ['-c', line.replaceAll('DCRED', `"${process.execPath}" "${MAIN}"`)]);
 
-  test('that nobody reads changes nothing about the exit status, and says nothing', async () => {
+  test('without a reader leaves the exit status as it is, and prints no error', async () => {
     const closed = await shell(
       'DCRED crd | true; echo "$PIPESTATUS"; DCRED inspect /nowhere 2>&1 | true; echo "$PIPESTATUS"',
     );
