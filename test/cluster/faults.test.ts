@@ -94,7 +94,7 @@ test('an API server that goes away and comes back: the operator catches up', asy
   await using operator = await operatorWith();
   await cluster.createPods(namespace, 3);
   await cluster.untilSecrets(namespace, 3);
-  // A Secret can be seen before its writer has the answer, which must not be lost here.
+  // A Secret can be seen before its writer has the answer, and that answer must not be lost here.
   await eventually('three answers', async () => (await operator.issued()) === 3 || undefined);
   await cluster.plane.stopApiServer({ signal: 'SIGKILL' });
   await cluster.plane.startApiServer();

@@ -125,7 +125,7 @@ test('forty gated pods at once: each is released after its Secret, with one writ
 
 test('an operator that exits between the Secret and the gate: the next one removes the gate and issues nothing', async () => {
   const namespace = await servedNamespace({ authority, cluster });
-  // What a crash at that moment leaves behind is made by taking the permission for the second write away.
+  // Without the permission for the second write, the operator leaves what a crash at that moment would.
   const role = 'clusterrole/dcred-system:dcred-operator';
   const { stdout } = await cluster.plane.kubectl(['get', role, '-o', 'json']);
   const { rules } = JSON.parse(stdout) as {

@@ -63,7 +63,7 @@ async function use(namespace: string, of: string, spec: object = {}): Promise<vo
 const lifetimeOf = ({ metadata: { annotations = {} } }: Secret) =>
   (Date.parse(annotations['dcred.dev/expires-at'] ?? '') - Date.parse(annotations['dcred.dev/issued-at'] ?? '')) / 1000;
 
-/** Whether the operator has read any object of these kinds there, by the API server's own log. */
+/** Requests for Secrets of that namespace in the API server's audit log. */
 async function readsOfSecrets(namespace: string): Promise<number> {
   const events = await cluster.plane.auditLog();
   return events.filter(({ objectRef: ref }) => ref?.resource === 'secrets' && ref.namespace === namespace).length;
@@ -83,7 +83,7 @@ describe('a certificate of another namespace', () => {
     }
     const resource = await cluster.resource(namespace, 'web');
     assert.equal((resource.status as { lifetimeSeconds?: number }).lifetimeSeconds, 3600);
-    // Of the key, neither the namespace of the pods nor the log has a line.
+    // Neither the pods' namespace nor the log has a line of the key.
     const keyLine = leaf.keyPem.split('\n')[1] ?? 'none';
     const everything = await kubectl('get', 'secrets,events,dcred,pods', '-n', namespace, '-o', 'json');
     const decoded = secrets
@@ -172,7 +172,7 @@ describe('a withdrawn grant', () => {
       `dcred.dev/renew-requested-at=${new Date().toISOString()}`,
     );
     await cluster.createPod(namespace, 'web-late');
-    // Another resource that asks later is served: by then, this one's keys were taken as well.
+    // Once another resource that was enqueued later is served, this one's keys were taken as well.
     const other = await consumer(owner);
     await putGrant(owner, { from: [{ namespace: other }] });
     await cluster.untilReason(other, 'web', 'Issued');
@@ -181,7 +181,7 @@ describe('a withdrawn grant', () => {
     assert.deepEqual(versions(still), versions(before));
   });
 
-  test('deletes what was issued where it says so, also when it is withdrawn while no operator runs', async () => {
+  test('deletes what was issued where it says so, even when it is withdrawn while no operator runs', async () => {
     const owner = await vault();
     const namespace = await consumer(owner, { pods: 2 });
     const kept = await consumer(owner, { pods: 1 });
@@ -239,18 +239,18 @@ test('a namespace that is deleted and created again starts with nothing of what 
   await kubectl('delete', 'pods', '--all', '-n', namespace, '--grace-period=0', '--force');
   await kubectl('delete', 'namespace', namespace, '--timeout=120s');
   await cluster.namespace(namespace);
-  // Neither its labels nor its uid are those that were granted to.
+  // Neither its labels nor its uid match the grants.
   await use(namespace, owner);
   await cluster.createPods(namespace, 2);
   await cluster.untilReason(namespace, 'web', 'CertificateNotPermitted');
   assert.equal((await cluster.secrets(namespace)).length, 0);
-  // To the name alone, it may: and the pods of before do not count.
+  // A grant by name alone covers it, and its predecessor's pods do not count.
   await putGrant(owner, { from: [{ namespace }], maxPods: 2 }, 'by-name');
   await cluster.untilReason(namespace, 'web', 'Issued');
   await cluster.untilSecrets(namespace, 2);
 });
 
-test('no more pods than maxPods get a credential, and the next one does when one is gone', async () => {
+test('no more pods than maxPods get a credential, and another one does when one is gone', async () => {
   const owner = await vault();
   const namespace = await cluster.namespace();
   await putGrant(owner, { from: [{ namespace }], maxPods: 3 });

@@ -9,7 +9,7 @@ import { Cable } from '../../testing/support/cable.ts';
 import type { LeafFiles } from '../../testing/support/certificates.ts';
 
 export const SYSTEM = 'dcred-system';
-/** Of the operator's client certificate in the cluster `eu-west`. */
+/** The DNS name in the client certificate of the operator in the cluster `eu-west`. */
 const EU_NAME = 'operator.eu-west.example';
 
 export interface Guarded extends AsyncDisposable {
@@ -19,7 +19,7 @@ export interface Guarded extends AsyncDisposable {
   readonly signerCable: Cable;
   /** A file with the token of the operator at home, for the signer. */
   readonly token: string;
-  /** With `eu.crt` and `eu.key`: what the operator of another cluster shows. */
+  /** Has `eu.crt` and `eu.key`, the client certificate of another cluster's operator. */
   readonly directory: string;
 }
 
@@ -57,7 +57,7 @@ export async function startGuarded(leaf: LeafFiles): Promise<Guarded> {
   return { home, signer, signerCable, token, directory, [Symbol.asyncDispose]: () => held.disposeAsync() };
 }
 
-/** The configuration that the chart made, and a client of another cluster. */
+/** The configuration that the chart made, with a client of another cluster. */
 async function configOf({ plane }: Cluster): Promise<object> {
   const output = 'jsonpath={.data.signer\\.yaml}';
   const { stdout } = await plane.kubectl(['get', 'configmap', 'dcred-signer', '-n', SYSTEM, '-o', output]);
@@ -65,7 +65,7 @@ async function configOf({ plane }: Cluster): Promise<object> {
   return { ...config, clients: [...config.clients, { name: 'eu-west', cluster: 'eu-west', tlsName: EU_NAME }] };
 }
 
-/** Of the signer's account. */
+/** For the signer's account, by way of the cable. */
 async function kubeconfigThrough({ plane }: Cluster, cable: Cable, directory: string): Promise<string> {
   const direct = await plane.kubeconfigFor({ serviceAccount: { namespace: SYSTEM, name: 'dcred-signer' } });
   const path = join(directory, 'kubeconfig');

@@ -21,7 +21,7 @@ export async function untilAllOn(cluster: Cluster, leaf: LeafFiles, count: numbe
   return await untilAll(cluster, `${count} credentials on the leaf`, count, 'certificate-sha256', sha256);
 }
 
-/** Until the operator deletes them once the grant is withdrawn. */
+/** Resolves once the Secrets are marked to be deleted when the grant is withdrawn. */
 export async function untilTheyGoWithTheGrant(cluster: Cluster, count: number): Promise<void> {
   await untilAll(cluster, `${count} credentials that go with the grant`, count, 'on-withdraw', 'Delete');
 }

@@ -18,7 +18,7 @@ async function untilNames(namespace: string, names: readonly string[]): Promise<
   );
 }
 
-test('a pod that no longer matches, ends, or is deleted, loses its Secret', async () => {
+test('a pod that no longer matches, completes, or is deleted, loses its Secret', async () => {
   const { cluster } = running();
   const namespace = await servedNamespace(running());
   for (const name of ['relabelled', 'succeeds', 'fails', 'goes', 'stays']) await cluster.createPod(namespace, name);
@@ -43,7 +43,7 @@ test('a pod that no longer matches, ends, or is deleted, loses its Secret', asyn
   await untilNames(namespace, ['web-stays']);
 });
 
-test('the status drops what no longer holds, and leaves conditions of others alone', async () => {
+test("the status drops what no longer holds, and leaves other clients' conditions alone", async () => {
   const { cluster } = running();
   const namespace = await servedNamespace(running());
   await cluster.createPod(namespace, 'web-a');
@@ -70,7 +70,7 @@ test('a terminating pod keeps its Secret while it drains, and gets no new one', 
   const { cluster } = running();
   const namespace = await servedNamespace(running());
   const pod = await cluster.createPod(namespace, 'draining');
-  // A finalizer stands for containers that take their time: nothing here runs containers.
+  // A finalizer stands in for containers that are slow to stop: nothing here runs containers.
   await kubectl('patch', 'pod', 'draining', '-n', namespace, '-p', '{"metadata":{"finalizers":["example.com/drain"]}}');
   await cluster.untilSecrets(namespace, 1);
   await kubectl('delete', 'pod', 'draining', '-n', namespace, '--wait=false');

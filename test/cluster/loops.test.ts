@@ -1,4 +1,4 @@
-/** What other clients and unlucky moments do to the loops: each kind costs a bounded number of writes, and no key. */
+/** What other clients and unlucky timing do to the loops: each kind costs a bounded number of writes, and no key. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
@@ -31,7 +31,7 @@ test('a client that deletes Secrets on sight gets ever fewer of them', async (t)
   await eventually('the first five to be deleted', async () => (deleted >= 5 ? true : undefined));
   stop.abort();
   await rival;
-  // The first, three at once, then 1, 2, 4 s apart: a slow machine makes it fewer.
+  // The first, three at once, then 1, 2, 4 s apart: on a slow machine fewer.
   const seconds = (performance.now() - started) / 1000;
   t.diagnostic(`${deleted} Secrets in ${seconds.toFixed(1)} s`);
   assert.ok(deleted <= 5 + Math.log2(1 + seconds), `${deleted} Secrets in ${seconds} s`);
@@ -47,11 +47,11 @@ test('a new selector and new labels of the pods: they keep their credentials', a
   await cluster.createPod(namespace, 'leaves');
   const before = (await cluster.untilSecrets(namespace, 21)).filter(({ metadata }) => metadata.name !== 'web-leaves');
   await cluster.patchResource(namespace, 'web', { podSelector: { matchLabels: { app: null, tier: 'edge' } } });
-  // As `kubectl apply` does it, and within the moment that a deletion waits on the busiest machine: no process for each pod.
+  // As `kubectl apply` does, but without a process for each pod: even a busy machine is done before the deletions that wait ten seconds.
   const labels = { metadata: { labels: { tier: 'edge' } } };
   const { client, signal } = cluster;
   await Promise.all(names.map((name) => client.mergePatch(PODS, { namespace, name }, labels, { signal })));
-  // The pod that is not relabelled loses its Secret as late as any of them would have.
+  // When the pod that is not relabelled loses its Secret, any of the others would have lost theirs too.
   const after = await cluster.untilSecrets(namespace, 20);
   assert.deepEqual(versions(after), versions(before));
 });

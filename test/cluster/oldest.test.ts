@@ -1,6 +1,6 @@
 /**
  * The oldest Kubernetes that the chart supports: its own API server, with the chart, the operator and the webhook. Opt-in
- * (DCRED_OLDEST=1), because building that API server takes some ten minutes of two cores.
+ * (DCRED_OLDEST=1), because building that API server takes about ten minutes on two cores.
  */
 
 import assert from 'node:assert/strict';

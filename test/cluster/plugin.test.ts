@@ -174,7 +174,7 @@ describe('dcred check', () => {
     );
   });
 
-  test('says each thing once to a user without a name, and calls nothing good that it could not see', async () => {
+  test('says each thing once to an anonymous user, and calls nothing good that it could not see', async () => {
     const kubeconfig = await cluster.plane.kubeconfigFor({ user: 'nobody' });
     const { users, ...rest } = JSON.parse(await readFile(kubeconfig, 'utf8')) as { users: { name: string }[] };
     const anonymous = { ...rest, users: users.map(({ name }) => ({ name, user: {} })) };
@@ -225,7 +225,7 @@ describe('kubectl completes dcred', () => {
   });
   after(() => rm(folder, { recursive: true, force: true }));
 
-  /** As the script of `kubectl completion bash` asks. */
+  /** As the script of `kubectl completion bash` calls it. */
   async function offered(...words: readonly string[]): Promise<readonly string[]> {
     const { stdout } = await cluster.plane.kubectl(['__complete', 'dcred', ...words], { env });
     return stdout.trimEnd().split('\n');
@@ -245,7 +245,7 @@ describe('kubectl completes dcred', () => {
     assert.deepEqual(await offered('status', '--output='), ['text', 'json', ':4']);
   });
 
-  /** Whoever types waits for a moment only: on a busy machine it gives up, and offers no name. */
+  /** Completion waits for two seconds only: on a busy machine it gives up, and offers no name. */
   async function untilNames(offers: () => Promise<readonly string[]>, expected: readonly string[]): Promise<void> {
     const some = async () => {
       const lines = await offers();
@@ -275,7 +275,7 @@ describe('kubectl completes dcred', () => {
     assert.deepEqual(await completed('status', '--kubeconfig', kubeconfig, ''), [':4']);
   });
 
-  test('with nothing, and soon, where the API server accepts connections and does not answer', async () => {
+  test('with nothing, without hanging, where the API server accepts connections and does not answer', async () => {
     await using silent = await silentServer();
     const kubeconfig = await cluster.plane.kubeconfigFor({ user: 'late' });
     const address = `127.0.0.1:${silent.port}`;
@@ -284,7 +284,7 @@ describe('kubectl completes dcred', () => {
   });
 });
 
-/** Ends only when it is disposed of: what waits for its answer waits for ever. */
+/** Accepts connections and never answers, until it is disposed of. */
 async function silentServer(): Promise<AsyncDisposable & { readonly port: number }> {
   const server = createServer();
   const sockets = new Set<Socket>();
@@ -328,7 +328,7 @@ describe('in a namespace with pods', () => {
     assert.match(none.stderr, /^no Events of dcred on other in namespace/);
   });
 
-  test('dcred status names the option of a selector that is none', async () => {
+  test('dcred status names the option of an invalid selector', async () => {
     for (const selector of ['==', 'app in (web', 'a=b=c', 'app in', '!']) {
       const { status, stderr } = await runLine(COMMANDS, ['status', '-l', selector, ...ofNamespace()]);
       assert.equal(status, 1);
@@ -356,11 +356,11 @@ describe('in a namespace with pods', () => {
     await assert.rejects(absent, /there is no Secret "nosuch" in namespace/);
   });
 
-  test('dcred bundle reads no data of a Secret, and has what finds a fault', async (t) => {
+  test('dcred bundle reads no data of a Secret, and has what is needed to find a fault', async (t) => {
     const file = join(temporaryDirectory(t), 'bundle.tar.gz');
     const { status, stderr } = await runCommand(bundleCommand, ['--file', file, ...ofNamespace()]);
     assert.equal(status, 0);
-    // No node runs the pods of the chart, so the one part that is missing are their logs.
+    // No node runs the pods of the chart, so the only missing part is their logs.
     for (const line of stderr.trimEnd().split('\n').slice(0, -1)) assert.match(line, /^not in the archive: log of /);
     assert.equal((await stat(file)).mode & 0o777, 0o600);
     const text = gunzipSync(await readFile(file)).toString();

@@ -21,12 +21,12 @@ async function renewWith({ aheadSeconds = 0, kubeconfig = running().cluster.plan
   return await runCommand(renewCommand, [`--kubeconfig=${kubeconfig}`, ...argv], { now });
 }
 
-/** Tells apart the credentials that there are. */
+/** The public keys in the namespace, which tell its credentials apart. */
 async function keys(namespace: string): Promise<ReadonlySet<string>> {
   return new Set((await running().cluster.secrets(namespace)).map((secret) => assertServes(secret).publicKey));
 }
 
-/** A request counts from a whole second: what is issued before it is over may be as new as the request. */
+/** A request counts from a whole second: what is issued within that second may count as newer than the request. */
 async function withPods(count: number, spec: object = {}): Promise<{ namespace: string; before: ReadonlySet<string> }> {
   const { cluster } = running();
   const namespace = await servedNamespace(running(), spec);
@@ -151,7 +151,7 @@ test('a resource without pods has nothing to wait for', async () => {
 });
 
 describe('what cannot be renewed', () => {
-  test('a name that is not there: nothing is requested, and it says what there is', async () => {
+  test('a name that does not exist: nothing is requested, and the error lists what does', async () => {
     const { before, namespace } = await withPods(1);
     await assert.rejects(renew('web', 'nosuch', '-n', namespace), (error) => {
       assert.ok(error instanceof UnknownResourcesError);
@@ -165,7 +165,7 @@ describe('what cannot be renewed', () => {
     await assert.rejects(renew('-l', 'team=nobody', '-A'), /no DelegatedCredential has the labels/);
   });
 
-  test('a namespace that is none', async () => {
+  test('what cannot be the name of a namespace', async () => {
     for (const namespace of ['', 'a/b', 'a,b', '*', 'A', '../default']) {
       await assert.rejects(renew('web', '-n', namespace), {
         name: 'UsageError',

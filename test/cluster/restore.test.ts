@@ -69,7 +69,7 @@ test('a Secret that was made immutable is still re-issued', async () => {
   await reissued(namespace, secret);
 });
 
-test('labels, annotations and finalizers of others stay, through a re-issue too, but for the copy of the key that kubectl keeps', async () => {
+test("other clients' labels, annotations and finalizers stay, through a re-issue too, except kubectl's copy of the key", async () => {
   const { namespace, secret } = await onePod();
   await kubectl('label', 'secret', 'web-web-a', '-n', namespace, 'backup=no');
   await kubectl(
@@ -177,7 +177,7 @@ test('a Secret restored from a backup makes way for a pod of the same name once 
   await cluster.untilReason(namespace, 'web', 'Issued');
 });
 
-test('such a Secret of another type, or of a pod that is there, is not touched', async () => {
+test('such a Secret of another type, or of a pod that exists, is not touched', async () => {
   const { cluster } = running();
   const { namespace } = await onePod();
   const saved = await backup(namespace);
@@ -198,7 +198,7 @@ test('such a Secret of another type, or of a pod that is there, is not touched',
   }
 });
 
-test('a Secret that lost our label is no longer ours, and is left alone', async () => {
+test("a Secret that lost dcred's label no longer belongs to dcred, and is left alone", async () => {
   const { namespace, secret } = await onePod();
   await kubectl(
     'label',

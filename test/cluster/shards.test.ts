@@ -39,7 +39,7 @@ async function holders(): Promise<readonly (string | undefined)[]> {
   });
 }
 
-/** Every shard is held by a replica that lives, and evenly; and the replicas agree. */
+/** Resolves once living replicas hold all shards, evenly, and agree on them. */
 async function untilShared(): Promise<readonly string[]> {
   return await eventually(`the shards to be shared among ${[...replicas.keys()].join(', ')}`, async () => {
     const held = await holders();
@@ -129,7 +129,7 @@ test('a replica that is killed: its shards are served by the others, and nothing
   }
 });
 
-test('a replica that comes gets its share, and none of the Secrets is issued again', async () => {
+test('a new replica gets its share, and none of the Secrets is issued again', async () => {
   const namespaces = await servedShards();
   await untilShared();
   const before = await Promise.all(namespaces.map((namespace) => cluster.secrets(namespace)));
@@ -149,7 +149,7 @@ test('a replica that comes gets its share, and none of the Secrets is issued aga
   }
 });
 
-test('a replica that stands still for longer than its Leases last does not serve its shards when it goes on', async () => {
+test('a replica that is frozen for longer than its Leases last does not serve its old shards when it resumes', async () => {
   const namespaces = await servedShards();
   const held = await untilShared();
   const [name = '', replica] = [...replicas].find(([one]) => held.includes(one)) ?? [];
@@ -158,7 +158,7 @@ test('a replica that stands still for longer than its Leases last does not serve
   replicas.delete(name);
   try {
     await untilShared();
-    // While nobody is watching it: a pod that the replica would serve as soon as it goes on, were the shards still its own.
+    // While it is frozen: pods that the replica would serve as soon as it resumes if it took the shards for its own.
     for (const namespace of namespaces) await cluster.createPod(namespace, 'late');
     for (const namespace of namespaces) await cluster.untilSecrets(namespace, 3);
   } finally {

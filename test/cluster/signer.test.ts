@@ -70,20 +70,20 @@ function startHome(options: object = {}): Promise<OperatorProcess> {
 }
 
 /**
- * Silence is the harder fault, because calls end by their deadlines only; it takes minutes more. What it does to the operator's calls is
- * always tested in test/signer-client/silence.test.ts.
+ * Silence is the harder fault, because calls end only at their deadlines; it takes minutes longer. Its effect on the operator's calls is
+ * always tested, in test/signer-client/silence.test.ts.
  */
 function lose(cable: Cable): void {
   if (RUN_ALL) cable.silence();
   else cable.cut();
 }
 
-/** Of `web`, as `dcred status` draws it. */
+/** The tree of `web`, as `dcred status` draws it. */
 async function tree(): Promise<string> {
   return (await runCommand(statusCommand, ['web', '-n', 'edge', '--kubeconfig', home.plane.kubeconfig])).stdout;
 }
 
-/** An object to be created again. */
+/** The object as it can be created again. */
 function withoutVersion(json: string): string {
   const object = JSON.parse(json) as { metadata: { resourceVersion?: string; uid?: string } };
   delete object.metadata.resourceVersion;
@@ -135,7 +135,7 @@ describe('an operator with a signer', () => {
     // No node runs the chart's own pods.
     assert.match(await tree(), /^ {2}signer {7}dcred-system\/dcred-signer, 0 of \d available$/m);
 
-    // Renewals fall due while the signer is away for somewhat less than half a lifetime.
+    // Renewals fall due while the signer is away for a little less than half a lifetime.
     await signer.kill();
     await operator.stepClock(29 * 60_000);
     await operator.until('the signer does not answer');
@@ -161,7 +161,7 @@ describe('an operator with a signer', () => {
     const log = await runCommand(signerCommand, ['verify-log', signer.auditLog]);
     assert.equal(log.status, 0, log.stdout);
 
-    // Withdrawn: nothing is issued any more, also not to a new pod.
+    // Withdrawn: nothing is issued any more, not even to a new pod.
     await home.plane.kubectl(['delete', 'delegationgrant', 'web', '-n', 'vault']);
     await home.untilReason('edge', 'web', 'CertificateNotPermitted');
     await home.createPod('edge', 'web-late');
@@ -223,7 +223,7 @@ describe('the terms of a grant that the signer knows', () => {
       await home.untilReason('edge', 'api', 'SignerUnavailable');
       assert.deepEqual(uidsOf(await secretsOf('api')), before, 'a signer that is away withdraws nothing');
 
-      // It runs again, and may not read the grants: it says so, and nothing about any grant.
+      // It runs again but may not read the grants: it reports that, and says nothing about any grant.
       const { stdout } = await home.plane.kubectl(['get', 'role', 'dcred-signer', '-n', 'vault', '-o', 'json']);
       await home.plane.kubectl(['delete', 'role', 'dcred-signer', '-n', 'vault']);
       const starting = signer.start();
@@ -315,7 +315,7 @@ test('a second cluster has credentials of the same leaf without a copy of its ke
   const atHome = (await home.secrets('edge')).length;
   await untilAllOn(home, second, atHome);
   await using there = await start();
-  // Ten minutes ahead of the signer, and with all of the life that is granted.
+  // Ten minutes ahead of the signer, and with the whole lifetime that is granted.
   await there.stepClock(600_000);
   await home.plane.kubectl(['apply', '-f', '-'], {
     input: JSON.stringify(grant([EDGE, EU], { maxLifetimeSeconds: 3_600 })),
@@ -357,7 +357,7 @@ test('a second cluster has credentials of the same leaf without a copy of its ke
   cable.repair();
   for (const one of await untilAllOn(far, second, 2)) check(one, second);
 
-  // The signer is cut off from its API server: it signs by the grants that it has read, and does not see one go.
+  // The signer is cut off from its API server: it signs under the grants that it has read, and does not see one withdrawn.
   const terms = { onWithdraw: 'Delete' };
   await home.plane.kubectl(['apply', '-f', '-'], { input: JSON.stringify(grant([EDGE, EU], terms)) });
   await untilTheyGoWithTheGrant(far, 2);
@@ -367,7 +367,7 @@ test('a second cluster has credentials of the same leaf without a copy of its ke
   await far.createPod('edge', 'web-2');
   const issued = await untilAllOn(far, second, 3);
   for (const one of issued) check(one, second);
-  // Started again, it has read none: it answers that it cannot decide, and nobody deletes anything.
+  // Restarted, it has read none: it answers that it cannot decide, and neither operator deletes anything.
   await signer.stop();
   const starting = signer.start();
   for (const operator of [here, there]) {

@@ -1,4 +1,4 @@
-/** Verifies issued Secrets by other means than those that made them: @noble/curves for signatures, OpenSSL for the key. */
+/** Verifies issued Secrets with other code than the one that made them: @noble/curves for signatures, OpenSSL for the key. */
 import assert from 'node:assert/strict';
 import { createPublicKey } from 'node:crypto';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';

@@ -1,6 +1,6 @@
 /**
- * A wave of re-issues that is paced, and a grant that is withdrawn in the worst of moments: in the middle of such a wave, while the operator
- * restarts or its leader changes, and while its caches show what is not true any more.
+ * A paced wave of re-issues, and a grant that is withdrawn at the worst moments: in the middle of such a wave, while the operator restarts
+ * or its leader changes, and while its caches are stale.
  */
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -19,7 +19,7 @@ import { clientFor } from '../kubernetes/clients.ts';
 import { assertServes, file } from './verification.ts';
 
 const PODS = 8;
-/** One worker takes keys in the order of the queue; at two a second, a wave is long enough to be met in its middle. */
+/** One worker takes keys in the order of the queue; at two a second, a wave lasts long enough to be caught in the middle. */
 const PACED = ['--workers=1', '--max-reissues-per-second=2'];
 
 const authority = await createTestAuthority();
@@ -62,7 +62,7 @@ async function granted(spec: object = {}): Promise<{ readonly owner: string; rea
 
 const isOn = (leaf: LeafFiles) => (secret: Secret) => file(secret, 'tls.crt').toString() === leaf.certificatePem;
 
-/** How many are on the new leaf. Each is whole: key, credential and leaf belong together, whichever leaf that is. */
+/** How many Secrets are on the new leaf. Asserts that each is whole: key, credential and leaf belong together, whichever leaf it is. */
 async function updated(namespace: string): Promise<number> {
   const secrets = await cluster.secrets(namespace);
   for (const secret of secrets) {
@@ -72,7 +72,7 @@ async function updated(namespace: string): Promise<number> {
   return secrets.filter(isOn(second)).length;
 }
 
-/** Resolves in the middle of a wave that the new leaf begins. */
+/** Starts a wave with a new leaf, and resolves in the middle of it. */
 async function beginWave(owner: string, namespace: string): Promise<void> {
   await cluster.untilReason(namespace, 'web', 'Issued');
   await cluster.untilSecrets(namespace, PODS);
@@ -80,13 +80,13 @@ async function beginWave(owner: string, namespace: string): Promise<void> {
   await eventually('the wave to begin', async () => ((await updated(namespace)) >= 2 ? true : undefined));
 }
 
-/** Once the operator has taken every key that the wave and the withdrawal have enqueued. */
+/** Resolves once the operator has taken every key that the wave and the withdrawal enqueued. */
 async function untilIdle(operator: OperatorProcess, namespace: string): Promise<void> {
   await cluster.untilReason(namespace, 'web', 'CertificateNotPermitted');
   await eventually('the queue to be empty', async () =>
     (await operator.metric('workqueue_depth{name="pod"}')) === 0 ? true : undefined,
   );
-  // The one worker that took the last of them takes this one after it.
+  // The only worker takes this pod's key after the last of those.
   const other = await granted();
   await cluster.createPod(other.namespace, 'web-0');
   await cluster.untilReason(other.namespace, 'web', 'Issued');
@@ -95,7 +95,7 @@ async function untilIdle(operator: OperatorProcess, namespace: string): Promise<
 test('a paced wave shows its progress, keeps each pair whole until it is replaced, and replaces what expires first', async () => {
   await using operator = await start(...PACED);
   const { owner, namespace } = await granted();
-  // The longer their lifetime, the earlier their name.
+  // The earlier the name, the longer the lifetime.
   for (const [round, lifetimeSeconds] of [3_600, 7_200, 10_800, 14_400].entries()) {
     await cluster.patchResource(namespace, 'web', { lifetimeSeconds });
     for (const half of ['a', 'b']) await cluster.createPod(namespace, `web-${9 - round}${half}`);
@@ -140,7 +140,7 @@ test('a paced wave shows its progress, keeps each pair whole until it is replace
 });
 
 describe('a grant that is withdrawn in the middle of a wave', () => {
-  test('ends it: what was not replaced stays as it is', async () => {
+  test('stops the wave: what was not replaced stays as it is', async () => {
     await using operator = await start(...PACED);
     const { owner, namespace } = await granted();
     await cluster.createPods(namespace, PODS);
@@ -190,7 +190,7 @@ describe('a grant that is withdrawn in the middle of a wave', () => {
 
 const GRANTS = 'delegationgrants';
 
-/** A way to the API server on which watches can be made silent. */
+/** A path to the API server on which watches can be silenced. */
 async function byProxy(): Promise<{ readonly proxy: FaultProxy; readonly kubeconfig: string }> {
   const tls = await createProxyTls();
   const proxy = await FaultProxy.start({ plane: cluster.plane, tls });
@@ -210,14 +210,14 @@ describe('a signer whose watches are silent', () => {
     ['a grant', (namespace: string) => ({ namespace }), withdraw],
     ['a label', () => TIER, (_: string, namespace: string) => kubectl('label', 'namespace', namespace, 'tier-')],
   ] as const) {
-    test(`signs by ${what} that is gone for ten seconds at most, and reads nothing for what it does not sign`, async () => {
+    test(`signs under ${what} that is gone for ten seconds at most, and reads nothing for what it does not sign`, async () => {
       const { proxy, kubeconfig } = await byProxy();
       await using stack = new AsyncDisposableStack();
       stack.use(proxy);
       const [owner, namespace] = [await cluster.namespace(), await cluster.namespace()];
       await kubectl('label', 'namespace', namespace, 'tier=edge');
       await putGrant(owner, namespace, { from: [from(namespace)] });
-      // Their time is the test's: nothing that is silent is ever given up.
+      // The test's own clock, so that no silent watch ever times out.
       const clock = new FakeClock(Date.now());
       const client = await clientFor(kubeconfig, { clock });
       const changes: string[] = [];
@@ -253,7 +253,7 @@ describe('a signer whose watches are silent', () => {
       const many = Array.from({ length: 50 }, async () => await grants.current(question, signal));
       assert.deepEqual((await Promise.all(many)).flat(), []);
       assert.ok(lists() - before_ <= 2, `${lists() - before_} lists`);
-      assert.deepEqual(grants.known(question), [], 'those who wait for news of the certificate are told');
+      assert.deepEqual(grants.known(question), [], 'clients that wait for news of the certificate are notified');
       const last = changes.length;
       assert.ok(last > 0);
       clock.advance(60_000);
@@ -267,7 +267,7 @@ describe('an operator whose watch of grants is silent', () => {
   let proxy: FaultProxy;
   let operator: OperatorProcess;
   const asked = (verb: string) => proxy.journal.filter((one) => one.resource === GRANTS && one.verb === verb).length;
-  /** The connection stays, and nothing comes through it any more. */
+  /** The connection stays open, and nothing comes through it any more. */
   const freeze = () => {
     for (const watch of proxy.watches) if (watch.exchange.resource === GRANTS) watch.freeze();
   };
@@ -285,7 +285,7 @@ describe('an operator whose watch of grants is silent', () => {
     await proxy?.[Symbol.asyncDispose]();
   });
 
-  test('issues nothing by a grant that it believes in and that is withdrawn', async () => {
+  test('issues nothing under a withdrawn grant that its cache still shows', async () => {
     const { owner, namespace } = await granted();
     await cluster.createPod(namespace, 'web-0');
     await cluster.untilReason(namespace, 'web', 'Issued');
@@ -308,7 +308,7 @@ describe('an operator whose watch of grants is silent', () => {
     assert.equal((await cluster.secrets(namespace)).length, 1);
   });
 
-  test('deletes nothing by a withdrawal that it believes in and that was taken back', async () => {
+  test('deletes nothing for a withdrawal that was taken back and that its cache still shows', async () => {
     const { owner, namespace } = await granted({ onWithdraw: 'Delete' });
     await cluster.createPod(namespace, 'web-0');
     await cluster.untilReason(namespace, 'web', 'Issued');
