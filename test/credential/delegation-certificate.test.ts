@@ -91,7 +91,7 @@ test('a DelegationUsage whose value is not NULL is refused', () => {
   }
 });
 
-test('a critical DelegationUsage is refused, for clients that do not know it would refuse the certificate', () => {
+test('a critical DelegationUsage is refused, because clients that do not know it would refuse the certificate', () => {
   const { certificatePem } = leaf({ delegationUsage: 'critical,ASN1:NULL' });
   assert.throws(() => readDelegationCertificate(certificatePem), refused('CertificateCannotDelegate', /critical/));
 });
@@ -121,7 +121,7 @@ test('a chain that begins with the CA is refused, saying to put the leaf first',
   assert.throws(() => readDelegationCertificate(caPem + leafPem), refused('CertificateInvalid', /put the leaf first/));
 });
 
-test('a private key among the certificates is refused, for it would go to every pod', () => {
+test('a private key among the certificates is refused, because it would go to every pod', () => {
   const { certificatePem, keyPem } = leaf();
   const sec1 = convert(keyPem, 'ec', '-outform', 'PEM');
   const mistyped = keyPem.replace('-----BEGIN', '--BEGIN');

@@ -114,7 +114,7 @@ describe('issuing', () => {
     });
   });
 
-  test('with the signer of another key makes what verification refuses', async () => {
+  test('with the signer of another key makes a credential that verification refuses', async () => {
     const key = await generateCredentialKey('ECDSAP256');
     const { bytes } = await issueCredential({ ...request, key, signer: delegation().signer });
     const result = verifyCredential({ ...request, bytes });
@@ -130,7 +130,7 @@ describe('issuing', () => {
     await assert.rejects(issueCredential({ ...request, key, signal: aborted }), /shutting down/);
   });
 
-  test('can be left to a signer of credentials, whose request has everything that one is made of', async () => {
+  test('can be delegated to a signer of credentials, whose request has everything that a credential is made from', async () => {
     const key = await generateCredentialKey('ECDSAP384');
     const holder = { namespace: 'edge', resource: 'web', podUid: 'uid' };
     const asked: CredentialRequest[] = [];

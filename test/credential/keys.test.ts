@@ -32,7 +32,7 @@ describe('a signer from PEM', () => {
     );
   }
 
-  test('takes SEC1 and PKCS#8 keys, and says which scheme it signs by', () => {
+  test('takes SEC1 and PKCS#8 keys, and says which scheme it signs with', () => {
     assert.equal(signerFromPem(vectorKeyPem('leaf')).scheme.name, 'ecdsa_secp256r1_sha256');
     const { keyPem } = leaf({ key: 'P-384' });
     assert.equal(signerFromPem(keyPem).scheme.name, 'ecdsa_secp384r1_sha384');

@@ -1,4 +1,4 @@
-/** Leafs that OpenSSL makes and reads, and that TLS peers refuse: each kind is refused here, with what to do. */
+/** Leaves that OpenSSL makes and reads, and that TLS peers refuse: each kind is refused here, with what to do. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -114,7 +114,7 @@ describe('extendedKeyUsage', () => {
           message: new RegExp(`refuse it for a ${usage}: ask its CA for one with ${usage.toLowerCase()}Auth`),
         });
         assert.equal(checkCertificateUsage(certificate, usage)?.code, 'CertificateCannotDelegate');
-        // Issued by someone who did not look.
+        // As an issuer that does not check would make it.
         const { bytes } = await issueCredential({
           ...request,
           certificate: { ...certificate, permittedUsages: [usage] },
@@ -125,7 +125,7 @@ describe('extendedKeyUsage', () => {
     });
   }
 
-  test('with something else than purposes in it is refused', () => {
+  test('with anything other than purposes in it is refused', () => {
     assert.equal(refusalOf({ extensions: ['2.5.29.37=DER:30:03:01:01:FF'] }).code, 'CertificateInvalid');
   });
 });

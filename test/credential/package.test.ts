@@ -1,4 +1,4 @@
-/** `dcred/credential` as a package of its own: documented, runnable examples, declarations that a stranger can compile against. */
+/** `dcred/credential` as a package of its own: documented, runnable examples, declarations that other projects can compile against. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import {

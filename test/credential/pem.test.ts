@@ -1,4 +1,4 @@
-/** What we read is what OpenSSL reads: known cases, then generated damage, judged by OpenSSL in this process and by its program. */
+/** dcred reads what OpenSSL reads: known cases, then generated damage, judged by OpenSSL in this process and by its program. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { verify, X509Certificate } from 'node:crypto';
@@ -145,8 +145,8 @@ function oneLine(label: string, der: Uint8Array): string {
 }
 
 /**
- * The certificates that the program `openssl` finds in each text, in their order. By way of PKCS#7, because `storeutl` leaves out the
- * certificate after a block of a kind that it does not know, where what serves TLS takes it.
+ * The certificates that the program `openssl` finds in each text, in order. Through PKCS#7, because `storeutl` skips the certificate
+ * after a block of an unknown kind, while TLS servers load it.
  */
 function chainByProgram(texts: readonly string[]): readonly (readonly string[])[] {
   return texts.map((text) => {
@@ -344,7 +344,7 @@ describe('whatever happens to a PEM file', () => {
     assert.ok(accepted > 200, `only ${accepted} were accepted: the property says too little`);
   });
 
-  test('what is written reads back, and reading costs one error class', () => {
+  test('what is written reads back, and reading throws one error class only', () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 1, maxLength: 300 }), (der) => {
         assert.deepEqual(readPem(writePem('DATA', der))[0]?.der, der);

@@ -8,7 +8,7 @@ const sources = readdirSync(folder)
   .filter((name) => name.endsWith('.ts'))
   .map((name) => ({ name, text: readFileSync(new URL(name, folder), 'utf8').replace(/\/\*\*[\s\S]*?\*\//g, '') }));
 
-test('src/credential imports nothing of our own but src/text, and of Node only crypto and util', () => {
+test('src/credential imports only src/text from this project, and only crypto and util from Node', () => {
   for (const { name, text } of sources) {
     for (const [, specifier = ''] of text.matchAll(/\bfrom '([^']+)'/g)) {
       assert.match(

@@ -41,7 +41,7 @@ test('what is in no row is not found', () => {
   assert.equal(schemeBySubjectPublicKeyInfo(new Uint8Array()), undefined);
 });
 
-test('a public key of the right length and another algorithm is not taken for its like', () => {
+test('a public key of the right length and another algorithm is not mistaken for one of the scheme', () => {
   for (const { spkiLength, spkiPrefix } of SIGNATURE_SCHEMES) {
     const spki = new Uint8Array(spkiLength);
     spki.set(spkiPrefix);
