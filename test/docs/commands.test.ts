@@ -17,7 +17,7 @@ import { eventually, run, tryRun } from '../../testing/support/processes.ts';
 import { commandsOf, type DocumentedCommand, documentedCommands, NOT_RUN, ROOT, whyNotRun } from './commands.ts';
 
 const all = await documentedCommands();
-/** For a machine that is busy with much else. */
+/** For a busy machine. */
 const TIMEOUT_MS = 600_000;
 const SECTIONS_FIRST = ['Quick start on your own cluster'];
 /** Pages that change or remove what the others need. */
@@ -39,7 +39,7 @@ test('the commands are found', () => {
   );
 });
 
-test('every reason not to run a command is about one that is there', () => {
+test('every reason not to run a command matches a documented command', () => {
   for (const [pattern] of NOT_RUN)
     assert.ok(
       all.some(({ text }) => pattern.test(text)),
@@ -101,7 +101,7 @@ function pagesInOrder(): readonly string[] {
   return [...pages.filter((page) => !PAGES_LAST.includes(page)), ...PAGES_LAST];
 }
 
-/** What installs comes before what shows, as on the reader's own way through the page. */
+/** Sections that install come first, in the order in which a reader follows the page. */
 function inOrder(page: string): readonly DocumentedCommand[] {
   const here = all.filter((one) => one.page === page && whyNotRun(one.text) === undefined);
   const isFirst = ({ heading }: DocumentedCommand) => SECTIONS_FIRST.includes(heading);
@@ -158,7 +158,7 @@ async function makeWorld(folder: string, plane: ControlPlane): Promise<World> {
       const undo = preparation(line);
       if (undo !== undefined) await shell(undo);
       let last = '';
-      // What the operator still has to do, the next attempt finds done.
+      // Retried, because the operator may not be done with an earlier command.
       await eventually(
         `"${line}" to succeed`,
         async () => {
@@ -176,7 +176,7 @@ async function makeWorld(folder: string, plane: ControlPlane): Promise<World> {
 
 type Shell = (line: string) => Promise<{ readonly stdout: string }>;
 
-/** The words in capitals are the reader's own. */
+/** Fills in the words in capitals, which a reader replaces with their own. */
 async function filledIn(text: string, shell: Shell): Promise<string> {
   if (!/\bSECRET\b/.test(text)) return text.replaceAll(/\bDIR\b/g, 'out');
   const issued = async () => {
@@ -186,7 +186,7 @@ async function filledIn(text: string, shell: Shell): Promise<string> {
   return text.replace('SECRET', await eventually('an issued Secret', issued, { timeoutMs: TIMEOUT_MS }));
 }
 
-/** Pages create the same things as others before them. */
+/** What to undo before a command, because pages create the same objects as earlier pages. */
 function preparation(line: string): string | undefined {
   const [namespace = ''] = / (?:-n|--namespace) \S+/.exec(line) ?? [];
   const [, secret] = /^kubectl (?:-n \S+ )?create secret tls (\S+)/.exec(line) ?? [];

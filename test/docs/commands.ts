@@ -1,4 +1,4 @@
-/** The commands that the documentation tells people to type: what is in its blocks of code and begins with a program's name. */
+/** The commands that the documentation tells users to type: the lines of its code blocks that begin with a program's name. */
 import { glob, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 

@@ -7,7 +7,7 @@ import { describe, test } from 'node:test';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const MARKDOWN = ['*.md', '{docs,charts,examples,testing,src,test,bench}/**/*.md'];
-/** Fenced and indented code is no prose: what looks like a link there is none. */
+/** Fenced and indented code is not prose: what looks like a link there is not one. */
 const FENCED = /^```[\s\S]*?^```$/gm;
 const LINK = /\]\(([^)\s]+)\)/g;
 /** A path of this repository in a code span, such as `docs/adr/` or `src/text/rfc3339.ts`. */

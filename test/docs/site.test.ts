@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url';
 import { buildSite } from '../../scripts/site.ts';
 import { Chromium, findChromium } from '../../testing/peers/chromium.ts';
 
-/** What a browser loads by itself; a link is followed by a person. */
+/** What a browser loads by itself; links are followed by the reader. */
 const LOADED =
   /<(?:script|img|iframe)[^>]*\ssrc="([^"]+)"|<link[^>]*rel="(?:stylesheet|preload|preconnect|icon)"[^>]*href="([^"]+)"/g;
 
