@@ -21,13 +21,13 @@ import { deployment, list, pod, service } from './workloads.ts';
 
 /**
  * dcred as users run it where certificates are guarded: installed by its chart with a signer, issuing to pods that a kubelet runs, checked by
- * other TLS implementations. The certificates' keys are in a namespace that the operator cannot read. (The operator that signs by itself is
- * in life.test.ts.)
+ * other TLS implementations. The certificates' keys are in a namespace that the operator cannot read. (life.test.ts has
+ * the operator that signs by itself.)
  */
 
 const NAME = 'web.example';
 const REPLICAS = 3;
-/** Of the certificates' owner. */
+/** The namespace of the certificates' owner. */
 const VAULT = 'vault';
 /** Each resource has the certificate `<name>-tls`. */
 const RESOURCES = ['web', 'bare'] as const;
@@ -168,7 +168,7 @@ describe('dcred on a real node', { skip: absent }, () => {
     assert.equal(served.size, REPLICAS);
   });
 
-  test('NSS gets a credential from each replica, and by way of the Service', async () => {
+  test('NSS gets a credential from each replica, and through the Service', async () => {
     const address = await text('get', 'service', 'web', '--namespace', SHOP, '--output', 'jsonpath={.spec.clusterIP}');
     const pods = await items<PodView>('pods', SHOP, 'app=web');
     const servers = pods.map(({ status }) => ({ host: status.podIP, port: SERVER_PORT }));
@@ -188,7 +188,7 @@ describe('dcred on a real node', { skip: absent }, () => {
     }
   });
 
-  test("Firefox uses it at the Service's address too, as a person would see it", async () => {
+  test("Firefox uses it at the Service's address too, as a user would see it", async () => {
     const address = await text('get', 'service', 'web', '--namespace', SHOP, '--output', 'jsonpath={.spec.clusterIP}');
     await using firefox = await startFirefox({ authority: authority.certificatePem, address });
     assert.equal((await firefox.visit(`https://${NAME}/`)).isDelegatedCredential, true);

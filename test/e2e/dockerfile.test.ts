@@ -76,7 +76,7 @@ describe('the Dockerfile', { skip: await whyNot() }, () => {
   });
   after(() => guardian?.stop());
 
-  /** With a storage of its own, in a folder that goes when this process goes. */
+  /** With its own storage, in a folder that is removed when this process ends. */
   function buildah(...words: readonly string[]): Promise<Output> {
     const { directory } = guardian;
     const storage = ['--storage-driver', 'vfs', '--root', join(directory, 'root'), '--runroot', join(directory, 'run')];

@@ -14,10 +14,10 @@ export const SERVER_PORT = 8443;
 
 const IMAGE = join(ROOT, 'dist', 'image.tar');
 
-/** How dcred is installed, where not by the defaults. */
+/** How dcred is installed where it differs from the defaults. */
 export interface Release {
   readonly values: object;
-  /** For what the chart needs to be there. */
+  /** Creates what must exist before the chart is installed. */
   readonly prepare: (node: Node) => Promise<void>;
 }
 

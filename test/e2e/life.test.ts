@@ -11,7 +11,7 @@ import { credentialObjects, SERVER_PORT, SHOP, serverSpec, startNodeWithDcred } 
 import { load } from './load.ts';
 import { deployment, list, pod, podSpec, service } from './workloads.ts';
 
-/** What happens to a Deployment in its life, while its credentials live for a minute and the agent tells its servers. */
+/** What happens to a Deployment in its life, while its credentials live for a minute and the agent signals its servers. */
 
 const NAME = 'web.example';
 const LIFETIME_SECONDS = 60;
@@ -44,7 +44,7 @@ describe('the life of a Deployment on a real node', { skip: await whyNoNode() },
     await apply(credentialObjects('web', await authority.issue(), { lifetimeSeconds: LIFETIME_SECONDS }));
     const spec = {
       ...serverSpec('/var/run/secrets/dcred.dev/web'),
-      // The agent can signal its own user only, and learns from here who that is.
+      // The agent can signal only processes of its own user, and runs as the one set here.
       securityContext: { runAsNonRoot: true, runAsUser: 65_532, seccompProfile: { type: 'RuntimeDefault' } },
     };
     const labels = { 'dcred.dev/inject': 'web' };
@@ -79,7 +79,7 @@ describe('the life of a Deployment on a real node', { skip: await whyNoNode() },
     return connected && receivedCredential ? undefined : output || 'no handshake, and no error';
   }
 
-  /** Waits until there are so many pods and exactly their Secrets; then makes a handshake with each pod. */
+  /** Waits until there are this many pods and exactly their Secrets; then makes a handshake with each pod. */
   async function settled(count: number): Promise<readonly string[]> {
     await rolledOut();
     const { pods, secrets } = await eventually(
@@ -156,7 +156,7 @@ describe('the life of a Deployment on a real node', { skip: await whyNoNode() },
     assert.equal(await text('get', 'pods', '--selector=app=web', '--output', `jsonpath=${restarts}`), '0 0 0');
   });
 
-  test('ten replicas are each served, and what was theirs goes with them', async (t: TestContext) => {
+  test('ten replicas are each served, and their Secrets go when they do', async (t: TestContext) => {
     const began = performance.now();
     await text('scale', 'deployment/web', '--replicas=10');
     await settled(10);
@@ -181,7 +181,7 @@ describe('the life of a Deployment on a real node', { skip: await whyNoNode() },
   test('a drain takes one of the operators and of the webhooks at a time, and the others serve', async () => {
     const ours = ['--namespace', NAMESPACE];
     const all = '--pod-selector=app.kubernetes.io/instance=dcred';
-    // There is no second node for their replacements: the drain cannot end, and must not have taken everything by then.
+    // There is no second node for their replacements: the drain cannot finish, and must not evict all of them.
     await assert.rejects(
       text('drain', node.name, all, '--ignore-daemonsets', '--delete-emptydir-data', '--timeout=20s'),
       /disruption budget/,
@@ -216,7 +216,7 @@ describe('the life of a Deployment on a real node', { skip: await whyNoNode() },
     const failed = (await text('get', 'events', '--field-selector=reason=FailedMount', '--output', messages)).split(
       '\n',
     );
-    // A busy kubelet also waits for its own watches, and says so in the same Event.
+    // A busy kubelet also waits for its own watches, and reports that in the same Event.
     t.diagnostic(`FailedMount Events of any kind: ${failed.filter((line) => line !== '').join('; ') || 'none'}`);
     assert.deepEqual(
       failed.filter((line) => / not found/.test(line)),
@@ -224,7 +224,7 @@ describe('the life of a Deployment on a real node', { skip: await whyNoNode() },
     );
   });
 
-  test('without the webhook pods are created all the same, and dcred says what they miss', async () => {
+  test('without the webhook pods are created anyway, and dcred reports what they lack', async () => {
     const webhook = ['--namespace', NAMESPACE, 'deployment/dcred-webhook'];
     const selector = '--selector=app.kubernetes.io/component=webhook';
     await text('scale', ...webhook, '--replicas=0');
@@ -243,7 +243,7 @@ describe('the life of a Deployment on a real node', { skip: await whyNoNode() },
     await text('scale', ...webhook, '--replicas=2');
     await text('rollout', 'status', ...webhook, '--timeout=180s');
     const labelled = list(pod('missed', idle, { 'dcred.dev/inject': 'web' }));
-    // Ready pods are an address of the Service once kube-proxy has heard of them, and a pod that comes before is missed too.
+    // A ready webhook gets the Service's traffic only once kube-proxy knows it: a pod created before that is missed too.
     const create = ['create', '--namespace', SHOP, '--dry-run=server', '--output', 'json', '-f', '-'];
     await eventually(
       'the API server to reach the webhook',

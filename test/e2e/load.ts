@@ -1,13 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** A steady load of handshakes, and what came of them. */
+/** A steady load of handshakes, and their results. */
 
 export interface LoadOptions {
-  /** One handshake; undefined where it was as it should be, else what was wrong. */
+  /** One handshake; undefined if it was good, else what was wrong. */
   readonly handshake: () => Promise<string | undefined>;
   /** Handshakes to start each second; where the machine cannot do as many, fewer are made. */
   readonly perSecond: number;
-  /** Handshakes under way at once. */
+  /** Handshakes in flight at once. */
   readonly parallel: number;
   readonly durationMs: number;
 }
@@ -15,7 +15,7 @@ export interface LoadOptions {
 export interface LoadReport {
   readonly handshakes: number;
   readonly failures: readonly string[];
-  /** Handshakes a second, as they were really made. */
+  /** The rate that was reached, in handshakes a second. */
   readonly rate: number;
 }
 
@@ -29,7 +29,7 @@ export async function load({ durationMs, handshake, parallel, perSecond }: LoadO
   const client = async () => {
     for (;;) {
       const now = performance.now();
-      // Slots that were missed stay missed: a burst afterwards would be another load than the wanted one.
+      // Missed slots are not made up for: a burst would be a different load.
       const at = Math.max(next, now);
       if (at >= end) return;
       next = at + 1_000 / perSecond;

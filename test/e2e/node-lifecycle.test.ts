@@ -9,7 +9,7 @@ import { startNode } from '../../testing/node/node.ts';
 import { whyNoNode } from '../../testing/node/requirements.ts';
 import { eventually, firstLine, run } from '../../testing/support/processes.ts';
 
-/** A test process that never ends by itself. */
+/** A test process that runs until it is killed. */
 const CRASHING = `
 import { startNode } from ${JSON.stringify(new URL('../../testing/node/node.ts', import.meta.url).href)};
 const { directory, network, plane } = await startNode();
@@ -17,7 +17,7 @@ process.stdout.write(JSON.stringify({ directories: [directory, plane.directory],
 setInterval(() => {}, 60_000);
 `;
 
-/** Whatever on this machine still speaks of a node. */
+/** What a node has left on this machine. */
 async function traces(directories: readonly string[], network: Network): Promise<readonly string[]> {
   const found = directories.filter((directory) => existsSync(directory));
   const { stdout: routes } = await run('ip', ['route']);
@@ -73,7 +73,7 @@ describe('two nodes side by side', { skip: await whyNoNode() }, () => {
   });
 });
 
-/** What a kubelet would like to have otherwise. */
+/** Settings of the machine that a kubelet would change. */
 async function settings(): Promise<readonly string[]> {
   const names = [
     'vm/overcommit_memory',

@@ -9,16 +9,16 @@ import { eventually } from '../../testing/support/processes.ts';
 import { credentialObjects, SHOP, startNodeWithDcred } from './installation.ts';
 import { deployment, list, podSpec } from './workloads.ts';
 
-/** With DCRED_E2E_YARDSTICK=on as many pods without dcred are measured first: a minute that decides nothing. */
+/** With DCRED_E2E_YARDSTICK=on as many pods without dcred are measured first: a minute more, and nothing is asserted on it. */
 const HAS_YARDSTICK = process.env['DCRED_E2E_YARDSTICK'] === 'on';
 /** A node takes 110 pods, and dcred's own four are among them. */
 const PODS = 100;
 
 const inShop = { namespaces: [SHOP], verbs: ['create'] };
-/** Nothing that is secret: of a Secret, that there was one. */
+/** Logs nothing secret: of a Secret, only that it was created. */
 const CREATIONS: readonly AuditRule[] = [
   { level: 'Metadata', ...inShop, resources: [{ group: '', resources: ['secrets', 'pods/binding'] }] },
-  // Of a pod the name is made by the API server, and stands in the answer.
+  // The API server generates a pod's name, which is only in the response.
   { level: 'RequestResponse', ...inShop, resources: [{ group: '', resources: ['pods'] }] },
   { level: 'None' },
 ];
@@ -76,7 +76,7 @@ describe('a Deployment that is scaled from none to a hundred', { skip: await why
     t.diagnostic(`web:   from a pod to its Secret: ${spread(lives.map(({ created, issued }) => issued - created))}`);
     t.diagnostic(`web:   from there to its node:   ${spread(lives.map(({ bound, issued }) => bound - issued))}`);
     assert.deepEqual(
-      // So that a time which is not there counts too.
+      // Negated, so that a missing time (NaN) fails too.
       lives.filter(({ bound, issued }) => !(issued < bound)),
       [],
       'no pod had a node before it had a Secret',
@@ -84,7 +84,7 @@ describe('a Deployment that is scaled from none to a hundred', { skip: await why
     const messages = 'jsonpath={range .items[*]}{.message}{"\\n"}{end}';
     const failed = await text('get', 'events', '--field-selector=reason=FailedMount', '--output', messages);
     const lines = failed.split('\n').filter((line) => line !== '');
-    // When a hundred pods come at once, a kubelet also waits for its own watches, and for leave to read what its pods mount.
+    // With a hundred pods at once, a kubelet also waits for its own watches, and for permission to read what its pods mount.
     const others = lines.filter((line) => !isMissing(line));
     t.diagnostic(`FailedMount Events for other reasons than a missing Secret: ${others.length} ${others[0] ?? ''}`);
     assert.deepEqual(lines.filter(isMissing), []);
@@ -94,13 +94,13 @@ describe('a Deployment that is scaled from none to a hundred', { skip: await why
 const isMissing = (line: string) => / not found/.test(line);
 
 interface Life {
-  /** When the API server had answered, in seconds; `issued` is NaN for a pod that never had a Secret. */
+  /** When the API server answered, in seconds; `issued` is NaN for a pod that never had a Secret. */
   readonly created: number;
   readonly issued: number;
   readonly bound: number;
 }
 
-/** Of the pods that have a node. */
+/** One for each pod that has a node. */
 function livesOf(requests: readonly AuditEvent[]): readonly Life[] {
   const times = (resource: string, subresource?: string) =>
     new Map(

@@ -59,7 +59,7 @@ export function deployment(
   };
 }
 
-/** In front of the pods with the label `app=<name>`. */
+/** Selects the pods with the label `app=<name>`. */
 export function service(name: string, port: number, targetPort: number): object {
   return {
     apiVersion: 'v1',
