@@ -162,7 +162,7 @@ for (const server of SERVERS) {
       const { pod } = await podOf(t, server);
       const configuration = await read(`${folder}/nginx.conf`);
       assert.doesNotMatch(withoutTongsuo(configuration), /ssl_conf_command (DC|Enable)/);
-      // Two spaces, so that it is not removed.
+      // Two spaces, so that the command is not removed.
       const file = await pod.configure(configuration.replaceAll('ssl_conf_command DC ', 'ssl_conf_command  DC '));
       const { status, stderr } = await pod.check(file);
       assert.equal(status, 1);
@@ -181,7 +181,7 @@ for (const server of SERVERS) {
       }
     });
 
-    test('serves the leaf itself to nobody, because its key is not in the pod', async (t) => {
+    test('never serves the leaf itself, because its key is not in the pod', async (t) => {
       const { file, pod } = await podOf(t, server);
       await pod.start(t, file);
       const outcome = await handshake(pod, names[0], '-tls1_3', '-sigalgs', 'ecdsa_secp256r1_sha256');
