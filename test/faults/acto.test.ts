@@ -62,7 +62,7 @@ test('after each step the cluster is what a fresh operator makes of the same sta
 
 interface Taken {
   readonly steps: number;
-  /** With what a fresh operator makes; the others were held to the checker's rules alone. */
+  /** Steps compared with what a fresh operator makes; the others were held to the checker's rules alone. */
   readonly compared: number;
   readonly worstMs: number;
   readonly failure?: string;
@@ -83,7 +83,7 @@ async function take(steps: readonly WalkStep[]): Promise<Taken> {
       await declare(site, at, to, leaves);
       at = to;
       way.push(what);
-      // Before it has seen the change, all may look right: the comparison below decides.
+      // Until the operator has seen the change, all may look right: the comparison below decides.
       worstMs = Math.max(worstMs, await untilRight(site, way.join('; '), { timeoutMs: TIMEOUT_MS }));
       taken += 1;
       if (!hasNoMemory(to)) continue;
@@ -98,7 +98,7 @@ async function take(steps: readonly WalkStep[]): Promise<Taken> {
   }
 }
 
-/** Suspended, or without a usable certificate, what was issued before stays: then the way there shows, and rightly. */
+/** What was issued before stays while a resource is suspended or has no usable certificate: then the state rightly depends on the path. */
 function hasNoMemory({ certificates, specs }: Declared): boolean {
   return Object.values(specs).every((spec) => {
     const { name, namespace } = spec['certificateRef'] as { readonly name: string; readonly namespace?: string };
@@ -106,7 +106,7 @@ function hasNoMemory({ certificates, specs }: Declared): boolean {
   });
 }
 
-/** Without the Secrets that stay under a pod's earlier name because its new one cannot be had: the pod may serve with them. */
+/** Without the Secrets that stay under a pod's earlier name because its new one is unusable: the pod may be serving with them. */
 function withoutMemory(observation: Observation, declared: Declared): Observation {
   const secrets = observation.secrets.filter(({ metadata: { annotations = {}, labels = {} } }) => {
     const resource = labels['dcred.dev/delegated-credential'];

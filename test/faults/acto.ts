@@ -1,6 +1,6 @@
 /**
  * Acto (Gu et al., SOSP 2023): a walk through declared states, one field at a time. After each step the cluster must be what an
- * operator that never saw the way there makes of the same state.
+ * operator that never saw the path makes of the same state.
  */
 import { paths } from './admin.ts';
 import type { Site } from './ground.ts';
@@ -14,7 +14,7 @@ interface PodState {
   readonly annotations: Entries;
 }
 
-/** All that is declared: what people write, and nothing that dcred makes. */
+/** The declared state: what users write, and nothing that dcred makes. */
 export interface Declared {
   readonly specs: Readonly<Record<string, Spec>>;
   readonly pods: Readonly<Record<string, PodState>>;
@@ -58,7 +58,7 @@ export const SPEC_VALUES: Readonly<Record<string, readonly unknown[]>> = {
   suspend: [false, true],
 };
 
-/** Of the Secret names that a pod may have: not a name, and a Secret that is not dcred's. */
+/** Secret names that a pod may request in vain: not a valid name, and a Secret that is not dcred's. */
 const UNUSABLE_NAMES: readonly string[] = ['Not_a_Name', 'stranger'];
 
 /** For each label and annotation of a pod that dcred reads. */
@@ -69,7 +69,7 @@ const LABEL_VALUES: Readonly<Record<string, readonly (string | undefined)[]>> = 
 };
 const ANNOTATION_VALUES: Readonly<Record<string, readonly (string | undefined)[]>> = {
   'dcred.dev/inject': ['api', 'web,api', '', undefined],
-  // Each pod's own name stands in for POD: two pods with one name are a clash that whoever came first wins.
+  // Each pod's own name stands in for POD: if two pods had one name, the result would depend on which came first.
   'secret.dcred.dev/web': ['chosen-POD', ...UNUSABLE_NAMES, undefined],
   'secret.dcred.dev/api': ['api.chosen.POD', undefined],
 };
@@ -85,7 +85,7 @@ export const START: Declared = {
   certificates: { 'web-tls': 'first', 'other-tls': 'second' },
 };
 
-/** Of the names, those that a walk uses. */
+/** The names that a walk uses. */
 const RESOURCES = ['web', 'api'];
 const POD_NAMES = ['a', 'b', 'c'];
 const API_SPEC: Spec = { certificateRef: { name: 'other-tls' }, podSelector: {}, lifetimeSeconds: 7_200 };
@@ -167,7 +167,7 @@ function toggle(at: Declared, part: 'specs' | 'pods', name: string, fresh: Spec 
   return { what, to: { ...at, [part]: changed } };
 }
 
-/** Pods that have asked for a Secret name of this resource that cannot be had: they keep what they had under the name before. */
+/** Pods that request an unusable Secret name for this resource: they keep the Secret under their earlier name. */
 export function withoutUsableName({ pods }: Declared, resource: string): ReadonlySet<string> {
   const asked = Object.entries(pods).map(
     ([pod, { annotations }]) => [pod, annotations[`secret.dcred.dev/${resource}`]] as const,
@@ -175,7 +175,7 @@ export function withoutUsableName({ pods }: Declared, resource: string): Readonl
   return new Set(asked.filter(([, name]) => name !== undefined && UNUSABLE_NAMES.includes(name)).map(([pod]) => pod));
 }
 
-/** Makes the cluster what is declared, by the changes that a person would make. */
+/** Brings the cluster to the declared state by the changes that a user would make. */
 export async function declare(site: Site, from: Declared, to: Declared, leaves: Leaves): Promise<void> {
   for (const [name, leaf] of Object.entries(to.certificates)) {
     if (from.certificates[name] !== leaf) await site.putCertificate(leaves[leaf], name);
@@ -201,7 +201,7 @@ export async function declare(site: Site, from: Declared, to: Declared, leaves: 
   }
 }
 
-/** The operator writes the status meanwhile, so a version may be old by the time it is used. */
+/** Retried, because the operator writes the status meanwhile and the version may be stale by the time it is used. */
 async function replaceSpec(site: Site, name: string, spec: Spec): Promise<void> {
   const path = `${paths.resources(site.namespace)}/${name}`;
   for (;;) {

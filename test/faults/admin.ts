@@ -1,6 +1,6 @@
 /**
- * A client of the suite's own for the API server: JSON over HTTPS, and nothing of `src/kubernetes`, so that what judges the
- * operator does not stand on the operator's engine.
+ * The suite's own client for the API server: JSON over HTTPS, and nothing of `src/kubernetes`, so that the judge of the operator does
+ * not rely on the operator's engine.
  */
 import { readFileSync } from 'node:fs';
 import { Agent, request } from 'node:https';
@@ -81,7 +81,7 @@ export class Admin implements Disposable {
     this.#agent = new Agent({ ca, keepAlive: true, ...(cert === undefined ? {} : { cert, key }) });
   }
 
-  /** Resolves with any answer; rejects only where there is none. */
+  /** Resolves with any answer; rejects only when there is none. */
   call(method: string, path: string, body?: object, contentType = 'application/json'): Promise<Answer> {
     const { server, token } = this.#access;
     const text = body === undefined ? undefined : JSON.stringify(body);
@@ -114,7 +114,7 @@ export class Admin implements Disposable {
     return items ?? [];
   }
 
-  /** The version of a collection now: what a view from the past is asked for by. */
+  /** The current version of a collection, from which a view from the past is taken later. */
   async resourceVersion(path: string): Promise<string> {
     return ((await this.#expect('GET', `${path}?limit=1`)) as ApiObject).metadata.resourceVersion;
   }
@@ -127,7 +127,7 @@ export class Admin implements Disposable {
     return (await this.#expect('PATCH', path, patch, 'application/merge-patch+json')) as ApiObject;
   }
 
-  /** Something that is gone already is fine. */
+  /** An object that is already gone is fine. */
   async delete(path: string): Promise<void> {
     const answer = await this.call('DELETE', `${path}?gracePeriodSeconds=0`);
     if (answer.status !== 404 && answer.status >= 300) throw new AdminError(`DELETE ${path}`, answer);

@@ -1,6 +1,6 @@
 /**
- * One tenant's hostile input against another tenant's new pod. The operator is a process with the chart's own heap; while each attack
- * stands, a pod of a tenant who has nothing to do with it is created and must be served. How long that took is reported.
+ * One tenant's hostile input against another tenant's new pod. The operator is a process with the chart's heap. During each attack a pod
+ * of another tenant is created and must be served; how long that took is reported.
  */
 import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
@@ -27,7 +27,7 @@ let operator: OperatorProcess;
 let victim: Site;
 let served = 0;
 let directory: string;
-/** Bytes of the operator's heap in use, before anybody attacked it. */
+/** Bytes of the operator's heap in use before the first attack. */
 let heapBefore: number;
 const attackers: Site[] = [];
 
@@ -59,7 +59,7 @@ interface Attack {
   readonly name: string;
   /** In the attacker's namespace, which has a good certificate and a resource `web`. */
   readonly act: (site: Site) => Promise<void>;
-  /** The reason that the attacker's own resource must show; undefined where there is nothing to tell there. */
+  /** The reason that the attacker's own resource must show; undefined where it has nothing to report. */
   readonly reason?: string;
 }
 
@@ -67,7 +67,7 @@ const withCertificate = (certificatePem: string, keyPem: string) => async (site:
   await site.putCertificate({ certificatePem, keyPem });
 };
 
-/** Lower-case, as labels and names are: `n` of them. */
+/** This many names, in lower case as labels and names are. */
 const many = (count: number, prefix: string) => Array.from({ length: count }, (_, n) => `${prefix}${n}`);
 
 const ATTACKS: readonly Attack[] = [
@@ -172,7 +172,7 @@ for (const { act, name, reason } of ATTACKS) {
   });
 }
 
-test('its memory is back to within a fifth once what the attackers made is gone', async (t) => {
+test('its memory is back to within a fifth once the objects of the attackers are gone', async (t) => {
   for (const { admin, namespace } of attackers) {
     for (const path of [paths.resources(namespace), paths.pods(namespace), paths.secrets(namespace)])
       await admin.delete(path);

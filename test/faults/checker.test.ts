@@ -1,4 +1,4 @@
-/** The checker itself: silent about what is right, and it names each kind of wrong that is seeded. */
+/** The checker itself: it finds nothing in a good namespace, and names each kind of violation that is seeded. */
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
@@ -14,7 +14,7 @@ import {
 } from './checker.ts';
 
 const NAMESPACE = 'edge';
-/** Taken once the leaves are made: they are not valid before. */
+/** Read once the leaves are made: they are not valid before. */
 let now: number;
 
 type Entries = Readonly<Record<string, string>>;
@@ -84,7 +84,7 @@ function withSecret(name: string, change: (secret: ApiObject) => ApiObject): Obs
   return { ...good, secrets };
 }
 
-/** The same, with pod `a` asking for another name than its Secret has. */
+/** The same, with pod `a` requesting another name than its Secret has. */
 function askingFor(name: string): Observation {
   const annotations = { 'secret.dcred.dev/web': name };
   const renamed = (one: ApiObject) => ({ ...one, metadata: { ...one.metadata, annotations } });
@@ -283,7 +283,7 @@ describe('each seeded violation is found', () => {
   }
 });
 
-test('what is invalid or foreign is wrong at any moment; the rest once the operator had its time', () => {
+test('an invalid credential and a changed foreign Secret are wrong at any moment; the rest only once the operator had time to recover', () => {
   const at = (rule: 'invalid' | 'foreign-changed' | 'unserved' | 'other-leaf' | 'orphan') =>
     mustAlwaysHold({ rule, subject: '', detail: '' });
   assert.deepEqual(

@@ -7,7 +7,7 @@ import type { ApiObject } from './admin.ts';
 import { certificatesOf, checkCredential } from './credential-check.ts';
 import { type ObservedResource, readResource, secretNameFor, selectedBy } from './selection.ts';
 
-/** Everything of one namespace that the rules look at. */
+/** Everything in one namespace that the rules check. */
 export interface Observation {
   readonly namespace: string;
   readonly pods: readonly ApiObject[];
@@ -15,7 +15,7 @@ export interface Observation {
   readonly resources: readonly ApiObject[];
   /** Seconds since the epoch, by the operator's clock. */
   readonly now: number;
-  /** Secrets that are nobody's business, as they were: name to a fingerprint. */
+  /** Secrets that dcred must not touch: name to a fingerprint of what they were. */
   readonly foreign: ReadonlyMap<string, string>;
 }
 
@@ -32,7 +32,7 @@ export type Rule =
   | 'unselected'
   | 'foreign-changed'
   | 'status'
-  /** There was nothing to look at. */
+  /** The API server could not be read. */
   | 'unreachable';
 
 export interface Violation {
@@ -43,7 +43,7 @@ export interface Violation {
 
 const ALWAYS: ReadonlySet<Rule> = new Set(['invalid', 'foreign-changed']);
 
-/** Whether this is wrong at any moment, and not only after the operator has had its time. */
+/** Whether this is wrong at any moment, and not only once the operator has had time to recover. */
 export function mustAlwaysHold({ rule }: Violation): boolean {
   return ALWAYS.has(rule);
 }
@@ -77,7 +77,7 @@ export function isIssued({ metadata }: ApiObject): boolean {
   );
 }
 
-/** Neither ended nor on its way out. */
+/** Neither completed nor terminating. */
 function isLive({ metadata, status }: ApiObject): boolean {
   const { phase } = (status ?? {}) as { readonly phase?: string };
   return metadata.deletionTimestamp === undefined && phase !== 'Succeeded' && phase !== 'Failed';
@@ -101,7 +101,7 @@ function currentChain({ secrets }: Observation, { certificateName, certificateNa
   return chain.length === 0 || key === '' ? undefined : chain;
 }
 
-/** A pod that another's Secret keeps from being served. */
+/** Whether another owner's Secret keeps the pod from being served. */
 function isClash({ secrets }: Observation, name: string, podUid: string): boolean {
   const holder = secrets.find(({ metadata }) => metadata.name === name);
   return holder !== undefined && !(isIssued(holder) && ownerOf(holder) === podUid);
@@ -149,7 +149,7 @@ function chainViolations(secret: ApiObject, chain: readonly Buffer[], subject: s
   return [{ rule: 'other-chain', subject, detail: 'tls.crt has the current leaf and another chain' }];
 }
 
-/** A renewal that should have been made: by its own annotation, or because a person asked for it. */
+/** A renewal that should have been made: by its own annotation, or because a user requested it. */
 function overdueViolations(
   { now }: Observation,
   { raw }: ObservedResource,
@@ -168,7 +168,7 @@ function overdueViolations(
   return found;
 }
 
-/** Of every issued Secret, whoever it is for: it is good in itself, it says the truth, and its pod is there. */
+/** For every issued Secret, whichever pod it is for: the credential is good, the annotations are true, and the pod exists. */
 function secretViolations(observation: Observation, secret: ApiObject): readonly Violation[] {
   const { annotations = {}, name } = secret.metadata;
   const subject = `Secret ${observation.namespace}/${name}`;
@@ -185,7 +185,7 @@ function secretViolations(observation: Observation, secret: ApiObject): readonly
   ];
 }
 
-/** For one version of a Secret alone: what a reader of it would find wrong. */
+/** What a reader of this one version of a Secret would find wrong. */
 export function credentialViolations(secret: ApiObject, now: number): readonly string[] {
   const { annotations = {} } = secret.metadata;
   const usage = annotations['dcred.dev/usage'] === 'Client' ? 'Client' : 'Server';
@@ -231,7 +231,7 @@ interface StatusShape {
   readonly pods?: { readonly selected?: number; readonly issued?: number; readonly failed?: number };
 }
 
-/** The counts and the summary, where nothing is amiss; what else a status says, its own tests look at. */
+/** The counts and the summary, once the pods are served; the rest of the status has its own tests. */
 function statusViolations(
   observation: Observation,
   issued: readonly ApiObject[],
@@ -247,7 +247,7 @@ function statusViolations(
         ownerOf(secret) === pod.metadata.uid && resourceOf(secret) === resource.name && secret.metadata.name === name,
     );
   const served = selected.filter((pod) => hasOwn(pod, secretNameFor(resource, pod)));
-  // Of these a person must change the name; what they had under an earlier one stays, and counts for nothing.
+  // A user must change the name of these; a Secret under an earlier name stays, and does not count.
   const hopeless = selected.filter((pod) => {
     const wanted = secretNameFor(resource, pod);
     return wanted === undefined || isClash(observation, wanted, pod.metadata.uid);

@@ -1,4 +1,4 @@
-/** What happens to control planes: the API server and etcd die, come back, fill up, are put back to yesterday; clocks are set. */
+/** What happens to control planes: the API server and etcd die, come back, fill up, are restored to an older state; clocks are set. */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -13,7 +13,7 @@ import { prepare, STEPS, type Step } from './workload.ts';
 
 const MB = 1024 * 1024;
 const HOUR_MS = 3_600_000;
-/** Watches wait up to half a minute between two tries, and the machine may be busy. */
+/** Watches wait up to half a minute between two attempts, and the machine may be busy. */
 const LIMIT = { timeoutMs: 180_000 };
 const ACCOUNT = { namespace: 'dcred-system', name: 'dcred' };
 
@@ -26,7 +26,7 @@ after(() => ground?.[Symbol.asyncDispose]());
 
 const plane = () => ground.cluster.plane;
 
-/** Runs the steps and, after each change, what happens to the control plane; all must come right. */
+/** Runs the steps with the fault after each change; the namespace must recover every time. */
 async function through(site: Site, steps: readonly Step[], name: string, fault: () => Promise<void>): Promise<number> {
   let worst = 0;
   for (const step of steps) {
@@ -76,7 +76,7 @@ describe('the API server', () => {
 describe('etcd', () => {
   for (const bumpRevision of [undefined, 1_000_000]) {
     const how = bumpRevision === undefined ? 'versions going back' : 'versions going on';
-    test(`is put back to a snapshot, ${how}`, (t) =>
+    test(`is restored from a snapshot, ${how}`, (t) =>
       faulted(t, `etcd snapshot restored, ${how}`, async (site) => {
         await site.startOperator();
         const [issue, ...rest] = STEPS;
@@ -98,7 +98,7 @@ describe('etcd', () => {
       await STEPS[0]?.change(site);
       await untilRight(site, 'before etcd is full', LIMIT);
       await plane().fillEtcd();
-      // Past the latest renewal (six tenths of the life), before the end.
+      // Past the latest renewal (six tenths of the lifetime), before the expiry.
       site.clock.pass(0.65 * 2 * HOUR_MS);
       const refused = async () => (site.journal.some(({ status = 0 }) => status >= 500) ? true : undefined);
       await eventually('a write that etcd refuses', refused, LIMIT);
@@ -108,7 +108,7 @@ describe('etcd', () => {
 });
 
 describe('the clock', () => {
-  test('is set ahead by an hour, back by an hour, and back by half of one', (t) =>
+  test('is set ahead by an hour, back by an hour, and back by half an hour', (t) =>
     faulted(t, 'clock stepped by an hour and back', async (site) => {
       await site.startOperator();
       await STEPS[0]?.change(site);
@@ -120,7 +120,7 @@ describe('the clock', () => {
       return worst;
     }));
 
-  test('passes six tenths of a life: every credential is renewed', (t) =>
+  test('passes six tenths of a lifetime: every credential is renewed', (t) =>
     faulted(t, 'renewal by time', async (site) => {
       await site.startOperator();
       await STEPS[0]?.change(site);
@@ -137,7 +137,7 @@ describe('the clock', () => {
 class MountedAccount {
   readonly folder = join(plane().directory, randomUUID());
 
-  /** What the kubelet does when it has another token or trust. */
+  /** What the kubelet does when it has a new token or CA. */
   async write(lifetimeSeconds?: number): Promise<void> {
     await mkdir(this.folder, { recursive: true });
     const token = await plane().tokenFor(ACCOUNT, lifetimeSeconds === undefined ? {} : { lifetimeSeconds });

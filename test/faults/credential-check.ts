@@ -1,6 +1,6 @@
 /**
- * Judges the files of one issued Secret with code of its own: the structure is read here, signatures are checked by @noble/curves,
- * certificates and keys are read by OpenSSL. Nothing of `src/` is used, so a mistake there cannot hide itself here.
+ * Judges the files of one issued Secret with independent code: the structure is read here, signatures are checked by @noble/curves,
+ * certificates and keys are read by OpenSSL. Nothing of `src/` is used, so that a mistake there cannot hide itself.
  */
 import { createHash, createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto';
 import { ed25519 } from '@noble/curves/ed25519.js';
@@ -9,7 +9,7 @@ import { p256, p384, p521 } from '@noble/curves/nist.js';
 type Files = Readonly<Record<string, string>>;
 
 export interface CredentialFiles {
-  /** Of the Secret: file name to base64. */
+  /** The data of the Secret: file name to base64. */
   readonly data: Files;
   readonly usage: 'Server' | 'Client';
   readonly keyAlgorithm: string;
@@ -48,7 +48,7 @@ interface Structure {
   readonly validTime: number;
   readonly verifyAlgorithm: number;
   readonly spki: Buffer;
-  /** All that is signed of the structure itself. */
+  /** The part of the structure that is signed. */
   readonly credential: Buffer;
   readonly algorithm: number;
   readonly signature: Buffer;
@@ -119,7 +119,7 @@ interface Parts extends Pick<CredentialFiles, 'data' | 'keyAlgorithm' | 'usage'>
 /** What does not change with time. */
 type Lasting = Required<CredentialVerdict> & { readonly notAfter: number };
 
-/** Keys and signatures take milliseconds, and a run looks at the same Secrets many times. */
+/** Checking keys and signatures takes milliseconds, and a run checks the same Secrets many times. */
 const known = new Map<string, Lasting>();
 
 function judged(parts: Parts): Lasting {
@@ -149,7 +149,7 @@ function checkParts({ file, keyAlgorithm, leafDer, structure, usage }: Parts): L
   return { problems, expiresAt, notAfter, leafSha256: sha256(leafDer), keySha256: sha256(spki) };
 }
 
-/** Files that say something else than `dc.bin`, `dc.key` and `tls.crt`: a mixed Secret. */
+/** Files that disagree with `dc.bin`, `dc.key` and `tls.crt`: a mixed Secret. */
 function disagreements(file: Parts['file'], keyAlgorithm: string): readonly string[] {
   const bytes = file('dc.bin');
   const others: (readonly [string, Buffer])[] = [

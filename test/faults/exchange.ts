@@ -8,12 +8,12 @@ export interface Exchange {
   /** With its subresource: `delegatedcredentials/status`. */
   readonly resource: string;
   readonly namespace: string | undefined;
-  /** Of one object, or the one that a list or watch is narrowed to. */
+  /** The object's name, or that of the one object that a list or watch selects. */
   readonly name: string | undefined;
   readonly query: URLSearchParams;
-  /** The same in every run: verb, resource, name, and how many such requests there were before it. */
+  /** The same in every run: verb, resource, name, and a count of such requests so far. */
   readonly key: string;
-  /** Of the API server's answer, or the proxy's own; undefined before it, and where there was none. */
+  /** Status of the API server's answer, or of the proxy's own; undefined until there is one. */
   status?: number;
 }
 
@@ -31,7 +31,7 @@ export class ExchangeNames {
     const selected = /metadata\.name=([^,]+)/.exec(query.get('fieldSelector') ?? '')?.[1];
     const name = named ?? selected;
     const verb = verbOf(method, named, query);
-    // Events are named by the time.
+    // The names of Events contain the time.
     const base = [verb, resource, ...(name === undefined || plural === 'events' ? [] : [name])].join(' ');
     const nth = (this.#counts.get(base) ?? 0) + 1;
     this.#counts.set(base, nth);

@@ -1,6 +1,6 @@
 /**
  * What the suite stands on: one control plane with dcred's chart for many runs, and a namespace, proxies and operators of its own
- * for each run. Operators run in this process, with the permissions that the chart grants, and are killed by way of their proxy.
+ * for each run. Operators run in this process, with the permissions that the chart grants, and are killed at their proxy.
  */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -49,7 +49,7 @@ export class Ground implements AsyncDisposable {
     return new Ground(cluster, authority, tls);
   }
 
-  /** After the API server has another CA. */
+  /** For use after the API server has got another CA. */
   reconnect(): void {
     this.admin[Symbol.dispose]();
     this.admin = new Admin(readAccess(this.cluster.plane.kubeconfig));
@@ -71,18 +71,18 @@ export class Ground implements AsyncDisposable {
 export interface OperatorFaults extends Omit<ProxyOptions, 'plane' | 'tls'> {
   /** How long a call may take. Default: the client's own. */
   readonly timeoutMs?: number;
-  /** Straight to the API server, as a pod of the cluster: past the proxy, so it can be stopped and not killed. */
+  /** Connects to the API server directly, as a pod does: past the proxy, so that the operator can be stopped but not killed. */
   readonly mountedAccount?: string;
 }
 
 export interface RunningOperator {
   readonly proxy: FaultProxy;
   readonly log: RecordingLogger;
-  /** As SIGKILL: nothing of it reaches the cluster any more. */
+  /** Like SIGKILL: nothing from it reaches the cluster any more. */
   kill(): void;
-  /** In an orderly way. */
+  /** Shuts it down cleanly. */
   stop(): Promise<void>;
-  /** When nothing of it is left in this process. */
+  /** Resolves when nothing of it is left in this process. */
   readonly ended: Promise<unknown>;
 }
 
@@ -109,7 +109,7 @@ export class Site {
     return this.#operators.flatMap(({ proxy }) => proxy.journal);
   }
 
-  /** For how long no living operator of this run has asked for anything, in milliseconds. */
+  /** For how long no living operator of this run has sent a request, in milliseconds. */
   get quietMs(): number {
     const living = this.#operators.filter(({ proxy }) => !proxy.isDead);
     return Math.min(...living.map(({ proxy }) => proxy.quietMs), Number.POSITIVE_INFINITY);
@@ -155,7 +155,7 @@ export class Site {
       kill: () => {
         proxy.kill();
         stopping.abort();
-        // What it still tries ends at once, as it does for a process that is gone.
+        // Its calls fail at once, as those of a process that is gone.
         void client.close();
       },
       stop: async () => {
@@ -196,14 +196,14 @@ export class Site {
     return await loadConnection({ env, serviceAccountFolder });
   }
 
-  /** A Secret that is nobody's business: from now on any change of it is a violation. */
+  /** A Secret that dcred must not touch: from now on any change of it is a violation. */
   async plantForeign(name: string, labels: Readonly<Record<string, string>> = {}): Promise<void> {
     const data = { 'tls.crt': Buffer.from('not a certificate').toString('base64') };
     const secret = await this.admin.create(paths.secrets(this.namespace), { metadata: { name, labels }, data });
     this.#foreign.set(name, fingerprint(secret));
   }
 
-  /** An administrator has put everything back to where it was: that is no doing of the operator's. */
+  /** An administrator has restored a snapshot, so that changes of foreign Secrets are not the operator's. */
   async forgiveForeign(): Promise<void> {
     const secrets = await this.secrets();
     for (const name of this.#foreign.keys()) {

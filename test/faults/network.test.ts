@@ -11,7 +11,7 @@ import { chooseSeed, RUN_ALL, seeded } from './seeded.ts';
 import { prepare, STEPS } from './workload.ts';
 
 const RUNS = RUN_ALL ? 10 : 1;
-/** They wait, most of the time; on a machine that is busy with much else, more of them would keep each other's calls waiting. */
+/** Runs mostly wait; but on a busy machine, more of them would delay each other's calls. */
 const AT_ONCE = RUN_ALL ? 12 : 6;
 /** Twice what the workload needs without a fault: 15. */
 const MOST_VERSIONS = 30;
@@ -21,7 +21,7 @@ const ALWAYS = Number.POSITIVE_INFINITY;
  * contract's back-off does at most: five minutes.
  */
 const TIMEOUT_MS = 330_000;
-/** After each change, a fault that is to end hits so many calls: by then the operator waits before it tries again. */
+/** A fault that ends hits this many calls after each change: by then the operator is backing off. */
 const HITS = 12;
 
 interface NetworkFault {
@@ -36,8 +36,8 @@ const isWrite = ({ verb }: Exchange) => verb !== 'watch' && verb !== 'get' && ve
 function often(when: (exchange: Exchange) => boolean, share: number, fault: Fault) {
   return (random: () => number): OperatorFaults => ({
     rules: [{ when: (exchange) => when(exchange) && random() < share, times: ALWAYS, fault }],
-    // All other calls have the client's own: on a busy machine an answer may be read late, and a call that is given up because of that
-    // would be a fault that no one has ordered, and that does not end.
+    // All other faults keep the client's own timeout: on a busy machine an answer may be read late, and a call that times out because of
+    // that would be a fault that is not in the rules, and that does not end.
     ...(fault.kind === 'stall' ? { timeoutMs: 5_000 } : {}),
   });
 }
@@ -49,14 +49,14 @@ const refused = (status: number, reason: string, retryAfterSeconds?: number): Fa
   ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
 });
 
-/** Only the first watches: those that are made in their place work. */
+/** Only the first watches: their replacements work. */
 const watches =
   (fault: Omit<Extract<Fault, { kind: 'watch' }>, 'kind'>, times = 6) =>
   (): OperatorFaults => ({
     rules: [{ when: isWatch, times, fault: { kind: 'watch', ...fault } } satisfies Rule],
   });
 
-/** They hit calls, so each may last as long as a run, or end. */
+/** Faults of calls. Each may last as long as a run, or end. */
 const OF_CALLS: readonly NetworkFault[] = [
   { name: 'a third of the calls reset', faults: often(isCall, 0.33, { kind: 'reset' }) },
   { name: 'the answers to a third of the writes lost', faults: often(isWrite, 0.33, { kind: 'lose-answer' }) },
@@ -67,12 +67,12 @@ const OF_CALLS: readonly NetworkFault[] = [
   { name: '503 to a third', faults: often(() => true, 0.33, refused(503, 'ServiceUnavailable')) },
 ];
 
-/** Nothing can be right under them. */
+/** Faults under which nothing can be right. */
 const TOTAL: readonly NetworkFault[] = [
   { name: 'every call reset', faults: often(isCall, 1, { kind: 'reset' }) },
   { name: 'no write answered', faults: often(isWrite, 1, { kind: 'stall' }) },
   { name: '500 to every write', faults: often(isWrite, 1, refused(500, 'InternalError')) },
-  // As an API server that starts, and has not read the roles yet.
+  // Like an API server that is starting and has not read the roles yet.
   { name: '403 to everything', faults: often(() => true, 1, refused(403, 'Forbidden')) },
   { name: '503 to everything', faults: often(() => true, 1, refused(503, 'ServiceUnavailable')) },
 ];
@@ -124,7 +124,10 @@ async function wholeLife(site: Site, name: string): Promise<number> {
   return worst;
 }
 
-/** Each step begins with the fault, and with every watch cut, as by an API server that ends. @returns the longest time from the end of a fault to everything right, in milliseconds */
+/**
+ * Each step begins with the fault, and with every watch cut, as by an API server that stops.
+ * @returns the longest time from the end of a fault to everything right, in milliseconds
+ */
 async function lifeWithEndings(site: Site, name: string, faults: OperatorFaults): Promise<number> {
   let isOn = true;
   let hits = 0;
@@ -148,7 +151,7 @@ async function lifeWithEndings(site: Site, name: string, faults: OperatorFaults)
     await untilRight(site, what, { except, timeoutMs: TIMEOUT_MS, giveUp: () => hits >= HITS });
     isOn = false;
     worst = Math.max(worst, await untilRight(site, `${what}, after its end`, { except }));
-    // By then a watch has lived long enough to count as one that works: this is one fault after another, not a server that flaps.
+    // After that a watch has lived long enough to count as working: each fault is a new one, and not a flapping server.
     await pause(1_500);
   }
   return worst;
@@ -182,11 +185,11 @@ async function tryAll(
   );
 }
 
-/** All of them at once is too much for two cores. */
+/** With the whole suite, two tests at once are too much for two cores. */
 const concurrency = RUN_ALL ? 1 : 2;
 
-describe('the whole life under every fault of the network and the API server', { concurrency }, () => {
-  /** What the figures of all faults contain. */
+describe('the whole workload under every fault of the network and the API server', { concurrency }, () => {
+  /** The baseline that the figures of all faults include. */
   test('none, for comparison', async (t) => {
     await tryAll(
       t,
@@ -222,7 +225,7 @@ describe('the whole life under every fault of the network and the API server', {
 
 describe('a half-open watch', { concurrency }, () => {
   for (const resource of ['pods', 'secrets', 'delegatedcredentials']) {
-    test(`of ${resource} is noticed by its silence, and what happened meanwhile is caught up with`, async (t) => {
+    test(`of ${resource} is noticed by its silence, and the operator catches up`, async (t) => {
       const name = `half-open watch of ${resource}`;
       const { failure, recoveryMs } = await runOnce(name, async (site) => {
         const operator = await site.startOperator();
@@ -234,7 +237,7 @@ describe('a half-open watch', { concurrency }, () => {
         await site.createPod('web-9');
         await site.deletePod('web-8');
         await site.admin.delete(`/api/v1/namespaces/${site.namespace}/secrets/web-web-2`);
-        // Longer than any silence that is believed.
+        // Longer than a watch may be silent.
         site.clock.pass(200_000);
         let worst = await untilRight(site, name);
         for (const step of rest) {

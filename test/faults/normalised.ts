@@ -1,4 +1,4 @@
-/** What dcred has made of a namespace, without what differs between two runs that came out the same: times, ids, keys. */
+/** What dcred has made in a namespace, without what differs between two runs with the same result: times, ids, keys. */
 import { createHash } from 'node:crypto';
 import type { ApiObject } from './admin.ts';
 import { isIssued, type Observation } from './checker.ts';

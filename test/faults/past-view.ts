@@ -1,7 +1,7 @@
 /**
- * A view from the past: what an operator sees that has restarted against an API server whose watch cache lags. Lists are answered
- * as of an older version (the API server still has it), and what has happened since is held back until `release`. Writes and
- * single reads are served by the present, as they are in a real cluster.
+ * A view from the past: what an operator sees after a restart against an API server whose watch cache lags. Lists are answered as of an
+ * older version (the API server still has it), and what has happened since is held back until `release`. Writes and reads of single
+ * objects see the present, as in a real cluster.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Exchange } from './exchange.ts';
@@ -42,7 +42,7 @@ export class PastView {
     return `${pathname}?${searchParams.toString()}`;
   }
 
-  /** The same watch, from then on. */
+  /** The same watch, from that version on. */
   watchPath(url: string): string {
     const { pathname, searchParams } = new URL(url, 'https://proxy');
     searchParams.delete('sendInitialEvents');
@@ -59,7 +59,7 @@ interface ListBody {
   readonly items: readonly object[] | null;
 }
 
-/** The list as it was, as the events with which a streaming list begins. */
+/** The old list in the form of the events with which a streaming list begins. */
 export async function initialEvents(
   past: PastView,
   url: string,

@@ -1,4 +1,4 @@
-/** Runs are mostly waits, so several go on at once; the results come in the order of the input. */
+/** Runs mostly wait, so several go on at once; the results are in the order of the input. */
 export async function inParallel<T, R>(
   inputs: readonly T[],
   atOnce: number,

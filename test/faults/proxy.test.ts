@@ -1,4 +1,4 @@
-/** The proxy itself, in front of a fake API server: each fault is what its name says, and without one nothing is changed. */
+/** The proxy itself, in front of a fake API server: each fault does what its name says, and without one nothing changes. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -48,7 +48,7 @@ interface Got {
   readonly headers: Readonly<Record<string, unknown>>;
 }
 
-/** What a client gets, as far as it comes; `enough` ends the wait for what would never end. */
+/** What a client receives, whole or not; `enough` ends the wait for an answer that never ends. */
 function ask(proxy: FaultProxy, path: string, method = 'GET', enough?: (text: string) => boolean): Promise<Got> {
   return new Promise((resolve) => {
     let status: number | undefined;
@@ -88,14 +88,14 @@ test('without a rule everything passes as it is', async () => {
 });
 
 describe('requests', () => {
-  test('reset: the API server never hears of it', async () => {
+  test('reset: the API server never sees it', async () => {
     await using proxy = await always({ kind: 'reset' });
     const before = received.length;
     assert.equal((await ask(proxy, SECRET, 'DELETE')).status, undefined);
     assert.equal(received.length, before);
   });
 
-  test('lose-answer: the API server has done it', async () => {
+  test('lose-answer: the API server has carried it out', async () => {
     await using proxy = await always({ kind: 'lose-answer' });
     assert.equal((await ask(proxy, SECRET, 'DELETE')).status, undefined);
     assert.equal(received.at(-1), `DELETE ${SECRET}`);

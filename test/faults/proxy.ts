@@ -15,20 +15,20 @@ import { type WatchFaults, WatchPipe } from './watch-pipe.ts';
 export type Fault =
   /** Nothing reaches the API server. */
   | { readonly kind: 'reset' }
-  /** The API server does it, and the answer is lost. */
+  /** The API server carries it out, and the answer is lost. */
   | { readonly kind: 'lose-answer' }
   /** It reaches the API server, and no answer ever comes. */
   | { readonly kind: 'stall' }
   | { readonly kind: 'delay'; readonly ms: number }
   | { readonly kind: 'answer'; readonly status: number; readonly reason: string; readonly retryAfterSeconds?: number }
-  /** The answer is cut in its middle. */
+  /** The answer is cut in the middle. */
   | { readonly kind: 'cut-answer' }
   | ({ readonly kind: 'watch' } & WatchFaults);
 
 export interface Rule {
   readonly when: (exchange: Exchange) => boolean;
   readonly fault: Fault;
-  /** How many requests it is for. Default: 1. */
+  /** How many requests it applies to. Default: 1. */
   readonly times?: number;
 }
 
@@ -36,19 +36,19 @@ export interface ProxyOptions {
   readonly plane: Pick<ControlPlane, 'url' | 'certificateAuthority'>;
   readonly tls: ProxyTls;
   readonly rules?: readonly Rule[];
-  /** Before it goes to the API server. */
+  /** Called before a request goes to the API server. */
   readonly before?: (exchange: Exchange) => void;
-  /** The API server has answered; nothing of the answer has gone on yet. */
+  /** Called when the API server has answered, before any of the answer is passed on. */
   readonly after?: (exchange: Exchange) => void;
-  /** A watch has begun; nothing of it has gone on yet. */
+  /** Called when a watch has begun, before any of it is passed on. */
   readonly onWatch?: (watch: WatchPipe) => void;
   /** Lists and watches are served as they were at a version, until it is released. */
   readonly past?: PastView;
-  /** Added to the Date of every answer: what an operator whose clock is off by that much expects. */
+  /** Added to the Date of every answer, to agree with an operator whose clock is off by as much. */
   readonly dateOffsetMs?: () => number;
 }
 
-/** A certificate for 127.0.0.1 and the CA that its clients trust. Made once, for it takes milliseconds. */
+/** A certificate for 127.0.0.1 and the CA that its clients trust. Made once, because it takes milliseconds. */
 export interface ProxyTls {
   readonly authority: Authority;
   readonly certificate: string;
@@ -106,7 +106,7 @@ export class FaultProxy implements AsyncDisposable {
     return this.#dead;
   }
 
-  /** For how long no request but watches was under way, in milliseconds. */
+  /** For how long no request but watches was in flight, in milliseconds. */
   get quietMs(): number {
     return this.#inFlight > 0 ? 0 : performance.now() - this.#lastActivityMs;
   }
@@ -139,7 +139,7 @@ export class FaultProxy implements AsyncDisposable {
     try {
       await this.#handle(exchange, message, response);
     } catch {
-      // The API server has gone, or the client: either way there is no answer.
+      // The API server or the client is gone: either way there is no answer.
       response.destroy();
     } finally {
       if (isCall) this.#inFlight -= 1;
@@ -224,7 +224,7 @@ export class FaultProxy implements AsyncDisposable {
   }
 }
 
-/** What comes from the API server goes into the pipe, for as long as the client is there. */
+/** Feeds what the API server sends into the pipe, for as long as the client is connected. */
 function feed(pipe: WatchPipe, upstream: IncomingMessage, response: ServerResponse): void {
   upstream.setEncoding('utf8');
   upstream.on('data', (chunk: string) => pipe.push(chunk));

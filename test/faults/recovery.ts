@@ -1,19 +1,19 @@
-/** Waiting for a run to be right again: generous, for the machine may be busy; how long it took is reported, never asserted. */
+/** Waits for a run to recover: generously, because the machine may be busy; how long it took is reported, never asserted. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, mustAlwaysHold, type Rule, type Violation } from './checker.ts';
 import type { Site } from './ground.ts';
 
 const TIMEOUT_MS = 300_000;
 const INTERVAL_MS = 100;
-/** Of the time that a look takes, so that many runs in one process leave the operators in it theirs on a busy machine. */
+/** Pauses for this many times as long as a check takes, so that checks leave CPU to the operators in this process. */
 const REST = 4;
 const MAX_INTERVAL_MS = 2_000;
-/** The operator waits for so long before it deletes the Secret of a pod that is not selected any more, or that has one by another name. */
+/** How long the operator waits before it deletes the Secret of a pod that is no longer selected, or that has a Secret of another name. */
 const DELETION_DELAY_MS = 10_000;
-/** What is wrong meanwhile, and what may be with it. */
+/** What is wrong during that wait, and what may be wrong with it. */
 const WAITED_FOR: ReadonlySet<Rule> = new Set<Rule>(['unselected', 'several']);
 const WITH_IT: ReadonlySet<Rule> = new Set<Rule>([...WAITED_FOR, 'status']);
-/** So long without a request, it has nothing else to do: its clock then passes once, and calls that are on their way never see it. */
+/** After this long without a request the operator is idle: its clock may then jump, with no call in flight that would time out. */
 const IDLE_MS = 500;
 
 class NotRecoveredError extends Error {
@@ -21,7 +21,7 @@ class NotRecoveredError extends Error {
   override readonly name = 'NotRecoveredError';
 }
 
-/** Wrong at a moment at which it must not be, however soon it is right again. */
+/** Something was wrong that must never be, however soon it was right again. */
 class ViolationError extends Error {
   readonly code = 'Violation';
   override readonly name = 'ViolationError';
@@ -31,13 +31,13 @@ export interface RecoveryOptions {
   /** What need not hold yet. */
   readonly except?: readonly Rule[];
   readonly timeoutMs?: number;
-  /** Whether there is no use in waiting any longer. */
+  /** Whether to stop waiting. */
   readonly giveUp?: () => boolean;
 }
 
 /**
- * Looks until the namespace is as it must be, and gives back how long that took, in milliseconds.
- * @throws ViolationError for what may never be seen, NotRecoveredError for what does not come right
+ * Checks until the namespace is as it must be, and returns how long that took, in milliseconds.
+ * @throws ViolationError for what must never be seen, NotRecoveredError for what does not recover
  */
 export async function untilRight(site: Site, what: string, options: RecoveryOptions = {}): Promise<number> {
   const { except = [], giveUp, timeoutMs = TIMEOUT_MS } = options;
@@ -51,7 +51,7 @@ export async function untilRight(site: Site, what: string, options: RecoveryOpti
     const wrong = found.filter(({ rule }) => rule === 'unreachable' || !except.includes(rule));
     const ms = performance.now() - started;
     if (wrong.length === 0 || giveUp?.() === true) return ms;
-    // It waits by choice, and no longer than the clock says.
+    // The operator waits by choice, for as long as its clock says.
     if (site.quietMs > IDLE_MS && isWaitedFor(wrong)) site.clock.pass(DELETION_DELAY_MS);
     if (ms > timeoutMs)
       throw new NotRecoveredError(`${what}: still wrong after ${timeoutMs} ms:\n${describe(wrong as Violation[])}`);
@@ -63,17 +63,17 @@ function isWaitedFor(wrong: readonly Violation[]): boolean {
   return wrong.some(({ rule }) => WAITED_FOR.has(rule)) && wrong.every(({ rule }) => WITH_IT.has(rule));
 }
 
-/** While the API server is down nobody can say what is right. */
+/** While the API server is down the state cannot be judged. */
 function unreachable(error: unknown): readonly Violation[] {
   return [{ rule: 'unreachable', subject: 'the API server', detail: String(error) }];
 }
 
-/** Between two acts of a test, or two looks at a state. */
+/** Between two actions of a test, or two checks of a state. */
 export async function pause(ms = INTERVAL_MS): Promise<void> {
   await delay(ms);
 }
 
-/** Until the operator has asked the API server for nothing for a while: only decides when a test goes on. */
+/** Until the operator has sent no request for a while: only decides when a test goes on. */
 export async function untilQuiet(site: Site, quietMs: number, timeoutMs = 20_000): Promise<void> {
   const started = performance.now();
   while (site.quietMs < quietMs && performance.now() - started < timeoutMs) await delay(INTERVAL_MS);

@@ -1,6 +1,6 @@
 /**
- * Other clients that work against the operator. While they do, it neither gives up nor joins the race: its writes stay few. When
- * they stop, everything comes right by itself.
+ * Other clients that work against the operator. While they do, it neither gives up nor races them: its writes stay few. When they stop,
+ * everything recovers by itself.
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -12,11 +12,11 @@ import { pause, untilRight } from './recovery.ts';
 import { prepare } from './workload.ts';
 
 const PODS = ['web-0', 'web-1', 'web-2'];
-/** How often a rival looks. */
+/** How often a rival acts. */
 const RIVAL_MS = 20;
 /** How long it goes on: long enough for hundreds of writes by an operator that answers each. */
 const RIVALRY_MS = 8_000;
-/** Three at once and then ever fewer, for each of three pods: with doubling waits from one second, some six. */
+/** Three at once and then ever fewer, for each of three pods: about six, with waits that double from one second. */
 const MOST_PER_POD = 10;
 
 const SPEC = {

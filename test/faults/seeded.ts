@@ -1,7 +1,7 @@
-/** Chance that can be had again: every choice of the suite comes from a seed, which is printed. */
+/** Repeatable randomness: every choice of the suite comes from a seed, which is printed. */
 import { randomInt } from 'node:crypto';
 
-/** Of the environment, or a new one. */
+/** From the environment, or a new one. */
 export function chooseSeed(fixed?: number): number {
   const given = process.env['DCRED_FAULTS_SEED'];
   if (given !== undefined) return Number(given);
@@ -19,7 +19,7 @@ export function seeded(seed: number): () => number {
   };
 }
 
-/** So many of them, in the order of the list. */
+/** `count` of them, in the order of the list. */
 export function sample<T>(all: readonly T[], count: number, random: () => number): readonly T[] {
   const marked = all.map((item, index) => ({ item, index, rank: random() }));
   const chosen = marked.sort((a, b) => a.rank - b.rank).slice(0, count);

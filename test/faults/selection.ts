@@ -1,4 +1,4 @@
-/** Which pods a resource selects and what their Secrets are called: the contract, written down a second time. */
+/** Which pods a resource selects and what their Secrets are called: a second implementation of the contract. */
 import { createHash } from 'node:crypto';
 import type { ApiObject } from './admin.ts';
 
@@ -22,7 +22,7 @@ export interface ObservedResource {
   readonly name: string;
   readonly generation: number;
   readonly certificateName: string;
-  /** Of another namespace; undefined for its own. */
+  /** Undefined: the resource's own namespace. */
   readonly certificateNamespace: string | undefined;
   readonly selector: Spec['podSelector'];
   readonly suspended: boolean;
@@ -66,7 +66,7 @@ function holds({ key, operator, values = [] }: Requirement, labels: ReadonlyMap<
 
 const LONGEST_NAME = 253;
 
-/** Undefined where the pod's annotation holds something that is no name. */
+/** Undefined where the pod's annotation is not a valid name. */
 export function secretNameFor({ name }: ObservedResource, { metadata }: ApiObject): string | undefined {
   const chosen = metadata.annotations?.[`secret.dcred.dev/${name}`];
   if (chosen !== undefined) return isName(chosen) ? chosen : undefined;

@@ -12,7 +12,7 @@ import { PERTURBATIONS, reference, run, type SieveCase, type SieveRun } from './
 
 const AT_ONCE = 6;
 const SAMPLE = 24;
-/** What a wasted write may cost: each of the five pods once more. */
+/** The writes that a fault may waste: one more for each of the five pods. */
 const EXTRA_WRITES = 5;
 
 let ground: Ground;

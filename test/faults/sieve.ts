@@ -1,6 +1,6 @@
 /**
  * Sieve (Sun et al., OSDI 2022): a controller is only as good as its worst view of the cluster. A reference run without faults
- * names every request that the operator makes; then each of them, in a run of its own, is the moment at which the operator is
+ * names every request that the operator makes; then each of them, in its own run, is the moment at which the operator is
  * killed, restarted into the past, or kept from seeing what happens next.
  */
 import type { Exchange } from './exchange.ts';
@@ -22,7 +22,7 @@ export interface SieveRun {
   readonly case: SieveCase | undefined;
   /** Whether the request was made at all: two runs are never quite the same. */
   readonly reached: boolean;
-  /** Versions of issued Secrets that there were. */
+  /** How many versions of issued Secrets were written. */
   readonly secretWrites: number;
   /** From the fault, or the last change of the cluster after it, to everything right; milliseconds. */
   readonly recoveryMs: number;
@@ -44,7 +44,7 @@ export async function run(ground: Ground, sieveCase: SieveCase | undefined): Pro
   }
 }
 
-/** An operator that asks for nothing for so long has done what it is going to do. */
+/** An operator that sends no request for this long has done what it is going to do. */
 const QUIET_MS = 300;
 
 class Sieve {
@@ -52,7 +52,7 @@ class Sieve {
   readonly #case: SieveCase | undefined;
   #operator: RunningOperator | undefined;
   #reached = false;
-  /** Everything before the step that is under way. */
+  /** The version before the current step. */
   #pastVersion = '';
   #past: PastView | undefined;
   #restarting: Promise<void> | undefined;
@@ -73,7 +73,7 @@ class Sieve {
       if (this.#reached) recoveryMs = Math.max(recoveryMs, ms);
     }
     const { journal } = this.#site;
-    // As the API server shows them, whatever the operator heard of it.
+    // As the API server shows them, whatever the operator knows of its writes.
     const secretWrites = this.#site.ground.witness.versions(this.#site.namespace);
     const keys = journal.map(({ key }) => key);
     return { case: this.#case, reached: this.#reached, secretWrites, recoveryMs, keys };
@@ -89,7 +89,7 @@ class Sieve {
     for (;;) {
       const ms = await untilRight(this.#site, `${this.#what} in "${step.name}"`, {
         ...options,
-        // What is hidden cannot be acted on: the next step comes upon an operator that has seen nothing of this one.
+        // The operator cannot act on what is hidden: the next step meets an operator that has not seen this one.
         giveUp: () => this.#hidden && this.#site.quietMs > QUIET_MS,
       });
       if (this.#hidden && step === STEPS.at(-1)) this.#reveal();
@@ -134,12 +134,12 @@ class Sieve {
   async #restart(): Promise<void> {
     await this.#start(false);
     if (this.#past === undefined) return;
-    // It does what it thinks is right; then its API server catches up.
+    // It acts on its old view; then its API server catches up.
     await untilQuiet(this.#site, QUIET_MS);
     this.#past.release();
   }
 
-  /** Nothing that happens from now on is seen, until there is so much of it that the API server tells only how it ended. */
+  /** From now on no event is seen, until the version is compacted and the API server shows only the final state. */
   #hide(): void {
     this.#hidden = true;
     for (const watch of this.#operator?.proxy.watches ?? []) watch.hold();

@@ -1,4 +1,4 @@
-/** The system's clock, with two things that tests do to it: a step of the wall clock, and hours that pass in a moment. */
+/** The system's clock, which a test can step (the wall clock alone) or move ahead by hours (timers too). */
 import { type Clock, systemClock, type TimerHandle } from '../../src/kubernetes/clock.ts';
 
 interface Timer {
@@ -12,7 +12,7 @@ export class SteppedClock implements Clock {
   #passedMs = 0;
   readonly #timers = new Set<Timer>();
 
-  /** How far the wall clock is from the machine's. */
+  /** How far the wall clock is ahead of the machine's. */
   get offsetMs(): number {
     return this.#wallOffsetMs;
   }
@@ -22,7 +22,7 @@ export class SteppedClock implements Clock {
     this.#wallOffsetMs += ms;
   }
 
-  /** Time passes for the timers, and with the wall clock: what is due by then happens now, in its order. */
+  /** Time passes for the timers and the wall clock: what is due by then happens now, in order. */
   pass(ms: number): void {
     this.#passedMs += ms;
     this.#wallOffsetMs += ms;

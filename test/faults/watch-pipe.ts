@@ -2,7 +2,7 @@
  * One watch on its way through the proxy, event by event:
  *
  *     flowing <--hold, release--> held --expire--> ended (410, what was held is never seen)
- *        |--freeze--> frozen: the connection stays, nothing comes through any more (half-open)
+ *        |--freeze--> frozen: the connection stays open, nothing comes through any more (half-open)
  */
 import type { ServerResponse } from 'node:http';
 import type { Exchange } from './exchange.ts';
@@ -14,9 +14,9 @@ export interface WatchFaults {
   readonly cutInside?: number;
   /** This event is sent after the one that follows it, or a second late, counted from 1. */
   readonly postpone?: number;
-  /** After so many events, frozen; 0 from the start. */
+  /** Frozen after this many events; 0: from the start. */
   readonly freezeAfter?: number;
-  /** Each event waits so long. */
+  /** How long each event waits. */
   readonly delayMs?: number;
   /** Before this event, counted from 1, the API server has forgotten the version: 410. */
   readonly expireAt?: number;
@@ -31,7 +31,7 @@ const EXPIRED = {
   message: 'too old resource version: injected by the test',
 };
 
-/** The successor may be a bookmark, a minute later: by then it is an event that was hidden, which is another fault. */
+/** A limit, because the next event may be a bookmark a minute later: that would be a hidden event, which is another fault. */
 const POSTPONED_FOR_MS = 1_000;
 
 export class WatchPipe {
@@ -68,7 +68,7 @@ export class WatchPipe {
     for (const line of lines) this.#take(line);
   }
 
-  /** Keeps what comes from now on back, in its order. */
+  /** Holds back what comes from now on, in order. */
   hold(): void {
     if (this.#state === 'flowing') this.#state = 'held';
   }
@@ -86,7 +86,7 @@ export class WatchPipe {
     if (this.#state !== 'ended') this.#state = 'frozen';
   }
 
-  /** The API server has forgotten: what was held is lost, and the client has to list again. */
+  /** As if the API server had forgotten the version: what was held is lost, and the client has to list again. */
   expire(): void {
     if (this.#state === 'ended') return;
     this.#state = 'ended';
@@ -98,7 +98,7 @@ export class WatchPipe {
     this.#response.destroy();
   }
 
-  /** The API server has ended it. One that is held or frozen stays: its client sees nothing of that either. */
+  /** The API server has ended the watch. While it is held or frozen, the client does not see that either. */
   end(): void {
     this.#hasEnded = true;
     if (this.#state !== 'flowing') return;

@@ -1,6 +1,6 @@
 /**
- * Looks at every version of every issued Secret, past any proxy: a pair that was mixed for a moment was mixed for whoever read it
- * then, whatever the state at the end.
+ * Checks every version of every issued Secret, past any proxy: a pair that was mixed for a moment was mixed for any server that read it
+ * then, whatever the final state.
  */
 import { request } from 'node:https';
 import type { Access, ApiObject } from './admin.ts';
@@ -27,7 +27,7 @@ export class Witness implements AsyncDisposable {
     this.#running = this.#run(access);
   }
 
-  /** How many versions of issued Secrets a namespace has had, deletions left out. */
+  /** How many versions of issued Secrets a namespace has had, without deletions. */
   versions(namespace: string): number {
     return this.#of(namespace).versions;
   }
@@ -49,13 +49,13 @@ export class Witness implements AsyncDisposable {
     return fresh;
   }
 
-  /** From the start of the watch: what was there before is sent as ADDED. Begun again whenever it ends. */
+  /** Follows the watch, which sends what existed before as ADDED, and starts it again whenever it ends. */
   async #run(access: Access): Promise<void> {
     while (!this.#stop.signal.aborted) {
       try {
         await this.#follow(access);
       } catch {
-        // The API server is being restarted, or this is the end.
+        // The API server is being restarted, or the witness is stopping.
         if (!this.#stop.signal.aborted) await new Promise((resolve) => setTimeout(resolve, 100));
       }
     }
@@ -93,7 +93,7 @@ export class Witness implements AsyncDisposable {
     if (seen.judged.has(resourceVersion)) return;
     seen.judged.add(resourceVersion);
     seen.versions += 1;
-    // Judged as of its own issue: whether it has expired since is a question to the state, not to a version.
+    // Judged as of its issue: whether it has expired since is for the check of the current state.
     const now = Date.parse(annotations['dcred.dev/issued-at'] ?? '') / 1000;
     const problems = credentialViolations(object, now).filter((problem) => !problem.startsWith('annotation '));
     for (const problem of problems) seen.problems.push(`${namespace}/${name}: ${problem}`);

@@ -1,4 +1,4 @@
-/** The reference workload: everything that happens to a resource and its pods in their life, one step at a time. */
+/** The reference workload: everything that happens to a resource and its pods, one step at a time. */
 
 import type { LeafFiles } from '../../testing/support/certificates.ts';
 import { paths } from './admin.ts';
@@ -39,7 +39,7 @@ export async function leavesOf(ground: Ground): Promise<Leaves> {
   return await making;
 }
 
-/** What is there before the operator starts, strangers' Secrets among it. */
+/** What exists before the operator starts, including Secrets that are not dcred's. */
 export async function prepare(site: Site): Promise<void> {
   await site.putCertificate((await leavesOf(site.ground)).first);
   await site.plantForeign('stranger');
@@ -61,7 +61,7 @@ export const STEPS: readonly Step[] = [
   {
     name: 'renew',
     change: async (site) => {
-      // Whole seconds count, and what was issued in that second is not older than the request.
+      // A request counts in whole seconds, and does not cover what was issued in its own second.
       site.clock.step(10_000);
       const moment = new Date(Math.floor(site.clock.now() / 1000) * 1000).toISOString();
       const annotations = { 'dcred.dev/renew-requested-at': moment };
