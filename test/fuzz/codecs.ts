@@ -1,6 +1,6 @@
 /**
- * Everything that reads what others wrote. Each codec must be total: for any input it gives a result or throws an error of its own
- * class, and what it gives is bounded.
+ * Everything that reads foreign input. Each codec must be total: for any input it gives a result or throws an error of its own class,
+ * and what it gives is bounded.
  */
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
@@ -155,7 +155,7 @@ const review = {
   },
 };
 
-/** Annotations and labels are texts to the API server: that much is promised. */
+/** Values stay strings: the API server guarantees that much for annotations and labels. */
 function mutateEntries(random: Random, entries: Readonly<Record<string, string>>): Record<string, string> {
   const changed = Object.entries(entries).map(([key, value]) => {
     if (!random.chance(3)) return [key, value] as const;

@@ -14,9 +14,9 @@ const seed = number('DCRED_FUZZ_SEED', randomInt(2 ** 31));
 const first = number('DCRED_FUZZ_FIRST', 0);
 const count = number('DCRED_FUZZ_CASES', 3_000);
 
-/** For 256 KiB of input at most; every case begins with what the ones before left to the garbage collector. */
+/** For inputs of at most 256 KiB, including garbage from earlier cases that is not collected yet. */
 const MAX_HEAP_MB = 128;
-/** A case takes well under a millisecond: one that is not over after this, on however busy a machine, never will be. */
+/** A case takes well under a millisecond: one that is not done after this hangs, however busy the machine. */
 const STALLED_MS = 120_000;
 const ENOUGH_FOR_BOTH = 1_000;
 
@@ -40,13 +40,13 @@ describe(`with the seed ${seed}`, { concurrency: 2 }, () => {
         await worker.terminate();
       }
       t.diagnostic(`${accepted} of ${count} accepted`);
-      // Input that is never accepted, or always, tests one half of a codec only.
+      // Input that is never accepted, or always, tests only half of a codec.
       if (count >= ENOUGH_FOR_BOTH) assert.ok(accepted > 0 && accepted < count, `${accepted} of ${count} accepted`);
     });
   }
 });
 
-/** How many were accepted. Rejects with what the thread throws, which includes running out of memory, and where it stays at one case. */
+/** How many were accepted. Rejects with what the thread throws, including running out of memory, and when it hangs in one case. */
 function finished(worker: Worker, reached: Int32Array): Promise<number> {
   return new Promise((resolve, reject) => {
     let last = -1;

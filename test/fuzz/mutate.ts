@@ -4,7 +4,7 @@ import type { Random } from './random.ts';
 const INTERESTING_BYTES = [
   0x00, 0x01, 0x02, 0x05, 0x06, 0x0a, 0x30, 0x7f, 0x80, 0x81, 0x82, 0x84, 0xa0, 0xa3, 0xfe, 0xff,
 ];
-/** A case in so many is far larger than any real input: what is not linear does not come back from it. */
+/** One case in this many is far larger than any real input: a codec that is not linear hangs on it. */
 const LARGE_ONE_IN = 2_000;
 const LARGE_BYTES = 262_144;
 
@@ -57,7 +57,7 @@ function pump(random: Random, bytes: Buffer): Buffer {
   return Buffer.concat([bytes.subarray(0, at), pumped, bytes.subarray(at)]);
 }
 
-/** As `mutateBytes`, with pieces that mean something to the format among the damage. */
+/** Like `mutateBytes`, but also inserts pieces that mean something in the format. */
 export function mutateText(random: Random, corpus: readonly string[], pieces: readonly string[]): string {
   let text = random.pick(corpus);
   const rounds = 1 + random.below(4);

@@ -1,4 +1,4 @@
-/** A small seeded generator: every case has its own seed, so that one case can be run again alone. */
+/** A small seeded generator: every case has its own seed, so that one case can be run again by itself. */
 export class Random {
   #state: number;
 

@@ -1,4 +1,4 @@
-/** PKCS#10 requests, damaged and then signed: what a reader checks behind the signature is reached too. */
+/** PKCS#10 requests, damaged and then signed, so that the checks after the signature are reached too. */
 import { createPrivateKey, sign } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { readElement, readElements, TAG } from '../../src/credential/der.ts';

@@ -1,4 +1,4 @@
-/** Runs cases of one codec in a thread with little memory, says before each which it is, and at last how many were accepted. */
+/** Runs cases of one codec in a thread with little memory, records the number of each before it runs, and reports how many were accepted. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { CODECS } from './codecs.ts';
 import { Random } from './random.ts';
