@@ -164,7 +164,7 @@ describe('for any grants and any request', () => {
     );
   });
 
-  test('who knows only what may be the most generous terms, chooses the same for each lifetime', () => {
+  test('a client that knows only the terms that may be the most generous chooses the same for each lifetime', () => {
     fc.assert(
       fc.property(grants, requests, (all, one) => {
         const longest = { ...one, lifetimeSeconds: 601_200 };
