@@ -128,7 +128,7 @@ describe('a build', () => {
     }
   });
 
-  test('lists pkcs11js in the SBOM of the variant of the image, and nothing else more', async () => {
+  test("lists pkcs11js in the SBOM of the image's variant, and no other package more", async () => {
     const names = async (file: string) => {
       const { components } = JSON.parse(await readFile(path('one', file), 'utf8'));
       return (components as readonly Component[]).map(({ name }) => name);
@@ -141,7 +141,7 @@ describe('a build', () => {
     assert.equal(variant.length, plain.length + 1);
   });
 
-  test("has SBOMs that CycloneDX' own schema accepts, and that it would refuse with a fault", async () => {
+  test("has SBOMs that CycloneDX' own schema accepts, and refuses when they have a fault", async () => {
     const validate = await sbomValidator('1.6');
     for (const file of ['sbom.cdx.json', 'sbom-pkcs11.cdx.json']) {
       const text = await readFile(path('one', file), 'utf8');
