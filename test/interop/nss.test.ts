@@ -19,8 +19,8 @@ import { authority, type Leaf, leaf } from '../../testing/support/openssl.ts';
 import { agedLeaf } from './aged-leaf.ts';
 
 /**
- * dcred's credentials between strangers: BoringSSL serves them, NSS (Firefox's TLS) judges them. What our issuer refuses to
- * make is made here by hand, to see that it was right to refuse.
+ * dcred's credentials between independent peers: BoringSSL serves them, NSS (Firefox's TLS) judges them. What dcred's issuer refuses to
+ * make is made here by hand, to show that it is right to refuse.
  */
 
 const NAME = 'web.example';
@@ -67,7 +67,7 @@ describe('credentials between BoringSSL and NSS', { skip: absent ?? false, concu
     return credentialFiles({ certificate, key, issued });
   }
 
-  /** By hand, from what the issuer is made of, and without its scruples. */
+  /** By hand, from the issuer's parts, without its checks. */
   async function forge(made: Leaf, { expiresIn, usage = 'Server' }: { expiresIn: number; usage?: Usage }) {
     const [certificate] = readCertificateChain(made.certificatePem);
     const key = await generateCredentialKey('ECDSAP256');
@@ -145,7 +145,7 @@ describe('credentials between BoringSSL and NSS', { skip: absent ?? false, concu
     assert.deepEqual([nss.connected, nss.receivedCredential, boringssl], [true, false, 'ordinary']);
   });
 
-  test('an Ed25519 credential is passed over: NSS does not offer the algorithm, and gets the ordinary certificate', async () => {
+  test('an Ed25519 credential is not used: NSS does not offer the algorithm, and gets the ordinary certificate', async () => {
     const { boringssl, nss } = await meet('ed25519', await issue(web, 'Ed25519'), web);
     assert.deepEqual([nss.connected, nss.receivedCredential, boringssl], [true, false, 'ordinary']);
   });
@@ -179,7 +179,7 @@ describe('credentials between BoringSSL and NSS', { skip: absent ?? false, concu
     assertRefused(await meet('expired', await forge(old, { expiresIn: -HOUR }), old), 'SSL_ERROR_DC_EXPIRED');
   });
 
-  test('a credential signed for a client is refused of a server', async () => {
+  test('a credential signed for a client is refused from a server', async () => {
     assertRefused(await meet('client', await issue(web, 'ECDSAP256', 'Client'), web), 'SSL_ERROR_DC_BAD_SIGNATURE');
   });
 

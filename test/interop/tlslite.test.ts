@@ -29,7 +29,7 @@ describe('credentials and tlslite-ng', { skip: absent ?? false }, () => {
   const ca = authority();
   const made = leaf({ issuer: ca });
 
-  /** The files of an issued Secret in a folder of their own, which goes when it is disposed of. */
+  /** The files of an issued Secret in their own folder, which is removed on disposal. */
   async function issue(algorithm: KeyAlgorithm, usage: Usage = 'Server') {
     const directory = await mkdtemp(join(tmpdir(), 'dcred-tlslite-'));
     const certificate = readDelegationCertificate(made.certificatePem);
