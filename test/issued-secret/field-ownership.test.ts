@@ -22,7 +22,7 @@ const merge =
     kubectl(`patch secret ${name} --type=merge -p ${JSON.stringify(patch)}`);
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
-/** Everything that makes a Secret other than it was issued. */
+/** Edits after which a Secret is not as it was issued. */
 const NOTICED: Readonly<Record<string, Edit>> = {
   'a key changed by kubectl patch': merge({ data: { 'dc.key': base64('another') } }),
   'a key changed to nothing': merge({ data: { 'dc.bin': '' } }),
@@ -55,7 +55,7 @@ const NOTICED: Readonly<Record<string, Edit>> = {
     kubectl(`annotate --overwrite secret ${name} dcred.dev/pod-uid=another`),
 };
 
-/** What is theirs to do, and is kept. */
+/** Edits that other clients may make, and that are kept. */
 const TOLERATED: Readonly<Record<string, Edit>> = {
   'nothing at all': async () => {},
   'a foreign label': (name, kubectl) => kubectl(`label secret ${name} theirs=1`),
@@ -81,9 +81,9 @@ const TOLERATED: Readonly<Record<string, Edit>> = {
   },
 };
 
-/** After these it is not ours any more: dcred leaves it alone, and says that the name is taken. */
+/** Edits after which dcred no longer owns the Secret: it leaves it alone, and reports that the name is taken. */
 const DISOWNED: Readonly<Record<string, Edit>> = {
-  'our label removed': (name, kubectl) => kubectl(`label secret ${name} dcred.dev/delegated-credential-`),
+  "dcred's label removed": (name, kubectl) => kubectl(`label secret ${name} dcred.dev/delegated-credential-`),
   'another manager named': (name, kubectl) =>
     kubectl(`label --overwrite secret ${name} app.kubernetes.io/managed-by=Helm`),
   'its owner removed': merge({ metadata: { ownerReferences: null } }),
@@ -150,7 +150,7 @@ describe('on a real API server, an issued Secret', () => {
     return read;
   }
 
-  /** As the operator sees it: the metadata alone. */
+  /** As the operator sees it: metadata only. */
   async function look(name: string): Promise<IssuedSecret | undefined> {
     const options = { signal, metadataOnly: true };
     return readIssuedSecret(await client.get<KubernetesObject>(SECRETS, { namespace: 'default', name }, options));
@@ -209,7 +209,7 @@ describe('on a real API server, an issued Secret', () => {
     assert.deepEqual(restored.foreign, { labels: {}, annotations: {} });
   });
 
-  test('keeps the labels and annotations of others through every re-issue', async () => {
+  test("keeps other clients' labels and annotations through every re-issue", async () => {
     const { pod, now } = await edited(async (name, run) => {
       await run(`label secret ${name} theirs=1`);
       await run(`annotate secret ${name} example.com/theirs=2`);
@@ -309,7 +309,7 @@ describe('ownership, without an API server', () => {
     assert.ok(fieldOwnership(entries, 'dcred', expected).intact);
   });
 
-  test('by another manager is not ours', () => {
+  test("by another manager is not dcred's", () => {
     assert.ok(fieldOwnership([ours], 'dcred', expected).intact);
     assert.ok(!fieldOwnership([{ ...ours, manager: 'dcred2' }], 'dcred', expected).intact);
   });

@@ -40,8 +40,8 @@ function secret(metadata: Partial<ObjectMeta> = {}): KubernetesObject {
   };
 }
 
-describe('a Secret is ours', () => {
-  test('with our labels and a pod as its owner', () => {
+describe("a Secret is dcred's", () => {
+  test("with dcred's labels and a pod as its owner", () => {
     assert.deepEqual(readIssuedSecret(secret()), {
       namespace: 'edge',
       name: 'web-web-0',
@@ -126,7 +126,7 @@ describe("the credential's hash", () => {
   });
 });
 
-test('the annotation of kubectl apply is neither our own nor kept', () => {
+test("the annotation of kubectl apply is neither dcred's nor kept", () => {
   const annotations = { ...ANNOTATIONS, 'kubectl.kubernetes.io/last-applied-configuration': '{}', theirs: '1' };
   const read = readIssuedSecret(secret({ annotations, labels: { ...LABELS, theirs: '2' } }));
   assert.deepEqual(read?.foreign, { labels: { theirs: '2' }, annotations: { theirs: '1' } });
@@ -145,7 +145,7 @@ test('its key is that of its resource and pod, whatever it is called', () => {
   assert.equal(podKeyOf(issuedSecret({ name: 'anything' })), 'edge/web/web-0');
 });
 
-describe('of an issued Secret, whatever others write into its metadata', () => {
+describe('of an issued Secret, whatever other clients write into its metadata', () => {
   const text = fc.oneof(
     fc.string({ maxLength: 300, unit: 'grapheme' }),
     fc.constantFrom('x', '\u202e', '2027-01-15T08:00:00Z').map((one) => one.repeat(5_000)),
@@ -186,7 +186,7 @@ describe('of an issued Secret, whatever others write into its metadata', () => {
         const kept = readIssuedSecret(secret(some as Partial<ObjectMeta>));
         if (kept === undefined) return;
         const extras = JSON.stringify([kept.template, kept.foreign, kept.finalizers ?? []]);
-        // Escapes of JSON and its punctuation take more than the text itself.
+        // JSON's escapes and punctuation take more than the text itself.
         assert.ok(extras.length <= MAX_KEPT_EXTRAS * 8, `${extras.length} characters of extras`);
         const { finalizers: _, foreign: __, template: ___, ...rest } = kept;
         assert.ok(JSON.stringify(rest).length <= 1024, JSON.stringify(rest).slice(0, 2000));
@@ -195,7 +195,7 @@ describe('of an issued Secret, whatever others write into its metadata', () => {
     );
   });
 
-  test('what is too much to keep is omitted whole, and read again when it is needed', () => {
+  test('metadata that is too large to keep is omitted whole, and read again when it is needed', () => {
     const annotations = { ...ANNOTATIONS, note: 'x'.repeat(MAX_KEPT_EXTRAS) };
     const object = secret({ annotations, labels: { ...LABELS, team: 'edge' }, finalizers: ['example.com/keep'] });
     const kept = readIssuedSecret(object);

@@ -16,7 +16,7 @@ import { convert } from '../../testing/support/openssl.ts';
 const POD = { name: 'web-0', uid: '5d7c2c1e-0000-4000-8000-000000000000' };
 const signal = new AbortController().signal;
 let authority: Delegation;
-/** The present. Taken after the certificate was made, which is valid from that second on and not before. */
+/** Read after the certificate was made, which is valid from that second on and not before. */
 let now: number;
 
 before(() => {
@@ -116,7 +116,7 @@ describe('an issued Secret', () => {
     assert.notDeepEqual(file(await manifest(), 'dc.key'), file(await manifest(), 'dc.key'));
   });
 
-  test('that replaces another names the very version that it replaces, and keeps what is foreign', async () => {
+  test('that replaces another names exactly the version that it replaces, and keeps what is foreign', async () => {
     const replaces = issuedSecret({
       uid: 'u7',
       resourceVersion: '42',
