@@ -121,7 +121,7 @@ describe("cert-manager's own controllers", { skip }, () => {
   });
 
   test('renew one by themselves when its time comes', async () => {
-    // The shortest that the issuer signs, renewed a few seconds after it was.
+    // The shortest lifetime that the issuer signs, renewed a few seconds after it was signed.
     await certificate('short', { duration: '1h', renewBefore: '59m55s' });
     const { leaf: first } = await leafOf('short');
     const { leaf: second } = await leafOf('short', first);

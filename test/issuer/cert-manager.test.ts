@@ -123,7 +123,7 @@ describe('an issuer for cert-manager', { skip }, () => {
     );
   });
 
-  test('a request for a cluster-wide issuer gets its cap, and a name of it in the namespace gets nothing', async () => {
+  test('a request for a cluster-wide issuer gets its cap, and one for a namespaced issuer of that name gets nothing', async () => {
     const reference = (kind: string) => ({ issuerRef: { group: 'dcred.dev', kind, name: 'shared' }, duration: '24h' });
     await one.approved('shared', reference('ClusterDelegationIssuer'));
     const { certificate = '' } = await one.untilReason('shared', 'Issued');
@@ -138,7 +138,7 @@ describe('an issuer for cert-manager', { skip }, () => {
     await assert.rejects(one.apply(wrong), /unknown field/);
   });
 
-  test('one replica leads; another one signs once the first has ended', async () => {
+  test('one replica leads; another one signs once the first has stopped', async () => {
     const leads = 'leader_election_master_status{name="dcred-issuer"}';
     const second = await one.startIssuer('dcred-issuer-1');
     assert.ok((await running.metrics()).includes(`${leads} 1`));
@@ -162,7 +162,7 @@ describe('an issuer for cert-manager', { skip }, () => {
     const granted = grants(items).filter(({ user }) => user === ACCOUNT);
     assert.ok(granted.length > 0);
     const report = async () => compareAccess(granted, uses(await plane.auditLog()));
-    // The lease is renewed at its own time.
+    // The lease is renewed in its own time.
     await eventually(
       'every permission to be used',
       async () => (await report()).unused.length === 0 || undefined,

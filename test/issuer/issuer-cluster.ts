@@ -93,7 +93,7 @@ export class IssuerCluster implements AsyncDisposable {
     };
   }
 
-  /** Of the CA. */
+  /** A Secret with the CA. */
   secret(namespace: string, name: string): object {
     const stringData = { 'tls.crt': this.ca.certificatePem + this.root.certificatePem, 'tls.key': this.ca.keyPem };
     return { apiVersion: 'v1', kind: 'Secret', metadata: { namespace, name }, stringData };

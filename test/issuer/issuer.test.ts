@@ -1,4 +1,4 @@
-/** What an issuer signs, and what it never signs: requests made by OpenSSL, hostile ones, and the certificates that come of them. */
+/** What an issuer signs, and what it never signs: requests made by OpenSSL, hostile ones, and the certificates made from them. */
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -103,7 +103,7 @@ const plan = (change: {
   });
 
 describe('an issuer', () => {
-  test('gives the shortest of what is requested, allowed and left of the CA', () => {
+  test("gives the shortest of what is requested, what is allowed and what is left of the CA's lifetime", () => {
     assert.equal(plan({}).notAfter, now + 90 * 86_400);
     assert.equal(plan({ request: { durationSeconds: 86_400 } }).notAfter, now + 86_400);
     assert.equal(plan({ request: { durationSeconds: 999 * 86_400 } }).notAfter, now + 90 * 86_400);
@@ -113,7 +113,7 @@ describe('an issuer', () => {
     assert.deepEqual(plan({ request: { usages: ['server auth', 'client auth'] } }).usages, ['Server', 'Client']);
   });
 
-  test('never signs a CA, what a CA does, or a name that its policy lacks', () => {
+  test("never signs a CA, a CA's usages, or a name that its policy lacks", () => {
     for (const change of [
       { request: { isCA: true } },
       { request: { usages: ['cert sign'] } },
@@ -126,7 +126,7 @@ describe('an issuer', () => {
     }
   });
 
-  test('allows the names that a pattern says, and no other', () => {
+  test('allows the names that match a pattern, and no other', () => {
     for (const [pattern, name, allowed] of [
       ['web.example', 'web.example', true],
       ['web.example', 'a.web.example', false],
@@ -166,7 +166,7 @@ describe('an issuer', () => {
     }
   });
 
-  test('does not sign with what is no CA, is expired, or expires within the hour', () => {
+  test('does not sign with a certificate that is not a CA, is expired, or expires within the hour', () => {
     assert.throws(() => readAuthority(leaf().certificatePem, now), { message: /is no CA/ });
     assert.throws(() => readAuthority(makeAuthority().certificatePem, now + 90 * 366 * 86_400), {
       message: /is expired/,
@@ -216,7 +216,7 @@ describe('a CertificateRequest', () => {
     );
   });
 
-  test('keeps the conditions of others, and a failure its time', () => {
+  test("keeps other clients' conditions, and the time of a failure", () => {
     const failed = { reason: 'Failed', message: 'why' } as const;
     const status = statusFor([condition('Approved')], failed, now) as {
       conditions: readonly { type: string }[];
@@ -231,7 +231,7 @@ describe('a CertificateRequest', () => {
     assert.equal('failureTime' in (statusFor([], { reason: 'Pending', message: '' }, now) ?? {}), false);
   });
 
-  test('has its duration as Go writes it', () => {
+  test('has its duration in the format of Go', () => {
     for (const [text, seconds] of [
       ['2160h0m0s', 7_776_000],
       ['1h', 3_600],
