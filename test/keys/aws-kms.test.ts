@@ -95,7 +95,7 @@ describe('a key in AWS KMS', { skip }, () => {
     });
   }
 
-  test('an alias that is moved leaves the key in use, and is another key for the next to open it', async () => {
+  test('an alias that is moved leaves an open key as it is, and gives the new key when it is opened again', async () => {
     const [first, second] = [await createKey(), await createKey()];
     await admin.send(new CreateAliasCommand({ AliasName: 'alias/web', TargetKeyId: first.id }));
     const key = await open('alias/web', first.certificate);
@@ -120,7 +120,7 @@ describe('a key in AWS KMS', { skip }, () => {
     await key.close();
   });
 
-  test('credentials that expired before their time are fetched again, once for all calls, and the key needs no other proof', async (t) => {
+  test('credentials that expired early are fetched again, once for all calls, and the key is not proved again', async (t) => {
     const { certificate, id } = await createKey();
     const token = join(temporaryDirectory(t), 'token');
     writeFileSync(token, 'header.payload.signature');
@@ -136,7 +136,7 @@ describe('a key in AWS KMS', { skip }, () => {
     await key.close();
   });
 
-  test('throttling costs no call but the one that is repeated', async () => {
+  test('throttling costs one repeated call, and no other', async () => {
     const { certificate, id } = await createKey();
     const key = await open(id, certificate);
     const before = aws.calls.get('Sign') ?? 0;
@@ -152,7 +152,7 @@ describe('a key in AWS KMS', { skip }, () => {
     ['a key that is not there yet', { status: 500, type: 'KeyUnavailableException' }],
     ['a connection that is cut', { status: 0, type: undefined }],
   ] as const) {
-    test(`${what} is waited out`, async () => {
+    test(`${what} is retried until it passes`, async () => {
       const { certificate, id } = await createKey();
       const results: KeyResult[] = [];
       const key = await open(id, certificate, STATIC, results);
@@ -192,7 +192,7 @@ describe('a key in AWS KMS', { skip }, () => {
     const { certificate, id } = await createKey();
     const key = await open(id, certificate);
     const message = Buffer.alloc(4_097, 'a');
-    // moto signs every message as if it were not hashed yet; what it gives is therefore not returned.
+    // moto signs every message as if it were not hashed yet, so its signature does not verify and is not returned.
     await assert.rejects(key.sign(message), { code: 'KeyMismatch' });
     const { Message, MessageType } = JSON.parse(aws.bodies.get('Sign') ?? '');
     assert.deepEqual([MessageType, Message], ['DIGEST', createHash('sha256').update(message).digest('base64')]);
@@ -200,7 +200,7 @@ describe('a key in AWS KMS', { skip }, () => {
     await key.close();
   });
 
-  test('another key, none, or one that browsers refuse is said when it is opened', async () => {
+  test('another key, none, or one that browsers refuse is reported when it is opened', async () => {
     const [first, second, rsa] = [await createKey(), await createKey(), await createKey('RSA_2048')];
     await assert.rejects(open(first.id, second.certificate), {
       code: 'KeyMismatch',

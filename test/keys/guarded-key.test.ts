@@ -9,7 +9,7 @@ import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
 const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const scheme = schemeBySubjectPublicKeyInfo(publicKey.export({ format: 'der', type: 'spki' })) ?? assert.fail();
 
-/** A fake of a key elsewhere, which signs when it is let and fails once it is closed. */
+/** A fake of a key elsewhere, which signs when the test lets it and fails once it is closed. */
 function start() {
   const log: string[] = [];
   const pending: (() => void)[] = [];
@@ -31,7 +31,7 @@ function start() {
   return { answerAll, log, guarded: new GuardedKey({ key, clock: new FakeClock(), ...options }) };
 }
 
-test('a key that another takes the place of signs what is under way before it is closed, and nothing afterwards', async () => {
+test('a key that is replaced signs what is in progress before it is closed, and nothing afterwards', async () => {
   const { answerAll, guarded, log } = start();
   const signing = Promise.all(['one', 'two', 'three'].map((text) => guarded.sign(Buffer.from(text))));
   await settle();
@@ -40,6 +40,6 @@ test('a key that another takes the place of signs what is under way before it is
   await answerAll();
   assert.equal((await signing).length, 3);
   await closed;
-  // The first is the proof that it is the certificate's.
+  // The first signature proves that the key is the certificate's.
   assert.deepEqual(log, ['signed', 'signed', 'signed', 'signed', 'closed']);
 });

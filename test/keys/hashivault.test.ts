@@ -73,7 +73,7 @@ async function open(
   return await opener.open(uri, certificate, never);
 }
 
-/** One that nobody has is no test that is missing: the fake stands for it. */
+/** A server that is not available is left out without a skipped test: the fake stands for it. */
 const SERVERS: readonly (readonly [string, () => TransitServer | undefined])[] = [
   ['the fake', () => fake],
   ...(built.available ? [['Vault', () => vault] as const] : []),
@@ -118,7 +118,7 @@ for (const [where, server] of SERVERS) {
       await newest.close();
     });
 
-    test('that is another one, none, or one that browsers refuse is said when it is opened', async () => {
+    test('that is another one, none, or one that browsers refuse is reported when it is opened', async () => {
       const [name, other, edwards] = [
         await createKey(any()),
         await createKey(any()),
@@ -138,7 +138,7 @@ for (const [where, server] of SERVERS) {
 }
 
 describe('Vault itself', { skip: built.available ? false : built.reason }, () => {
-  test('that is sealed is waited out', async () => {
+  test('that is sealed is retried until it is unsealed', async () => {
     const name = await createKey(vault);
     const results: KeyResult[] = [];
     const key = await open(vault, name, await certificateOf(vault, name), {}, { results });
@@ -150,7 +150,7 @@ describe('Vault itself', { skip: built.available ? false : built.reason }, () =>
     await key.close();
   });
 
-  test('lets a token use the key by the two permissions that the documentation names, and by no fewer', async () => {
+  test('lets a token use the key with the two permissions that the documentation names, and with no fewer', async () => {
     const name = await createKey(vault);
     const certificate = await certificateOf(vault, name);
     const tokenOf = async (id: string, policy: string) => {
@@ -170,13 +170,13 @@ describe('Vault itself', { skip: built.available ? false : built.reason }, () =>
   });
 });
 
-describe('the fake, which does what a real one does rarely', () => {
+describe('the fake, which does what a real Vault does rarely', () => {
   for (const [what, fault] of [
     ['a Vault that is sealed', { status: 503, body: { errors: ['Vault is sealed'] } }],
     ['a standby', { status: 473, body: {} }],
     ['a rate limit', { status: 429, body: { errors: ['request path "transit/sign": rate limit quota exceeded'] } }],
   ] as const) {
-    test(`${what} is waited out`, async () => {
+    test(`${what} is retried until it passes`, async () => {
       const name = await createKey(fake);
       const results: KeyResult[] = [];
       const key = await open(fake, name, await certificateOf(fake, name), {}, { results });

@@ -147,7 +147,7 @@ describe('a key URI', () => {
       'pin-source=S3CRET',
       'pin-source=file:S3CRET',
     );
-    // Also where a person took a wrong separator, so that the PIN is in a label or in the path of a library.
+    // Also where a user typed a wrong separator, so that the PIN is in a label or in the path of a library.
     const separator = fc.constantFrom(';', '&', '?');
     const separators = fc.record({ path: separator, mark: separator, query: separator });
     const others = fc.array(query, { maxLength: 3 });
@@ -157,7 +157,7 @@ describe('a key URI', () => {
         try {
           const parsed = parseKeyUri(uri);
           assert.doesNotMatch(describeKeyUri(parsed), /S3CRET/);
-          // What messages of the token show.
+          // Messages of the token show this path.
           if (parsed.scheme === 'pkcs11') assert.doesNotMatch(parsed.modulePath, /S3CRET/);
         } catch (error) {
           assert.ok(error instanceof KeyUriError, String(error));
@@ -167,7 +167,7 @@ describe('a key URI', () => {
     );
   });
 
-  test('of any text is one, or an error that is short and printable', () => {
+  test('from any text is parsed, or gives an error that is short and printable', () => {
     const scheme = fc.constantFrom('pkcs11:', 'awskms://', 'hashivault://', 'file:', 'FILE:', 'gcpkms://', '');
     const text = fc.oneof(
       fc.string({ unit: 'binary', maxLength: 300 }),
@@ -181,7 +181,7 @@ describe('a key URI', () => {
         try {
           const uri = parseKeyUri(name + rest);
           assert.match(describeKeyUri(uri), /^[\x21-\x7e]+$/);
-          // Vault and AWS make a path or a request of it: nothing in it may lead elsewhere.
+          // These become part of a path or a request: nothing in them may lead elsewhere.
           if (uri.scheme === 'hashivault') assert.match(uri.keyName, /^(?!\.)[A-Za-z0-9_.-]+$/);
           if (uri.scheme === 'awskms') assert.match(uri.keyId, /^[A-Za-z0-9/:_-]+$/);
         } catch (error) {

@@ -191,7 +191,7 @@ describe('a key on a PKCS#11 token', { skip }, () => {
     });
   }
 
-  test('a token that hangs holds up nobody who gives up, and nothing else in this process', async () => {
+  test('a token that hangs holds up no caller that gives up, and nothing else in this process', async () => {
     const { fault, keys } = opener();
     const key = await keys.open(faulty(), certificateOf('P-256'), never);
     fault('hang');
@@ -215,14 +215,14 @@ describe('a key on a PKCS#11 token', { skip }, () => {
     });
     while (!results.includes('KeyUnavailable')) await clock.advanceAsync(1_000);
     fault('ok');
-    // The wait before the next try; the new helper itself takes real time.
+    // The wait before the next attempt; starting the new helper takes real time.
     await clock.advanceAsync(1_000);
     while (!signed) await new Promise((resolve) => setImmediate(resolve));
     await signing;
     await key.close();
   });
 
-  test('a token that hangs is discarded though all callers gave up before, and what they gave up is not asked any more', async () => {
+  test('a token that hangs is discarded even after all callers gave up, and their calls are not repeated', async () => {
     const clock = new FakeClock();
     const { fault, keys, logins } = opener([], clock);
     const key = await keys.open(faulty(), certificateOf('P-256'), never);
@@ -300,7 +300,7 @@ test('r and s become the DER that OpenSSL writes', () => {
   );
 });
 
-/** By another reader than the one under test: lengths of one or two bytes, minimal and positive. */
+/** With a different reader than the one under test: lengths of one or two bytes, minimal and positive. */
 function readIntegers(der: Uint8Array): readonly [bigint, bigint] {
   let at = der[1] === 0x81 ? 3 : 2;
   assert.equal(at + (der[at - 1] ?? 0), der.length);
