@@ -35,12 +35,12 @@ export interface FakeRequest {
 
 export type FakeHandler = (request: FakeRequest, response: ServerResponse) => void | Promise<void>;
 
-/** A fake: answers what the test says, in order; the last handler stays. */
+/** A fake: each request gets the next handler of the test; the last one stays. */
 export class FakeApiServer implements AsyncDisposable {
   readonly requests: FakeRequest[] = [];
   /**
-   * The version that a list of one object has, by which a reflector checks where the server is; such a list takes no handler and does
-   * not count as a request. Undefined: it is a request like any other.
+   * The version in a list with a limit of 1, by which a reflector checks which version the server is at; such a list uses no handler and
+   * does not count as a request. Undefined: it is a request like any other.
    */
   currentVersion: string | undefined = '';
   readonly #server: Server;
@@ -86,7 +86,7 @@ export class FakeApiServer implements AsyncDisposable {
     };
   }
 
-  /** Resolves once so many requests have arrived, each with its whole body. */
+  /** Resolves once this many requests have arrived, each with its whole body. */
   received(count: number): Promise<void> {
     return new Promise((resolve) => {
       const check = (): void => {

@@ -15,7 +15,7 @@ const issued = {
 } as const;
 
 describe('setCondition', () => {
-  test('adds a condition that was not there', () => {
+  test('adds a new condition', () => {
     assert.deepEqual(setCondition([], issued, T0), [{ ...issued, lastTransitionTime: '2026-11-22T22:00:00Z' }]);
   });
 
@@ -34,7 +34,7 @@ describe('setCondition', () => {
     assert.equal(otherStatus?.lastTransitionTime, formatRfc3339(LATER / 1000));
   });
 
-  test('leaves the others where they are, and what it was given as it was', () => {
+  test('leaves the others in place, and its argument unchanged', () => {
     const other: Condition = { ...issued, type: 'Other', lastTransitionTime: formatRfc3339(T0 / 1000) };
     const before = Object.freeze([...setCondition([], issued, T0), other]);
     const after = setCondition(before, { ...issued, message: 'New.' }, LATER);

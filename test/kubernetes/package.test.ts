@@ -1,4 +1,4 @@
-/** `dcred/kubernetes` as a package of its own: its README's page runs against a real API server, and compiles against its declarations. */
+/** `dcred/kubernetes` as a package: its README's example runs against a real API server, and compiles against its declarations. */
 
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';

@@ -26,7 +26,7 @@ describe('resourcePath', () => {
     assert.equal(resourcePath(NODES, { name: 'n1' }), '/api/v1/nodes/n1');
   });
 
-  test('encodes what a path cannot hold as it is', () => {
+  test('encodes characters that a path cannot have', () => {
     assert.equal(resourcePath(NODES, { name: 'a:b?c#d é' }), '/api/v1/nodes/a%3Ab%3Fc%23d%20%C3%A9');
   });
 

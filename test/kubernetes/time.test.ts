@@ -25,7 +25,7 @@ describe('delay', () => {
     await delay(clock, 1_000, stop.signal);
   });
 
-  test('the system clock does not take a year for a millisecond', async () => {
+  test('the system clock does not turn a year into a millisecond', async () => {
     let fired = false;
     const timer = systemClock.setTimeout(() => {
       fired = true;
@@ -64,7 +64,7 @@ describe('Deadline', () => {
     }
   });
 
-  test('calls back once, at whichever end comes first, and has the reason of its signal', () => {
+  test('calls back once, at whichever end comes first, with the reason of its signal', () => {
     for (const how of ['time', 'parent'] as const) {
       const clock = new FakeClock();
       const parent = new AbortController();
@@ -120,7 +120,7 @@ describe('Backoff', () => {
   });
 });
 
-test('TokenBucket gives its burst, then so many a second, and never saves more than its burst', () => {
+test('TokenBucket gives its burst, then its rate, and never saves up more than its burst', () => {
   const clock = new FakeClock();
   const bucket = new TokenBucket({ clock, burst: 3, perSecond: 2 });
   assert.deepEqual([bucket.take(), bucket.take(), bucket.take()], [0, 0, 0]);

@@ -1,4 +1,4 @@
-/** What a cache says of a namespace that the API server refuses: for good, or for the moment in which it starts. */
+/** What a cache says of a namespace that the API server refuses: for good, or only while it starts. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -20,7 +20,7 @@ const FAILURES = {
   cut: new ApiError('cut', { status: 0, reason: 'Network' }),
 } as const;
 
-/** A fake: a real API server cannot be made to refuse at a given moment. It has no object, and a watch of it stays open until it is cut. */
+/** A fake: a real API server cannot be made to refuse at a given moment. It has no objects, and its watches stay open until they are cut. */
 class FakeServer {
   failure: ApiError | undefined;
   #open = new AbortController();
@@ -96,7 +96,7 @@ test('a namespace that is refused from the start is refused at once, and readabl
   await end();
 });
 
-test('an API server that starts, and refuses everybody for two seconds, is no refusal', async () => {
+test('an API server that is starting, and refuses everything for two seconds, does not count as a refusal', async () => {
   for (const failure of [FAILURES.forbidden, FAILURES.missing]) {
     const server = new FakeServer();
     const { cache, clock, told, end } = started(server);
@@ -113,7 +113,7 @@ test('an API server that starts, and refuses everybody for two seconds, is no re
   }
 });
 
-test('whatever happened before: half a minute after it began, a refusal is known, and after it ended, it is over', async () => {
+test('whatever happened before, the cache knows half a minute later that a refusal has begun or ended', async () => {
   const kind = fc.constantFrom<keyof typeof FAILURES | 'works'>('forbidden', 'missing', 'internal', 'cut', 'works');
   await fc.assert(
     fc.asyncProperty(

@@ -20,7 +20,7 @@ interface Entry {
   readonly version: number;
 }
 
-/** What etcd and the watch cache are to a reflector: a state, a history, and how much of it is forgotten. */
+/** etcd and the watch cache as a reflector sees them: a state, a history, and how much of it is compacted. */
 class FakeHistory {
   readonly state = new Map<string, number>();
   readonly history: Entry[] = [];
@@ -50,7 +50,7 @@ class FakeHistory {
     for (const tell of this.#watching) tell(entry);
   }
 
-  /** Back to an older state, as etcd restored from a snapshot: versions are given out again. */
+  /** Back to an older state, as etcd restored from a snapshot: versions are used a second time. */
   restore(version: number): void {
     this.state.clear();
     this.history.splice(this.history.findLastIndex((entry) => entry.version <= version) + 1);
@@ -107,7 +107,7 @@ const action = fc.oneof(
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('pause' as const) }) },
 );
 
-test('whatever happens and wherever it is cut, the store ends as the server is, and the changes lead there', async () => {
+test('whatever happens and wherever it is cut, the store ends in the state of the server, and its changes add up to it', async () => {
   const cuts = fc.array(fc.integer({ min: 1, max: 600 }), { maxLength: 8 });
   await fc.assert(
     fc.asyncProperty(fc.array(action, { minLength: 5, maxLength: 60, size: 'max' }), cuts, async (actions, cutAt) => {
@@ -127,7 +127,7 @@ test('whatever happens and wherever it is cut, the store ends as the server is, 
           if (current === undefined) told.delete(name);
           else told.set(name, current.version);
         },
-        // Back-offs are real time here: a hundredth of it is enough.
+        // Back-offs run in real time here: a hundredth of them is enough.
         clock: {
           ...systemClock,
           setTimeout: (callback, ms) => systemClock.setTimeout(callback, ms < 60_000 ? ms / 100 : ms),
@@ -141,10 +141,10 @@ test('whatever happens and wherever it is cut, the store ends as the server is, 
         if (one.kind === 'compact') fakeHistory.compact();
         else if (one.kind === 'cut') fake.cutAll();
         else if (one.kind === 'restore') {
-          // The API server ends its watches when its etcd goes.
+          // The API server ends its watches when its etcd is gone.
           fakeHistory.restore(Math.max(1, fakeHistory.version - one.back));
           fake.cutAll();
-          // Once a new history has overtaken the old one, no version shows that there were two: the next write waits until then.
+          // Once the new history has overtaken the old one, no version shows the restore: the next write waits until it has been noticed.
           await eventually(
             'the restoration is noticed',
             async () => reflector.resourceVersion === `${fakeHistory.version}` || undefined,

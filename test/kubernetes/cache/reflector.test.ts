@@ -132,7 +132,7 @@ describe('with a real API server', () => {
     await using it = reflecting(client, { type: CONFIG_MAPS, labelSelector: 'label=page' });
     await it.reflector.synced;
     assert.equal(it.reflector.store.size, names.length);
-    // The same from a server that refuses to stream, as one before 1.32 does.
+    // The same from a server that refuses to stream, as before 1.32.
     await using fake = await FakeApiServer.start(async (request, response) => {
       if (request.query.get('sendInitialEvents') === 'true') return refusal(422, 'Invalid')(request, response);
       if (request.query.get('watch') === 'true') return stream([], 'silence')(request, response);
@@ -165,7 +165,7 @@ describe('with a real API server', () => {
     await plane.stopApiServer({ signal: 'SIGKILL' });
     await it.until(() => it.events.some(({ kind }) => kind === 'failure'));
     await plane.startApiServer();
-    // Whatever the reflector was told before these, it had resumed or not: both must end in the same.
+    // The reflector may have resumed or listed again by now: the result must be the same.
     await remove('goes');
     await relabel('changes', 'changed');
     await create('comes');
@@ -176,7 +176,7 @@ describe('with a real API server', () => {
     for (const name of ['stays', 'changes', 'comes']) await remove(name);
   });
 
-  test('a deletion that it could not see is reported when the server has forgotten where it was', async () => {
+  test('a deletion that it could not see is reported when the server no longer has its version', async () => {
     for (const name of ['stays', 'goes']) await create(name);
     let away = false;
     const real: FakeHandler = async (request, response) => {
@@ -187,7 +187,7 @@ describe('with a real API server', () => {
       const { query } = request;
       response.writeHead(200, { 'content-type': 'application/json' });
       const version = query.get('resourceVersion');
-      // The fake stands between: a watch that resumes is told that its version has expired.
+      // The fake is in between: it answers a watch that resumes with 410, version expired.
       if (version !== null) {
         response.end(
           `${JSON.stringify({ type: 'ERROR', object: { kind: 'Status', code: 410, reason: 'Expired', message: 'too old' } })}\n`,
@@ -271,7 +271,7 @@ describe('with a fake API server', () => {
     [...it.reflector.store.values()].map(({ key, label }) => `${key}${label}`);
   const isSilent = (fake: FakeApiServer, count: number) => () => fake.requests.length >= count;
 
-  test('a streaming list that is cut in the middle changes nothing, neither at first nor later', async () => {
+  test('a streaming list that is cut in the middle changes nothing, neither the first one nor a later one', async () => {
     await using fake = await FakeApiServer.start(
       stream([line('ADDED', 'ghost', 1)], 'cut'),
       stream([line('ADDED', 'a', 1), line('ADDED', 'b', 2), listEnd(5)], 'end'),
@@ -392,7 +392,7 @@ describe('with a fake API server', () => {
     );
   });
 
-  test('a server that ignores the wish to stream is asked page by page', async () => {
+  test('a server that ignores the request to stream is listed page by page', async () => {
     await using fake = await FakeApiServer.start(
       stream([line('ADDED', 'a', 1)], 'silence'),
       json(200, { metadata: { resourceVersion: '5' }, items: [object('a', 1)] }),
@@ -413,7 +413,7 @@ describe('with a fake API server', () => {
     assert.equal(fake.requests[1]?.query.get('resourceVersion'), '5');
   });
 
-  test('a handler that throws, and an object that cannot be read, are logged and disturb nothing', async () => {
+  test('a handler that throws, and an object that cannot be read, are logged and do no harm', async () => {
     const unreadable = `${JSON.stringify({ type: 'ADDED', object: { metadata: { name: 'odd', resourceVersion: '6' } } })}\n`;
     await using fake = await FakeApiServer.start(
       stream([line('ADDED', 'a', 1), unreadable, listEnd(5), unreadable, line('ADDED', 'b', 7)], 'silence'),
@@ -466,7 +466,7 @@ describe('with a fake API server', () => {
     assert.ok(!it.reflector.isAtLeast('1001'));
   });
 
-  test('a bookmark that is older than the store is a server that was restored', async () => {
+  test('a bookmark that is older than the store means that the server was restored', async () => {
     await using fake = await FakeApiServer.start(
       stream([line('ADDED', 'a', 900), listEnd(1000), bookmark(505)], 'silence'),
       stream([listEnd(506)], 'silence'),
@@ -511,7 +511,7 @@ describe('with a fake API server', () => {
     });
   }
 
-  test('items of a list that are no objects are skipped', async () => {
+  test('items of a list that are not objects are skipped', async () => {
     const items = [null, 7, 'x', {}, object('a', 1)];
     await using fake = await FakeApiServer.start(
       refusal(422, 'Invalid'),
@@ -523,7 +523,7 @@ describe('with a fake API server', () => {
     assert.deepEqual(it.changes, ['+a']);
   });
 
-  test('it is run once', async () => {
+  test('it can be run only once', async () => {
     await using fake = await FakeApiServer.start(stream([listEnd(5)], 'silence'));
     await using it = reflecting(fake.client());
     await assert.rejects(it.reflector.run(signal), TypeError);

@@ -11,7 +11,7 @@ test('versions compare as numbers of any size', () => {
   );
 });
 
-test('what is no number is equal to itself and cannot be compared with anything else', () => {
+test('a version that is not a number is equal to itself and cannot be compared with any other', () => {
   assert.equal(compareResourceVersions('abc', 'abc'), 0);
   for (const odd of ['abc', '', '-1', '01', '1.5', '1e3', ' 1']) {
     assert.equal(compareResourceVersions(odd, '7'), undefined);

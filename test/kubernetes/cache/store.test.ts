@@ -54,7 +54,7 @@ describe('Store', () => {
     );
   });
 
-  test('an answer of an index stays as it was when the store changes', () => {
+  test('a result of an index stays as it was when the store changes', () => {
     const store = coloured();
     store.set({ name: 'a', colours: ['red'] });
     const found = store.byIndex('colour', 'red');

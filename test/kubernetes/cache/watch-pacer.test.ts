@@ -24,19 +24,19 @@ describe('WatchPacer', () => {
     assert.deepEqual(delays(new WatchPacer(() => 0), forbidden, 0, 10), expected);
   });
 
-  test('an answer that cannot be used is asked for ever less often: it may have cost the server a whole list', () => {
+  test('an unusable answer is requested ever less often: it may have cost the server a whole list', () => {
     const tooLarge = new ApiError('x', { status: 0, reason: 'ResponseTooLarge' });
     assert.deepEqual(delays(new WatchPacer(() => 0), tooLarge, 0, 5), [500, 1_000, 2_000, 4_000, 8_000]);
   });
 
-  test('the first watch that expires is listed again at once, further ones ever later, until a watch has lived', () => {
+  test('the first watch that expires is listed again at once, further ones ever later, until a watch has lasted', () => {
     const pacer = new WatchPacer(() => 0);
     assert.deepEqual(delays(pacer, expired, 100, 4), [0, 1_000, 2_000, 4_000]);
     assert.equal(pacer.delayAfter(expired, { livedMs: 5_000 }), 8_000);
     assert.equal(pacer.delayAfter(expired, { livedMs: 60_000 }), 0);
   });
 
-  test('a watch that the server ends is resumed at once, unless it hardly lived', () => {
+  test('a watch that the server ends is resumed at once, unless it was very short', () => {
     const pacer = new WatchPacer(() => 0);
     assert.deepEqual(delays(pacer, undefined, 300_000, 3), [0, 0, 0]);
     assert.deepEqual(delays(pacer, undefined, 10, 3), [500, 1_000, 1_500]);
@@ -57,7 +57,7 @@ describe('WatchPacer', () => {
     assert.equal(new WatchPacer(() => 0).delayAfter(overloaded(0), { livedMs: 0 }), 500);
   });
 
-  test('whatever fails in whatever order, rounds of watches that hardly live become rare', () => {
+  test('whatever fails in whatever order, rounds of very short watches become rare', () => {
     const errors = fc.constantFrom(expired, forbidden, unreachable, overloaded(0), undefined);
     fc.assert(
       fc.property(fc.array(errors, { minLength: 40, maxLength: 40 }), (sequence) => {

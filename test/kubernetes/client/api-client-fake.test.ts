@@ -70,7 +70,7 @@ describe('what is tried again', () => {
     assert.equal(fake.requests.length, 5);
   });
 
-  test('a delete bound to a UID, but not one that might hit a successor', async () => {
+  test('a delete bound to a UID, but not one that could delete a successor', async () => {
     await using fake = await FakeApiServer.start(cut, json(200, { kind: 'Status' }), cut, ok);
     const client = fake.client();
     await client.delete(PODS, ref, { signal, preconditions: { uid: 'u' } });
@@ -78,7 +78,7 @@ describe('what is tried again', () => {
     assert.equal(fake.requests.length, 3);
   });
 
-  test('only so often', async () => {
+  test('a limited number of times', async () => {
     await using fake = await FakeApiServer.start(refusal(500, 'InternalError'));
     await assert.rejects(fake.client({ maxAttempts: 3, random: () => 0 }).get(PODS, ref, { signal }), {
       reason: 'InternalError',
@@ -86,14 +86,14 @@ describe('what is tried again', () => {
     assert.equal(fake.requests.length, 3);
   });
 
-  test('not what asks for a longer wait than a call has', async () => {
+  test('not when the server asks for a longer wait than a call has', async () => {
     await using fake = await FakeApiServer.start(refusal(429, 'TooManyRequests', { 'retry-after': '3600' }));
     await assert.rejects(fake.client().get(PODS, ref, { signal }), { status: 429, retryAfterSeconds: 300 });
     assert.equal(fake.requests.length, 1);
   });
 });
 
-describe('answers that are no answers', () => {
+describe('unusable answers', () => {
   test('a page of a proxy becomes an error that quotes nothing of it', async () => {
     await using fake = await FakeApiServer.start(html);
     const error = await fake
@@ -287,14 +287,14 @@ describe('credentials', () => {
     );
   });
 
-  test('a 401 with the newest there are is final', async () => {
+  test('a 401 with the newest credentials is final', async () => {
     await using fake = await FakeApiServer.start(onlyNew);
     await assert.rejects(fake.client().get(PODS, ref, { signal }), { status: 401, reason: 'Unauthorized' });
     assert.equal(fake.requests.length, 1);
   });
 });
 
-describe('credentials that never come', () => {
+describe('credentials that never load', () => {
   const hanging = (fake: FakeApiServer): Connection => ({
     ...fake.connection(),
     credentials: () => new Promise(() => {}),
@@ -364,11 +364,11 @@ describe('the clock skew', () => {
     assert.equal(await answered(at(3_600_000), now), -3_600_000, 'behind by an hour');
   });
 
-  test('is not measured by what is no date', async () => {
+  test('is not measured by a header that is not a date', async () => {
     assert.equal(await answered('yesterday', now), undefined);
   });
 
-  test('is 0 whenever the exchange leaves room for no difference, and never more than the true one', () => {
+  test('is 0 whenever the exchange can be explained without one, and never more than the true one', () => {
     const inputs = {
       skew: fc.integer({ min: -10_000_000, max: 10_000_000 }),
       server: fc.integer({ min: 0, max: 4_000_000_000_000 }),
@@ -460,7 +460,7 @@ describe('a watch', () => {
     });
   }
 
-  test('a reader that leaves ends the connection', async () => {
+  test('a reader that stops reading ends the connection', async () => {
     const { promise: closed, resolve } = Promise.withResolvers<void>();
     await using fake = await FakeApiServer.start((request, response) => {
       response.on('close', resolve);

@@ -84,7 +84,7 @@ describe('the verbs', () => {
     await client.delete(SECRETS, refTo('guarded'), { signal, preconditions: { uid: metadata.uid } });
   });
 
-  test('server-side apply owns its fields, and takes over those of others only by force', async () => {
+  test("server-side apply owns its fields, and takes over other managers' only by force", async () => {
     const other = await clientFor(plane.kubeconfig, { fieldManager: 'other' });
     await client.apply(SECRETS, secret('applied'), { signal });
     const theirs = secret('applied', { data: { key: 'b3RoZXI=' } });
@@ -129,7 +129,7 @@ describe('the verbs', () => {
     await client.create(PODS, eviction, { signal, name: 'web', subresource: 'eviction' });
   });
 
-  test('asked for the metadata only, no answer to a read or a write holds data', async () => {
+  test('where only metadata is requested, no answer to a read or a write has data', async () => {
     const options = { signal, metadataOnly: true };
     const created = await client.create(SECRETS, secret('bare'), options);
     const answers = [
@@ -175,12 +175,12 @@ describe('the verbs', () => {
     );
   });
 
-  test('a continue token that is nonsense, and a version that is gone, are said to be so', async () => {
+  test('a nonsensical continue token, and a version that is gone, are reported as such', async () => {
     await assert.rejects(client.list(SECRETS, { continue: 'nonsense' }, { signal }), { status: 400 });
     await assert.rejects(client.list(SECRETS, { resourceVersion: 'x' }, { signal }), { reason: 'BadRequest' });
   });
 
-  test('what the server finds wrong is said in its words, and no secret value is in them', async () => {
+  test("what the server finds wrong is reported in its words, without a Secret's values", async () => {
     const broken = secret('broken', { data: { key: { 'tls.key': `${VALUE}${VALUE.repeat(20)}` } } });
     const wrongType = { metadata: refTo('broken'), data: { 'bad key!': VALUE } };
     for (const call of [
@@ -196,7 +196,7 @@ describe('the verbs', () => {
     }
   });
 
-  test('writes that name no object are mistakes of the caller, found before anything is sent', () => {
+  test('writes that name no object are errors of the caller, found before anything is sent', () => {
     assert.throws(() => client.create(SECRETS, { metadata: { name: 'a' } }, { signal }), TypeError);
     assert.throws(() => client.replace(SECRETS, { metadata: { namespace: 'default' } }, { signal }), TypeError);
     assert.throws(() => client.get(SECRETS, { namespace: 'default', name: '../x' }, { signal }), TypeError);
@@ -359,7 +359,7 @@ describe('ways to connect', () => {
     await chmod(plugin, 0o755);
     const stop = new AbortController();
     const cut = runExecPlugin({ command: plugin }, stop.signal).catch((error: unknown) => error);
-    // On a busy machine the file is not there yet.
+    // On a busy machine the file may not exist yet.
     const pid = await eventually(
       'the plug-in runs',
       async () => Number(await readFile(started, 'utf8').catch(() => '')) || undefined,
@@ -369,11 +369,11 @@ describe('ways to connect', () => {
     await eventually('it is gone', async () => (isAlive(pid) ? undefined : true));
   });
 
-  test('an exec plugin that prints without end is an error', async () => {
+  test('an exec plugin that never stops printing is an error', async () => {
     await assert.rejects(runExecPlugin({ command: 'yes' }, signal), { code: 'ConnectionError' });
   });
 
-  test('an exec plugin whose token expires is run again; one that says nothing of it is not', async () => {
+  test('an exec plugin is run again when its token expires, and not before', async () => {
     const plugin = join(folder, 'counting.sh');
     const runs = join(folder, 'runs');
     const credential = { kind: 'ExecCredential', status: { token: 'x', expirationTimestamp: '2026-01-01T01:00:00Z' } };
@@ -427,7 +427,7 @@ describe('ways to connect', () => {
     await assert.rejects(whoIs(await loadConnection({ kubeconfig, env: {} })), { reason: 'Network' });
   });
 
-  test('a pod’s service account, whose token is replaced under way', async () => {
+  test('a pod’s service account, whose token is replaced while it is used', async () => {
     const mount = join(folder, 'serviceaccount');
     await mkdir(mount);
     await writeFile(join(mount, 'ca.crt'), plane.certificateAuthority);

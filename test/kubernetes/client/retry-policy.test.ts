@@ -46,7 +46,7 @@ describe('retryDelay', () => {
     assert.ok((retryDelay(answer(500), 'repeatable', 50, 0.999) ?? 0) > 2_500);
   });
 
-  test('is never shorter than what the server asked for', () => {
+  test('is never shorter than the Retry-After of the server', () => {
     assert.equal(retryDelay(answer(429, 2), 'once', 1, 0), 2_100);
     for (const random of [0.1, 0.5, 0.999]) assert.ok((retryDelay(answer(429, 2), 'once', 1, random) ?? 0) > 2_000);
   });

@@ -1,4 +1,4 @@
-/** Secrets that are written as protobuf, against a real API server: it reads the same object out of them as out of JSON. */
+/** Secrets written as protobuf, against a real API server: it reads the same object from them as from JSON. */
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -19,7 +19,7 @@ const SECRET = { metadata: { namespace: 'default', name: 'web' }, type: 'Opaque'
 
 const encoded = (object: object) => encodeSecret({ ...TYPE, ...(object as Secret) });
 
-/** The only field that this adds is empty, and has no meaning then; but protobuf does not have it here. */
+/** Adds an empty field, which means nothing, but which the encoder does not know: so the object is sent as JSON. */
 function asJson<T extends object>(object: T): T & { readonly stringData: object } {
   const changed = { ...object, stringData: {} };
   assert.equal(encoded(changed), undefined);
@@ -38,7 +38,7 @@ describe('the server reads the same object', () => {
     await plane.stop();
   });
 
-  /** What a write comes to, stored or refused, without what differs from one to the next. */
+  /** The outcome of a write, stored or refused, without what differs from one write to the next. */
   async function outcome(object: Secret): Promise<unknown> {
     try {
       const { metadata, ...rest } = await client.create<Secret>(SECRETS, object, { signal, dryRun: true });
@@ -47,7 +47,7 @@ describe('the server reads the same object', () => {
       return { ...rest, metadata: { ...meta, managedFields: fields } };
     } catch (error) {
       if (!isApiError(error)) throw error;
-      // The server lists what it finds wrong in the order of Go's maps, which changes: the message says no more than this.
+      // The message is left out: it lists problems in the order of Go's maps, which changes.
       return { status: error.status, reason: error.reason };
     }
   }
@@ -98,7 +98,7 @@ describe('the server reads the same object', () => {
     { requiredKeys: ['metadata'] },
   );
 
-  test('whatever is in it, also where it is refused', async () => {
+  test('whatever is in it, even where it is refused', async () => {
     await fc.assert(
       fc.asyncProperty(secret, async (object) => {
         assert.notEqual(encoded(object), undefined);
@@ -124,7 +124,7 @@ describe('the server reads the same object', () => {
   });
 });
 
-describe('what protobuf does not say whole is sent as JSON', () => {
+describe('what protobuf cannot express whole is sent as JSON', () => {
   const cases: Readonly<Record<string, object>> = {
     'a field of a Secret that is not written': { ...SECRET, immutable: true },
     'a field of the metadata that is not written': { ...SECRET, metadata: { ...SECRET.metadata, managedFields: [] } },

@@ -15,7 +15,7 @@ const NOW = Date.UTC(2026, 0, 1);
 describe('boundedMessage', () => {
   const quoted = (length: number) => `"${'k'.repeat(length)}"`;
 
-  test('gives the length of what is long between quotes, and leaves the rest', () => {
+  test('replaces long quotations by their length, and leaves the rest', () => {
     assert.equal(boundedMessage(`is ${quoted(99)} ok`), `is ${quoted(99)} ok`);
     assert.equal(boundedMessage(`is ${quoted(100)} ok`), 'is "(100 characters)" ok');
     assert.equal(boundedMessage(`cut "${'k'.repeat(200)}`), 'cut "(200 characters)');
@@ -34,7 +34,7 @@ describe('boundedMessage', () => {
     }
   });
 
-  test('never passes on a hundred characters of what was quoted', () => {
+  test('never passes on a hundred characters of a quotation', () => {
     const part = fc.oneof(
       fc.constantFrom('"', '\\"', ' ', 'x'),
       fc.nat(300).map((length) => 'k'.repeat(length)),

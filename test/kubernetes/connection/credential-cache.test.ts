@@ -8,7 +8,7 @@ function credentials(token: string, ca = 'ca'): ConnectionCredentials {
   return { headers: { authorization: `Bearer ${token}` }, tls: { ca: Buffer.from(ca) } };
 }
 
-/** A cache over what a test says is there now; errors are thrown. */
+/** A cache over a source that the test sets; errors are thrown. */
 function cacheOf(first: ConnectionCredentials) {
   const clock = new FakeClock();
   const source: { current: ConnectionCredentials | Error; loads: boolean[] } = { current: first, loads: [] };
@@ -21,7 +21,7 @@ function cacheOf(first: ConnectionCredentials) {
 }
 
 describe('CredentialCache', () => {
-  test('loads once for all that ask at once, and for ten seconds', async () => {
+  test('loads once for all concurrent callers, and for ten seconds', async () => {
     const { clock, source, cache } = cacheOf(credentials('a'));
     const all = await Promise.all(Array.from({ length: 50 }, () => cache.get()));
     assert.equal(new Set(all).size, 1);
@@ -40,7 +40,7 @@ describe('CredentialCache', () => {
     const before = await cache.get();
     source.current = credentials('b');
     clock.advance(10_000);
-    assert.equal(await cache.get(), before, 'nobody waits while there is something to use');
+    assert.equal(await cache.get(), before, 'no caller waits while there are credentials to use');
     await settle();
     const after = await cache.get();
     assert.equal(after.headers['authorization'], 'Bearer b');
@@ -52,13 +52,13 @@ describe('CredentialCache', () => {
     assert.notEqual((await cache.get()).tls, before.tls);
   });
 
-  test('what was refused is loaded again once, however many calls it was refused for', async () => {
+  test('refused credentials are loaded again once, however many calls they were refused for', async () => {
     const { source, cache } = cacheOf(credentials('a'));
     const refused = await cache.get();
     source.current = credentials('b');
     const fresh = await Promise.all(Array.from({ length: 10 }, () => cache.get(refused)));
     assert.equal(new Set(fresh).size, 1);
-    assert.equal(await cache.get(refused), fresh[0], 'a late one finds that it has happened already');
+    assert.equal(await cache.get(refused), fresh[0], 'a late caller gets what was loaded already');
     assert.deepEqual(source.loads, [false, true]);
   });
 
@@ -71,7 +71,7 @@ describe('CredentialCache', () => {
     await assert.rejects(cache.get(before), { message: 'gone' });
   });
 
-  test('a source that hangs stops nobody who has credentials, and is given up after a minute', async () => {
+  test('a source that hangs blocks no caller while there are credentials, and is aborted after a minute', async () => {
     const clock = new FakeClock();
     const loads: AbortSignal[] = [];
     const first = credentials('a');
@@ -87,12 +87,12 @@ describe('CredentialCache', () => {
     assert.equal(loads.length, 2, 'one load at a time');
     const refused = assert.rejects(cache.get(first), { code: 'ConnectionError' });
     await clock.advanceAsync(60_000);
-    assert.equal(loads[1]?.aborted, true, 'whoever loads is told to stop');
+    assert.equal(loads[1]?.aborted, true, 'the load is aborted');
     await clock.advanceAsync(60_000);
     await refused;
   });
 
-  test('credentials that are refused while they are refreshed are replaced by a load that knows it', async () => {
+  test('credentials that are refused during a refresh are replaced by a load that knows of the refusal', async () => {
     const clock = new FakeClock();
     const loads: boolean[] = [];
     const pending: ((value: ConnectionCredentials) => void)[] = [];

@@ -58,7 +58,7 @@ describe('with a real API server', () => {
     return items.filter(({ regarding }) => regarding.name === name);
   }
 
-  test('an event says what happened, to whom, by whom; kubectl shows it', async () => {
+  test('an event says what happened, to which object, and who reports it; kubectl shows it', async () => {
     const { recorder } = recorderFor(client);
     const related = { apiVersion: 'v1', kind: 'Secret', namespace: 'default', name: 'web-tls' };
     recorder.record(input('written', { related, type: 'Warning' }));
@@ -151,7 +151,7 @@ describe('with a real API server', () => {
 });
 
 describe('with a fake API server', () => {
-  test('a flood is rate-limited, bounded, and what finds no room is dropped and counted', async () => {
+  test('a flood is rate-limited and bounded, and the rest is dropped and counted', async () => {
     await using fake = await FakeApiServer.start(json(201, { metadata: { name: 'x' } }));
     const clock = new FakeClock();
     let dropped = 0;
@@ -170,7 +170,7 @@ describe('with a fake API server', () => {
     await recorder.flush(AbortSignal.abort());
   });
 
-  test('a server that does not answer holds nobody up, and flush ends with its signal', async () => {
+  test('a server that does not answer blocks no caller, and flush ends with its signal', async () => {
     await using fake = await FakeApiServer.start(silence);
     const { recorder } = recorderFor(fake.client());
     recorder.record(input('a'));
@@ -210,7 +210,7 @@ describe('with a fake API server', () => {
     assert.equal(clock.timers, 0);
   });
 
-  test('after six quiet minutes the same is a new event', async () => {
+  test('after six quiet minutes the same occurrence is a new event', async () => {
     await using fake = await FakeApiServer.start(json(201, { metadata: { name: 'x' } }));
     const clock = new FakeClock();
     const { recorder } = recorderFor(fake.client(), { clock });

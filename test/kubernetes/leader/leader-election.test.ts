@@ -16,13 +16,13 @@ import { clientFor } from '../clients.ts';
 
 const LEASE_MS = 1_000;
 const FAST = { leaseDurationMs: LEASE_MS, renewDeadlineMs: 600, retryPeriodMs: 100 };
-/** Nobody waits for this one to expire: who takes it from another found it released, or its own. */
+/** No test waits for this one to expire: a candidate takes it only when it was released, or was its own. */
 const HOURS = { leaseDurationMs: 7_200_000, renewDeadlineMs: 3_600_000, retryPeriodMs: 50 };
 /** For a fake clock; without jitter an attempt is made every two seconds. */
 const USUAL = { leaseDurationMs: 15_000, renewDeadlineMs: 10_000, retryPeriodMs: 2_000, random: () => 0 };
 const signal = AbortSignal.timeout(120_000);
 
-/** Who leads now, over all candidates of a test: fails the test when there are two. */
+/** Which of the test's candidates leads now, and where two did. */
 class Throne {
   readonly history: string[] = [];
   readonly overlaps: string[] = [];
@@ -44,18 +44,18 @@ class Throne {
     if (this.#leader === identity) this.#leader = undefined;
   }
 
-  /** Resolves once somebody other than these leads. */
+  /** Resolves once a candidate other than these leads. */
   async leader(...except: readonly (string | undefined)[]): Promise<string> {
     while (this.#leader === undefined || except.includes(this.#leader)) await this.#change();
     return this.#leader;
   }
 
-  /** Resolves once this one leads, or has led. */
+  /** Resolves once this candidate leads, or has led. */
   async reignOf(identity: string): Promise<void> {
     while (!this.history.includes(identity)) await this.#change();
   }
 
-  /** Resolves once so many have led. */
+  /** Resolves once there have been this many leaders. */
   async reign(count: number): Promise<void> {
     while (this.history.length < count) await this.#change();
   }
@@ -79,7 +79,7 @@ describe('with a real API server', () => {
   });
 
   interface CandidateOptions extends Partial<LeaderElectorOptions> {
-    /** How its work ends; at once. */
+    /** When its work has drained. Default: at once. */
     readonly drained?: Promise<void>;
   }
 
@@ -107,13 +107,13 @@ describe('with a real API server', () => {
     return { identity, stop, log, ended: elector.run({ signal: stop.signal, lead }) };
   }
 
-  /** A client of its own, whose requests are counted: a process that can be cut off, and observed. */
+  /** A separate client, whose requests are counted: a process that can be cut off and observed. */
   async function process() {
     let calls = 0;
     const own = await clientFor(plane.kubeconfig, { maxAttempts: 1, observe: () => (calls += 1) });
     return {
       client: own,
-      /** Resolves after so many further requests. */
+      /** Resolves after this many further requests. */
       calls: async (count: number): Promise<void> => {
         const enough = calls + count;
         await eventually(`${count} requests`, async () => calls >= enough || undefined, { intervalMs: 5 });
@@ -123,7 +123,7 @@ describe('with a real API server', () => {
 
   const read = (name: string) => client.get<Lease>(LEASES, { namespace: 'default', name }, { signal });
 
-  test('of several that start at once one leads; when it is released the next follows, and waits for no expiry', async () => {
+  test('of several that start at once one leads; when it releases the lease the next follows, without waiting for an expiry', async () => {
     const throne = new Throne();
     const all = ['a', 'b', 'c', 'd'].map((identity) => candidate(throne, 'handover', identity));
     for (let left = all.length; left > 0; left--) {
@@ -275,7 +275,7 @@ describe('with a real API server', () => {
     await Promise.all([draining.client.close(), waiting.client.close()]);
   });
 
-  test('a lease that another took by force is lost at once', async () => {
+  test('a lease that another client took by force is lost at once', async () => {
     const throne = new Throne();
     const one = candidate(throne, 'usurped', 'one');
     await throne.leader();
@@ -315,7 +315,7 @@ describe('with a real API server', () => {
     assert.deepEqual(throne.history, ['one']);
   });
 
-  test('work that ends by itself gives the lease up; what it throws comes out', async () => {
+  test('work that ends by itself releases the lease; what it throws is passed on', async () => {
     const options = {
       client,
       namespace: 'default',
@@ -360,7 +360,7 @@ describe('with a real API server', () => {
         const mortal = await process();
         const one = candidate(throne, 'race', `${name}-${life}`, { client: mortal.client, ...FAST });
         await Promise.race([throne.reignOf(one.identity), throne.reign(reigns)]);
-        // Every third loses its connection for good, the others end in an orderly way, after some renewals.
+        // Every third loses its connection for good, the others shut down cleanly after some renewals.
         if (throne.history.length % 3 === 0) {
           await mortal.client.close();
         } else {
@@ -385,14 +385,14 @@ describe('what a lease says', () => {
     spec: claimedSpec(undefined, { identity: 'other', leaseDurationMs: 15_000, now: NOW }),
   };
 
-  test('it is held by another until it was not seen to change for its duration, on our own clock', () => {
+  test("it is held by another until it has not changed for its duration, on this process' own clock", () => {
     const seen = observe(undefined, held, 1_000);
     assert.ok(isHeldByOther(seen, 'me', 15_999));
     assert.ok(!isHeldByOther(seen, 'me', 16_000));
     assert.ok(!isHeldByOther(seen, 'other', 1_000));
   });
 
-  test('seeing the same again gives it no more time, a renewal does', () => {
+  test('seeing it unchanged does not extend it, a renewal does', () => {
     const first = observe(undefined, held, 1_000);
     assert.equal(observe(first, structuredClone(held), 9_000).seenAt, 1_000);
     const renewed = {
@@ -412,7 +412,7 @@ describe('what a lease says', () => {
     assert.equal(taken.leaseDurationSeconds, 2);
   });
 
-  test('a released lease is nobody’s', () => {
+  test('a released lease has no holder', () => {
     const released = { ...held, spec: releasedSpec(held.spec, NOW) };
     assert.ok(!isHeldByOther(observe(undefined, released, 0), 'me', 0));
   });

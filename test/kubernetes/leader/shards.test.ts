@@ -11,7 +11,7 @@ describe('the shard of a namespace', () => {
     assert.deepEqual(shards, [5, 0, 2, 0, 1]);
   });
 
-  test('is one of the shards, and the only one there is', () => {
+  test('is one of the shards, and the only one where there is one', () => {
     fc.assert(
       fc.property(fc.string(), fc.integer({ min: 1, max: 64 }), (name, shards) => {
         const shard = shardOf(name, shards);
@@ -29,7 +29,7 @@ describe('the shard of a namespace', () => {
       for (const count of counts) assert.ok(Math.abs(count - fair) < 5 * Math.sqrt(fair), counts.join());
     });
 
-    test(`changes with one shard more than ${shards} only for those that move to the new one`, () => {
+    test(`changes from ${shards} to one shard more only for namespaces that move to the new one`, () => {
       const moved = NAMESPACES.filter((name) => shardOf(name, shards) !== shardOf(name, shards + 1));
       assert.ok(moved.every((name) => shardOf(name, shards + 1) === shards));
       assert.ok(moved.length > 0 && moved.length < (2 * NAMESPACES.length) / (shards + 1));
@@ -45,7 +45,7 @@ const change: fc.Arbitrary<Change> = fc.record({
 });
 
 describe('the assignment of shards to members', () => {
-  test('gives every shard to one member, evenly, and moves none that need not, whoever comes and goes', () => {
+  test('gives every shard to one member, evenly, and moves only those that must move, whichever members come and go', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 20 }), fc.array(change, { maxLength: 20 }), (shards, changes) => {
         const members = new Set<string>();

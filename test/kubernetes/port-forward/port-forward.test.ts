@@ -94,7 +94,7 @@ describe('frames', () => {
     assert.throws(() => new MessageReader().push(Buffer.concat([endless, more])), /exceeds 1 MiB/);
   });
 
-  test('of noise never do anything but refuse', () => {
+  test('of noise are only ever refused', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 200 }), { maxLength: 10 }), (chunks) => {
         const reader = new MessageReader();
@@ -118,7 +118,7 @@ describe('a forwarded port', () => {
   }
   const PORT = Uint8Array.of(0xfb, 0x20);
 
-  test('passes on data, and not the port before it', async () => {
+  test('passes on data, without the port number that precedes it', async () => {
     const { far, send, stream } = pair();
     send(0, PORT);
     send(1, PORT);
@@ -150,7 +150,7 @@ describe('a forwarded port', () => {
     stream.destroy();
   });
 
-  test('fails with the sentence of the container runtime, without what a key may hide in', async () => {
+  test('fails with the message of the container runtime, without text that could hide a key', async () => {
     const { send, stream } = pair();
     send(1, PORT);
     send(1, Buffer.from(`error forwarding port 8443: ${'A'.repeat(2000)}`));
@@ -158,7 +158,7 @@ describe('a forwarded port', () => {
     assert.match(error.message, /^error forwarding port 8443: \(2000 characters\)$/);
   });
 
-  test('fails for what is no such protocol, and for a connection that breaks', async () => {
+  test('fails for another protocol, and for a connection that breaks', async () => {
     const wrong = pair();
     wrong.send(7, PORT);
     assert.match(((await once(wrong.stream, 'error')) as [Error])[0].message, /channel 7/);

@@ -3,12 +3,12 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { AdaptiveLimit } from '../../../src/kubernetes/queue/adaptive-limit.ts';
 
-/** A model of an API server: requests are served `parallel` at a time, each in `serviceMs`, behind those of others; more than `seats` are refused. */
+/** A model of an API server: serves `parallel` requests at a time, each in `serviceMs`, behind other clients'; refuses those beyond `seats`. */
 interface Server {
   readonly parallel: number;
   readonly serviceMs: number;
   readonly seats: number;
-  /** Requests of others that are in flight at any time. */
+  /** Other clients' requests that are in flight at any time. */
   readonly others: number;
 }
 
@@ -63,7 +63,7 @@ describe('the number of requests in flight', () => {
     );
   });
 
-  test('gives way to others, and comes back when they are gone', () => {
+  test('gives way to other clients, and comes back when they are gone', () => {
     fc.assert(
       fc.property(parallel, serviceMs, (width, ms) => {
         const limiter = new AdaptiveLimit({ max: 64 });
@@ -91,7 +91,7 @@ describe('the number of requests in flight', () => {
     );
   });
 
-  test('is never none, and never more than allowed, whatever is answered', () => {
+  test('is never zero, and never more than allowed, whatever is answered', () => {
     const answer = fc.record({
       tookMs: fc.double({ min: 0, max: 60_000, noNaN: true }),
       refused: fc.boolean(),

@@ -10,12 +10,12 @@ const STEP_MS = 100;
 const never = new AbortController().signal;
 
 interface Server {
-  /** Whether a try of this key at this time, in milliseconds since the start, fails. */
+  /** Whether an attempt at this key at this time, in milliseconds since the start, fails. */
   readonly fails: (key: string, atMs: number) => boolean;
   readonly askedMs?: number;
 }
 
-/** Tries keys as workers do, for so long. @returns when each was tried, and which are left */
+/** Tries keys as workers do, for `ms`. @returns when each was tried, and which are left */
 async function run(keys: readonly string[], ms: number, { askedMs = 0, fails }: Server) {
   const clock = new FakeClock();
   clock.advance(24 * 3_600 * SECOND);
@@ -45,7 +45,7 @@ const named = (count: number) => Array.from({ length: count }, (_, index) => `po
 const count = (tries: ReadonlyMap<string, readonly number[]>) =>
   [...tries.values()].reduce((sum, times) => sum + times.length, 0);
 
-test('however long a server failed some calls, all is done soon after it fails none', async () => {
+test('however long a server failed some calls, everything is done soon after it recovers', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.integer({ min: 1, max: 60 }),
@@ -55,7 +55,7 @@ test('however long a server failed some calls, all is done soon after it fails n
       async (pods, failingSeconds, share, seed) => {
         const end = failingSeconds * SECOND;
         const random = seeded(seed);
-        // A second until a key may be tried early, and one early try, which brings the others, in the time that these may take.
+        // A second until a key may be tried early, then one early attempt within its interval, which brings the others.
         const soon = Math.max(SECOND, Math.min(30 * SECOND, end / 10)) + 2 * SECOND;
         const { left } = await run(named(pods), end + soon, { fails: (_, now) => now < end && random() < share });
         assert.deepEqual([...left], []);
@@ -65,7 +65,7 @@ test('however long a server failed some calls, all is done soon after it fails n
   );
 });
 
-test('where calls fail for ever, early tries cost the same for one key and for a thousand', async () => {
+test('where calls fail indefinitely, early attempts cost the same for one key and for a thousand', async () => {
   const hour = 3_600 * SECOND;
   const backOffAlone = 8 + 12 + 1;
   for (const keys of [1, 1_000]) {
@@ -75,7 +75,7 @@ test('where calls fail for ever, early tries cost the same for one key and for a
   }
 });
 
-test('what works meanwhile does not bring back what fails for ever', async () => {
+test('keys that succeed meanwhile do not bring back those that always fail', async () => {
   const keys = named(100);
   const isBad = (key: string) => Number(key.slice(4)) % 2 === 1;
   const { left, tries } = await run(keys, 600 * SECOND, { fails: (key, now) => isBad(key) || now < 10 * SECOND });

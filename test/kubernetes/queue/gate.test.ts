@@ -5,7 +5,7 @@ import { Gate } from '../../../src/kubernetes/queue/gate.ts';
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-test('lets in as many as the limit allows, in turn, and nobody waits while there is room', async () => {
+test('lets in as many callers as the limit allows, in turn, and none waits while there is room', async () => {
   const steps = fc.array(fc.constantFrom('enter' as const, 'leave' as const, 'raise' as const, 'lower' as const));
   await fc.assert(
     fc.asyncProperty(steps, async (sequence) => {
@@ -28,7 +28,7 @@ test('lets in as many as the limit allows, in turn, and nobody waits while there
         await settled();
         assert.ok(gate.inside <= Math.max(limit, before), `${gate.inside} inside at a limit of ${limit}`);
         const isFull = gate.inside >= limit;
-        assert.ok(isFull || entered.length === next, 'somebody waits beside free room');
+        assert.ok(isFull || entered.length === next, 'a caller waits although there is room');
       }
       assert.deepEqual(
         entered,
@@ -48,7 +48,7 @@ test('a waiting caller leaves when the signal aborts, and takes no room', async 
   assert.equal(gate.inside, 1);
 });
 
-test('work is done inside once there is room, and leaves whatever becomes of it', async () => {
+test('work is done inside once there is room, and frees its place however it ends', async () => {
   const gate = new Gate(() => 1);
   const stop = new AbortController();
   const first = Promise.withResolvers<string>();

@@ -74,7 +74,7 @@ describe('adding and taking', () => {
     assert.throws(() => queue.done('a'), /expected a key that was taken, found "a"/);
   });
 
-  test('a worker that waits is woken by the key', async () => {
+  test('a waiting worker is woken by a new key', async () => {
     const { queue } = queueWith();
     const first = queue.take(never);
     const second = queue.take(never);
@@ -83,7 +83,7 @@ describe('adding and taking', () => {
     assert.deepEqual([await first, await second], ['a', 'b']);
   });
 
-  test('a worker that gives up leaves the key to one that waits', async () => {
+  test('a worker that gives up leaves the key to a waiting worker', async () => {
     const { queue } = queueWith();
     const giveUp = new AbortController();
     const first = queue.take(giveUp.signal);
@@ -94,7 +94,7 @@ describe('adding and taking', () => {
     assert.equal(await second, 'a');
   });
 
-  test('reports how long keys waited and were processed', async () => {
+  test('reports how long keys waited, and how long they were processed', async () => {
     const seen: string[] = [];
     const { clock, queue } = queueWith({
       observe: ({ kind, lane, seconds }) => seen.push(`${kind} ${lane} ${seconds}`),
@@ -164,7 +164,7 @@ describe('delayed keys', () => {
     assert.equal(queue.length, 2);
   });
 
-  test('of two times for a key the earlier holds', () => {
+  test('of two times for a key the earlier one counts', () => {
     const { clock, queue } = queueWith();
     queue.addAfter('a', MINUTE);
     queue.addAfter('a', 2 * MINUTE);
@@ -175,7 +175,7 @@ describe('delayed keys', () => {
     assert.equal(queue.delayed, 0);
   });
 
-  test('no time at all is refused, since a heap with NaN in it is in no order', () => {
+  test('NaN is refused as a time, because a heap with NaN in it has no order', () => {
     assert.throws(() => queueWith().queue.addAt('a', Number.NaN), TypeError);
   });
 
@@ -201,7 +201,7 @@ describe('delayed keys', () => {
     assert.equal(queue.delayed, 0);
   });
 
-  test('a wall clock that is slewed, as NTP does it, wakes nobody', () => {
+  test('a wall clock that is slewed, as NTP does, enqueues nothing early', () => {
     const { clock, queue } = queueWith();
     queue.addAfter('a', 60 * MINUTE);
     for (let i = 0; i < 300; i++) {
@@ -211,7 +211,7 @@ describe('delayed keys', () => {
     assert.equal(queue.length, 0);
   });
 
-  test('are dropped when the key is taken before: the reconcile says when the next is due', async () => {
+  test('are dropped when the key is taken earlier: the reconcile says when the next is due', async () => {
     const { clock, queue } = queueWith();
     queue.addAfter('gone', 6 * 24 * 60 * MINUTE);
     queue.add('gone');
@@ -240,7 +240,7 @@ describe('retries', () => {
     assert.equal(queue.failures('a'), 11);
   });
 
-  test('end at the longest delay that the caller allows', () => {
+  test('stop growing at the longest delay that the caller allows', () => {
     const { queue } = queueWith();
     for (let i = 0; i < 10; i++) assert.ok(queue.retry('a', { maxDelayMs: 3 * SECOND }) <= 3 * SECOND);
     assert.ok(queue.retry('a', { maxDelayMs: 9999 * MINUTE }) <= 5 * MINUTE);
@@ -252,7 +252,7 @@ describe('retries', () => {
     assert.ok(ms >= 800 && ms < 1000);
   });
 
-  test('wait for as long as the server asked, beyond the longest delay, and not in one burst after it', () => {
+  test("wait for the server's Retry-After, even beyond the longest delay, and not in one burst after it", () => {
     const early = queueWith({ random: () => 0 });
     assert.equal(early.queue.retry('a', { maxDelayMs: 3 * SECOND, minDelayMs: 2 * MINUTE }), 2 * MINUTE);
     const late = queueWith({ random: () => 0.999 });
@@ -269,7 +269,7 @@ describe('retries', () => {
     assert.equal(queue.retry('a'), SECOND);
   });
 
-  test('that wait for a server that cannot be reached end when it can, and only those', async () => {
+  test('that wait for an unreachable server come back when it can be reached, and only those', async () => {
     const { clock, queue } = queueWith();
     for (const key of ['gone', 'late', 'refused']) queue.add(key, 'background');
     for (let i = 0; i < 3; i += 1) await queue.take(never);

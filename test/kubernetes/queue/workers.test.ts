@@ -51,7 +51,7 @@ describe('runWorkers', () => {
     await clock.advanceAsync(86_400_000);
     assert.deepEqual(outcomes, ['retry', 'stalled']);
     assert.equal(queue.failures('a'), 0);
-    assert.equal(log.lines.length, 1, 'whoever stalls reports it');
+    assert.equal(log.lines.length, 1, 'the reconcile reports a stall itself');
     queue.add('a');
     await settle();
     assert.deepEqual(outcomes, ['retry', 'stalled', 'stalled']);
@@ -102,7 +102,7 @@ describe('runWorkers', () => {
     await ended;
   });
 
-  test('a reconcile that throws is retried and disturbs nobody', async () => {
+  test('a reconcile that throws is retried and does not disturb other keys', async () => {
     let failing = true;
     const { clock, queue, ended } = started(async (key) => {
       if (key === 'bad' && failing) throw new Error('thrown');
@@ -153,7 +153,7 @@ describe('runWorkers', () => {
     assert.deepEqual(calls.toSorted(), ['a', 'b', 'c', 'd', 'e']);
   });
 
-  test('when the signal aborts, the key at hand is finished, no other is taken, and nothing counts as failed', async () => {
+  test('when the signal aborts, the current key is finished, no other is taken, and nothing counts as failed', async () => {
     const { queue, stop, log, ended } = started(async (_key, signal) => {
       await new Promise((resolve) => signal.addEventListener('abort', resolve));
       throw signal.reason;
@@ -168,7 +168,7 @@ describe('runWorkers', () => {
     assert.deepEqual(log.lines, []);
   });
 
-  test('retries at once, when the server is back, what it did not answer or failed to serve, and nothing else', async () => {
+  test('when the server is back, retries at once what it did not answer or failed to serve, and nothing else', async () => {
     const error = (status: number, retryAfterSeconds?: number) =>
       new ApiError('no', { status, reason: 'InternalError', retryAfterSeconds });
     const errors: Readonly<Record<string, Error>> = {
