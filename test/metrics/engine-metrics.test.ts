@@ -75,7 +75,7 @@ describe('the engine’s metrics', () => {
     ['operator', new OperatorMetrics('test')],
     ['webhook', new WebhookMetrics('test')],
   ] as const) {
-    test(`are registered by the ${name}, beside what is its own`, async () => {
+    test(`are registered by the ${name}, beside its own`, async () => {
       metrics.engine.apiCall({ verb: 'get', method: 'GET', plural: 'secrets', status: 200, seconds: 0.1 });
       const series = await scrape(metrics);
       assert.equal(series.get('rest_client_requests_total{code="200",method="GET"}'), 1);
