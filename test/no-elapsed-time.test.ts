@@ -1,6 +1,6 @@
 /**
- * No test depends on how fast the machine is. It asserts no elapsed time, does not sleep and then look once, gives nothing that must
- * succeed a short deadline, and reads no clock before a certificate is made that must be valid then: it waits for a state
+ * No test depends on how fast the machine is. It asserts no elapsed time, does not sleep and then check once, gives no short deadline to
+ * what must succeed, and reads no clock before it makes a certificate that must be valid at that time: it waits for a state
  * (`eventually`), an event, or a fake clock. `bench/` measures time.
  */
 
@@ -10,7 +10,7 @@ import { join, sep } from 'node:path';
 import { describe, test } from 'node:test';
 
 const TESTS = import.meta.dirname;
-/** A loaded machine needs seconds for what takes milliseconds. What is to expire may be shorter: it is named below. */
+/** A loaded machine needs seconds for what takes milliseconds. Timeouts that are meant to expire may be shorter: they are named below. */
 const SHORTEST_TIMEOUT_MS = 20_000;
 
 type Rule = 'elapsed time' | 'sleep' | 'short timeout' | 'early present';
@@ -21,8 +21,8 @@ const EXCEPTIONS: Readonly<Record<Rule, Readonly<Record<string, string>>>> = {
     'agent/mounted-version.test.ts': 'a file time lies between two clock readings, however far apart these are',
     'agent/processes.test.ts': 'a start time lies between two clock readings, however far apart these are',
     'cluster/restore.test.ts': 'an expiry is bounded from above by the present: a later present only widens the bound',
-    'faults/proxy.test.ts': 'a clock that is an hour ahead is told from one that is not by half an hour',
-    'signer-client/signer-client.test.ts': 'a clock ten minutes off is told from one that is not by half of that',
+    'faults/proxy.test.ts': 'half an hour tells a clock that is an hour ahead from one that is not',
+    'signer-client/signer-client.test.ts': 'five minutes tell a clock that is ten minutes off from one that is not',
     'cluster/loops.test.ts': 'a bound on writes that grows with the time that passed: a slow machine makes fewer',
   },
   sleep: {
@@ -37,8 +37,8 @@ const EXCEPTIONS: Readonly<Record<Rule, Readonly<Record<string, string>>>> = {
   },
   'short timeout': {
     'faults/network.test.ts': 'of calls that a fault lets hang; they are tried again',
-    'agent/agent.test.ts': 'of commands that end at once or are to be killed',
-    'agent/reload.test.ts': 'of commands that end at once or are to be killed',
+    'agent/agent.test.ts': 'of commands that end at once or must be killed',
+    'agent/reload.test.ts': 'of commands that end at once or must be killed',
     'kubernetes/client/api-client-fake.test.ts': 'of a fake clock',
     'testing/support/processes.test.ts': 'each is to expire',
   },
@@ -87,7 +87,7 @@ function shortTimeoutsIn(text: string): readonly number[] {
     .map(({ index }) => lineOf(text, index));
 }
 
-/** A file's one `now` that is read before OpenSSL makes a certificate: on a slow machine the certificate is not valid yet then. */
+/** A `now` for a whole file that is read before OpenSSL makes a certificate: on a slow machine the certificate is not valid yet at that time. */
 function earlyPresentIn(text: string): readonly number[] {
   const present = /^(?:export )?const \w+ = (?:Math\.\w+\()?Date\.now\(\)[ /\d_]*\)?;/m.exec(text);
   const certificate = text.search(/\b(?:leaf|authority)\(/);
