@@ -1,4 +1,4 @@
-/** `dcred/credential` as a package of its own: documented, runnable examples, declarations that other projects can compile against. */
+/** `dcred/credential` as a package: documented, runnable examples, declarations that other projects can compile against. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import {
@@ -27,7 +27,7 @@ const files = readdirSync(FOLDER)
   .filter((name) => name.endsWith('.ts'))
   .map((name) => ({ name, text: readFileSync(join(FOLDER, name), 'utf8') }));
 
-/** Doc comments, and the name of the function or constant that each is of. */
+/** Doc comments, and the name of the function or constant that each documents. */
 function documented(text: string): readonly { readonly name: string; readonly comment: string }[] {
   const pattern = /\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*export (?:async )?(?:function|const) (\w+)/g;
   return [...text.matchAll(pattern)].map(([, comment = '', name = '']) => ({ name, comment }));
