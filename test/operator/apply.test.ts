@@ -126,7 +126,7 @@ describe('a name that is taken', () => {
     ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', name: 'web-0', uid: 'uid-of-web-0' }],
   };
 
-  test('by our own write: the caches are behind, and the key waits for that version', async () => {
+  test("by the operator's own write: the caches are behind, and the key waits for that version", async () => {
     const { client } = existing(ours);
     await assert.rejects(applier(client).apply(MISSING, subject(), SIGNAL), (error) => {
       assert.ok(error instanceof StaleCacheError);
@@ -225,7 +225,7 @@ describe('a name that is taken', () => {
   });
 });
 
-describe('a re-issue that was planned on old knowledge', () => {
+describe('a re-issue that was planned on a stale cache', () => {
   for (const reason of ['Conflict', 'NotFound']) {
     test(`is refused by the API server with ${reason} and planned again`, async () => {
       const { client, calls } = fakeClient({ replace: refusal(reason, 409) });
@@ -234,7 +234,7 @@ describe('a re-issue that was planned on old knowledge', () => {
     });
   }
 
-  test('of an immutable Secret deletes exactly that one, so that a new one can be made', async () => {
+  test('of an immutable Secret deletes exactly that one, so that a new one can be created', async () => {
     const { client, calls } = fakeClient({ replace: refusal('Invalid', 422, 'data: field is immutable when set') });
     await assert.rejects(applier(client).apply(DUE, subject(), SIGNAL), StaleCacheError);
     const { uid, resourceVersion } = issuedSecret();
@@ -324,7 +324,7 @@ describe('nothing is deleted because a cache does not show something', () => {
   });
 });
 
-describe('a Secret that may have been written under our own name', () => {
+describe("a Secret that another client may have written under dcred's name", () => {
   const spec = specOf();
   const request = {
     namespace: 'edge',

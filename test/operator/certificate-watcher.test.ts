@@ -43,7 +43,7 @@ class Watching {
     return describeState(this.watcher.state({ namespace: 'default', name }));
   }
 
-  /** Waits for a change after which the state is that. */
+  /** Waits for a change after which the certificate has this state. */
   async until(name: string, expected: string): Promise<void> {
     while (this.said(name) !== expected) {
       signal.throwIfAborted();
@@ -166,7 +166,7 @@ describe('with a real API server, a certificate', () => {
     await watching.until('again', other.certificate.sha256);
   });
 
-  test('that is referred to repeatedly is no change', async () => {
+  test('that is referred to again is not a change', async () => {
     await put('quiet', one);
     await using watching = new Watching(client);
     watching.refer('web', 'quiet');
@@ -199,7 +199,7 @@ describe('with a real API server, a certificate', () => {
     }
   });
 
-  test('never appears with its key in a log, however invalid', async () => {
+  test('never has its key in a log, however invalid it is', async () => {
     await using watching = new Watching(client);
     watching.refer('web', 'wrong');
     await watching.until('wrong', 'CertificateNotFound');

@@ -8,7 +8,7 @@ import { FakeClock } from '../../testing/support/fake-clock.ts';
 const HOUR = 3_600_000;
 const START = Date.UTC(2027, 0, 15, 8);
 
-/** A local clock that can be set, a server's that is right, and what the client measures. */
+/** A local clock that can be set, a server's clock that is right, and the skew that the client measures. */
 function world() {
   const local = new FakeClock(START);
   let skew: number | undefined;
@@ -16,7 +16,7 @@ function world() {
   const answer = () => {
     const date = new Date(Math.floor(server() / 1000) * 1000).toUTCString();
     skew = clockSkewMs(date, local.now(), local.now());
-    // The queues ask for the time every few seconds.
+    // The queues read the clock every few seconds.
     clock.now();
   };
   const clock = new ClusterClock(local, () => skew);

@@ -1,4 +1,4 @@
-/** What tests of the operator's parts do with a real API server. */
+/** Helpers for tests of the operator's parts with a real API server. */
 
 import { FIELD_MANAGER } from '../../src/api/keys.ts';
 import { ApiClient } from '../../src/kubernetes/client/api-client.ts';

@@ -42,7 +42,7 @@ describe('a wave over the pods of a resource', () => {
     assert.deepEqual(await order(['a', 'b'], [of('a', 9), of('b', 3)], ['edge/web/new']), ['new', 'b', 'a']);
   });
 
-  test('includes Secrets of pods that are not selected any more', async () => {
+  test('includes Secrets of pods that are no longer selected', async () => {
     assert.deepEqual(await order([], [of('gone', 3)]), ['gone']);
   });
 
@@ -56,7 +56,7 @@ describe('a wave over the pods of a resource', () => {
     assert.deepEqual(await order(['a', 'b'], secrets), ['a', 'b']);
   });
 
-  test('skips Secrets of others', async () => {
+  test("skips other resources' Secrets", async () => {
     assert.deepEqual(await order(['a'], [undefined]), ['a']);
   });
 });

@@ -18,7 +18,7 @@ const EDGE = resource({
 
 type GrantSpec = Partial<z.input<typeof grantSpecSchema>>;
 
-/** A fake API server, whose answers the test holds back or changes; the watches of the operator are what it showed before. */
+/** A fake API server, whose answers the test holds back or changes; the operator's watches show an earlier state of it. */
 class Server {
   grants: readonly DelegationGrantResource[];
   namespace: object | undefined = { metadata: { name: 'edge', uid: 'uid-of-edge', labels: { tier: 'edge' } } };
@@ -115,7 +115,7 @@ describe('a grant that the watches show', () => {
     });
   });
 
-  test('is read once for all that ask while a read runs, and after they asked', async () => {
+  test('is read once for all that wait, by a read that begins after they started waiting', async () => {
     const server = new Server(named);
     const check = new GrantCheck(server.client, false);
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -123,7 +123,7 @@ describe('a grant that the watches show', () => {
     const first = check.holds(seen(named), EDGE, signal);
     await new Promise(setImmediate);
     const later = Array.from({ length: 20 }, () => check.holds(seen(named), EDGE, signal));
-    // Withdrawn after the first read began, before the later ones asked.
+    // Withdrawn after the first read began, before the later ones started waiting.
     server.grants = [];
     resolve();
     const outcomes = await Promise.allSettled([first, ...later]);
@@ -135,19 +135,19 @@ describe('a grant that the watches show', () => {
 describe('a withdrawal', () => {
   const spec = (one: GrantSpec) => new Server(grant(one)).client;
 
-  test('is one where no grant covers the namespace, whatever the watches show', async () => {
+  test('is confirmed where no grant covers the namespace, whatever the watches show', async () => {
     assert.ok(await new GrantCheck(new Server().client, false).isWithdrawn(EDGE, signal));
     assert.ok(await new GrantCheck(spec({ from: [{ namespace: 'shop' }] }), false).isWithdrawn(EDGE, signal));
     assert.ok(!(await new GrantCheck(spec({}), false).isWithdrawn(EDGE, signal)));
   });
 
-  test('is none for a certificate of the own namespace, unless that needs a grant too', async () => {
+  test("is not confirmed for a certificate of the resource's own namespace, unless that needs a grant too", async () => {
     const own = resource();
     assert.ok(!(await new GrantCheck(new Server().client, false).isWithdrawn(own, signal)));
     assert.ok(await new GrantCheck(new Server().client, true).isWithdrawn(own, signal));
   });
 
-  test('is none where a grant of the certificate cannot be read by this version', async () => {
+  test('is not confirmed where this version cannot read a grant of the certificate', async () => {
     const newer = (change: object) => ({ ...grant({}), spec: { ...grant({}).spec, from: [], ...change } }) as never;
     const check = (...all: never[]) => new GrantCheck(new Server(...all).client, false).isWithdrawn(EDGE, signal);
     assert.ok(!(await check(newer({ hours: 'weekdays' }))));
@@ -156,7 +156,7 @@ describe('a withdrawal', () => {
     assert.ok(await check(newer({ hours: 'weekdays', certificateRef: { name: 'api-tls' } })));
   });
 
-  test('is none where the whole kind is gone, and not known where the API server refuses', async () => {
+  test('is not confirmed where the whole kind is gone, and unknown where the API server refuses', async () => {
     const server = new Server();
     server.error = new ApiError('not found', { status: 404, reason: 'NotFound' });
     assert.ok(!(await new GrantCheck(server.client, false).isWithdrawn(EDGE, signal)));

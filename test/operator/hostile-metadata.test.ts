@@ -1,6 +1,6 @@
 /**
  * Two hundred pods whose authors wrote as much as they could into labels and annotations, against the operator as the chart runs
- * it: it serves another tenant's pod, says on the hostile ones what it ignores, and starts again among them.
+ * it: it serves another tenant's pod, reports on the hostile ones what it ignores, and restarts with them present.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -64,7 +64,7 @@ describe('the operator under the limits of the chart', { skip: process.platform 
     await cluster.untilSecrets(tenant, 1);
   }
 
-  test('serves another tenant beside 200 hostile pods, and starts again among them', async () => {
+  test('serves another tenant beside 200 hostile pods, and restarts with them present', async () => {
     const labels = Object.fromEntries(Array.from({ length: 1_000 }, (_, index) => [`label-${index}`, 'v'.repeat(60)]));
     const annotations = { 'dcred.dev/inject': MANY_NAMES };
     for (let index = 0; index < HOSTILE; index += 10) {
@@ -89,7 +89,7 @@ describe('the operator under the limits of the chart', { skip: process.platform 
     assert.ok(residentBytes(operator.pid) < limitBytes, `${residentBytes(operator.pid)} bytes`);
   });
 
-  test('keeps what others wrote into an issued Secret through a re-issue, however much it is', async () => {
+  test('keeps what other clients wrote into an issued Secret through a re-issue, however much it is', async () => {
     const tenant = await cluster.namespace();
     await serves(tenant);
     const annotations = Object.fromEntries(

@@ -14,7 +14,7 @@ function logging() {
   return { clock, issueLog: new IssueLog({ clock, log }), lines };
 }
 
-test('a credential now and then has a line of its own', () => {
+test('an occasional credential has its own line', () => {
   const { clock, issueLog, lines } = logging();
   for (let number = 0; number < 100; number += 1) {
     issueLog.issued(pod(number));

@@ -121,7 +121,7 @@ describe('a scrape of many resources', () => {
     return { turns, lines: text.split('\n').filter((line) => line.includes('name="')).length };
   }
 
-  test('has all of them, and lets others run after every slice', async () => {
+  test('has all of them, and yields after every slice', async () => {
     assert.deepEqual(await scrapeOf(3), { turns: 0, lines: 30 });
     assert.deepEqual(await scrapeOf(10 * SLICE), { turns: 10, lines: 100 * SLICE });
   });

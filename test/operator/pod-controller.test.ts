@@ -64,7 +64,7 @@ class World {
   seen = 100;
   /** Whether all caches of the namespace have been filled. */
   complete = true;
-  /** What the API server does with a step; by default it takes it, as version 100. */
+  /** What the API server does with a step; by default it accepts it, as version 100. */
   answer: (step: Step) => Applied = (step) => this.taken(step, '100');
 
   readonly controller = new PodController({
@@ -393,7 +393,7 @@ describe('Secrets that are no longer needed', () => {
 });
 
 describe('a Secret that vanished', () => {
-  /** Deletes the pod's Secret, and tells the controller as the cache does. */
+  /** Deletes the pod's Secret, and notifies the controller as the cache does. */
   function vanish(world: World): void {
     const [secret] = world.secrets;
     world.secrets = [];
@@ -416,7 +416,7 @@ describe('a Secret that vanished', () => {
     assert.deepEqual(world.recreated, [false]);
   });
 
-  test('before any cache showed it counts as well', async () => {
+  test('before any cache showed it is treated the same', async () => {
     const world = new World();
     world.answer = (step) => world.taken(step, '101');
     await world.reconcile();
@@ -425,7 +425,7 @@ describe('a Secret that vanished', () => {
     assert.deepEqual(world.recreated, [false, true]);
   });
 
-  test('again and again is re-created after ever longer waits', async () => {
+  test('repeatedly is re-created after ever longer waits', async () => {
     const world = new World();
     let created = 0;
     const end = world.clock.now() + 60_000;
@@ -516,7 +516,7 @@ describe('clean-up that is refused', () => {
     assert.equal(world.failures.cleanUpOf(KEY)?.code, 'SecretRefused');
   });
 
-  test('does not put off a renewal: it is retried no later than that', async () => {
+  test('does not delay a renewal: it is retried no later than that is due', async () => {
     const world = new World();
     const { renewAt } = facts();
     world.clock.advance((renewAt - 60) * 1000 - world.clock.now());
@@ -567,7 +567,7 @@ describe('a refusal that may pass by itself', () => {
     assert.deepEqual(world.reports, ['failed SecretRefused web-0']);
   });
 
-  test('is none when it passes', async () => {
+  test('is not a failure when it passes', async () => {
     const world = new World();
     for (let n = 0; n < 5; n += 1) {
       world.answer = () => {
@@ -614,7 +614,7 @@ describe('a Secret name', () => {
 });
 
 describe('a namespace that has not been listed whole', () => {
-  test('has nothing decided in it: half of it looks as if the other half were gone', async () => {
+  test('has nothing decided in it: what is not listed yet looks as if it were gone', async () => {
     const world = new World();
     world.complete = false;
     world.pod = undefined;
@@ -630,7 +630,7 @@ describe('a namespace that has not been listed whole', () => {
 describe('with a grant for one pod', () => {
   const NETWORK = new ApiError('no answer', { status: 0, reason: 'Network' });
 
-  /** What the pod web-1 gets after web-0 was tried, whose steps end as `answer` says. */
+  /** What the pod web-1 gets after an attempt at web-0, whose steps end as `answer` says. */
   async function second(answer: (world: World, step: Step) => Applied): Promise<readonly string[]> {
     const world = new World();
     const terms = { lifetimeSeconds: 172_800, maxPods: 1, onWithdraw: 'Keep' as const };
@@ -647,8 +647,8 @@ describe('with a grant for one pod', () => {
 
   for (const [what, error] of [
     ['that got no answer', NETWORK],
-    ['that the API server refuses for want of etcd', new ApiError('etcd', { status: 500, reason: 'InternalError' })],
-    ['that was made before', new StaleCacheError('issued already', '99')],
+    ['that the API server refuses without etcd', new ApiError('etcd', { status: 500, reason: 'InternalError' })],
+    ['that was made earlier', new StaleCacheError('issued already', '99')],
   ] as const) {
     test(`a write ${what} may have been carried out: no other pod gets one`, async () => {
       assert.deepEqual(
@@ -660,7 +660,7 @@ describe('with a grant for one pod', () => {
     });
   }
 
-  test('a credential that was published counts, also where the gate of its pod cannot be lifted', async () => {
+  test('a published credential counts, even where the gate of its pod cannot be removed', async () => {
     const did = await second((world, step) => {
       if (step.kind === 'ungate') throw new PodFailure('GateNotLifted', 'no permission');
       return world.taken(step, '100');

@@ -9,7 +9,7 @@ import { PodSlots } from '../../src/operator/pod-slots.ts';
 import { issuedSecret, podOf } from '../../testing/support/builders.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
 
-/** The caches of pods and of Secrets, which tell of every change. */
+/** The caches of pods and of Secrets, which report every change. */
 class World {
   readonly clock = new FakeClock(0);
   readonly freed: string[] = [];
@@ -85,7 +85,7 @@ class World {
     return this.taken(pod, maxPods) !== undefined;
   }
 
-  /** What gives the slot back; undefined without a slot. */
+  /** The function that gives the slot back; undefined where there is none. */
   taken(pod: string, maxPods: number, uid = `uid-of-${pod}`): (() => void) | undefined {
     try {
       return this.slots.take(`edge/web/${pod}`, uid, maxPods);
@@ -126,7 +126,7 @@ describe('with maxPods 2', () => {
     assert.ok(world.take('c', 2));
   });
 
-  test('one that may or may not have been written keeps its slot, also when the next try is refused', () => {
+  test('one that may or may not have been written keeps its slot, even when the next attempt is refused', () => {
     const world = new World('a', 'b', 'c');
     assert.ok(world.take('a', 2) && world.take('b', 2));
     world.taken('b', 2)?.();
@@ -148,7 +148,7 @@ describe('with maxPods 2', () => {
     assert.ok(world.take('c', 2));
   });
 
-  test('a Secret counts that the cache showed before its pod', () => {
+  test('a Secret that the cache showed before its pod counts', () => {
     const world = new World('b', 'c');
     world.show('a', 'b');
     world.take('b', 2);
@@ -166,7 +166,7 @@ describe('with maxPods 2', () => {
     assert.deepEqual(world.freed, ['edge/web/c']);
   });
 
-  test('a pod that was refused and is gone is not', () => {
+  test('a pod that was refused and is gone is not enqueued', () => {
     const world = new World('a', 'b', 'c', 'd');
     world.show('a', 'b');
     assert.ok(!world.take('c', 2) && !world.take('d', 2));
@@ -185,7 +185,7 @@ describe('with maxPods 2', () => {
   });
 });
 
-test('a wave reads each Secret a few times, whatever their number', () => {
+test('a wave reads each Secret a few times, however many there are', () => {
   const pods = Array.from({ length: 3_000 }, (_, index) => `p${index}`);
   const world = new World(...pods);
   for (const pod of pods) {
@@ -196,7 +196,7 @@ test('a wave reads each Secret a few times, whatever their number', () => {
   assert.ok(world.reads <= 3 * pods.length, `${world.reads} reads`);
 });
 
-/** The same by a full count, as plainly as it can be said. */
+/** The same by a full count: the simplest model. */
 class Model {
   readonly world: World;
   takes: { readonly pod: string; readonly uid: string; readonly sinceMs: number }[] = [];
@@ -210,7 +210,7 @@ class Model {
     return uid === this.world.pods.get(pod) ? uid : undefined;
   }
 
-  /** What the cache shows of a pod ends every wait for it. */
+  /** Once the cache shows a pod's Secret, nothing waits for it. */
   seen(): void {
     this.takes = this.takes.filter(({ pod }) => this.shown(pod) === undefined);
   }

@@ -10,7 +10,7 @@ import { issuedSecret, podOf, resource } from '../../testing/support/builders.ts
 import { FakeClock } from '../../testing/support/fake-clock.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
 
-/** The events are kept by a fake; metrics and log are as they are. */
+/** The recorder of Events is a fake; metrics and log are real. */
 function reporting() {
   const events: EventInput[] = [];
   const metrics = new OperatorMetrics('test');
@@ -28,7 +28,7 @@ function reporting() {
   return { events, log, reporter, counted };
 }
 
-describe('one word stands in the Event, the metric and the log', () => {
+describe('the Event, the metric and the log have the same word', () => {
   for (const reason of ISSUE_REASONS) {
     test(`when a credential is issued for ${reason}`, async () => {
       const { events, log, reporter, counted } = reporting();
@@ -109,7 +109,7 @@ describe('another reason of the Ready condition', () => {
   }
 });
 
-test('an Event says which very object it regards', () => {
+test('an Event says exactly which object it regards', () => {
   const { events, reporter } = reporting();
   reporter.podFailed(podOf({ uid: 'u5' }), resource({ uid: 'r5' }), new PodFailure('SecretRefused', 'x'), true);
   assert.deepEqual(events[0]?.regarding, {

@@ -62,11 +62,11 @@ class World {
   access: Access = OWN;
   readonly users: string[] = [];
   refusal: string | undefined;
-  /** Of the resource at the API server, and the newest that the cache shows. */
+  /** The resource's version at the API server, and the newest that the cache shows. */
   version = 100;
   skewed = false;
   seen = 100;
-  /** Before the API server answers a write. */
+  /** What a write waits for before it is answered. */
   answer: Promise<void> = Promise.resolve();
   readonly controller: ResourceController;
 
@@ -182,7 +182,7 @@ describe('a resource that is new', () => {
     assert.equal(world.reason(), 'Issuing');
   });
 
-  test('has no status before its certificate is read, for up to five seconds', async () => {
+  test('has no status until its certificate is read, for up to five seconds', async () => {
     const world = new World();
     world.certificate = PENDING;
     const until = world.clock.now() + 5_000;
@@ -393,7 +393,7 @@ describe('the status of a resource', () => {
     assert.equal(world.written.length, 2);
   });
 
-  test('leaves out what is unknown, and conditions of others', async () => {
+  test("leaves out what is unknown, and other clients' conditions", async () => {
     const foreign = {
       type: 'Audited',
       status: 'True',
@@ -477,7 +477,7 @@ describe('a status that another client writes', () => {
     shown(world);
     world.clock.advance(2_000);
     await world.reconcile();
-    assert.equal(world.written.length, 1, 'what is as it should be is not written again');
+    assert.equal(world.written.length, 1, 'a correct status is not written again');
     return world;
   }
 
@@ -490,7 +490,7 @@ describe('a status that another client writes', () => {
     assert.deepEqual(world.written[1], world.written[0], 'with the times that it had');
   });
 
-  test('is not seen in a cache that is behind our own write', async () => {
+  test("is not assumed where the cache is behind the operator's own write", async () => {
     const world = new World();
     world.pods = [];
     await world.reconcile();
@@ -499,7 +499,7 @@ describe('a status that another client writes', () => {
     assert.equal(world.written.length, 1);
   });
 
-  test('and that the cache has not shown for a minute is taken from the cache: etcd may have been restored', async () => {
+  test('or that etcd lost in a restore is corrected: a write that the cache has not shown for a minute no longer counts', async () => {
     const world = new World();
     world.pods = [];
     await world.reconcile();
@@ -508,7 +508,7 @@ describe('a status that another client writes', () => {
     assert.equal(world.written.length, 2);
   });
 
-  test('again and again is corrected less and less often', async () => {
+  test('repeatedly is corrected less and less often', async () => {
     const world = await settled();
     const end = world.clock.now() + 120_000;
     while (world.clock.now() < end) {
@@ -521,7 +521,7 @@ describe('a status that another client writes', () => {
     assert.ok(world.written.length >= 5);
   });
 
-  test('loses the fields that do not hold', async () => {
+  test('loses the fields that are not true', async () => {
     const world = await settled();
     world.version += 1;
     shown(world, { nextRenewalTime: '2027-01-01T00:00:00Z' });
@@ -530,7 +530,7 @@ describe('a status that another client writes', () => {
     assert.equal(world.written.length, 2);
   });
 
-  test('keeps the conditions of others', async () => {
+  test("keeps other clients' conditions", async () => {
     const world = await settled();
     world.version += 1;
     const theirs = {
@@ -587,12 +587,12 @@ describe('a change of a resource that the watch shows', () => {
     return { world, before: resource(), status: world.written.at(-1) ?? assert.fail('no status was written') };
   }
 
-  test('is an echo where it is our own status', async () => {
+  test("is an echo where it is the operator's own status", async () => {
     const { before, status, world } = await written();
     assert.equal(world.controller.isEcho(entry(before), entry(resource({ status }))), true);
   });
 
-  test('is an echo before the write is answered', async () => {
+  test('is an echo even before the write is answered', async () => {
     const world = new World();
     const { promise, resolve } = Promise.withResolvers<void>();
     world.answer = promise;
@@ -604,7 +604,7 @@ describe('a change of a resource that the watch shows', () => {
     await reconciling;
   });
 
-  test('is an echo where only labels, annotations or the conditions of others differ', async () => {
+  test("is an echo where only labels, annotations or other clients' conditions differ", async () => {
     const { status, world } = await written();
     const before = resource({ status });
     const after = { ...before, metadata: { ...before.metadata, resourceVersion: '99' } };
@@ -626,7 +626,7 @@ describe('a change of a resource that the watch shows', () => {
     "another client's status": (status) => resource({ status: { ...status, observedGeneration: 77 } }),
   };
   for (const [what, changed] of Object.entries(others)) {
-    test(`is none where it is ${what}`, async () => {
+    test(`is not an echo where it is ${what}`, async () => {
       const { before, status, world } = await written();
       assert.equal(world.controller.isEcho(entry(before), entry(changed(status))), false);
     });

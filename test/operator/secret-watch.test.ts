@@ -71,7 +71,7 @@ class Followed {
   }
 }
 
-/** The real client, counting what is asked of it; `cut` ends every watch, as a network does. */
+/** The real client, with its calls counted; `cut` ends every watch, as a network does. */
 function tapped(client: ApiClient) {
   const counts = { get: 0, watch: 0 };
   const cuts = new Set<AbortController>();
@@ -295,7 +295,7 @@ describe('with a fake API server, a certificate', () => {
     assert.equal(followed.word('web'), one.certificate.sha256, 'no list is made, so the watch that goes on has to do');
   });
 
-  test('that is refused by an API server that starts is used all the time', async () => {
+  test('that is refused by an API server that is starting stays in use', async () => {
     const { client, state } = server();
     const clock = new FakeClock();
     await using followed = new Followed(client, [], clock);
@@ -329,7 +329,7 @@ describe('with a fake API server, a certificate', () => {
       assert.equal(followed.word('web'), 'CertificateNotPermitted', `after ${seconds} s`);
     }
     Object.assign(state, { broken: false, cut: new AbortController() });
-    // The longest wait of a watch that is refused, and a moment.
+    // The longest wait of a refused watch, and a moment more.
     await clock.advanceAsync(32_000);
     assert.equal(followed.word('web'), one.certificate.sha256);
   });

@@ -9,7 +9,7 @@ import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
 const NAMESPACES = Array.from({ length: 40 }, (_, index) => `team-${index}`);
 
 describe('a set of shards', () => {
-  test('serves the namespaces of its shards, each of one', () => {
+  test('serves the namespaces of its shards, each namespace in one shard', () => {
     const set = new ShardSet(3);
     for (const shard of [0, 1, 2]) {
       const before = NAMESPACES.filter((namespace) => set.serves(namespace)).length;

@@ -22,9 +22,9 @@ const GRANTED: GrantedUsage = { usage: 'Server', maxLifetimeSeconds: 7_200, onWi
 
 for (const [what, usages, holds] of [
   ['is not published once the signer has withdrawn the grant', undefined, false],
-  ['is not published once the grant gives a shorter life', [{ ...GRANTED, maxLifetimeSeconds: 600 }], false],
-  ['is not published once the grant gives fewer pods', [{ ...GRANTED, maxPods: 1 }], false],
-  ['is not published without the mark that it is to be deleted', [{ ...GRANTED, onWithdraw: 'Delete' }], false],
+  ['is not published once the grant allows a shorter lifetime', [{ ...GRANTED, maxLifetimeSeconds: 600 }], false],
+  ['is not published once the grant allows fewer pods', [{ ...GRANTED, maxPods: 1 }], false],
+  ['is not published without the mark that a withdrawal deletes it', [{ ...GRANTED, onWithdraw: 'Delete' }], false],
   ['is not published once the grant is for another usage', [{ ...GRANTED, usage: 'Client' }], false],
   ['is published where its terms stay as they were', [{ ...GRANTED, maxLifetimeSeconds: 5_000 }], true],
 ] as const satisfies readonly (readonly [string, readonly GrantedUsage[] | undefined, boolean])[]) {

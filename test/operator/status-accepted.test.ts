@@ -1,4 +1,4 @@
-/** Whatever a certificate, a signer or the API server says: the status that comes of it is small, and the API server takes it. */
+/** Whatever a certificate, a signer or the API server says: the status made from it is small, and the API server accepts it. */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';

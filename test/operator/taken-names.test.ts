@@ -22,7 +22,7 @@ after(async () => {
   await plane?.stop();
 });
 
-test('a Secret that goes wakes the pods that wait for its name, and no others', async () => {
+test('a Secret that is deleted enqueues the pods that wait for its name, and no others', async () => {
   const stop = new AbortController();
   const log = recordingLogger();
   const freed: string[] = [];

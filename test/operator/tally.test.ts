@@ -29,7 +29,7 @@ interface World {
   readonly certificate?: CertificateState;
 }
 
-/** What the tally reads: caches and failures are fakes, tables of what is given. */
+/** What the tally reads: caches and failures are fakes, tables that the test fills. */
 class Ground {
   readonly pods = new PodTable();
   readonly membership = new Membership(this.pods);
@@ -148,7 +148,7 @@ describe('the tally', () => {
     );
   });
 
-  test('shows the expiry of what a failing pod holds, and of what has expired: that is when somebody must see it', () => {
+  test('shows the expiry of what a failing pod holds, and of what has expired: that is what a user must see', () => {
     const pods = [podOf({ name: 'late' }), podOf({ name: 'fine' })];
     const failing = count({
       pods,
@@ -230,7 +230,7 @@ test('after any sequence of events, what was counted pod by pod equals a count o
   );
 });
 
-/** Which three failures are shown depends on their order, which is of no importance. */
+/** Which three failures are shown depends on their order, which does not matter. */
 function expectEqual(counted: PodTally, whole: PodTally): void {
   const { failures, ...numbers } = counted;
   const { failures: expected, ...expectedNumbers } = whole;

@@ -50,7 +50,7 @@ describe('a wave of re-issues', () => {
     }
   });
 
-  test('of several workers is paid for afterwards', async () => {
+  test('of several workers is paced after the fact', async () => {
     const world = new World(2, 4);
     await world.advance(0);
     assert.deepEqual(world.taken, wave(4));
@@ -76,7 +76,7 @@ describe('a wave of re-issues', () => {
     assert.deepEqual(world.taken, wave(10));
   });
 
-  test('does not hold up the end', async () => {
+  test('does not hold up a shutdown', async () => {
     const world = new World(0.001);
     await world.advance(0);
     world.queue.shutDown();

@@ -1,4 +1,4 @@
-/** Labels and annotations that the cache has not kept are read from the API server before they are needed. */
+/** Labels and annotations that the cache has not kept are read from the API server when they are needed. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ApiError } from '../../src/kubernetes/api-error.ts';

@@ -1,4 +1,4 @@
-/** How many pods are under way: as many as are written, or with a signer more, of which no more are written. */
+/** How many pods are in progress: as many as may be written at a time, or more with a signer, where writes have their own limit. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -7,7 +7,7 @@ import { FakeClock } from '../../testing/support/fake-clock.ts';
 
 const signal = new AbortController().signal;
 
-/** Enters as often as there is room. */
+/** Enters for as long as there is room. */
 async function fill(gate: { readonly inside: number; enter(signal: AbortSignal): Promise<boolean> }): Promise<number> {
   for (let tries = 0; tries < 200; tries += 1) void gate.enter(signal);
   await new Promise((resolve) => setImmediate(resolve));
@@ -17,7 +17,7 @@ async function fill(gate: { readonly inside: number; enter(signal: AbortSignal):
 class World {
   readonly clock = new FakeClock();
   readonly pace: WritePace;
-  /** Of the queue. */
+  /** How many keys are taken from the queue. */
   readonly queue = { taken: 0 };
 
   constructor(signsAhead: boolean) {
@@ -49,7 +49,7 @@ test('with a signer, pods are taken ahead of what may be written, in proportion 
 test('pods that wait for a signature neither raise the limit nor keep it from being learned', async () => {
   const world = new World(true);
   const { pace } = world;
-  // Many are under way, of which one at a time is written.
+  // Many are in progress, of which one at a time is written.
   world.queue.taken = 70;
   assert.equal(pace.limit, 2, 'learning');
   for (let answers = 0; answers < 4; answers += 1) {

@@ -9,7 +9,7 @@ const DAY = 86_400;
 const signal = new AbortController().signal;
 
 describe('a certificate that expires', () => {
-  test('is reported three lifetimes before its end, and a week at least', () => {
+  test('is reported three lifetimes before it expires, and at least a week before', () => {
     const year = { notBefore: 0, notAfter: 365 * DAY };
     assert.equal(warnsAt(year, 2 * DAY), 358 * DAY);
     assert.equal(warnsAt(year, 6 * DAY), 347 * DAY);
@@ -19,12 +19,12 @@ describe('a certificate that expires', () => {
     assert.match(report.message, /expires at 1971-01-01T00:00:00Z.*renew the certificate/);
   });
 
-  test('of a life of days is not reported in its first two thirds', () => {
+  test('is not reported in the first two thirds of its life, however short that is', () => {
     fc.assert(
       fc.property(fc.integer({ min: 60, max: 400 * DAY }), fc.integer({ min: 60, max: 601_200 }), (life, lifetime) => {
         const moment = warnsAt({ notBefore: 0, notAfter: life }, lifetime);
         assert.ok(moment >= (2 * life) / 3 - 1 && moment < life);
-        // Whoever renews at once still gives every renewal its full lifetime, where the certificate's life has room for that.
+        // A certificate that is renewed at once leaves every credential its full lifetime, where the certificate's life has room for that.
         if (life > 9 * lifetime && life > 21 * DAY) assert.ok(life - moment >= 3 * lifetime);
       }),
     );

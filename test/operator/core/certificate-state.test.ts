@@ -243,7 +243,7 @@ describe('a usable certificate at a moment', () => {
       /expires at .*Z, too soon for another credential: renew the certificate/,
     ));
 
-  test('changes at times that are known beforehand', async () => {
+  test('changes at times that are known in advance', async () => {
     const { notAfter, notBefore, state } = await seconds();
     assert.equal(nextStateChange(state, notBefore - 5), notBefore);
     assert.equal(nextStateChange(state, notBefore), notAfter - 60);
@@ -289,7 +289,7 @@ test('any other error is thrown', async () => {
   await assert.rejects(readCertificateSecret({ metadata: {}, data }, 'web-tls', stopped), { message: 'stopped' });
 });
 
-describe('a Secret that is no certificate', () => {
+describe('a Secret that is not a certificate', () => {
   const none = readCertificateSecret(undefined, 'web-tls', signal);
 
   const cases: Readonly<Record<string, () => CertificateSecret>> = {
@@ -307,7 +307,7 @@ describe('a Secret that is no certificate', () => {
     }),
   };
   for (const [what, secret] of Object.entries(cases)) {
-    test(`${what} has the same state as none: a condition is no way to learn which Secrets exist`, async () => {
+    test(`${what} has the same state as none: conditions do not reveal which Secrets exist`, async () => {
       assert.deepEqual(await readCertificateSecret(secret(), 'web-tls', signal), await none);
     });
   }
@@ -348,7 +348,7 @@ describe('for a resource, a certificate', () => {
     assert.equal(stateFor(foreign, 'edge', { kind: 'pending' }, never).kind, 'pending');
   });
 
-  test('that is granted and does not exist gets the same words as one that is not granted', async () => {
+  test('that is granted and does not exist gets the same message as one that is not granted', async () => {
     assert.ok(terms !== undefined);
     const missing = await readCertificateSecret(undefined, 'web-tls', signal);
     const state = stateFor(foreign, 'edge', { kind: 'granted', terms }, () => missing);
@@ -382,7 +382,7 @@ describe('for a resource, a certificate', () => {
   }
 });
 
-test('no message quotes what stands in a Secret that is no certificate', async () => {
+test('no message quotes the content of a Secret that is not a certificate', async () => {
   const marker = 'hunter2-marker';
   const text = fc
     .array(

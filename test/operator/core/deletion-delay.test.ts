@@ -9,7 +9,7 @@ const deletion = (reason: DeleteReason, uid = 's1') => ({ reason, secret: { uid 
 
 describe('a deletion', () => {
   for (const reason of ['NotSelected', 'Renamed'] as const) {
-    test(`for ${reason} waits ten seconds from the first look`, () => {
+    test(`for ${reason} waits ten seconds from the first reconcile`, () => {
       const delay = new DeletionDelay();
       for (const later of [0, 4_000, 9_999]) {
         assert.equal(delay.allowedAt(KEY, [deletion(reason)], START + later).get('s1'), START + 10_000);

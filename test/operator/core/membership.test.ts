@@ -91,7 +91,7 @@ describe('membership', () => {
 });
 
 describe('cost', () => {
-  /** Selectors that must be found by an index, each of one pod's own. */
+  /** Selectors that must be found by an index, each for one pod only. */
   const shapes: Readonly<Record<string, (index: number) => PodSelector | undefined>> = {
     injection: () => undefined,
     'one label': (index) => ({ matchLabels: { app: `app-${index}` } }),
@@ -100,7 +100,7 @@ describe('cost', () => {
       matchExpressions: [{ key: 'app', operator: 'In' as const, values: [`app-${index}`, `app-${index}-canary`] }],
     }),
   };
-  /** The pods are indexed by it when the resource comes. */
+  /** Pods are indexed by this label when the resource is added. */
   const ownLabel = (index: number) => ({ matchExpressions: [{ key: `app-${index}`, operator: 'Exists' as const }] });
 
   function podNumber(index: number): Pod {
@@ -136,7 +136,7 @@ describe('cost', () => {
     test(`of a resource does not grow with the pods: ${what}`, () => {
       const visits = [10, 100, 1_000].map((count) => {
         const world = new World(Array.from({ length: count }, (_, index) => podNumber(index)));
-        // The first resource with a label has the namespace's pods indexed by it.
+        // The first resource with a label causes the namespace's pods to be indexed by it.
         for (const index of [6, 7, 8]) world.membership.setResource('edge', `r${index}`, selectorOf(index));
         world.table.visits = 0;
         world.membership.removeResource('edge', 'r8');
@@ -149,7 +149,7 @@ describe('cost', () => {
   }
 });
 
-/** The truth, without any cleverness: all pods, all resources. */
+/** The naive model: every pod against every resource. */
 class Model {
   readonly pods = new Map<string, Pod>();
   readonly selectors = new Map<string, PodSelector | undefined>();
@@ -185,7 +185,7 @@ test('after any sequence of changes, membership equals a full computation', () =
   );
 });
 
-/** Each change must name those that selected the pod before it, and those that do after it, each once. */
+/** Each change must name the resources that selected the pod before it and those that do after it, each once. */
 function carryOut(action: Action, world: World, model: Model): void {
   switch (action.kind) {
     case 'pod': {

@@ -23,7 +23,7 @@ import { PodTable } from '../../../testing/support/pod-table.ts';
 import { recordingLogger } from '../../../testing/support/recording-logger.ts';
 
 describe('a pod has missed injection', () => {
-  test('when it asks for a resource and no annotation names its Secret', () => {
+  test('when it requests a resource and no annotation names its Secret', () => {
     assert.ok(missedInjection(podOf(), 'web'));
   });
 
@@ -31,7 +31,7 @@ describe('a pod has missed injection', () => {
     assert.ok(!missedInjection(podOf({ secretNames: { web: 'web-x' } }), 'web'));
   });
 
-  test('not when it never asked: a selector found it', () => {
+  test('not when it never requested one: a selector found it', () => {
     assert.ok(!missedInjection(podOf({ labels: { app: 'web' } }), 'web'));
   });
 
@@ -207,7 +207,7 @@ test('a pod in a namespace that is never injected gets no advice to re-create it
   }
 });
 
-test("a pod that the webhook admitted as it was has the webhook's reason, whatever it is", () => {
+test("a pod that the webhook admitted unchanged has the webhook's reason, whatever it is", () => {
   const { note } = notInjected(podOf({ notInjected: 'the pod has 300 containers' }), 'web', 'dcred-system');
   assert.match(note, /did not inject it: the pod has 300 containers\. Its credential is in Secret "web-web-0"$/);
   const hostile = readPod({

@@ -445,7 +445,7 @@ describe('the plan', () => {
     assert.ok(decided.wakeAt !== undefined && decided.wakeAt > NOW && decided.wakeAt < NOW + LIFETIME);
   });
 
-  test('wakes at the time on the Secret, and then it is due', () => {
+  test('wakes at the time on the Secret, when the renewal is due', () => {
     const { renewAt } = facts();
     assert.deepEqual(plan(observed({ now: renewAt - 1 })), { steps: [], cleanUp: [], wakeAt: renewAt });
     assert.deepEqual(words(plan(observed({ now: renewAt }))), ['issue RenewalDue web-web-0 again']);
@@ -547,7 +547,7 @@ describe('any plan', () => {
     );
   });
 
-  test('removes a gate once the Secret holds a credential that is good now, and not a step sooner', () => {
+  test('removes a gate once the Secret holds a credential that is good now, and no earlier', () => {
     fc.assert(
       fc.property(anything(), (given) => {
         const { steps } = plan(given);
@@ -618,7 +618,7 @@ describe('any plan', () => {
   });
 });
 
-/** What the cluster holds after a plan: a model of the API server, in which who writes a label owns it. */
+/** What the cluster holds after a plan: a model of the API server, in which the writer of a label owns it. */
 function carriedOut(given: Observed, steps: readonly Step[]): Observed {
   const { certificate, now, spec } = given;
   let { pod } = given;
@@ -653,7 +653,7 @@ function carriedOut(given: Observed, steps: readonly Step[]): Observed {
   return { ...given, pod, secrets };
 }
 
-/** A value that was there already stays whose it was. */
+/** A value that existed already keeps its owner. */
 function ownership({ foreign, template }: IssuedSecret, spec: DelegatedCredentialSpec) {
   const wanted = wantedMetadata(spec);
   const kinds = ['labels', 'annotations'] as const;
@@ -763,7 +763,7 @@ function anySecret(name: string): fc.Arbitrary<IssuedSecret> {
     });
 }
 
-/** No key is both ours and another's. */
+/** No key is both dcred's and another client's. */
 function without(foreign: IssuedSecret['foreign'], template: IssuedSecret['template']): IssuedSecret['foreign'] {
   const rest = (kind: 'labels' | 'annotations') =>
     Object.fromEntries(Object.entries(foreign[kind]).filter(([key]) => !Object.hasOwn(template[kind], key)));

@@ -6,7 +6,7 @@ import { isResourceName, MAX_INJECTED_RESOURCES } from '../../../src/api/injecti
 import { MAX_KEPT, readPod, samePod } from '../../../src/operator/core/pod.ts';
 
 const IDENTITY = { namespace: 'edge', name: 'web-0', uid: 'f3b0c442-98fc-4c14-9afb-f4c8996fb924' };
-/** Sixteen names of forty characters in three lists, and the bounds of the rest: see MAX_KEPT. JSON's own characters on top. */
+/** Sixteen names of forty characters in three lists, and the bounds of the rest: see MAX_KEPT. JSON's own characters come on top. */
 const BOUND =
   3 * MAX_INJECTED_RESOURCES * 43 +
   MAX_KEPT.labelCharacters +
@@ -74,7 +74,7 @@ describe('of a pod, whatever its labels and annotations', () => {
   });
 });
 
-describe('a pod is told', () => {
+describe('a pod is notified', () => {
   const ignoredOf = (labels: Record<string, string>, annotations: Record<string, string> = {}) =>
     readPod({ metadata: { ...IDENTITY, labels, annotations } }).ignored;
   const many = (count: number, make: (index: number) => string) =>
@@ -135,7 +135,7 @@ describe('a pod is told', () => {
   });
 });
 
-test('the label that asks for injection is kept, however many labels come before it', () => {
+test('the label that requests injection is kept, however many labels come before it', () => {
   const labels = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`a${index}`, 'x']));
   const pod = readPod({ metadata: { ...IDENTITY, labels: { ...labels, 'dcred.dev/inject': 'web' } } });
   assert.deepEqual(pod.injected, ['web']);

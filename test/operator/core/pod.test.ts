@@ -38,7 +38,7 @@ describe('a pod', () => {
     assert.ok(readPod({ metadata: { ...METADATA, deletionTimestamp: '2027-01-15T08:00:00Z' } }).terminating);
   });
 
-  test('may ask for several resources, in an annotation beside the label', () => {
+  test('may request several resources, in an annotation beside the label', () => {
     const both = readPod({
       metadata: {
         ...METADATA,
@@ -49,7 +49,7 @@ describe('a pod', () => {
     assert.deepEqual(both.injected, ['web', 'api', 'db']);
   });
 
-  test('that has the annotation alone asks for nothing: the label is the switch', () => {
+  test('that has only the annotation requests nothing: the label is the switch', () => {
     const pod = readPod({ metadata: { ...METADATA, annotations: { 'dcred.dev/inject': 'web' } } });
     assert.deepEqual(pod.injected, []);
   });

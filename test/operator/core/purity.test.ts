@@ -20,7 +20,7 @@ const IMPURE: readonly (readonly [what: string, pattern: RegExp])[] = [
   ['the console', /\bconsole\s*\./],
 ];
 
-/** Comments may speak of a clock. */
+/** Without comments, which may mention a clock. */
 function codeOf(source: string): string {
   return source.replaceAll(/\/\*[\s\S]*?\*\//g, '').replaceAll(/^\s*\/\/.*$/gm, '');
 }

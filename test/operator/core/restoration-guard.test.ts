@@ -95,7 +95,7 @@ describe('restoring what another client keeps reverting', () => {
     assert.equal(guard.allowedAt(KEY, UID, START, LONGEST), START);
   });
 
-  test('of a Secret that is deleted on sight is bounded: so many in a minute, whatever the other client does', () => {
+  test('of a Secret that is deleted on sight is bounded: a few in a minute, whatever the other client does', () => {
     const pause = fc.integer({ min: 0, max: 2_000 });
     fc.assert(
       fc.property(fc.array(pause, { minLength: 200, maxLength: 200 }), (pauses) => {

@@ -86,7 +86,7 @@ describe('the renewal time', () => {
     assertSpread(shares(lifeOf(100_000, 70_000)), 0.2, 0.4, 0.0001);
   });
 
-  test('keeps a fleet spread where the window would reach over an end of the life', () => {
+  test('keeps a fleet spread where the window would extend beyond the life', () => {
     assertSpread(shares(lifeOf(100_000, 99_999)), 0.05, 0.1, 0.0002);
     assertSpread(shares(lifeOf(100_000, 1)), 0.9, 0.95, 0.0002);
   });

@@ -177,7 +177,7 @@ describe('the Ready condition', () => {
     assert.equal(Date.parse(ready(good).lastTransitionTime) / 1000, now + 30);
   });
 
-  test('leaves the conditions of others alone', () => {
+  test("leaves other clients' conditions alone", () => {
     const theirs = {
       type: 'Approved',
       status: 'True' as const,
@@ -225,7 +225,7 @@ describe('the status', () => {
     assert.deepEqual(status.certificate, previous.certificate);
   });
 
-  test('counts pods, and names the next moments where there are any', () => {
+  test('counts pods, and has the next expiry and renewal where there are any', () => {
     const { earliestExpiryTime, nextRenewalTime, pods } = statusOf();
     assert.deepEqual(pods, { selected: 3, issued: 3, failed: 0 });
     assert.equal(Date.parse(earliestExpiryTime ?? '') / 1000, now + 90_000);
@@ -283,7 +283,7 @@ describe('the wave of a new leaf', () => {
     assert.deepEqual(statusOf({ previous: first, certificate: PENDING }).reissue, first.reissue);
   });
 
-  test('begins again with every further leaf, back and forth', () => {
+  test('starts again with every further leaf, even back and forth', () => {
     const first = statusOf({ previous: { certificate: old }, pods: tally({ issued: 1 }) });
     const { certificate: other, signer } = delegation();
     const back = statusOf({
@@ -296,7 +296,7 @@ describe('the wave of a new leaf', () => {
     assert.notEqual(back.reissue?.startTime, first.reissue?.startTime);
   });
 
-  test('is none where the first pods get their first credentials', () => {
+  test('is absent where the first pods get their first credentials', () => {
     assert.equal(statusOf({ pods: tally({ issued: 0 }) }).reissue, undefined);
   });
 });
