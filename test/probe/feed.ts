@@ -6,8 +6,8 @@ import { TlsError } from '../../src/probe/tls-error.ts';
 const MAX_TAKEN = 600 * 1024;
 
 /**
- * Feeds a client that has started, however much there is: it takes a bounded part. The outcome, or its refusal; anything but a TlsError
- * goes through, and fails the test.
+ * Feeds a client that has started with all of the chunks, of which it must take a bounded part. Returns the outcome, or its refusal;
+ * anything but a TlsError is thrown on, and fails the test.
  */
 export function feed(client: ClientHandshake, chunks: Iterable<Uint8Array>): HandshakeOutcome | TlsError | undefined {
   let taken = 0;

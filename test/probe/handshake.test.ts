@@ -26,7 +26,7 @@ function meet(port: number, alpn: readonly string[] = []) {
 
 describe('a handshake with OpenSSL', () => {
   for (const { name } of CIPHER_SUITES) {
-    test(`comes to its end by ${name}`, async () => {
+    test(`completes with ${name}`, async () => {
       await using server = await startTlsServer({ ...web, ciphers: name, minVersion: 'TLSv1.3' });
       const outcome = await meet(server.port);
       assert.equal(outcome.cipherSuite, name);
@@ -38,7 +38,7 @@ describe('a handshake with OpenSSL', () => {
       assert.equal(new X509Certificate(outcome.certificates[0]).subject, 'CN=web.example');
     });
 
-    test(`starts again for a HelloRetryRequest by ${name}`, async () => {
+    test(`starts again for a HelloRetryRequest with ${name}`, async () => {
       await using server = await startTlsServer({ ...web, ciphers: name, ecdhCurve: 'P-256' });
       const outcome = await meet(server.port);
       assert.deepEqual([outcome.retried, outcome.group, outcome.cipherSuite], [true, 'secp256r1', name]);
@@ -58,7 +58,7 @@ describe('a handshake with OpenSSL', () => {
     });
   }
 
-  test('has a protocol by ALPN', async () => {
+  test('negotiates a protocol by ALPN', async () => {
     await using server = await startTlsServer({ ...web, ALPNProtocols: ['h2', 'http/1.1'] });
     assert.equal((await meet(server.port, ['http/1.1'])).alpn, 'http/1.1');
     assert.equal((await meet(server.port)).alpn, undefined);

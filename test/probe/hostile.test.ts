@@ -1,6 +1,6 @@
 /**
- * Servers that mean harm. The recorded flight of a real server is changed, cut, repeated and mixed with noise: the client
- * refuses with an error of its own, whatever the bytes, and takes the true flight in pieces of any size.
+ * Hostile servers. The recorded flight of a real server is changed, cut, repeated and mixed with noise: the client
+ * refuses with its own error, whatever the bytes, and accepts the true flight in pieces of any size.
  */
 
 import assert from 'node:assert/strict';
@@ -16,7 +16,7 @@ import { leaf } from '../../testing/support/openssl.ts';
 import { feed, refusal } from './feed.ts';
 import { startTlsServer } from './tls-server.ts';
 
-/** Secrets that are the same in every run of the client, so that one recorded flight fits them all. */
+/** The client's secrets are the same in every run, so that one recorded flight fits them all. */
 const RANDOM = new Uint8Array(32).fill(7);
 const keyShare: KeyShare = generateKeyShare('x25519');
 
@@ -78,7 +78,7 @@ describe('the recorded flight of a real server', () => {
     assert.deepEqual(feed(started(), split(flight, [1])), whole);
   });
 
-  test('gives none where it is cut anywhere', () => {
+  test('gives no outcome wherever it is cut', () => {
     for (let end = 0; end < flight.length - 200; end += 7)
       assert.equal(feed(started(), [flight.subarray(0, end)]), undefined);
   });

@@ -62,7 +62,7 @@ async function issue(algorithm: KeyAlgorithm, options: { usage?: Usage; now?: nu
 
 describe('a server with a delegated credential', { skip: absent ?? false }, () => {
   for (const algorithm of ['ECDSAP256', 'ECDSAP384', 'ECDSAP521'] as const) {
-    test(`BoringSSL with ${algorithm}: served, verified, and what others get`, async (t) => {
+    test(`BoringSSL with ${algorithm}: served, verified, and what other clients get`, async (t) => {
       assert.ok(peers.available);
       await using served = await issue(algorithm);
       await using server = await startBoringServer({ binary: peers.serverBinary, ...served });
@@ -70,7 +70,7 @@ describe('a server with a delegated credential', { skip: absent ?? false }, () =
       assert.equal(status, 0, stdout);
       assert.match(stdout, /^delegated credential\s+served$/m);
       assert.match(stdout, /^TLS 1\.3, no support for credentials\s+the same certificate/m);
-      // BoringSSL's own word: our Finished came, and it counts the first connection as a delegated one.
+      // BoringSSL confirms it: the client's Finished arrived, and it counts the first connection as delegated.
       assert.equal(await server.nextLine(), 'delegated');
     });
   }
@@ -89,7 +89,7 @@ describe('a server with a delegated credential', { skip: absent ?? false }, () =
     assert.equal(tls12.ok, false, 'the server has TLS 1.3 only');
   });
 
-  test('an expired credential, which BoringSSL goes on serving, fails by name', async (t) => {
+  test('an expired credential, which BoringSSL goes on serving, is named as the failure', async (t) => {
     assert.ok(peers.available);
     await using served = await issue('ECDSAP256');
     await using server = await startBoringServer({ binary: peers.serverBinary, ...served });
@@ -100,7 +100,7 @@ describe('a server with a delegated credential', { skip: absent ?? false }, () =
     assert.match(stdout, /^failed {2}the credential has not expired: the credential expired at /m);
   });
 
-  test('a credential for clients fails by name', async (t) => {
+  test('a credential for clients is named as the failure', async (t) => {
     assert.ok(peers.available);
     await using served = await issue('ECDSAP256', { usage: 'Client' });
     await using server = await startBoringServer({ binary: peers.serverBinary, ...served });
@@ -132,7 +132,7 @@ describe('a server without one', () => {
     assert.match(strict.stdout, /^failed {2}a delegated credential is served: the server sent none/m);
   });
 
-  test('that has another name or another CA fails by name', async (t) => {
+  test('with another name or another CA has that as its failure', async (t) => {
     await using server = await startTlsServer(identity);
     const renamed = await runCommand(probeCommand, [
       `127.0.0.1:${server.port}`,
@@ -149,7 +149,7 @@ describe('a server without one', () => {
     assert.match(untrusted.stdout, /^failed {2}the chain leads to a trusted CA: /m);
   });
 
-  test('with TLS 1.2 alone is shown for what it is', async (t) => {
+  test('with TLS 1.2 alone is reported as that', async (t) => {
     await using server = await startTlsServer({ ...identity, maxVersion: 'TLSv1.2' });
     const { status, stdout } = await probe(t, server.port);
     assert.equal(status, 1);
@@ -162,7 +162,7 @@ describe('a server without one', () => {
   });
 });
 
-describe('what a server refuses a client of OpenSSL with', () => {
+describe('the alert with which a server refuses an OpenSSL client', () => {
   /** Answers the first bytes of each connection with these. */
   async function answering(t: TestContext, answer: Uint8Array): Promise<number> {
     const server = createServer((socket) => {
@@ -175,7 +175,7 @@ describe('what a server refuses a client of OpenSSL with', () => {
     return (server.address() as AddressInfo).port;
   }
 
-  /** Of RFC 8446, all that are fatal. */
+  /** All fatal alerts of RFC 8446. */
   const FATAL = [
     10, 20, 22, 40, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 70, 71, 80, 86, 109, 110, 112, 113, 115, 116, 120,
   ];
@@ -232,7 +232,7 @@ describe('nginx, on OpenSSL', { skip: process.env['CI'] === 'true' ? false : (no
   });
 });
 
-describe('what is no TLS server', () => {
+describe('a peer that is not a TLS server', () => {
   /** A fake: a real server cannot be made to answer so. */
   async function fake(t: TestContext, answer: (socket: Socket) => void): Promise<number> {
     const server = createServer((socket) => {

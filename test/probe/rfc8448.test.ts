@@ -100,7 +100,7 @@ test("the client's Finished, data and close_notify are those of the trace", () =
 
   const application = clientApplicationSecret(SUITE, secrets.handshake, transcript);
   assert.equal(hex(application), TRACE['clientApplicationTraffic']);
-  // One Protection for both: the second record's nonce is another one.
+  // One Protection for both: the second record has another nonce.
   const protection = new Protection(SUITE, application);
   assert.equal(hex(protection.seal(CONTENT.applicationData, bytes('clientData'))), TRACE['clientDataRecord']);
   assert.equal(hex(protection.seal(CONTENT.alert, Uint8Array.of(1, 0))), TRACE['clientAlertRecord']);

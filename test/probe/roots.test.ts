@@ -23,7 +23,7 @@ test('only roots with the name of an issuer are read', () => {
     roots.all().map(({ sha256 }) => sha256),
     hashes(store),
   );
-  // Read after the certificates were made: they are valid from the second in which that was.
+  // Read after the certificates were made: they are valid from that second on.
   const now = Math.floor(Date.now() / 1000);
   assert.equal(findTrustPath(served[0], [], roots.named(served), now)?.length, 2);
 });

@@ -1,4 +1,4 @@
-/** A TLS 1.3 server that sends whatever a test says, under the right keys: no real server can be made to. Not for real use. */
+/** A TLS 1.3 server that sends whatever a test says, under the right keys, which no real server can be made to do. Not for real use. */
 import { type CipherSuite, cipherSuiteByCode } from '../../src/probe/cipher-suite.ts';
 import { EXTENSION, HANDSHAKE, handshakeMessage, TLS_1_2, TLS_1_3 } from '../../src/probe/client-hello.ts';
 import { type GroupName, generateKeyShare, type KeyShare } from '../../src/probe/key-exchange.ts';
@@ -80,7 +80,7 @@ export class ScriptedServer {
     return this.message(HANDSHAKE.certificate, Buffer.concat([vector(1), vector(3, ...entries)]));
   }
 
-  /** By ecdsa_secp256r1_sha256. */
+  /** Signs with ecdsa_secp256r1_sha256. */
   certificateVerify(sign: (content: Uint8Array) => Uint8Array): Uint8Array {
     const context = Buffer.from(`${' '.repeat(64)}TLS 1.3, server CertificateVerify\0`);
     const content = Buffer.concat([context, digest(this.#suite, ...this.#transcript)]);

@@ -38,7 +38,7 @@ function newClient(shares: KeyShare[]): ClientHandshake {
   });
 }
 
-/** A client that has had the ServerHello. */
+/** A client that has received the ServerHello. */
 function meeting(): Meeting {
   const shares: KeyShare[] = [];
   const client = newClient(shares);
@@ -54,7 +54,7 @@ function* forever(make: () => Uint8Array): Generator<Uint8Array> {
   for (;;) yield make();
 }
 
-test('the scripted server is a good one where it does what it should', () => {
+test('the scripted server is accepted where it does what it should', () => {
   const { client, server } = meeting();
   const records = [server.encryptedExtensions(), server.certificate(der), server.certificateVerify(sign)];
   const outcome = feed(client, [...records, server.finished()]);
@@ -65,7 +65,7 @@ test('the scripted server is a good one where it does what it should', () => {
   );
 });
 
-test('what follows the Finished, in the same piece or for ever, is not taken', () => {
+test('what follows the Finished, in the same piece or without end, is not read', () => {
   for (const type of [4, 24]) {
     const { client, server } = meeting();
     const flight = [server.encryptedExtensions(), server.certificate(der), server.certificateVerify(sign)];
@@ -179,7 +179,7 @@ describe('under the right keys, the client refuses', () => {
     });
   }
 
-  test('any message, and any record, that comes for ever', () => {
+  test('any message, and any record, that repeats without end', () => {
     const record = fc.record({
       type: fc.constantFrom(0, 20, 21, 22, 23, 24),
       message: fc.boolean(),
@@ -196,7 +196,7 @@ describe('under the right keys, the client refuses', () => {
     );
   });
 
-  test('one message that comes a byte a record, for ever', () => {
+  test('one message that arrives a byte per record, without end', () => {
     const { client, server } = meeting();
     function* dribble() {
       yield server.record(22, Uint8Array.of(8, 3, 0, 0));
@@ -220,13 +220,13 @@ describe('a HelloRetryRequest', () => {
     assert.match(outcome.message, message);
   };
 
-  test('is taken once, with a group, a cookie or both', () => {
+  test('is accepted once, with a group, a cookie or both', () => {
     assert.equal(ask({ group: 'secp256r1' }), undefined);
     assert.equal(ask({ cookie: new Uint8Array(300) }), undefined);
     assert.equal(ask({ group: 'secp256r1', cookie: new Uint8Array(8_192) }), undefined);
   });
 
-  test('is refused at the second, whatever it asks for', () => {
+  test('is refused the second time, whatever it requests', () => {
     isRefused(ask({ group: 'secp256r1' }, { cookie: Uint8Array.of(1) }), /second HelloRetryRequest/);
     isRefused(ask({ cookie: Uint8Array.of(1) }, { cookie: Uint8Array.of(2) }), /second HelloRetryRequest/);
   });
@@ -285,7 +285,7 @@ describe('STARTTLS', () => {
     assert.match(talk('imap', ['* BYE\r\n']), /answers GREETING with/);
   });
 
-  test('never breaks, and never waits for more than it takes', () => {
+  test('never crashes, and never waits for more than it accepts', () => {
     const piece = fc.oneof(
       fc.string(),
       fc.constantFrom('220 a\r\n', '250-b\r\n', '250 c\r\n', '* OK\r\n', 'a1 OK\r\n', '\r\n'),

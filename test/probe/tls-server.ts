@@ -1,4 +1,4 @@
-/** A TLS server by OpenSSL (Node's own), for what the probe's client is tried against. */
+/** A TLS server on OpenSSL (Node's own), to try the probe's client against. */
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createServer, type TlsOptions } from 'node:tls';
