@@ -9,7 +9,7 @@ import { readDelegationCertificate } from '../../src/credential/delegation-certi
 import { startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { runCommand, temporaryDirectory } from '../cli/run-command.ts';
 
-test('the certificate goes straight into a Secret, and never over one that is there', async (t) => {
+test('the certificate goes straight into a Secret, and never over an existing one', async (t) => {
   await using plane = await startControlPlane({});
   const kubeconfig = plane.kubeconfig;
   const argv = ['--dns', 'web.example', '--secret', 'web-tls', '-n', 'default', '--kubeconfig', kubeconfig];

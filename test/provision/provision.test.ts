@@ -68,7 +68,7 @@ describe('dcred csr', () => {
     await assert.rejects(runCommand(csrCommand, argv), /garbage\.key: .*cannot be read/);
   });
 
-  test('a key is never overwritten, and nobody else may read it', async (t) => {
+  test('a key is never overwritten, and no other user may read it', async (t) => {
     const directory = temporaryDirectory(t);
     const argv = ['--dns', 'web.example', '--out', directory];
     assert.equal((await runCommand(csrCommand, argv)).status, 0);
@@ -86,7 +86,7 @@ describe('dcred csr', () => {
     await assert.rejects(runCommand(csrCommand, ['--out', out]), /--dns is required/);
   });
 
-  test('what goes to each CA names the extension as that CA takes it', () => {
+  test("the request for each CA names the extension in that CA's way", () => {
     const options = { request: 'tls.csr', dnsNames: ['web.example'], usage: 'Server' } as const;
     const content = (kind: (typeof CA_KINDS)[number]) => caInstructions(kind, options).file.content;
     assert.deepEqual(JSON.parse(content('aws-private-ca')).Extensions.CustomExtensions, [
