@@ -30,7 +30,7 @@ describe('progress', () => {
     assert.equal(progressOf([issuedSecret({ facts: undefined })], NOW).pending.length, 1);
   });
 
-  test('is counted change by change as it is over all', () => {
+  test('counted change by change equals a count of all', () => {
     const secret = fc.option(
       fc.integer({ min: NOW - 2, max: NOW + 2 }).map((at) => issuedAt(at)),
       { nil: undefined },
