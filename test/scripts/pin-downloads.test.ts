@@ -11,7 +11,7 @@ import { sha256, startStandIn } from '../testing/controlplane/stand-in.ts';
 const SCRIPT = join(import.meta.dirname, '..', '..', 'scripts', 'pin-downloads.ts');
 const OLD = '0'.repeat(64);
 
-/** What the stand-in's file at a path contains: its path. */
+/** The content of the stand-in's file at a path: the path. */
 const bytesOf = (path: string) => Buffer.from(path);
 const hashOf = (path: string) => sha256(bytesOf(path));
 

@@ -24,7 +24,7 @@ describe('the single executable', { skip: process.platform !== 'linux' && 'it is
     assert.match(version.stdout, /^dcred 1\.2\.3 /);
     const inspected = await run('dcred', 'inspect', join(ROOT, 'test', 'vectors', 'leaf.crt'));
     assert.match(inspected.stdout, /^ {2}can delegate +yes$/m);
-    // Loads what is loaded on demand.
+    // Loads the parts that are loaded on demand.
     const unreachable = await run('dcred', 'status', '--kubeconfig', join(folder, 'absent'));
     assert.match(unreachable.stderr, /no kubeconfig: .*absent does not exist/);
     const key = 'pkcs11:token=vault;object=web?module-path=/usr/lib/softhsm/libsofthsm2.so';
@@ -91,7 +91,7 @@ describe("krew's manifest", () => {
     assert.ok(!/[\r\n]/.test(String(manifest.spec['shortDescription'])));
   });
 
-  test('has a platform with a checksum, an archive, and a binary that its files bring', () => {
+  test('has a platform with a checksum, an archive, and a binary that is among its files', () => {
     assert.equal(manifest.spec.platforms.length, 1);
     for (const one of manifest.spec.platforms) {
       assert.deepEqual(Object.keys(one).sort(), ['bin', 'files', 'selector', 'sha256', 'uri']);
@@ -122,7 +122,7 @@ describe('release notes', () => {
     assert.throws(() => releaseNotes('# Changes\n\n## Unreleased\n', '0.3.0'), { code: 'ReleaseNotes' });
   });
 
-  test('can be made of the changelog as it is', async () => {
+  test('can be made from the current changelog', async () => {
     const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string };
     assert.ok(releaseNotes(await readFile(join(ROOT, 'CHANGELOG.md'), 'utf8'), version).length > 200);
   });
