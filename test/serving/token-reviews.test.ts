@@ -5,7 +5,7 @@ import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
 
 const never = new AbortController().signal;
 
-/** A fake of the API server, which answers when it is let. */
+/** A fake of the API server, which answers when the test lets it. */
 function start() {
   const clock = new FakeClock();
   const pending: { readonly token: string; readonly answer: () => void }[] = [];
@@ -26,7 +26,7 @@ function start() {
 }
 
 describe('the review of a token', () => {
-  test('is one for all who ask at once, whichever of them gives up', async () => {
+  test('is one for all concurrent callers, whichever of them gives up', async () => {
     const { answerAll, reviewed, reviews } = start();
     const gone = new AbortController();
     const first = reviews.ask('good', '10.0.0.1', gone.signal);
@@ -56,7 +56,7 @@ describe('the review of a token', () => {
     assert.equal(reviewed.length, 4);
   });
 
-  test('fails for those who wait for it, and is tried again by the next', async () => {
+  test('fails for the callers that wait for it, and is tried again by the next', async () => {
     const clock = new FakeClock();
     const outcomes = [() => Promise.reject(new Error('no answer')), () => Promise.resolve(true)];
     const review = () => outcomes.shift()?.() ?? Promise.resolve(false);
@@ -67,8 +67,8 @@ describe('the review of a token', () => {
   });
 });
 
-describe('strangers who send one token after the other', () => {
-  test('cost a bounded number of reviews, and others are reviewed in their turn', async () => {
+describe('strangers that send one token after the other', () => {
+  test("cost a bounded number of reviews, and other clients' tokens are reviewed in turn", async () => {
     const { answerAll, clock, pending, reviewed, reviews } = start();
     const storm = Array.from({ length: 1_000 }, (_, index) =>
       reviews.ask(`bad-${index}`, '10.0.0.66', never).catch((error: unknown) => error),
@@ -106,7 +106,7 @@ describe('strangers who send one token after the other', () => {
     await answerAll();
     assert.equal(await honest, true);
     await Promise.all(storm);
-    // Nor do their answers take its place among those that are remembered.
+    // Nor do answers about their tokens evict the one about the client's.
     const again = reviews.ask('good', '10.0.0.1', never);
     assert.equal(await again, true);
   });
