@@ -101,7 +101,7 @@ test('a client with a certificate and one with a token that is replaced get what
     [true, false],
   );
 
-  // It may delete what it issued only by a proof, which takes the leaf that it had.
+  // The operator may delete what it issued only with a proof, which requires the leaf that it had.
   const use = { certificate: 'vault/web-tls', usage: 'Server', namespace: 'shop' } as const;
   const leafSha256 = readDelegationCertificate(web.certificatePem).sha256;
   assert.deepEqual(
@@ -134,12 +134,12 @@ test('a client with a certificate and one with a token that is replaced get what
   const audited = readFileSync(join(folder, 'audit.jsonl'), 'utf8').trimEnd().split('\n');
   assert.equal(JSON.parse(audited.at(-1) ?? '').resource, 'dcred-issue');
 
-  // A serving certificate that is renewed changes nothing for clients.
+  // A renewed serving certificate changes nothing for clients.
   signer.useServingCertificate(serving.certificate, serving.key);
   const files = { certFile: join(folder, 'eu.crt'), keyFile: join(folder, 'eu.key') };
   assert.deepEqual(await granted(await connect(files)), [web.certificatePem, undefined]);
 
-  // Ten minutes ahead, and told by an answer that had to wait: it must not take the wait for a part of the difference.
+  // Ten minutes ahead, measured by an answer that had to wait: the wait must not count as part of the difference.
   const ahead: Clock = { ...systemClock, now: () => Date.now() + 600_000 };
   const early = await connect(files, ahead);
   const news = await early.follow({ known, waitSeconds: 0 }, stop.signal);

@@ -1,4 +1,4 @@
-/** Many credentials in one call, and what a signer that is down, slow or overloaded does to those who wait. The signer is a fake. */
+/** Many credentials in one call, and what a signer that is down, slow or overloaded does to callers that wait. The signer is a fake. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -21,7 +21,7 @@ const request = (expiresAt: number): SignRequest => ({
   podUid: `uid-${expiresAt}`,
 });
 
-/** Answers when it is told to. */
+/** Answers when the test lets it. */
 class FakeSigner {
   readonly server = 'https://signer.test';
   readonly calls: { readonly expiries: readonly number[]; answer: () => void; fail: (error: Error) => void }[] = [];
@@ -50,7 +50,7 @@ class World {
     onAnswer: (failure) => this.answers.push(failure?.message),
   });
 
-  /** From the first or a later call on, and those that begin meanwhile. */
+  /** Answers all calls from this one on, including those that begin meanwhile. */
   async answerAll(from = 0): Promise<void> {
     for (let answered = from; answered < this.signer.calls.length; answered += 1) {
       this.signer.calls[answered]?.answer();
@@ -72,10 +72,10 @@ class World {
 const down = () => new ApiError('sign: connect ECONNREFUSED', { status: 0, reason: 'Network' });
 
 const sizes = ({ signer }: World) => signer.calls.map(({ expiries }) => expiries.length);
-/** Longer than any two calls are kept apart. */
+/** Longer than the batcher keeps any two calls apart. */
 const MOMENT_MS = 100;
 
-test('one request goes at once, and what comes within a moment goes together', async () => {
+test('one request goes at once, and those within a moment after it go together', async () => {
   const world = new World();
   const one = world.sign(1);
   await settle();
@@ -174,7 +174,7 @@ test('whatever comes and goes, each request is answered once, with its own resul
   );
 });
 
-test('a signer that is down fails all at once, then one call at a time finds out whether it is back', async () => {
+test('while a signer is down all requests fail at once, and one call at a time finds out whether it is back', async () => {
   const world = new World();
   const first = [world.sign(1), world.sign(2)];
   await settle();
@@ -230,7 +230,7 @@ test('a caller that gives up waits no longer, and nothing is signed for it', asy
   assert.ok(!world.signer.calls.some(({ expiries }) => expiries.includes(99)));
 });
 
-test('at shutdown nobody is left waiting, whichever signal it came with', async () => {
+test('at shutdown no caller is left waiting, whichever signal it has', async () => {
   const world = new World();
   const results = [world.sign(1)];
   await settle();

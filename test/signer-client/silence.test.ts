@@ -1,4 +1,4 @@
-/** A signer whose packets are dropped: no refusal, no reset, only silence. Real connections; the time that passes is the client's own. */
+/** A signer whose packets are dropped: no refusal, no reset, only silence. Real connections; time passes only on the client's fake clock. */
 
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
@@ -18,7 +18,7 @@ interface World {
   readonly cable: Cable;
   readonly clock: FakeClock;
   readonly client: SignerClient;
-  /** Sends these requests, once the cable has swallowed them. */
+  /** Resolves once the cable has swallowed the call's request. */
   readonly swallowed: <T>(call: Promise<T>) => Promise<{ readonly call: Promise<T> }>;
 }
 
@@ -54,7 +54,7 @@ async function build(t: TestContext): Promise<World> {
   return { cable, clock, client, swallowed };
 }
 
-test('a call into silence ends by its deadline, and the next one does not use what is dead', async (t) => {
+test('a call into silence ends at its deadline, and the next one uses no dead connection', async (t) => {
   const { cable, client, clock, swallowed } = await build(t);
   // Several connections, which the pool keeps for the next calls.
   const calls = [1, 2, 3].map(() => client.sign([inSeconds(clock, 3_600)], signal));
@@ -68,7 +68,7 @@ test('a call into silence ends by its deadline, and the next one does not use wh
   assert.equal(again?.ok, true);
 });
 
-test('the shorter the shortest life in a call, the sooner it ends: its renewal is to be tried again', async (t) => {
+test('the shorter the shortest lifetime in a call, the sooner it ends, to leave time for another attempt', async (t) => {
   const { cable, client, clock, swallowed } = await build(t);
   for (const [life, ms] of [
     [60, 6_000],
@@ -82,7 +82,7 @@ test('the shorter the shortest life in a call, the sooner it ends: its renewal i
     void call.catch(() => {
       ended = true;
     });
-    // The life is rounded down to a second, of which the deadline is a tenth.
+    // The deadline is a tenth of the lifetime, which is rounded down to a second.
     clock.advance(ms - 200);
     await settle();
     assert.equal(ended, false, `${life} s`);
@@ -91,7 +91,7 @@ test('the shorter the shortest life in a call, the sooner it ends: its renewal i
   }
 });
 
-test('nobody is left waiting, however long it lasts, and all is well within seconds of its end', async (t) => {
+test('no caller is left waiting, however long it lasts, and everything works within seconds of its end', async (t) => {
   const { cable, client, clock, swallowed } = await build(t);
   const stop = new AbortController();
   t.after(() => stop.abort());
@@ -104,7 +104,7 @@ test('nobody is left waiting, however long it lasts, and all is well within seco
   assert.equal(await sign(), 'signed');
   clock.advance(100);
   cable.silence();
-  // Ten minutes of it: each try fails by its deadline, and what comes in between at once.
+  // Ten minutes of it: each attempt fails at its deadline, and calls in between fail at once.
   for (let tries = 0; tries < 60; tries += 1) {
     const { call } = await swallowed(sign());
     const behind = sign();

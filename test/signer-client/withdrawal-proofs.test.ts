@@ -31,7 +31,7 @@ const use = (namespace: string): GrantedUse => ({
   leafSha256: 'a'.repeat(64),
 });
 
-test('an answer is newer than its question, and shared by all who asked before it', async () => {
+test('an answer is newer than its question, and shared by all callers before it', async () => {
   const { calls, proofs } = new Signer();
   const early = proofs.ask(use('edge'));
   const late = [proofs.ask(use('edge')), proofs.ask(use('edge')), proofs.ask(use('shop'))];
