@@ -110,14 +110,14 @@ describe('dcred signer verify-log', () => {
     }
   });
 
-  test('takes no bytes after a whole entry for a part of nothing', async (t) => {
+  test('does not accept bytes after a whole entry as a torn line', async (t) => {
     const padded = `${(lines[0] ?? '').trimEnd()}${' '.repeat(20_000)}\n`;
     assert.equal((await verify(t, padded + lines[1])).status, 1);
   });
 });
 
 describe('the file', () => {
-  test('goes on where it ended, and verify-log reads it', async (t) => {
+  test('continues where it ended, and verify-log reads it', async (t) => {
     const path = join(temporaryDirectory(t), 'audit.jsonl');
     for (const uid of ['a', 'b', 'c']) {
       const log = await AuditLog.open(path, TIME);
@@ -174,7 +174,7 @@ describe('the file', () => {
     }
   });
 
-  test('that was torn within any bytes is recovered, and another byte in their place is seen', async (t) => {
+  test('that was torn within any bytes is recovered, and a later change of one of them is detected', async (t) => {
     const path = join(temporaryDirectory(t), 'audit.jsonl');
     const torn = Buffer.from([0x7b, 0x22, 0xff, 0xc3, 0x28, 0x00, 0xed, 0xa0, 0x80]);
     await writeFile(path, Buffer.concat([Buffer.from(chain(2).join('')), torn]));
@@ -182,7 +182,7 @@ describe('the file', () => {
     const { status, stdout } = await runCommand(signerCommand, ['verify-log', path]);
     assert.equal(status, 0, stdout);
     const bytes = await readFile(path);
-    // Both are no UTF-8, which a reader of text could not tell apart.
+    // Neither is UTF-8: a reader of text could not tell them apart.
     bytes[bytes.indexOf(0xff)] = 0xfe;
     await writeFile(path, bytes);
     assert.equal((await runCommand(signerCommand, ['verify-log', path])).status, 1);
@@ -226,7 +226,7 @@ describe('a file that something else changes', () => {
   const refused = (log: AuditLog, message: RegExp) =>
     assert.rejects(log.append([entry('pod-3')]), { code: 'AuditLog', message });
 
-  test('with a second writer takes no entry of the first, and loses none of either', async (t) => {
+  test('with a second writer accepts no entry from the first, and loses none of either', async (t) => {
     const { path, log } = await opened(t);
     const second = await AuditLog.open(path, TIME);
     t.after(() => second.close());
@@ -263,7 +263,7 @@ describe('a file that something else changes', () => {
         await Promise.all(results);
         const text = await readFile(path, 'utf8');
         for (const name of accepted) assert.ok(text.includes(`"${name}"`), name);
-        // One after the other, no line of a writer that was overtaken breaks the chain.
+        // Where appends do not overlap, no line of an overtaken writer breaks the chain.
         if (!atOnce) assert.ok(check(text).ok);
         await Promise.all(writers.map((writer) => writer.close()));
       }),
@@ -271,7 +271,7 @@ describe('a file that something else changes', () => {
     );
   });
 
-  test('that was deleted takes no entry; one that was moved does, until the restart', async (t) => {
+  test('that was deleted accepts no entry; one that was moved does, until the restart', async (t) => {
     const { path, log } = await opened(t);
     await rename(path, `${path}.1`);
     await log.append([entry('pod-moved')]);
@@ -280,7 +280,7 @@ describe('a file that something else changes', () => {
     await refused(log, /was deleted: restart the signer/);
   });
 
-  test('that was cut short takes no entry, and is not filled up again', async (t) => {
+  test('that was truncated accepts no entry, and is not padded', async (t) => {
     const { path, log } = await opened(t);
     await truncate(path);
     await refused(log, /has 0 bytes, expected/);

@@ -1,6 +1,6 @@
 import { LogVerifier } from '../../src/signer/audit-log.ts';
 
-/** What the verifier says of a whole log. */
+/** The verifier's result for a whole log. */
 export function verifyLogText(text: string): { readonly ok: boolean; readonly lines?: number } {
   const verifier = new LogVerifier();
   for (const line of text.trimEnd().split('\n')) verifier.push(line);

@@ -1,4 +1,4 @@
-/** How clients follow certificates: what differs is told at once, what changes is told when it does, and nothing else. */
+/** How clients follow certificates: they are notified at once of what differs, and of a change when it comes, and of nothing else. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -88,7 +88,7 @@ test('a waiting client is notified of a new leaf, of a withdrawn grant and of ne
   assert.equal(world.clock.timers, 0, 'nothing is left waiting');
 });
 
-test('of several grants, all terms come that may be the most generous for some lifetime', async () => {
+test('of several grants, a client gets all terms that may be the most generous for some lifetime', async () => {
   const world = new World();
   world.grants = [
     grant({ maxLifetimeSeconds: 600, maxPods: 5, onWithdraw: 'Delete' }),
@@ -107,7 +107,7 @@ test('of several grants, all terms come that may be the most generous for some l
   assert.equal((await other.ask())[0]?.version, news?.version, 'their order does not matter');
 });
 
-test('a certificate that cannot be read yet is no change: a client that has it keeps it, and learns whether it is granted', async () => {
+test('a certificate that cannot be read yet counts as unchanged: a client that has it keeps it, and learns whether it is granted', async () => {
   const world = new World();
   world.certificate = undefined;
   assert.deepEqual(await world.ask(), []);
@@ -116,7 +116,7 @@ test('a certificate that cannot be read yet is no change: a client that has it k
   assert.equal((await world.ask())[0]?.granted?.chainPem, first.certificate.chainPem);
 });
 
-test('a client for which nothing changes gets an empty answer at the end, or when the signer stops', async () => {
+test('a client for which nothing changes gets an empty answer when its time is over, or when the signer stops', async () => {
   const world = new World();
   const version = (await world.ask())[0]?.version;
   const waiting = world.ask(version, 25);

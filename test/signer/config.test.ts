@@ -86,7 +86,7 @@ describe("the signer's configuration", () => {
     });
   }
 
-  test('that is no map says what the file has', () => {
+  test('that is not a map is refused with what the file has', () => {
     for (const [config, found] of [
       [undefined, 'nothing'],
       [[], 'an empty list'],
@@ -96,14 +96,14 @@ describe("the signer's configuration", () => {
     }
   });
 
-  test('with any change is read, or refused in words of its own that name the field', () => {
+  test('with any change is read, or refused in its own words that name the field', () => {
     fc.assert(
       fc.property(mutationsOf(VALID), ({ path, value }) => {
         const message = refusal(value);
         if (message === undefined) return;
         assertOwnWords(message);
         const [field = 'the file'] = path;
-        // A name that is changed may be missed elsewhere.
+        // A changed name may be missing where it is referred to.
         const references = ['clients', 'certificates', 'grants', 'the file'];
         const isNamed = message.startsWith(String(field)) || references.some((one) => message.startsWith(one));
         assert.ok(isNamed || (path.length === 1 && message.includes(': unknown field')), message);
@@ -112,7 +112,7 @@ describe("the signer's configuration", () => {
     );
   });
 
-  test('with a value of another kind is refused with the path of it', () => {
+  test('with a value of another kind is refused with its path', () => {
     for (const path of pathsOf(VALID)) {
       const value = isRecord(at(VALID, path)) ? 'text' : {};
       assert.ok(refusal(replaced(VALID, path, { value }))?.startsWith(`${shown(path)}: expected `), shown(path));

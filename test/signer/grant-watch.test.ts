@@ -1,4 +1,4 @@
-/** How long a signer goes on by the grants that it has read, where its API server answers no more. With silent watches: test/cluster/withdrawal.test.ts. */
+/** How long a signer uses the grants that it has read when its API server stops answering. Silent watches: test/cluster/withdrawal.test.ts. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { DelegationGrantResource } from '../../src/api/delegation-grant.ts';
@@ -23,7 +23,7 @@ const CONFIGURED: SignerGrant = {
   maxLifetimeSeconds: 600,
 };
 
-/** A fake API server, whose watches begin with a list and say nothing after it. */
+/** A fake API server, whose watches begin with a list and are silent after it. */
 class Server {
   grants: readonly DelegationGrantResource[] = [grant()];
   error: Error | undefined;
@@ -83,7 +83,7 @@ test('grants that were read a moment ago are not read again', async () => {
   assert.equal(server.lists, 2);
 });
 
-test('an API server that does not answer is waited out for five minutes, which is said once', async () => {
+test('grants stay in use for five minutes while the API server does not answer, which is logged once', async () => {
   await using world = await signer();
   const { clock, grants, log, server } = world;
   await grants.current(QUESTION, signal);
@@ -101,7 +101,7 @@ test('an API server that does not answer is waited out for five minutes, which i
   assert.equal((await grants.current(QUESTION, signal)).length, 1);
 });
 
-test('one that refuses to show the grants is not: they may have been withdrawn', async () => {
+test('they do not where it refuses to show the grants: they may have been withdrawn', async () => {
   await using world = await signer();
   const { clock, grants, server } = world;
   await grants.current(QUESTION, signal);
@@ -123,7 +123,7 @@ test('what the configuration grants needs no API server', async () => {
 test('a grant that is newer than what was read counts, and one that was changed counts as it is now', async () => {
   await using world = await signer();
   const { clock, grants, server } = world;
-  // The list shows a state that the watch, which is silent, does not.
+  // The list shows a state that the silent watch does not.
   server.grants = [grant({ resourceVersion: '90', maxLifetimeSeconds: 900 })];
   const [changed] = await grants.current(QUESTION, signal);
   assert.equal(changed?.maxLifetimeSeconds, 900);

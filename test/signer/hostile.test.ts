@@ -1,4 +1,4 @@
-/** What a hostile client may send to a signer: bodies, names, numbers, certificates and tokens made to be read in two ways. */
+/** What a hostile client may send to a signer: bodies, names, numbers, certificates and tokens that can be read in two ways. */
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -22,7 +22,7 @@ import { ask, call, certificate, EU, ISSUER, NOW, serving, sign, start, token, t
 const CALLS = [parseSignCall, parseFollowCall, parseWithdrawalsCall] as const;
 const MARK = 'quoted-nowhere';
 
-/** Refused as what was expected; nothing that was sent is in the message, and it is short. */
+/** Refused with what was expected, in a short message that quotes nothing that was sent. */
 function assertRefused(parse: (body: string) => unknown, body: string): void {
   assert.throws(
     () => parse(body),
@@ -76,7 +76,7 @@ describe('a body', () => {
     fc.assert(
       fc.property(fc.constantFrom(...Object.keys(fields)), json, (name, value) => {
         const body = withField(name, value);
-        // Names of pods, resources and namespaces are text for the log and the grants: any text.
+        // Names of pods, resources and namespaces may be any text: they are only logged and compared with grants.
         const isName = ['namespace', 'resource', 'podUid'].includes(name);
         const isText = value.startsWith('"') && value !== '""' && value.length < 253;
         if (!(isName && isText)) assertRefused(parseSignCall, body);
@@ -84,14 +84,14 @@ describe('a body', () => {
     );
   });
 
-  test('that is nested 400,000 deep, where a call is or where nobody looks, ends no process', () => {
+  test('that is nested 400,000 deep, inside a call or in an unknown field, ends no process', () => {
     const deep = `${'['.repeat(400_000)}${']'.repeat(400_000)}`;
     for (const parse of CALLS) assertRefused(parse, deep);
     assertRefused(parseSignCall, withField('certificate', deep));
     assert.equal(parseSignCall(withField('unknown', deep)).length, 1);
   });
 
-  test('with a field twice is signed and logged as one and the same', async (t) => {
+  test('with a duplicate field is signed and logged with the same value', async (t) => {
     const { auditLog, port } = await start(t);
     const twice = JSON.stringify(good).replace('"namespace":"edge"', '"namespace":"shop","namespace":"edge"');
     const other = JSON.stringify(good).replace('"namespace":"edge"', '"namespace":"edge","namespace":"shop"');
@@ -167,7 +167,7 @@ test('whatever name a tenant may refer to, no call with it is refused as a whole
 });
 
 describe('a client certificate', () => {
-  test('whose names only look like those of a client is a stranger’s', async (t) => {
+  test('whose names only look like those of a client is refused as a stranger’s', async (t) => {
     const authority = await createTestAuthority();
     const { port } = await start(t, {}, authority.certificatePem);
     const statusFor = async (...dnsNames: readonly string[]) => {
@@ -182,7 +182,7 @@ describe('a client certificate', () => {
       ['*.eu'],
       ['operator.eu.attacker.example'],
       ['attacker.example/operator.eu'],
-      // The subject's common name is the first; it is no name of a client.
+      // The first name is also the subject's common name, which is not a client's name.
       ['other.eu'],
     ]) {
       assert.equal(await statusFor(...names), 401, JSON.stringify(names));
@@ -191,7 +191,7 @@ describe('a client certificate', () => {
 });
 
 describe('a token', () => {
-  test('that is not exactly what its issuer signs for the signer is a stranger’s', async (t) => {
+  test('that is not exactly what its issuer signs for the signer is refused as a stranger’s', async (t) => {
     const { port } = await start(t);
     const statusOf = async (bearer: string) => (await sign(port, { token: bearer }, ask())).status;
     assert.equal(await statusOf(await token({}, undefined, { kid: 'one' })), 200);
@@ -204,7 +204,7 @@ describe('a token', () => {
     const { publicKey: ownPublic, privateKey: own } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     for (const [what, wrong] of [
       ["another issuer's key under the same kid", await token({}, other, { kid: 'one' })],
-      ['a kid that nobody has', await token({}, undefined, { kid: 'two' })],
+      ['an unknown kid', await token({}, undefined, { kid: 'two' })],
       ['no signature', `${encode({ alg: 'none' })}.${payload}.`],
       ['no signature, with the rest of another', `${encode({ alg: 'None' })}.${payload}.${signature}`],
       ['the public key as a secret', `${hmac}.${createHmac('sha256', raw).update(hmac).digest('base64url')}`],
@@ -228,7 +228,7 @@ describe('a token', () => {
     }
   });
 
-  test('is not taken twice: one of several audiences is enough, and a certificate needs none', async (t) => {
+  test('with the signer among several audiences is accepted, and a client with a certificate needs none', async (t) => {
     const { port } = await start(t);
     const bearer = await token({ aud: ['api', 'dcred-signer'] });
     assert.equal((await sign(port, { token: bearer }, ask())).status, 200);

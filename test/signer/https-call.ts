@@ -1,4 +1,4 @@
-/** One HTTPS call on a connection of its own. */
+/** One HTTPS call on its own connection. */
 import { once } from 'node:events';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { type RequestOptions, request } from 'node:https';
@@ -10,7 +10,7 @@ export interface HttpsAnswer {
   readonly body: unknown;
 }
 
-/** A POST where there is a body, else a GET. Rejects with what the connection fails by. */
+/** A POST where there is a body, else a GET. Rejects with the connection's error. */
 export async function httpsCall(options: RequestOptions, body?: string): Promise<HttpsAnswer> {
   const sent = request({ host: '127.0.0.1', agent: false, method: body === undefined ? 'GET' : 'POST', ...options });
   sent.end(body);

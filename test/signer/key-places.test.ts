@@ -1,6 +1,6 @@
 /**
- * Keys that are kept elsewhere, as the chart says where: a token, a KMS and a transit engine. The signer has the configuration, the
- * environment and the permissions that the chart gives it, and reads no Secret.
+ * Keys that are kept elsewhere, as configured by the chart: on a token, in a KMS and in a transit engine. The signer has the
+ * configuration, the environment and the permissions that the chart gives it, and reads no Secret.
  */
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -49,7 +49,7 @@ describe('a signer from the chart', { skip: process.env['CI'] === 'true' ? false
       const certificate = await authority.certify(await publicKeyOf(place, signal));
       certificates.set(nameOf(place), certificate);
       const metadata = { namespace: 'vault', name: nameOf(place) };
-      // What is not `tls.crt` says nothing, whatever it is called.
+      // Entries other than `tls.crt` mean nothing, whatever their names.
       const data = { 'tls.crt': certificate, key: 'awskms:///alias/other', 'tls.key': 'file:/etc/passwd' };
       await home.plane.kubectl(['create', '-f', '-'], {
         input: JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata, data }),
@@ -137,7 +137,7 @@ describe('a signer from the chart', { skip: process.env['CI'] === 'true' ? false
     for (const secret of [keys.vault.rootToken, 'PRIVATE KEY']) assert.ok(!logged.includes(secret));
   });
 
-  test('logs in to Vault by a token that is good for Vault only', async (t) => {
+  test('logs in to Vault with a token that is good for Vault only', async (t) => {
     const place = keys.places.find(({ backend }) => backend === 'hashivault');
     assert.ok(place);
     if (place.name !== 'Vault') {
@@ -151,7 +151,7 @@ describe('a signer from the chart', { skip: process.env['CI'] === 'true' ? false
     await vault('auth/kubernetes/config', {
       kubernetes_host: home.plane.url,
       kubernetes_ca_cert: home.plane.certificateAuthority,
-      // Vault reviews tokens by its own account; this one may.
+      // Vault reviews tokens with its own account, which may create TokenReviews.
       token_reviewer_jwt: (await home.plane.kubectl(['create', 'token', 'dcred-signer', '-n', SYSTEM])).stdout,
       disable_local_ca_jwt: true,
     });
@@ -179,7 +179,7 @@ describe('a signer from the chart', { skip: process.env['CI'] === 'true' ? false
     await assert.rejects(publicKeyOf({ ...place, env }, signal), { code: 'KeyDenied' });
   });
 
-  test('takes no key URI from an object of a tenant: a public certificate and a URI make nobody a signer', async () => {
+  test("takes no key URI from a tenant's object: a public certificate and a URI let no tenant sign", async () => {
     const [place] = keys.places;
     assert.ok(place);
     const certificatePem = certificates.get(nameOf(place)) ?? '';

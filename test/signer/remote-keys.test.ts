@@ -61,7 +61,7 @@ describe('a key URI', () => {
     assert.equal(closed.length, 2);
   });
 
-  test('that cannot be opened leaves the last good key in use, and is said', async (t) => {
+  test('that cannot be opened leaves the last good key in use, and is reported', async (t) => {
     const made = leaf();
     const directory = folderOf(t, { 'tls.crt': made.certificatePem });
     let fails = true;

@@ -1,4 +1,4 @@
-/** The CA of client certificates, and the keys of an issuer, are replaced while the signer runs: for connections that are kept too. */
+/** The CA of client certificates, and the keys of an issuer, are replaced while the signer runs, for kept connections too. */
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
@@ -16,7 +16,10 @@ const next = await makeDevCertificate({ dnsNames: ['operator.eu'], now: NOW, lif
 const NEXT: Caller = { cert: next.certificate, key: next.key };
 const SERVER = { host: '127.0.0.1', servername: 'signer.vault.svc', ca: serving.authority };
 
-/** Calls on one connection for as long as it lasts, which resumes its TLS session when it connects again. One that is closed before the answer is repeated, as clients do. */
+/**
+ * Calls over one kept connection, which resumes its TLS session when it connects again. A call whose connection closes before the answer
+ * is repeated, as clients do.
+ */
 function keptBy(t: TestContext, port: number, caller: Caller) {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   t.after(() => agent.destroy());
@@ -33,7 +36,7 @@ function keptBy(t: TestContext, port: number, caller: Caller) {
   return call;
 }
 
-test('a client certificate of the CA before is none any more, on kept connections and by resumed sessions too', async (t) => {
+test('a client certificate of the previous CA no longer counts, not even on kept connections or in resumed sessions', async (t) => {
   const { port, signer } = await start(t);
   const kept = keptBy(t, port, EU);
   assert.equal(await kept(), 200);
@@ -43,12 +46,12 @@ test('a client certificate of the CA before is none any more, on kept connection
   signer.useClientCa(next.authority);
   assert.equal((await sign(port, NEXT, ask())).status, 200);
   assert.equal((await sign(port, EU, ask())).status, 401);
-  // Closed by the signer, so that the agent connects again.
+  // The signer closes the connection, so the agent connects again.
   assert.equal(await kept(), 401);
   assert.equal(await kept(), 401);
 });
 
-test('one that both CAs of a bundle cover goes on, on a new connection', async (t) => {
+test('one whose CA is still in the bundle keeps working, on a new connection', async (t) => {
   const { port, signer } = await start(t);
   const kept = keptBy(t, port, EU);
   assert.equal(await kept(), 200);
@@ -60,7 +63,7 @@ test('one that both CAs of a bundle cover goes on, on a new connection', async (
   assert.equal((await sign(port, NEXT, ask())).status, 200);
 });
 
-test('a connection that had begun when the CA was replaced, and whose handshake ends after it, proves nothing', async (t) => {
+test('a connection that began before the CA was replaced, and whose handshake ends after it, proves nothing', async (t) => {
   const { port, signer } = await start(t);
   const socket = connectTcp(port, '127.0.0.1');
   await once(socket, 'connect');
@@ -88,14 +91,14 @@ test('a call that waits for news of a certificate ends with the CA that it was a
     FOLLOW_PATH,
     JSON.stringify({ known: [{ ...known[0], namespace: 'nobody', version }], waitSeconds: 25 }),
   );
-  // Under way once another call on a connection of its own is answered.
+  // In progress once another call on its own connection is answered.
   assert.equal((await sign(port, EU, ask())).status, 200);
   signer.useClientCa(next.authority);
   assert.ok([200, 503].includes(await waiting));
   assert.equal(await kept(), 401);
 });
 
-test('a token counts by the keys that its issuer publishes now', async (t) => {
+test('a token is verified with the keys that its issuer publishes now', async (t) => {
   const { port, signer } = await start(t);
   const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const old = { token: await token() };

@@ -1,4 +1,4 @@
-/** A signer in this process, on a port of its own, with three clients: one by a certificate, two by tokens. */
+/** A signer in this process, on a port of its own, with three clients: one with a certificate, two with tokens. */
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -79,7 +79,7 @@ export async function start(t: TestContext, change: object = {}, clientCaPem = o
     config: parseSignerConfig({ ...CONFIG, certificates: [{ name: 'vault/web-tls', directory }], ...change }),
     env: {},
     keySets: new Map([[ISSUER, { keys: [{ ...(await exportJWK(tokens.publicKey)), alg: 'ES256', kid: 'one' }] }]]),
-    // A fake of the API server's answer; the real one is asked in signer-process.test.ts.
+    // A fake of the API server's answer; signer-process.test.ts has the real one.
     reviewToken: async (token) => (token === 'good' ? 'system:serviceaccount:dcred-system:dcred' : undefined),
     auditLog,
     metrics,

@@ -1,4 +1,4 @@
-/** The signer as a server: who gets a signature, who is turned away, and what a stranger may make it hold. */
+/** The signer as a server: which client gets a signature, which is turned away, and how much a stranger can make it hold. */
 
 import assert from 'node:assert/strict';
 import { createHash, generateKeyPairSync } from 'node:crypto';
@@ -108,7 +108,7 @@ describe('a caller', () => {
     const third = await sign(port, EU, ...many);
     assert.equal(third.status, 429);
     assert.ok(Number(third.headers['retry-after']) > 0);
-    // Another client has a rate of its own.
+    // Another client has its own rate.
     assert.equal((await sign(port, { token: 'good' }, ask())).status, 200);
   });
 });

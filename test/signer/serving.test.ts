@@ -1,4 +1,4 @@
-/** The signer's server with many clients at once, with those that stop in the middle, and on connections that are kept. */
+/** The signer's server with many clients at once, with clients that stop in the middle, and on kept connections. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { ClientRequest, IncomingMessage } from 'node:http';
@@ -16,7 +16,7 @@ const DAY_MS = 86_400_000;
 const SIGN = formatSignCall([ask()]);
 const FOLLOW = JSON.stringify({ known: [{ certificate: 'vault/web-tls', namespace: 'edge' }], waitSeconds: 25 });
 
-/** With fakes behind it: a client is who its header says, and nothing is signed. */
+/** With fakes behind it: a client's name is in its header, and nothing is signed. */
 async function start(t: TestContext, change: Partial<Omit<SignerServerOptions, 'clock'>> = {}) {
   const statuses: number[] = [];
   const log = recordingLogger();
@@ -42,7 +42,7 @@ async function start(t: TestContext, change: Partial<Omit<SignerServerOptions, '
   await server.listen();
   t.after(async () => {
     const closed = server.close();
-    // What is still under way is cut after the time that a call may take.
+    // Calls that are still in progress are cut after the longest time that a call may take.
     await clock.advanceAsync(30_000);
     await closed;
   });
@@ -51,7 +51,7 @@ async function start(t: TestContext, change: Partial<Omit<SignerServerOptions, '
 
 interface Call extends Omit<RequestOptions, 'headers'> {
   readonly from?: string;
-  /** Of the body, as the headers say. */
+  /** The Content-Length of the body. */
   readonly length?: number;
   readonly body?: string;
 }
@@ -80,7 +80,7 @@ async function statusOf(port: number, call: Call = {}): Promise<number | undefin
   return (await answer).statusCode;
 }
 
-/** Resolves when so many calls are under way. */
+/** Resolves when this many calls are in progress. */
 function underWay(count: number) {
   const { promise, resolve } = Promise.withResolvers<void>();
   let calls = 0;
@@ -102,7 +102,7 @@ test('strangers on as many connections as are kept keep no client out', async (t
   for (const socket of sockets) socket.destroy();
 });
 
-test('a client that does not wait for its answer is counted as that, and is no error', async (t) => {
+test('a client that does not wait for its answer is counted as such, and is not an error', async (t) => {
   const { begin, promise } = underWay(1);
   const { log, port, statuses } = await start(t, { service: { sign: begin, certificate: () => undefined } });
   const waiting = open(port, { from: 'eu' }).on('error', () => {});
@@ -131,7 +131,7 @@ test('a client whose bodies do not end is refused further ones with an answer, a
   assert.equal(await statusOf(port, { from: 'eu' }), 200);
 });
 
-test('one client has a bounded number of calls under way, and others are answered meanwhile', async (t) => {
+test('one client has a bounded number of calls in progress, and others are answered meanwhile', async (t) => {
   const { begin, promise } = underWay(64);
   const service: SignerServerOptions['service'] = {
     sign: (client, _, signal) => (client.name === 'stolen' ? begin(signal) : Promise.resolve([])),
@@ -146,9 +146,9 @@ test('one client has a bounded number of calls under way, and others are answere
   for (const sent of calls) sent.destroy();
 });
 
-test('a server that closes ends the connections of those that it still answers', async (t) => {
+test('a server that closes ends connections with their last answer', async (t) => {
   const { begin, promise } = underWay(1);
-  // As the feed does: what waits for news is answered at once when the server closes.
+  // As in the feed: calls that wait for news are answered at once when the server closes.
   const { port, server } = await start(t, { feed: { news: (...args) => begin(...args).catch(() => []) } });
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   t.after(() => agent.destroy());
@@ -159,7 +159,7 @@ test('a server that closes ends the connections of those that it still answers',
   const closed = server.close();
   const { headers, statusCode } = await answered;
   assert.deepEqual([statusCode, headers.connection], [200, 'close']);
-  // Not after the time that a call may take, which this clock does not let pass.
+  // At once, not after the longest time that a call may take: this clock does not advance.
   await closed;
 });
 
@@ -172,7 +172,7 @@ test('a call that takes too long is answered', async (t) => {
   assert.equal(await status, 503);
 });
 
-test('a client certificate that expires on a connection that is kept is no certificate any more', async (t) => {
+test('a client certificate that expires on a kept connection no longer counts', async (t) => {
   const operator = await makeDevCertificate({ dnsNames: ['operator.eu'], now: NOW, lifetimeSeconds: 3_600 });
   const { clock, port } = await start(t, {
     tls: { certificatePem: serving.certificate, keyPem: serving.key, clientCaPem: operator.authority },

@@ -1,6 +1,6 @@
 /**
  * `dcred signer` as a process: a service account's token that a real API server reviews, a certificate that is replaced while it
- * runs, and a credential that strangers take (BoringSSL serves it, NSS verifies it).
+ * runs, and a credential that independent peers accept (BoringSSL serves it, NSS verifies it).
  */
 
 import assert from 'node:assert/strict';
@@ -28,7 +28,7 @@ import { httpsCall } from './https-call.ts';
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 const now = () => Math.floor(Date.now() / 1000);
 
-test('a token of the cluster gets a credential that NSS takes, and a new certificate is used at once', async (t) => {
+test('a token of the cluster gets a credential that NSS accepts, and a new certificate is used at once', async (t) => {
   await using plane = await startControlPlane({});
   await plane.kubectl(['create', 'namespace', 'dcred-system']);
   await plane.kubectl(['create', 'serviceaccount', 'dcred', '-n', 'dcred-system']);

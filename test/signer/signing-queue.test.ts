@@ -23,7 +23,7 @@ test('requests are taken soonest expiry first, equals in the order in which they
   );
 });
 
-test('no more run at a time than may, whatever fails', async () => {
+test('no more than the limit run at a time, whatever fails', async () => {
   const queue = new SigningQueue({ concurrency: 3, maxWaiting: 100 });
   let [running, most] = [0, 0];
   const outcomes = await Promise.allSettled(
@@ -42,7 +42,7 @@ test('no more run at a time than may, whatever fails', async () => {
   assert.equal(queue.waiting, 0);
 });
 
-test('a request that is given up while waiting leaves the queue, and is never started', async () => {
+test('a request that is aborted while it waits leaves the queue, and is never started', async () => {
   const queue = new SigningQueue({ concurrency: 1, maxWaiting: 2 });
   const gate = Promise.withResolvers<void>();
   const first = queue.run(0, never, () => gate.promise);
@@ -64,7 +64,7 @@ test('a request that is given up while waiting leaves the queue, and is never st
   assert.equal(started, false);
 });
 
-test('clients take turns: one that requests much, and what expires at once, holds up no other', async () => {
+test('clients take turns: one that requests much, with the soonest expiries, holds up no other', async () => {
   const clients = fc.array(fc.tuple(fc.constantFrom('greedy', 'a', 'b'), fc.nat({ max: 9 })), { maxLength: 60 });
   await fc.assert(
     fc.asyncProperty(clients, async (requests) => {
@@ -87,7 +87,7 @@ test('clients take turns: one that requests much, and what expires at once, hold
           'its own soonest first',
         );
         const last = order.findLastIndex(([name]) => name === client);
-        // Up to its last turn, no other client had more.
+        // Up to a client's last turn, no other client had more turns.
         const others = order.slice(0, Math.max(0, last)).filter(([name]) => name !== client);
         for (const other of new Set(others.map(([name]) => name))) {
           const count = others.filter(([name]) => name === other).length;

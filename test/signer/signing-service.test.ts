@@ -1,4 +1,4 @@
-/** What the signer decides, and when, at a key that is slow or gone. The key is a fake; policy, queue and log are its own. */
+/** What the signer decides, and when, with a key that is slow or gone. The key is a fake; policy, queue and log are real. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -43,12 +43,12 @@ const ask = (change: Partial<SignRequest> = {}): SignRequest => ({
 class World {
   readonly log = recordingLogger();
   readonly entries: AuditLogEntry[] = [];
-  /** Signatures that the key was asked for and has not given. */
+  /** Signatures that were requested from the key and are not answered yet. */
   readonly pending: (() => void)[] = [];
   signatures = 0;
   grants: readonly SignerGrant[] = [GRANT];
   auditFails = false;
-  /** Those of the namespace `edge`. */
+  /** Grants to the namespace `edge`. */
   unreadable: ApiError | undefined;
   readonly service: SigningService;
 
@@ -95,7 +95,7 @@ class World {
   }
 }
 
-test('a grant that is withdrawn while requests wait for the key counts for all that have not begun', async () => {
+test('a grant that is withdrawn while requests wait for the key stops all that have not begun', async () => {
   const world = new World(1, true);
   const results = world.sign([ask({ expiresAt: NOW + 60 }), ask(), ask()]);
   await settled();
@@ -119,7 +119,7 @@ test('nothing more is signed for a caller that has gone, and what was signed is 
   assert.ok(world.entries.slice(1).every(({ event, reason }) => event === 'refused' && reason === 'SigningFailed'));
 });
 
-test('a key that is no point on its curve is refused before anything is signed', async () => {
+test('a key that is not a point on its curve is refused before anything is signed', async () => {
   const world = new World(4, false);
   const point = Uint8Array.from(key.subjectPublicKeyInfo);
   point[point.length - 1] = (point.at(-1) ?? 0) ^ 1;
@@ -148,13 +148,13 @@ test('what does not exist is refused in the same words, in the same steps, as wh
     new AbortController().signal,
   );
   for (const result of results) assert.deepEqual(result, results[0]);
-  // The log has what was asked for, and nothing that only exists for one of them.
+  // The log has what was requested, and nothing that exists for only one of them.
   const shapes = world.entries.map((entry) => Object.keys(entry).join());
   assert.equal(new Set(shapes).size, 1);
   assert.equal(world.signatures, 0);
 });
 
-test('grants that an API server refuses to show keep no other request of the call from being signed; where it does not answer, none is', async () => {
+test('if the API server refuses to show the grants of one request, the others of the call are signed; if it does not answer, none is', async () => {
   const world = new World(8, false);
   world.grants = [GRANT, { ...GRANT, from: [{ namespace: 'shop' }] }];
   world.unreadable = new ApiError('no', { status: 403, reason: 'Forbidden' });

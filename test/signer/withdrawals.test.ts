@@ -1,4 +1,4 @@
-/** What proves a withdrawal to a client that deletes by it: everything else proves nothing. */
+/** What proves a withdrawal to a client that then deletes: nothing else does. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { DelegationGrantResource } from '../../src/api/delegation-grant.ts';
@@ -18,15 +18,15 @@ const USE = { certificate: 'vault/web-tls', usage: 'Server', namespace: 'edge', 
 const HOME = { name: 'here', cluster: 'local' };
 const AWAY = { name: 'eu', cluster: 'eu-west' };
 
-/** A fake API server, asked by a signer whose watches have never shown anything. */
+/** A fake API server for a signer whose watches have never shown anything. */
 class Server {
   readonly clock = new FakeClock();
   grants: readonly DelegationGrantResource[] = [];
   labels: Readonly<Record<string, string>> = {};
   error: Error | undefined;
-  /** Lists that were asked for. */
+  /** Lists that were requested. */
   readonly lists: string[] = [];
-  /** Each is answered by what there is when it is called. Undefined: all are answered at once. */
+  /** Each call answers one list with the present state. Undefined: all are answered at once. */
   answers: (() => void)[] | undefined;
 
   readonly client = {
@@ -71,7 +71,7 @@ class Server {
 }
 
 describe('a use of a certificate', () => {
-  test('is withdrawn where no grant covers it, in the own cluster and in another one', async () => {
+  test("is withdrawn where no grant covers it, in the signer's own cluster and in another one", async () => {
     const server = new Server();
     assert.equal(await server.isWithdrawn(), true);
     server.grants = [grant({ from: [{ namespace: 'shop' }, { cluster: 'us-east' }] }), grant({ usages: ['Client'] })];
@@ -80,7 +80,7 @@ describe('a use of a certificate', () => {
     assert.equal(await server.isWithdrawn(HOME, { usage: 'Client' }), false);
   });
 
-  test('is not while a grant covers it by name, label or cluster, whatever the watches show', async () => {
+  test('is not withdrawn while a grant covers it by name, label or cluster, whatever the watches show', async () => {
     const server = new Server();
     server.grants = [grant()];
     assert.equal(await server.isWithdrawn(), false);
@@ -93,7 +93,7 @@ describe('a use of a certificate', () => {
     assert.equal(await server.isWithdrawn(AWAY), false);
   });
 
-  test('is not while a grant of the certificate cannot be read by this version', async () => {
+  test('is not withdrawn while this version cannot read a grant of the certificate', async () => {
     const server = new Server();
     const newer = (change: object) =>
       ({ ...grant(), spec: { ...grant().spec, hours: 'weekdays', ...change } }) as never;
@@ -106,7 +106,7 @@ describe('a use of a certificate', () => {
     assert.equal(await server.isWithdrawn(), true);
   });
 
-  test('is not while the configuration grants it', async () => {
+  test('is not withdrawn while the configuration grants it', async () => {
     const config: SignerGrant = {
       certificate: 'vault/web-tls',
       from: [{ cluster: 'local' }],
@@ -117,12 +117,12 @@ describe('a use of a certificate', () => {
     assert.equal(await new Server().isWithdrawn(AWAY, {}, [config]), true);
   });
 
-  test('is not for a signer that does not hold the certificate, or never had that leaf', async () => {
+  test('is not withdrawn for a signer that does not hold the certificate, or never had that leaf', async () => {
     assert.equal(await new Server().isWithdrawn(HOME, { certificate: 'vault/api-tls' }), false);
     assert.equal(await new Server().isWithdrawn(HOME, { leafSha256: 'b'.repeat(64) }), false);
   });
 
-  test('is not where the whole kind is gone, and not known while the API server does not answer', async () => {
+  test('is not withdrawn where the whole kind is gone, and unknown while the API server does not answer', async () => {
     const server = new Server();
     server.error = new ApiError('not found', { status: 404, reason: 'NotFound' });
     assert.equal(await server.isWithdrawn(), false);
@@ -146,7 +146,7 @@ describe('many questions', () => {
     assert.deepEqual(server.lists, ['delegationgrants']);
   });
 
-  test('that come while a list is under way share the next: none is answered by a list that began before it came', async () => {
+  test('that come while a list is in progress share the next: none is answered by a list that began before it', async () => {
     const server = new Server();
     const answers: (() => void)[] = [];
     server.answers = answers;
@@ -155,7 +155,7 @@ describe('many questions', () => {
     const first = withdrawals.confirm(HOME, [USE], signal);
     await settle();
     server.clock.advance(1);
-    // Withdrawn after the first list began, before the others are asked for; the first may say either.
+    // Withdrawn after the first list began and before the others are requested; the first may have either state.
     const later = Array.from({ length: 50 }, () => withdrawals.confirm(HOME, [USE], signal));
     await settle();
     assert.equal(server.lists.length, 1);
@@ -172,7 +172,7 @@ describe('many questions', () => {
     assert.equal(server.lists.length, 2);
   });
 
-  test('whose callers are gone keep no other from its answer', async () => {
+  test('whose callers are gone block no other answer', async () => {
     const server = new Server();
     const answers: (() => void)[] = [];
     server.answers = answers;
@@ -187,7 +187,7 @@ describe('many questions', () => {
     assert.deepEqual(await second, [true]);
   });
 
-  test('are answered with an error where the API server is silent, one after the other without waiting each', async () => {
+  test('are answered with an error where the API server is silent, without one wait for each', async () => {
     const server = new Server();
     server.answers = [];
     const withdrawals = server.withdrawals();
