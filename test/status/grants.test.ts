@@ -37,7 +37,7 @@ const crossing = resource({
   spec: specOf({ certificateRef: { name: 'web-tls', namespace: 'certs' }, lifetimeSeconds: 7200 }),
 });
 
-test('a certificate of the own namespace needs no grant, and nothing is read', async () => {
+test("a certificate of the resource's own namespace needs no grant, and nothing is read", async () => {
   const { calls, reader } = cluster([], {});
   assert.equal(await reader.factOf(resource()), undefined);
   assert.deepEqual(calls, { get: 0, list: 0 });

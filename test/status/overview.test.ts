@@ -30,7 +30,7 @@ const secrets = [
   secretOf('outdated', { facts: facts({ certificateSha256: 'b2'.repeat(32) }) }),
   secretOf('unknown', { facts: undefined }),
   secretOf('expired', { facts: facts({ issuedAt: NOW - 2 * LIFETIME }) }),
-  // Of an earlier pod of the name: no credential of this one.
+  // Of an earlier pod with this name: not a credential of this one.
   secretOf('missing', { podUid: 'another' }),
 ];
 
@@ -49,7 +49,7 @@ describe('an overview', () => {
     assert.equal(one?.pods.length, 5);
   });
 
-  test('of a resource that nobody reported on says so', () => {
+  test('of a resource without a status says so', () => {
     const [one] = overviews({ resources: [resource()], pods: [], secrets: [], now: NOW });
     assert.deepEqual([one?.ready, one?.reason], ['Unknown', 'NotReported']);
     assert.match(one?.message ?? '', /is dcred running/);
@@ -102,7 +102,7 @@ describe('as text', () => {
     assert.ok(coloured.includes('\u001b[31m'));
   });
 
-  test('an age bar is as wide whatever the times', () => {
+  test('an age bar has the same width whatever the times', () => {
     const time = fc.integer({ min: 0, max: 4_000_000_000 });
     fc.assert(
       fc.property(time, time, time, time, (issuedAt, renewAt, expiresAt, now) => {
