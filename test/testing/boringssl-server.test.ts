@@ -1,4 +1,4 @@
-/** The BoringSSL server of the tests, where it must not be what a test finds. */
+/** The tests' BoringSSL server, where a fault of its own would look like dcred's. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -50,12 +50,12 @@ test('a SIGHUP in the middle of a handshake does not end it', {
   for (let round = 0; round < ROUNDS; round += 1) {
     const socket = connect(server.port, '127.0.0.1');
     await once(socket, 'connect');
-    // Its server waits for the ClientHello by now, or soon.
+    // The server is waiting for the ClientHello by now, or soon will be.
     const lines = [server.reload(), server.nextLine()];
     const secure = connectTls({ socket, rejectUnauthorized: false });
     let received = '';
     secure.setEncoding('utf8').on('data', (text: string) => (received += text));
-    // It closes without waiting for the client's end, which may then meet a reset.
+    // The server closes without waiting for the client, which may then see a reset.
     secure.on('error', () => {});
     secure.write('GET / HTTP/1.0\r\n\r\n');
     await once(secure, 'close');

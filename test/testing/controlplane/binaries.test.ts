@@ -100,7 +100,7 @@ describe('ensureBinaries', () => {
     assert.deepEqual(await calls(), []);
   });
 
-  test('takes what can be downloaded, and builds the rest', async () => {
+  test('downloads what it can, and builds the rest', async () => {
     const kubectl = Buffer.from('#!/bin/sh\n# the release\n');
     await using server = await startStandIn((_request, response) => response.end(kubectl));
     const options = { env: { ...env, DCRED_DOWNLOADS: 'on' }, releases: pins(server.url, { kubectl }), ca: server.ca };
@@ -142,7 +142,7 @@ describe('ensureBinaries', () => {
     assert.equal(found.kubectl, join(assets, 'kubectl'));
   });
 
-  test('removes the binaries of other versions when nobody used them for a month', async () => {
+  test('removes the binaries of other versions that were not used for a month', async () => {
     const root = join(env['XDG_CACHE_HOME'] ?? '', 'dcred');
     const daysOld = async (name: string, days: number) => {
       await mkdir(join(root, name), { recursive: true });
@@ -203,7 +203,7 @@ describe('the lock', () => {
     assert.equal(waited, 1);
   });
 
-  test('is given back when the work fails', async () => {
+  test('is released when the work fails', async () => {
     const path = join(folder, 'failing');
     await assert.rejects(
       withLock(path, {}, () => Promise.reject(new Error('no'))),

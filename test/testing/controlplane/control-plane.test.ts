@@ -38,16 +38,16 @@ describe('a control plane', () => {
   test('answers kubectl', async () => {
     const { stdout } = await plane.kubectl(['version', '-o', 'json']);
     const { clientVersion, serverVersion } = JSON.parse(stdout);
-    // Of one minor version; a downloaded one and a built one may differ in their patches.
+    // Of one minor version; a downloaded one and a built one may differ in the patch.
     assert.equal(serverVersion.minor, clientVersion.minor);
   });
 
-  test('takes input for kubectl', async () => {
+  test('passes input to kubectl', async () => {
     await plane.kubectl(['apply', '-f', '-'], { input: configMap('from-input') });
     assert.ok((await namesOf(plane, 'configmaps')).includes('configmap/from-input'));
   });
 
-  test('takes pods although nothing makes service accounts', async () => {
+  test('accepts pods although nothing makes service accounts', async () => {
     await plane.kubectl(['create', '-f', '-'], { input: JSON.stringify(POD) });
     assert.deepEqual(await namesOf(plane, 'pods'), ['pod/web']);
   });
@@ -142,7 +142,7 @@ describe('nothing remains', () => {
       const { directory, pids } = JSON.parse(await firstLine(child.stdout)) as { directory: string; pids: number[] };
       assert.ok(existsSync(directory));
       assert.ok(pids.length > 0 && pids.every(isAlive));
-      // To the whole process group, as a terminal's Ctrl-C goes.
+      // To the whole process group, like a terminal's Ctrl-C.
       process.kill(-(child.pid ?? 0), signal);
       await Promise.all(pids.map((pid) => processGone(pid)));
       await eventually('the folder is removed', async () => (existsSync(directory) ? undefined : true));
@@ -168,7 +168,7 @@ test('a feature gate and an extra flag reach the API server', async () => {
   assert.doesNotMatch((await plane.kubectl(['api-versions'])).stdout, /^batch\/v1$/m);
 });
 
-test('KUBEBUILDER_ASSETS gives what it holds; the rest comes from the cache', async () => {
+test('binaries come from KUBEBUILDER_ASSETS where it has them; the rest come from the cache', async () => {
   const built = await ensureBinaries(['etcd', 'kube-apiserver', 'kubectl', 'helm']);
   const assets = await mkdtemp(join(tmpdir(), 'dcred-assets-'));
   try {

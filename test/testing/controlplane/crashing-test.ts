@@ -1,4 +1,4 @@
-/** A test process that never ends by itself: `control-plane.test.ts` starts it and kills it. */
+/** A test process that runs until it is killed: `control-plane.test.ts` starts it and kills it. */
 import { startControlPlane } from '../../../testing/controlplane/control-plane.ts';
 
 const plane = await startControlPlane();

@@ -19,7 +19,7 @@ const ARCHIVE = tarGz([
   { name: 'etcd-v3/etcd', content: ETCD },
   { name: 'etcd-v3/etcdctl', content: `${ETCD}# ctl\n` },
 ]);
-/** Long enough for any machine where an answer is to come, and short where none is. */
+/** Long enough for any machine where an answer is expected, and short where none is. */
 const PATIENT = { answerTimeoutMs: 60_000, totalTimeoutMs: 120_000 };
 const HURRIED = { answerTimeoutMs: 200, totalTimeoutMs: 400 };
 
@@ -109,13 +109,13 @@ describe('downloaded binaries', () => {
     }
   });
 
-  test('that end early in order are refused', async () => {
+  test('that end early without an error are refused', async () => {
     await using server = await serving((response) => response.end(KUBECTL.subarray(0, 1_000)));
     const releases = pins(server.url, { kubectl: KUBECTL });
     await assertRefused(['kubectl'], { releases, ca: server.ca }, /expected SHA-256/);
   });
 
-  test('are given up where no answer comes, and where the bytes come too slowly', async () => {
+  test('are aborted where no answer comes, and where the bytes come too slowly', async () => {
     await using silent = await serving(() => {});
     const late = { releases: pins(silent.url, { kubectl: KUBECTL }), ca: silent.ca, totalTimeoutMs: 120_000 };
     await assertRefused(['kubectl'], { ...late, answerTimeoutMs: HURRIED.answerTimeoutMs }, /an answer within 0\.2 s/);
@@ -217,7 +217,7 @@ describe('downloaded binaries', () => {
     });
   }
 
-  test('of other pins are removed when nobody used them for a month', async () => {
+  test('of other pins are removed when they were not used for a month', async () => {
     const root = join(cache, 'dcred');
     const daysOld = async (name: string, days: number) => {
       await mkdir(join(root, name), { recursive: true });

@@ -52,7 +52,7 @@ describe('a control plane with a small etcd and an audit log', () => {
     });
   }
 
-  test('forgets what was written after a snapshot that is restored, and goes back in its resource versions', async () => {
+  test('loses what was written after a snapshot that is restored, and goes back in its resource versions', async () => {
     await put(plane, 'before');
     const snapshot = await plane.saveSnapshot();
     // More writes than the API server itself makes when it starts.
@@ -65,14 +65,14 @@ describe('a control plane with a small etcd and an audit log', () => {
     assert.ok(Number(await put(plane, 'after')) <= lost, 'a resource version is given out a second time');
   });
 
-  test('goes forward in its resource versions where the restored snapshot is to do so', async () => {
+  test('goes forward in its resource versions where the snapshot is restored with a revision bump', async () => {
     const snapshot = await plane.saveSnapshot();
     const last = Number(await put(plane, 'newest'));
     await plane.restoreSnapshot(snapshot, { bumpRevision: 1_000_000 });
     assert.ok(Number(await put(plane, 'newer')) > last);
   });
 
-  test('refuses every write while etcd is full, and takes them again when it is freed', async () => {
+  test('refuses every write while etcd is full, and accepts them again when it is freed', async () => {
     await plane.fillEtcd();
     await assert.rejects(put(plane, 'too-much'), { message: /database space exceeded/ });
     assert.match(await names(plane), /\bbefore\b/, 'reads go on');
@@ -91,7 +91,7 @@ describe('a control plane with a small etcd and an audit log', () => {
     );
   });
 
-  test('refuses a token that has expired, and takes the one that replaces it', async () => {
+  test('refuses a token that has expired, and accepts the one that replaces it', async () => {
     const expired = await plane.kubeconfigFor({ serviceAccount: READER }, { inFiles: true, lifetimeSeconds: -60 });
     await assert.rejects(plane.kubectl(['get', 'configmaps'], { kubeconfig: expired }), {
       message: /provide credentials|Unauthorized/,

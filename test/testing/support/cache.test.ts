@@ -22,7 +22,7 @@ afterEach(() => {
 
 const build = (text: string) => (directory: string) => writeFile(join(directory, 'result'), text);
 
-test('a thing is built once for all that it is built from', async () => {
+test('a thing is built once for the same inputs', async () => {
   const first = await buildOnce('thing', 'source 1', build('one'));
   assert.equal(first, cacheDirectory('thing', 'source 1'));
   assert.equal(await buildOnce('thing', 'source 1', build('never')), first);

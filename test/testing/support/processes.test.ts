@@ -44,7 +44,7 @@ describe('run', () => {
     await assert.rejects(run('sleep', ['60'], { signal }), { name: 'AbortError' });
   });
 
-  test('does not mind a command that ignores its input', async () => {
+  test('tolerates a command that ignores its input', async () => {
     assert.equal((await tryRun('false', [], { input: 'x'.repeat(1_000_000) })).status, 1);
   });
 });

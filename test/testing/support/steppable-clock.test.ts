@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { endChild } from '../../../testing/support/processes.ts';
 
 const CLOCK = new URL('../../../testing/support/steppable-clock.ts', import.meta.url).href;
-/** Answers every message but a step with what its clocks say, and ends on "end". */
+/** Answers every message but a step with the readings of its clocks, and ends on "end". */
 const PROGRAM = `
   process.on('message', (message) => {
     if (message === 'end') process.exit(0);
