@@ -4,7 +4,7 @@ import { nearest } from '../../src/text/nearest.ts';
 
 const WORDS = ['status', 'suspend', 'resume', 'issue', 'issuer', 'probe', 'dev-ca', 'crd', 'csr'];
 
-test('a misspelt word is one of the known ones, two slips away at most', () => {
+test('a misspelt word finds a known one that is at most two slips away', () => {
   for (const [typed, meant] of [
     ['statsu', 'status'],
     ['Status', 'status'],
@@ -20,7 +20,7 @@ test('a misspelt word is one of the known ones, two slips away at most', () => {
   }
 });
 
-test('a word that is like none, or the beginning of several, is none', () => {
+test('a word that is like none, or the beginning of several, finds none', () => {
   for (const typed of ['', 'x', 's', 'kubectl', 'zz', 'isszzz', 'status'.repeat(100)]) {
     assert.equal(nearest(typed, WORDS), undefined, typed);
   }

@@ -1,4 +1,4 @@
-/** What people read in the place of OpenSSL's own text. */
+/** What users read in place of OpenSSL's own text. */
 
 import assert from 'node:assert/strict';
 import { createPrivateKey } from 'node:crypto';
@@ -50,7 +50,7 @@ function thrown(work: () => unknown): Error {
 }
 
 describe("OpenSSL's errors", () => {
-  test('are a short phrase, in one line, wherever they stand in a text', () => {
+  test('are a short phrase, in one line, wherever they are in a text', () => {
     fc.assert(
       fc.property(text, word, (error, before) => {
         const plain = explainOpenSsl(`${before}: ${error}`);
@@ -100,7 +100,7 @@ describe("OpenSSL's errors", () => {
   });
 });
 
-describe('nobody reads the raw text', () => {
+describe('the raw text is not shown', () => {
   const error = Object.assign(
     new Error(
       '40BD:error:0A00042E:SSL routines:ssl3_read_bytes:tlsv1 alert protocol version:../a.c:918:SSL alert 70\n',

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { firstItems, printable, printableJson, printableList, printableOutput } from '../../src/text/printable.ts';
 
-/** Written here again, by code points: what must never come out. */
+/** Written again here, by code points: what must never come out. */
 const RANGES: readonly (readonly [number, number])[] = [
   [0x00, 0x1f], // C0
   [0x7f, 0x9f], // DEL, C1
@@ -98,7 +98,7 @@ describe('what a program writes', () => {
   const isText = (text: string) =>
     Array.from(text).every((character) => character === '\n' || character === '\t' || !isUnprintable(character));
 
-  test('is text, wherever it goes that is no terminal', () => {
+  test('is text, wherever it goes other than a terminal', () => {
     fc.assert(fc.property(hostileText, (text) => isText(printableOutput(text, false))));
     assert.equal(printableOutput('a\tb\n', false), 'a\tb\n');
   });

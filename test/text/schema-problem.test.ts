@@ -64,7 +64,7 @@ const SPECS = {
 
 describe('what is wrong with the spec', () => {
   for (const [kind, { problem, valid }] of Object.entries(SPECS)) {
-    test(`of a ${kind} with any change is in words of its own, with the field`, () => {
+    test(`of a ${kind} with any change is in dcred's words, with the field`, () => {
       assert.equal(problem(valid), undefined);
       fc.assert(
         fc.property(mutationsOf(valid), ({ value }) => {
@@ -111,7 +111,7 @@ describe('what is wrong with the spec', () => {
     });
   }
 
-  test('of which much is wrong has three things, and how many more', () => {
+  test('with many problems lists three, and how many more there are', () => {
     const message = SPECS.DelegationIssuer.problem({ ca: {}, dnsNames: [1, 2, 3, 4] });
     assert.match(message ?? '', /^spec\.ca\.secretName: .*found nothing: add it; .*; and 2 more: correct it$/);
   });
@@ -139,7 +139,7 @@ describe('what is wrong with a call to the signer', () => {
     [parseWithdrawalsCall, { uses: [{ ...call, leafSha256: 'a1'.repeat(32) }] }],
   ] as const;
   for (const [parse, valid] of CALLS) {
-    test(`that ${parse.name} reads is in words of its own, and quotes nothing`, () => {
+    test(`that ${parse.name} reads is in dcred's words, and quotes nothing`, () => {
       parse(JSON.stringify(valid));
       fc.assert(
         fc.property(mutationsOf(valid), ({ value }) => {

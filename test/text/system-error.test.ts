@@ -12,7 +12,7 @@ test('what Node says of files is a sentence about the file', async () => {
   assert.equal(explainFileError('x', Object.assign(new Error('odd'), { code: 'toString' })), 'x: odd');
 });
 
-test('a new file that cannot be written lacks its directory', async () => {
+test('a new file that cannot be written is reported as a missing directory', async () => {
   const path = '/no/such/report.html';
   const error: unknown = await writeFile(path, '').catch((failure: unknown) => failure);
   assert.equal(explainWriteError(path, error), 'the directory /no/such does not exist');
@@ -51,7 +51,7 @@ test('what Node says of connections is a sentence about the address', async () =
   }
 });
 
-test('advice for people who write programs is left out', () => {
+test('advice for programmers is left out', () => {
   const message =
     'unable to verify the first certificate; if the root CA is installed locally, try running Node.js with --use-system-ca';
   assert.equal(explainConnectionError(new Error(message)), 'unable to verify the first certificate');

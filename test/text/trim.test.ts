@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { trimEndWhile } from '../../src/text/trim.ts';
 
-test('what is chosen goes from the end, and from nowhere else', () => {
+test('the chosen characters are removed from the end, and from nowhere else', () => {
   fc.assert(
     fc.property(fc.string({ unit: fc.constantFrom('/', 'a', '.', ' ') }), (text) => {
       assert.equal(
