@@ -80,7 +80,7 @@ describe('the trace of a credential', { skip }, () => {
   });
 });
 
-test('OpenTelemetry is loaded where traces are wanted, and by nothing else', async () => {
+test('OpenTelemetry is loaded where traces are enabled, and only then', async () => {
   const users: string[] = [];
   const importers: string[] = [];
   for await (const path of glob('src/**/*.ts', { cwd: ROOT })) {

@@ -65,7 +65,7 @@ describe('the sampler', () => {
   }
 });
 
-test('batches are as wanted, and a value that is none is named and passed over', () => {
+test('batches are as configured, and an invalid value is named and ignored', () => {
   const settings = read({ ...ENDPOINT, OTEL_BSP_SCHEDULE_DELAY: '100', OTEL_BSP_MAX_QUEUE_SIZE: '-1' });
   assert.deepEqual(settings?.batch, { scheduledDelayMillis: 100 });
   assert.deepEqual(settings?.warnings, ['OTEL_BSP_MAX_QUEUE_SIZE: expected a whole number from 1; found "-1"']);

@@ -57,7 +57,7 @@ describe('traces', { skip }, () => {
     return span;
   };
 
-  test('have spans inside of one another, of work that awaits and of calls that have ended', async () => {
+  test('have nested spans, of work that awaits and of calls that have ended', async () => {
     const tracing = start('nested');
     await tracing.inSpan('outer', { 'dcred.key': 'edge/web' }, async () => {
       await Promise.all([
@@ -126,7 +126,7 @@ describe('traces', { skip }, () => {
     assert.doesNotMatch(await receiver.text(), /SECRET\b/);
   });
 
-  test('are as few as the sampler wants, and follow what a caller decided', async () => {
+  test("are sampled as configured, and follow the caller's decision", async () => {
     const none = start('none', { OTEL_TRACES_SAMPLER: 'always_off' });
     await none.inSpan('unseen', {}, async () => {});
     await none.shutdown();
@@ -145,7 +145,7 @@ describe('traces', { skip }, () => {
     assert.equal(Buffer.from(spans[0]?.traceId ?? '', 'base64').toString('hex'), 'ab'.repeat(16));
   });
 
-  test('go on in the signer: one call for two pods is inside of the first, and linked to the second', async (t) => {
+  test('continue in the signer: one call for two pods is inside the first, and linked to the second', async (t) => {
     const [operator, signing] = [start('operator'), start('signer')];
     const { client, signer, stop } = await startSigner(t, signing, () => operator.headers());
     const batcher = new SigningBatcher({
@@ -193,7 +193,7 @@ describe('traces', { skip }, () => {
     );
   });
 
-  test('that no collector takes are a warning, and stop nothing', async (t) => {
+  test('that no collector accepts are a warning, and stop nothing', async (t) => {
     const fake = createServer((_request, response) => response.writeHead(404).end()).listen(0, '127.0.0.1');
     await once(fake, 'listening');
     t.after(() => fake.close());
@@ -216,7 +216,7 @@ function later(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** A signer that signs for whoever has a client certificate of its CA. */
+/** A signer that signs for any client with a certificate of its CA. */
 async function startSigner(
   t: Parameters<typeof temporaryDirectory>[0],
   tracing: OpenTelemetry,
