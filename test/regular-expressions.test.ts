@@ -1,4 +1,4 @@
-/** Every regular expression of src takes time linear in its input: counted in steps, on texts made to hurt it. */
+/** Every regular expression of src takes time linear in its input: counted in steps, on texts made to slow it down. */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -86,7 +86,7 @@ const sources = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.ts'))
   .map((file) => ({ file, text: readFileSync(join(SRC, file), 'utf8') }));
 const literals = sources.flatMap(({ file, text }) => literalsOf(text).map((expression) => ({ file, expression })));
-/** Those that are made of a text at run time. */
+/** Expressions made from a string at run time. */
 const made = [
   ...[DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN].map((pattern) => ({
     file: 'text/dns-name.ts',
