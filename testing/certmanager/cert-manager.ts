@@ -11,7 +11,7 @@ export type CertManagerCrds =
   | { readonly available: true; readonly folder: string }
   | { readonly available: false; readonly reason: string };
 
-/** Downloads the module where needed; or says why that is not possible. */
+/** Downloads the module where needed, or says why that is not possible. */
 export async function findCertManagerCrds(): Promise<CertManagerCrds> {
   const options = {
     cwd: import.meta.dirname,
@@ -47,7 +47,7 @@ export type FoundCertManager =
   | { readonly available: true; readonly start: (kubeconfig: string) => Promise<CertManager> }
   | { readonly available: false; readonly reason: string };
 
-/** They are built where DCRED_CERT_MANAGER=1 wants it, and used wherever they were built before. */
+/** Built only with DCRED_CERT_MANAGER=1, and used wherever they were built before. */
 export async function findCertManager(): Promise<FoundCertManager> {
   const { env } = process;
   const isBuilt = (await builtBinaries(CONTROLLERS, ['certmanager'], env)).length > 0;

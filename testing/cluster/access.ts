@@ -1,6 +1,6 @@
 /**
  * Compares what dcred's accounts did, by the API server's audit log, with what the chart's roles let them do. Both ways: a request that
- * no rule grants is a missing permission, a rule that no request needs is one too many.
+ * no rule grants is a missing permission, a rule that no request needs is an unnecessary one.
  */
 import type { AuditEvent, AuditRule } from '../controlplane/audit.ts';
 
@@ -29,7 +29,7 @@ interface Rule {
   readonly verbs: readonly string[];
 }
 
-/** What is read of Roles, ClusterRoles and their bindings; all other kinds are passed over. */
+/** What is read of Roles, ClusterRoles and their bindings; other kinds are ignored. */
 export interface RbacObject {
   readonly kind: string;
   readonly metadata: { readonly name: string; readonly namespace?: string };
@@ -119,7 +119,7 @@ function unique(all: readonly Access[]): readonly string[] {
   return [...new Set(lines)].sort();
 }
 
-/** For a control plane's option `audit`: the requests of dcred's accounts, and nothing of anybody else. */
+/** For a control plane's option `audit`: the requests of dcred's accounts, and of no other. */
 export const AUDITED_ACCESS: readonly AuditRule[] = [
   { level: 'Metadata', userGroups: ['system:serviceaccounts:dcred-system'] },
   { level: 'None' },

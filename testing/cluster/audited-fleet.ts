@@ -1,4 +1,4 @@
-/** A resource, its pods and their Secrets as an operator would leave them, for audits: every pod serves where the test says. */
+/** A resource, its pods and their Secrets as an operator would leave them, for audits: each pod serves at the port that the test gives. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -77,7 +77,7 @@ export class Fleet implements AsyncDisposable {
     return created.metadata.uid ?? '';
   }
 
-  /** The Secret of this pod, as it would have been issued so long ago; nothing is written. */
+  /** The Secret of this pod as issued at that time; nothing is written. */
   async makeSecret(pod: { readonly name: string; readonly uid: string }, secondsAgo = 0): Promise<SecretManifest> {
     return await makeSecret(
       {

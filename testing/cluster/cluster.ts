@@ -40,7 +40,7 @@ export interface PodOptions {
 export class Cluster {
   readonly plane: ControlPlane;
   readonly client: ApiClient;
-  /** What the operator connects with: the chart's service account, so that its permissions are what every test exercises. */
+  /** What the operator connects with: the chart's service account, so that every test exercises its permissions. */
   readonly operatorKubeconfig: string;
   readonly signal = new AbortController().signal;
 
@@ -159,7 +159,7 @@ export class Cluster {
     await this.untilStatus(namespace, name, JSON.stringify(pods), (status) => isDeepStrictEqual(status.pods, pods));
   }
 
-  /** Waits until there are exactly so many issued Secrets. */
+  /** Waits until there are exactly this many issued Secrets. */
   async untilSecrets(namespace: string, count: number, timeoutMs = 120_000): Promise<readonly Secret[]> {
     const probe = async () => {
       const secrets = await this.secrets(namespace);
@@ -185,7 +185,7 @@ export class Cluster {
 }
 
 export interface ClusterOptions extends ControlPlaneOptions {
-  /** Install the webhook's objects too. Default: false, for where no webhook runs the API server would wait for one. */
+  /** Install the webhook's objects too. Default: false, because without a webhook the API server would wait for one. */
   readonly webhook?: boolean;
   /** Namespaces that the chart needs, created before it is installed. */
   readonly namespaces?: readonly string[];
@@ -193,7 +193,7 @@ export interface ClusterOptions extends ControlPlaneOptions {
   readonly helm?: readonly string[];
 }
 
-/** A folder that every cluster leaves its audit log in, for scripts/audit-report.ts. */
+/** The folder in which every cluster leaves its audit log, for scripts/audit-report.ts. */
 const AUDIT_DIRECTORY = process.env['DCRED_AUDIT'];
 
 async function keepAuditLog(plane: ControlPlane, directory: string): Promise<void> {

@@ -70,7 +70,7 @@ function forward(request: IncomingMessage, socket: Duplex): void {
   send(1, portBytes);
   const upstream = connect(port, '127.0.0.1');
   upstream.on('data', (chunk: Buffer) => {
-    // In the size that the real one reads in.
+    // The size of the real one's reads.
     for (let start = 0; start < chunk.length; start += 32_768) send(0, chunk.subarray(start, start + 32_768));
   });
   upstream.on('error', (error) => send(1, Buffer.from(`error forwarding port ${port}: ${error.message}`)));

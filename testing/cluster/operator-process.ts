@@ -12,11 +12,11 @@ export interface OperatorProcessOptions {
   readonly kubeconfig: string;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** The program. Default: the sources. What is measured is the built file, because Node keeps the text of sources in memory. */
+  /** The program. Default: the sources. Benchmarks use the built file, because Node keeps the text of sources in memory. */
   readonly main?: string;
-  /** Default: debug, so that every test also sees what could be logged. */
+  /** Default: debug, so that every test also covers everything that could be logged. */
   readonly logLevel?: string;
-  /** Let `stepClock` step its wall clock. Default: false. */
+  /** Allows `stepClock`. Default: false. */
   readonly steppableClock?: boolean;
   /** Node's own options, and the folder that it writes its reports into. */
   readonly node?: { readonly args: readonly string[]; readonly directory: string };
@@ -85,7 +85,7 @@ export class OperatorProcess {
     return (await fetch(`http://127.0.0.1:${this.#healthPort}${path}`)).status;
   }
 
-  /** Steps its wall clock, as NTP would; timers do not move. Resolves once it holds. Needs `steppableClock`. */
+  /** Steps its wall clock, as NTP would; timers do not move. Resolves once the step is in effect. Needs `steppableClock`. */
   async stepClock(ms: number): Promise<void> {
     const stepped = once(this.#child, 'message');
     this.#child.send({ stepClockMs: ms });

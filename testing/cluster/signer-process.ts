@@ -13,26 +13,26 @@ const STEPPABLE_CLOCK = new URL('../support/steppable-clock.ts', import.meta.url
 const DAY_SECONDS = 86_400;
 
 export interface SignerProcessOptions {
-  /** Of the signer's service account. */
+  /** A kubeconfig of the signer's service account. */
   readonly kubeconfig: string;
   /** As in signer.yaml. */
   readonly config: object;
-  /** For its files. */
+  /** Where its files go. */
   readonly directory: string;
-  /** Client certificates of this CA count. PEM. */
+  /** The CA of client certificates that it accepts. PEM. */
   readonly clientCa?: string;
   /** Default: the sources. */
   readonly program?: string;
-  /** What the backends of its keys need, beside this process' own. */
+  /** Environment variables that the backends of its keys need, in addition to this process' own. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** `dcred signer` as a process of its own. It may be stopped and started again: address, trust and audit log stay. */
+/** `dcred signer` as a separate process. It may be stopped and started again: address, CA and audit log stay. */
 export class SignerProcess {
   readonly lines: string[] = [];
   readonly url: string;
   readonly auditLog: string;
-  /** What its clients trust: a file. */
+  /** Path of the CA that its clients trust. */
   readonly caFile: string;
   readonly #args: readonly string[];
   readonly #program: string;
@@ -81,7 +81,7 @@ export class SignerProcess {
     return await (await fetch(`http://127.0.0.1:${this.#metricsPort}/metrics`)).text();
   }
 
-  /** Steps its wall clock. Resolves once it holds. */
+  /** Steps its wall clock. Resolves once the step is in effect. */
   async stepClock(ms: number): Promise<void> {
     if (this.#child === undefined) throw new TypeError('the signer does not run');
     const stepped = once(this.#child, 'message');
@@ -89,7 +89,7 @@ export class SignerProcess {
     await stepped;
   }
 
-  /** As a node that fails: nobody is told. */
+  /** Like a node that fails: no client is notified. */
   async kill(): Promise<void> {
     if (this.#child !== undefined) await endChild(this.#child, { signal: 'SIGKILL' });
   }
@@ -107,7 +107,7 @@ export async function startSigner(options: SignerProcessOptions): Promise<Signer
   const { clientCa, config, directory, kubeconfig } = options;
   const ports = [await freePort(), await freePort(), await freePort()] as const;
   const now = Math.floor(Date.now() / 1000);
-  // The URL's name.
+  // The host name in the URL.
   const serving = await makeDevCertificate({ dnsNames: ['localhost'], now, lifetimeSeconds: DAY_SECONDS });
   await mkdir(directory, { recursive: true });
   const write = async (name: string, content: string) => {

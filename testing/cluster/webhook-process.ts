@@ -11,7 +11,7 @@ export const SYSTEM = 'dcred-system';
 export const CONFIGURATION = 'dcred.dcred-system';
 export const CERT_SECRET = 'dcred-webhook-cert';
 
-/** `dcred webhook` as a process of its own, with the permissions that the chart gives it. */
+/** `dcred webhook` as a separate process, with the permissions that the chart gives it. */
 export class WebhookProcess {
   readonly lines: string[] = [];
   readonly port: number;
@@ -41,7 +41,7 @@ export class WebhookProcess {
     return this.#child.pid ?? 0;
   }
 
-  /** Status and text of `/readyz`; status 0 when nobody answers. */
+  /** Status and text of `/readyz`; status 0 when there is no answer. */
   async readiness(): Promise<{ readonly status: number; readonly text: string }> {
     try {
       const response = await fetch(`http://127.0.0.1:${this.#healthPort}/readyz`);
@@ -77,7 +77,7 @@ interface WebhookProcessOptions {
   readonly main?: string;
   /** As in the chart's NODE_OPTIONS. */
   readonly nodeOptions?: readonly string[];
-  /** Beside this process' own. */
+  /** Environment variables in addition to this process' own. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -112,7 +112,7 @@ export async function startWebhook(
   return new WebhookProcess(child, port, health, metrics);
 }
 
-/** Sends the API server to a port of this machine instead of to the Service, which no node carries here. */
+/** Points the API server at a port of this machine instead of the Service, because no node runs here. */
 export async function pointAt(
   { plane }: Cluster,
   port: number,

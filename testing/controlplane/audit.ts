@@ -51,17 +51,17 @@ export async function readAuditLog(path: string): Promise<readonly AuditEvent[]>
     if (error.code === 'ENOENT') return '';
     throw error;
   });
-  // What follows the last end of a line is still being written.
+  // What follows the last newline is still being written.
   const lines = text.split('\n').slice(0, -1);
   return lines.map((line) => JSON.parse(line) as AuditEvent);
 }
 
 /**
- * When the API server had answered, in seconds since the epoch, to the microsecond: the one clock that a test and the programs that it
- * judges cannot bend.
+ * When the API server answered, in seconds since the epoch, to the microsecond: the one clock that neither a test nor the programs under
+ * test can change.
  */
 export function answeredAt({ stageTimestamp }: Pick<AuditEvent, 'stageTimestamp'>): number {
-  // Date.parse knows milliseconds only.
+  // Date.parse reads milliseconds only.
   const match = /^(.*T\d{2}:\d{2}:\d{2})(\.\d+)?Z$/.exec(stageTimestamp);
   if (match === null) throw new Error(`expected a time such as 2026-11-24T12:00:00.123456Z, found ${stageTimestamp}`);
   const [, seconds, fraction = ''] = match;

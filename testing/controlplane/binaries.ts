@@ -62,7 +62,7 @@ export async function ensureBinaries<Name extends BinaryName>(
   if (assets !== undefined && assets !== '') {
     for (const name of names) if (await isExecutable(join(assets, name))) paths.set(name, join(assets, name));
   }
-  // Built ones first: where somebody has built, nothing is downloaded.
+  // Built ones first: where binaries were built, nothing is downloaded.
   const built = new Set(await builtBinaries(MODULE, left(), env));
   const downloadable = left().filter((name) => !built.has(name));
   for (const [name, path] of await downloadedBinaries(downloadable, options)) paths.set(name, path);

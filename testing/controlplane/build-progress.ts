@@ -15,8 +15,7 @@ const LOG_INTERVAL_MS = 30_000;
 const FINAL: ReadonlySet<BuildProgress['state']> = new Set(['built', 'downloaded', 'not downloaded']);
 
 /**
- * Prints progress for people: on a terminal one line that counts up, in a log a line when work begins, one every half minute, and
- * one at the end.
+ * Prints progress: on a terminal one line that counts up, in a log a line when work begins, one every half minute, and one at the end.
  */
 export function progressReporter(out: Terminal): (progress: BuildProgress) => void {
   let next = 0;

@@ -49,7 +49,7 @@ export async function createAuthority(now: Date): Promise<Authority> {
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
-  // Every authority has the same name, as kubeadm's have: OpenSSL tells them apart by their keys alone.
+  // Every authority has the same name, like kubeadm's: OpenSSL tells them apart by their keys alone.
   const authorityKey = await AuthorityKeyIdentifierExtension.create(keys.publicKey);
 
   async function issue(
@@ -90,7 +90,7 @@ export async function createAuthority(now: Date): Promise<Authority> {
 }
 
 /**
- * The key with which the API server signs service account tokens. P-256 in the SEC 1 form, for that is the one from which
+ * The key with which the API server signs service account tokens. P-256 in the SEC 1 form, because from that
  * Kubernetes takes the public half too (client-go `util/keyutil`), so that one file serves both of its flags.
  */
 export function createSigningKey(): string {
@@ -98,7 +98,7 @@ export function createSigningKey(): string {
   return privateKey.export({ type: 'sec1', format: 'pem' }).toString();
 }
 
-/** The addresses of this machine that others can reach; link-local ones left out, for they need a zone. */
+/** The addresses of this machine that other machines can reach, without link-local ones, which need a zone. */
 export function ownAddresses(): readonly string[] {
   return Object.values(networkInterfaces())
     .flatMap((addresses) => addresses ?? [])

@@ -113,7 +113,7 @@ export function apiServerArguments(
     `--etcd-servers=unix://${files.etcdSocket}`,
     `--secure-port=${port}`,
     `--bind-address=${bindAddress}`,
-    // The API server refuses a loopback address as its Service's endpoint: then there is no endpoint.
+    // The API server refuses a loopback address as its Service's endpoint, so there is none then.
     ...(isLocal
       ? [`--advertise-address=${bindAddress}`, '--endpoint-reconciler-type=none']
       : [`--advertise-address=${bindAddress === '0.0.0.0' ? (ownAddresses()[0] ?? '127.0.0.1') : bindAddress}`]),
@@ -131,7 +131,7 @@ export function apiServerArguments(
     ...(hasControllerManager ? [] : ['--disable-admission-plugins=ServiceAccount']),
     `--service-cluster-ip-range=${serviceRange}`,
     '--allow-privileged',
-    // An orderly stop would otherwise wait a minute for clients that hold a watch.
+    // Otherwise a clean shutdown would wait a minute for clients that hold a watch.
     '--shutdown-watch-termination-grace-period=500ms',
   ];
 }

@@ -38,13 +38,13 @@ const PORT_ATTEMPTS = 5;
 type TokenOptions = Pick<KubeconfigOptions, 'lifetimeSeconds'>;
 
 interface StopOptions {
-  /** Default: SIGTERM, an orderly stop. */
+  /** Default: SIGTERM, a clean shutdown. */
   readonly signal?: 'SIGTERM' | 'SIGKILL';
 }
 
 /**
  * Go's garbage collector runs when the heap has grown fivefold, not twofold: an API server builds 300 MB of schemas to start, and a fifth
- * of its CPU until then went into collections. A test has memory to spare, and no core.
+ * of its CPU until then went into collections. A test has memory to spare, but no CPU.
  */
 const RARE_COLLECTIONS = '400';
 
@@ -178,8 +178,7 @@ export class ControlPlane {
   }
 
   /**
-   * Starts the API server again, at the same address and with the same data, and from then on with these flags after all
-   * others.
+   * Starts the API server again, at the same address and with the same data, and from then on with these flags after all others.
    */
   async startApiServer({ extraArgs }: { readonly extraArgs?: readonly string[] } = {}): Promise<void> {
     this.#extraApiServerArgs = extraArgs ?? this.#extraApiServerArgs;
@@ -188,7 +187,7 @@ export class ControlPlane {
     await this.#untilApiServerIsReady();
   }
 
-  /** Ends etcd. The API server goes on and fails its requests. */
+  /** Stops etcd. The API server keeps running and fails its requests. */
   async stopEtcd({ signal = 'SIGTERM' }: StopOptions = {}): Promise<void> {
     await this.#components.get('etcd')?.end(signal);
   }
@@ -200,12 +199,12 @@ export class ControlPlane {
     await this.#until('etcd', () => canConnect({ path: this.#files.etcdSocket }));
   }
 
-  /** Until the API server answers `/readyz`: after etcd came back, say. */
+  /** Until the API server answers `/readyz`, for instance after etcd came back. */
   async untilReady(): Promise<void> {
     await this.#untilApiServerIsReady();
   }
 
-  /** Saves all data to a file that `restoreSnapshot` takes. Gives its path. */
+  /** Saves all data to a file for `restoreSnapshot`. Returns its path. */
   async saveSnapshot(): Promise<string> {
     const path = join(this.directory, `${randomUUID()}.snapshot`);
     await this.#etcd.saveSnapshot(path);
@@ -213,8 +212,8 @@ export class ControlPlane {
   }
 
   /**
-   * Stops everything, puts the snapshot in the place of the data, and starts everything again, as an administrator does.
-   * Without `bumpRevision` resource versions go back too, and are given out a second time for other changes.
+   * Stops everything, replaces the data by the snapshot, and starts everything again, as an administrator does.
+   * Without `bumpRevision` resource versions go back too, and are used a second time for other changes.
    */
   async restoreSnapshot(path: string, options: { readonly bumpRevision?: number } = {}): Promise<void> {
     await this.#stopControllers();
@@ -231,7 +230,7 @@ export class ControlPlane {
     await this.#etcd.fill();
   }
 
-  /** Undoes `fillEtcd`. What was watched from before is compacted: watches resumed at an old version get 410. */
+  /** Undoes `fillEtcd`. Earlier versions are compacted: watches resumed at an old version get 410. */
   async freeEtcd(): Promise<void> {
     await this.#etcd.free();
   }
@@ -253,7 +252,7 @@ export class ControlPlane {
     await this.#startControllers();
   }
 
-  /** Lets `trustFile` hold the present CA, and no other. */
+  /** Leaves only the current CA in `trustFile`. */
   async publishAuthority(): Promise<void> {
     await this.#identities.publishTrust([this.#identities.authority]);
   }
@@ -348,7 +347,7 @@ export class ControlPlane {
       'kube-controller-manager',
       controllerManagerArguments(this.#files, config, { hasScheduler: this.#options.scheduler === true }),
     );
-    // It serves no health check here. Its first visible work is what a pod needs first.
+    // It serves no health check here. Its first visible work is the service account, which a pod needs first.
     await this.#until('kube-controller-manager', () =>
       this.kubectl(['get', 'serviceaccount', 'default', '--namespace=default']).then(
         () => true,
@@ -385,7 +384,7 @@ export class ControlPlane {
     const { kubeconfig: config = this.kubeconfig, env, ...rest } = options;
     return run(this.#binary(name), args, {
       ...rest,
-      // No setting or cache of the user's own may reach a test.
+      // The user's own settings and caches must not affect a test.
       env: {
         PATH: process.env['PATH'],
         HOME: home,

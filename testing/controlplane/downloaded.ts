@@ -15,18 +15,18 @@ export interface DownloadedOptions {
   readonly releases?: Releases;
   /** Trusted besides Node's own CAs, PEM. */
   readonly ca?: string;
-  /** Until a server answers: a machine without network loses this much, and then builds. Default: 3 s. */
+  /** Until a server answers: a machine without a network loses this much time, and then builds. Default: 3 s. */
   readonly answerTimeoutMs?: number;
   /** Default: five minutes; building takes longer. */
   readonly totalTimeoutMs?: number;
   readonly maxBytes?: number;
 }
 
-/** The largest, kube-apiserver, has 120 MB. */
+/** The largest, kube-apiserver, is 120 MB. */
 const MAX_BYTES = 400 * 1024 * 1024;
 
 /**
- * The paths of those binaries that were downloaded, earlier or now. What cannot be had is left out, and `onProgress` gets the reason.
+ * The paths of those binaries that were downloaded, earlier or now. What is not available is left out, and `onProgress` gets the reason.
  * Bytes count only if they have the SHA-256 that `releases.json` pins. `DCRED_DOWNLOADS=off` downloads nothing.
  */
 export async function downloadedBinaries(

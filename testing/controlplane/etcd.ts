@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CommandFailedError, run, tryRun } from '../support/processes.ts';
 
-/** etcd's own tools, against the one member of a control plane. Each method is what an administrator would type. */
+/** etcd's own tools, against the one member of a control plane. Each method does what an administrator would type. */
 export interface EtcdTools {
   readonly etcdctl: string;
   readonly etcdutl: string;
@@ -16,7 +16,7 @@ const MEMBER = { name: 'test', peer: 'http://localhost:2380' } as const;
 /** What `etcd` and `etcdutl snapshot restore` must agree on. */
 export const MEMBER_ARGUMENTS: readonly string[] = [
   `--name=${MEMBER.name}`,
-  // A single member never dials its peers; the two only have to agree.
+  // A single member never connects to its peers; the two only have to agree.
   `--initial-advertise-peer-urls=${MEMBER.peer}`,
   `--initial-cluster=${MEMBER.name}=${MEMBER.peer}`,
 ];
@@ -41,9 +41,8 @@ export class Etcd {
   }
 
   /**
-   * Puts a snapshot in the place of the data. etcd must not run. Without `bumpRevision` the store goes back in time, and its
-   * revisions are used a second time; with it they jump ahead by so many and older ones count as compacted, as the
-   * Kubernetes documentation recommends.
+   * Replaces the data by a snapshot. etcd must not run. Without `bumpRevision` the store goes back in time, and its revisions are used a
+   * second time; with it they jump ahead by that many and older ones count as compacted, as the Kubernetes documentation recommends.
    */
   async restoreSnapshot(path: string, bumpRevision?: number): Promise<void> {
     await rm(this.dataDirectory, { recursive: true, force: true });

@@ -102,7 +102,7 @@ async function buildOne<Name extends string>(
   name: Name,
   env: NodeJS.ProcessEnv,
 ): Promise<void> {
-  // Renamed when whole, so that a build that is broken off leaves nothing that looks like a binary.
+  // Renamed when whole, so that an interrupted build leaves nothing that looks like a binary.
   const unfinished = join(cache, `${name}.unfinished`);
   const source = module.packages[name];
   const go = await tryRun('go', ['build', ...(await buildFlags(module)), '-o', unfinished, source], {
@@ -145,7 +145,7 @@ async function checkGo(module: GoModule<string>, env: NodeJS.ProcessEnv): Promis
   );
 }
 
-/** Named for all that decides the binaries' content, so that a change of version never meets an old binary. */
+/** The name has everything that decides the binaries' content, so that a change of version never finds an old binary. */
 async function cacheFolder(module: GoModule<string>): Promise<string> {
   const hash = createHash('sha256');
   const flags = await buildFlags(module);

@@ -36,7 +36,7 @@ export class Identities {
     return this.#authority;
   }
 
-  /** What is issued and written from now on is of this authority. */
+  /** From now on certificates and files are made with this authority. */
   replaceAuthority(authority: Authority): void {
     this.#authority = authority;
   }
@@ -97,7 +97,7 @@ function tokenFile(kubeconfigPath: string): string {
   return `${kubeconfigPath}.token`;
 }
 
-/** A reader sees the old text or the new one, never a part. */
+/** A reader sees the old text or the new one, never part of one. */
 async function writeWhole(path: string, text: string): Promise<void> {
   const unfinished = `${path}.${randomUUID()}`;
   await writeFile(unfinished, text, { mode: 0o600 });

@@ -1,7 +1,7 @@
 import type { KeyPair } from './certificates.ts';
 
 export type Credential = { readonly token: string } | { readonly tokenFile: string } | KeyPair;
-/** The PEM text of one or more certificates, or the path of a file with them, which the client may read again. */
+/** The PEM text of one or more certificates, or the path of a file with them, which a client may read again. */
 export type Trust = { readonly certificates: string } | { readonly file: string };
 
 /** A kubeconfig with one cluster, one user and one context. JSON is YAML too. */

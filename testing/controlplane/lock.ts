@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isAlive } from '../support/processes.ts';
 
 const HEARTBEAT_MS = 5_000;
-/** Six missed heartbeats: the owner is gone, or in another container where its id says nothing. */
+/** Six missed heartbeats: the owner is gone. Needed where it ran in another container, where its process id means nothing. */
 const DEAD_AFTER_MS = 30_000;
 const RETRY_MS = 250;
 
@@ -17,7 +17,7 @@ interface Owner {
 
 /**
  * Does `work` while holding the lock file at `path`. A lock whose owner died is taken over. Two waiters may, in a window
- * of microseconds, both take over the same dead lock: so `work` must be safe to be done twice, only wasteful.
+ * of microseconds, both take over the same dead lock: so doing `work` twice must be safe, if wasteful.
  */
 export async function withLock<T>(
   path: string,
@@ -61,7 +61,7 @@ async function ownerIsDead(path: string): Promise<boolean> {
   return age > DEAD_AFTER_MS;
 }
 
-/** Renamed before it is removed: of several waiters only one succeeds, the others look again. */
+/** Renamed before it is removed: of several waiters only one succeeds, the others check again. */
 async function discard(path: string, me: Owner): Promise<void> {
   const aside = `${path}.${me.id}`;
   const moved = await rename(path, aside).then(

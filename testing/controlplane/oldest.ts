@@ -1,4 +1,4 @@
-/** The API server of the oldest Kubernetes that dcred supports. Built in minutes and rarely wanted: tests of it are opt-in. */
+/** The API server of the oldest Kubernetes that dcred supports. It takes minutes to build and is rarely needed: its tests are opt-in. */
 import { join } from 'node:path';
 import { kubernetesFlags } from './binaries.ts';
 import { type EnsureOptions, ensureBuilt, type GoModule } from './go-module.ts';

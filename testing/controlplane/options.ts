@@ -46,7 +46,7 @@ export type Identity =
   | { readonly user: string; readonly groups?: readonly string[] };
 
 export interface KubeconfigOptions {
-  /** Of a service account's token. Default: a day. Zero or less: it has expired already. */
+  /** Lifetime of a service account's token. Default: a day. Zero or less: it has expired already. */
   readonly lifetimeSeconds?: number;
   /**
    * Name the CA's certificate and a service account's token by file, as in a pod, for clients that read them again. The token

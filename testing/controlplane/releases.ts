@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Of one project: where its release files are, and which bytes they must be. `releases.json` has them. */
+/** Where one project's release files are, and which bytes they must have. From `releases.json`. */
 export interface Release {
   readonly version: string;
-  /** With {version}, {os}, {arch} and {name} in it. */
+  /** A template with {version}, {os}, {arch} and {name}. */
   readonly url: string;
   /** Where the project publishes its checksums, for `scripts/pin-downloads.ts`. */
   readonly checksums: string;
@@ -12,7 +12,7 @@ export interface Release {
   readonly member?: string;
   /** What an archive holds; absent: what `sha256` lists. */
   readonly names?: readonly string[];
-  /** By platform: of the archive, or of each binary. */
+  /** By platform: the SHA-256 of the archive, or of each binary. */
   readonly sha256: Readonly<Record<string, string | Readonly<Record<string, string>>>>;
 }
 

@@ -10,7 +10,7 @@ export const ISSUER = 'https://kubernetes.default.svc';
 
 /**
  * A token of a service account, as the TokenRequest API makes them, with any lifetime: the API itself refuses less than ten
- * minutes. Times are in seconds since the epoch. The API server remembers a good token for 10 s, so an expired one is refused
+ * minutes. Times are in seconds since the epoch. The API server caches a good token for 10 s, so an expired one is refused
  * up to 10 s late.
  */
 export function signToken(
@@ -23,7 +23,7 @@ export function signToken(
     iss: ISSUER,
     aud: [ISSUER],
     sub: `system:serviceaccount:${namespace}:${name}`,
-    // A token that has expired already was valid once.
+    // A token that has already expired must have been valid once.
     iat: Math.min(now, now + lifetimeSeconds - 1),
     nbf: Math.min(now, now + lifetimeSeconds - 1),
     exp: now + lifetimeSeconds,

@@ -1,6 +1,6 @@
 /**
- * A fake of what Vault's and OpenBao's HTTP API documentation says of the transit engine, tokens and the login by Kubernetes: enough for a key
- * that signs. The tests that use it run against Vault itself too, where it was built: see testing/vault.
+ * A fake of the transit engine, tokens and the Kubernetes login, as Vault's and OpenBao's HTTP API documentation describes them: enough for
+ * a key that signs. The tests that use it run against Vault itself too, where it was built: see testing/vault.
  */
 import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage } from 'node:http';
@@ -32,9 +32,9 @@ export class FakeVault implements AsyncDisposable {
   readonly calls = new Map<string, number>();
   /** Calls that no policy allows, such as `POST transit/sign/NAME`. */
   readonly denied = new Set<string>();
-  /** Answered in place of everything else; undefined: nothing is wrong. */
+  /** Answers every call; undefined: nothing is wrong. */
   fault: Answer | undefined;
-  /** What a login by this service account token gives. */
+  /** The result of a login with this service account token. */
   readonly accounts = new Map<string, { readonly role: string; readonly leaseSeconds: number }>();
   readonly #tokens = new Map<string, { readonly ttl: number; readonly renewable: boolean }>();
   readonly #keys = new Map<string, FakeKey>();
@@ -55,7 +55,7 @@ export class FakeVault implements AsyncDisposable {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** A token that is refused from now on. */
+  /** Refuses this token from now on. */
   revoke(token: string): void {
     this.#tokens.delete(token);
   }

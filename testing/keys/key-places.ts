@@ -12,16 +12,16 @@ import { findSoftHsm } from './softhsm.ts';
 
 export interface KeyPlace {
   readonly backend: 'pkcs11' | 'awskms' | 'hashivault';
-  /** For a reader: `SoftHSM`. */
+  /** For display: `SoftHSM`. */
   readonly name: string;
   readonly uri: string;
-  /** What the process that uses it needs. */
+  /** Environment variables that the process using it needs. */
   readonly env: Readonly<Record<string, string>>;
 }
 
 export interface KeyPlaces extends AsyncDisposable {
   readonly places: readonly KeyPlace[];
-  /** The Vault of these, fake or real. */
+  /** The Vault among them, fake or real. */
   readonly vault: TransitServer;
 }
 
@@ -29,7 +29,7 @@ const NAME = 'web';
 const REGION = 'eu-west-1';
 const CREDENTIALS = { accessKeyId: 'test', secretAccessKey: 'test' } as const;
 
-/** Why one of them cannot be had on this machine; undefined: all can. */
+/** Why one of them is not available on this machine; undefined: all are. */
 export async function whyNoKeyPlaces(): Promise<string | undefined> {
   const [hsm, moto] = [await findSoftHsm(), await findMoto()];
   if (!hsm.available) return hsm.reason;
@@ -88,7 +88,7 @@ export async function startKeyPlaces(): Promise<KeyPlaces> {
   return { places, vault, [Symbol.asyncDispose]: () => held.disposeAsync() };
 }
 
-/** SubjectPublicKeyInfo of the key, for the CA that is to certify it. */
+/** SubjectPublicKeyInfo of the key, for the CA that certifies it. */
 export async function publicKeyOf({ env, uri }: KeyPlace, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
   const parsed = parseKeyUri(uri);
   if (parsed.scheme === 'file') throw new TypeError('expected a key that is kept elsewhere');

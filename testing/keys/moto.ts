@@ -1,4 +1,4 @@
-/** AWS KMS and STS as moto plays them: real requests, signatures by real keys, no AWS. From PyPI, kept in the cache. */
+/** AWS KMS and STS as moto emulates them: real requests, signatures by real keys, no AWS. From PyPI, kept in the cache. */
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -24,7 +24,7 @@ export interface MotoServer extends AsyncDisposable {
 
 let found: Promise<Moto> | undefined;
 
-/** Installs it where needed; or says why that is not possible. Once per process. */
+/** Installs it where needed, or says why that is not possible. Once per process. */
 export function findMoto(): Promise<Moto> {
   found ??= find();
   return found;
@@ -62,12 +62,12 @@ async function start(libraries: string): Promise<MotoServer> {
   }
 }
 
-/** What AWS answers and moto never does. */
+/** Answers that AWS gives and moto never does. */
 export interface AwsFault {
   readonly status: number;
   /** The error's name; undefined: the connection is cut. */
   readonly type: string | undefined;
-  /** How many requests are answered with it; undefined: all, until it is taken away. */
+  /** How many requests get it; undefined: all, until it is removed. */
   readonly times?: number;
 }
 

@@ -14,16 +14,16 @@ const FAULTY_SOURCE = join(import.meta.dirname, 'faulty-token.c');
 export type SoftHsm =
   | {
       readonly available: true;
-      /** A fresh token store in a folder of its own. */
+      /** A fresh token store in its own folder. */
       readonly createStore: () => TokenStore;
-      /** A library in front of SoftHSM's that fails as told: what no software token can be made to do. */
+      /** A library in front of SoftHSM's that fails on demand, as no software token can be made to. */
       readonly faultyLibrary: string;
     }
   | { readonly available: false; readonly reason: string };
 
 let found: Promise<SoftHsm> | undefined;
 
-/** Installs and compiles what is missing; or says why that is not possible. Once per process. */
+/** Installs and compiles what is missing, or says why that is not possible. Once per process. */
 export function findSoftHsm(): Promise<SoftHsm> {
   found ??= find();
   return found;
@@ -56,7 +56,7 @@ export interface TokenStore extends Disposable {
     readonly id: string;
     readonly pem: string;
   }): Promise<void>;
-  /** Takes all tokens away, and puts them back. */
+  /** Removes all tokens, and puts them back. */
   remove(): void;
   restore(): void;
   uri(parts: {

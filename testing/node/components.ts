@@ -20,7 +20,7 @@ export interface NodeFacts {
   readonly directory: string;
   readonly network: Network;
   readonly cgroup: string;
-  /** Of the API server's clients. A path. */
+  /** Path of the CA of the API server's clients. */
   readonly authority: string;
   readonly kubeProxyKubeconfig: string;
   readonly dnsKubeconfig: string;
@@ -49,7 +49,7 @@ function networkConfiguration(network: Network): object {
     ranges: [[{ subnet: network.pods }]],
     routes: [{ dst: '0.0.0.0/0' }],
   };
-  // No masquerading: the machine has a route to the pods, and nobody beyond it is spoken to.
+  // No masquerading: the machine has a route to the pods, and they reach no host beyond it.
   const bridge = { type: 'bridge', bridge: 'pods0', isGateway: true, hairpinMode: true, ipam };
   return { cniVersion: '1.0.0', name: 'pods', plugins: [bridge] };
 }
@@ -98,7 +98,7 @@ function kubeletConfiguration({ authority, cgroup, network }: NodeFacts): object
     clusterDomain: CLUSTER_DOMAIN,
     resolvConf: '',
     volumePluginDir: '/var/lib/kubelet/volume-plugins',
-    // The machine's disk and memory are not the node's own: how full they are is nothing to end a pod for.
+    // The machine's disk and memory are not the node's own: how full they are is no reason to evict a pod.
     evictionHard: { 'memory.available': '1Mi', 'nodefs.available': '0%', 'imagefs.available': '0%' },
     imageGCHighThresholdPercent: 100,
   };

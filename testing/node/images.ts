@@ -17,7 +17,7 @@ export const SERVER_IMAGE = 'localhost/boringssl-server:1';
 
 const ARCHITECTURE = process.arch === 'arm64' ? 'arm64' : 'amd64';
 
-/** Holds a pod's namespaces, and ends on SIGTERM. */
+/** Holds a pod's namespaces, and exits on SIGTERM. */
 const PAUSE = `#include <signal.h>
 #include <unistd.h>
 static void end(int number) { (void)number; _exit(0); }
@@ -46,7 +46,7 @@ export async function shellImage(): Promise<Buffer> {
   const content = await readFile('/bin/busybox');
   const { stdout } = await exec('/bin/busybox', ['--list']);
   const commands = stdout.split('\n').filter((line) => line !== '');
-  // The archive knows no links; each command is a line of shell instead.
+  // The archive format here has no links; each command is a line of shell instead.
   const scripts = commands.map((command): TarEntry => {
     const script = `#!/bin/busybox sh\nexec /bin/busybox ${command} "$@"\n`;
     return { type: 'file', path: `usr/bin/${command}`, content: Buffer.from(script), mode: 0o755 };

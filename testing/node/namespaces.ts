@@ -4,13 +4,14 @@ import type { Component, Guardian } from '../support/guardian.ts';
 import { eventually, type Output, type RunOptions, run } from '../support/processes.ts';
 
 /**
- * A node lives in network, mount and process namespaces of its own. Its first process, here, only holds them. When that
- * process ends, the kernel ends every other one in there (the shims and the containers too, which no list here has), and with
- * the last of them go the mounts, the bridge, the rules of nftables and the veth pairs. So nothing is to be cleaned up but the
- * control groups and one folder, which the guardian removes; and two nodes do not meet.
+ * A node lives in its own network, mount and process namespaces. Its first process, here, only holds them. When that process
+ * ends, the kernel kills every other one in there (the shims and the containers too, which no list here has), and with the last
+ * of them go the mounts, the bridge, the nftables rules and the veth pairs. So only the control groups and one folder need
+ * cleaning up, which the guardian does; and two nodes never meet.
  *
- * Hidden behind the node's own: /run, /var/log and /var/lib, where kubelet, containerd and the network plug-ins keep what they
- * know. Two of the machine's settings are shown to the kubelet as it wants them, or it would change them for the whole machine.
+ * Hidden behind the node's own: /run, /var/log and /var/lib, where kubelet, containerd and the network plug-ins keep their
+ * state. Some of the machine's settings are shown to the kubelet with the values that it wants, or it would change them for
+ * the whole machine.
  */
 const HOLD = `
 set -e
@@ -41,15 +42,15 @@ fi
 echo 1 >/proc/sys/net/ipv4/ip_forward
 echo "$pid" >"$1/holder.new"
 mv "$1/holder.new" "$1/holder"
-# Waiting, it buries the processes whose parents have gone.
+# While it waits, it reaps processes whose parents are gone.
 sleep infinity &
 wait
 `;
 
 /**
- * The processors are shared with the control plane, which in a cluster has machines of its own. So that starting containers does not
- * keep the API server waiting, the node's programs (kubelet, containerd, runc) weigh a tenth of one thread of the control plane. The
- * pods weigh eight threads, eighty times as much as the programs, as on a large machine. Each pod's own share is the kubelet's matter.
+ * The processors are shared with the control plane, which in a cluster has its own machines. So that starting containers does not keep
+ * the API server waiting, the node's programs (kubelet, containerd, runc) weigh a tenth of one thread of the control plane. The pods
+ * weigh eight threads, eighty times as much as the programs, as on a large machine. The kubelet sets each pod's own share.
  */
 const JOIN = `
 group="/sys/fs/cgroup/cpu/$1-system"
@@ -63,9 +64,9 @@ const START_TIMEOUT_MS = 30_000;
 
 /** The namespaces of one node, and the way into them. */
 export class Namespaces {
-  /** Of the process that holds them. */
+  /** Id of the process that holds them. */
   readonly pid: number;
-  /** Below which the node's control groups are, in every hierarchy. */
+  /** The parent of the node's control groups, in every hierarchy. */
   readonly cgroup: string;
   readonly #guardian: Guardian;
   readonly #path: string;
@@ -113,7 +114,7 @@ export class Namespaces {
     return this.#guardian.startComponent({ name, binary: 'sh', args });
   }
 
-  /** Runs a command as if on the node, to its end. */
+  /** Runs a command as if on the node, and waits for it to end. */
   run(command: readonly string[], options: RunOptions = {}): Promise<Output> {
     return run('nsenter', this.#inside(command), options);
   }

@@ -7,7 +7,7 @@ import type { Namespaces } from './namespaces.ts';
  * its pods and its Services.
  *
  *     machine  B.0.1 ---- veth pair ---- B.0.2  node ---- bridge ---- pods  B.1.0/24
- *        `--- route: B.0.0/21 by way of B.0.2                 `--- nftables: Services  B.2.0/24
+ *        `--- route: B.0.0/21 via B.0.2                       `--- nftables: Services  B.2.0/24
  */
 const BLOCKS = 64;
 const BLOCK_BITS = 21;
@@ -26,7 +26,7 @@ class NetworkError extends Error {
   override readonly name = 'NetworkError';
 }
 
-/** Joins the node's network with the machine's. All of it, the route too, goes when the node's namespaces go. */
+/** Connects the node's network to the machine's. All of it, including the route, goes when the node's namespaces go. */
 export async function createNetwork(namespaces: Namespaces): Promise<Network> {
   const link = `dcred-${randomBytes(4).toString('hex')}`;
   await ip('link', 'add', link, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', String(namespaces.pid));
@@ -45,7 +45,7 @@ export async function createNetwork(namespaces: Namespaces): Promise<Network> {
   return network;
 }
 
-/** The kernel takes a route once: so adding it reserves the block. */
+/** The kernel accepts a route once, so adding it reserves the block. */
 async function claimBlock(link: string): Promise<Network> {
   const first = randomInt(BLOCKS);
   for (let attempt = 0; attempt < BLOCKS; attempt += 1) {

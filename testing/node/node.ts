@@ -118,7 +118,7 @@ export class Node {
     await this.#until('the name server answers', dns, () => this.#answersNames());
   }
 
-  /** Makes the images of a docker-archive, a path or its bytes, known to the node. Pods use `imagePullPolicy: Never`. */
+  /** Imports the images of a docker-archive, given as a path or its bytes. Pods use `imagePullPolicy: Never`. */
   async importImage(archive: string | Uint8Array): Promise<void> {
     if (typeof archive === 'string') {
       await this.#ctr(['images', 'import', '--local', archive]);
@@ -132,7 +132,7 @@ export class Node {
     return this.#namespaces.run(command, options);
   }
 
-  /** Ends the node and its control plane, and removes all that was theirs. May be called again. */
+  /** Stops the node and its control plane, and removes everything of theirs. May be called again. */
   async stop(): Promise<void> {
     await this.#guardian.stop();
     await this.plane.stop();

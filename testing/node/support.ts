@@ -16,7 +16,7 @@ const PACKAGES = {
 
 export type NodeSupport = { readonly available: true } | { readonly available: false; readonly reason: string };
 
-/** Whether this machine can run a node; what it needs from Debian is installed first. Says what is in the way. */
+/** Whether this machine can run a node, and why not; what it needs from Debian is installed first. */
 export async function findNodeSupport(): Promise<NodeSupport> {
   const reason = (await obstacle()) ?? (await installed());
   return reason === undefined ? { available: true } : { available: false, reason };

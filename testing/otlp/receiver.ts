@@ -15,7 +15,7 @@ const MODULE: GoModule<'otlp'> = {
   instead: '',
 };
 
-/** A value of an attribute, as JSON's mapping of protobuf writes it: integers are texts. */
+/** An attribute's value in protobuf's JSON mapping: integers are strings. */
 interface Value {
   readonly stringValue?: string;
   readonly intValue?: string;
@@ -98,7 +98,7 @@ export class TraceReceiver implements AsyncDisposable {
     return await readFile(join(this.#guardian.directory, 'otlp.log'), 'utf8');
   }
 
-  /** What it could decode; an export that it could not is answered with an error. */
+  /** What it could decode; other exports are answered with an error. */
   async exports(): Promise<readonly Export[]> {
     const lines = (await this.text()).split('\n').slice(0, -1);
     return lines.map((line) => JSON.parse(line) as Export).filter(({ traces }) => traces.resourceSpans !== undefined);

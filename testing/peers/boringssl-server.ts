@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 /** A running testing/peers/server.c. */
 export interface BoringServer extends AsyncDisposable {
   readonly port: number;
-  /** The next line that it prints: how a connection went, or what came of a reload. */
+  /** The next line that it prints: how a connection went, or the result of a reload. */
   nextLine(): Promise<string>;
   /** Makes it read its files again; resolves with `reloaded` or `kept REASON`. */
   reload(): Promise<string>;
@@ -15,11 +15,11 @@ export interface BoringServerOptions {
   readonly binary: string;
   /** The files of an issued Secret. */
   readonly directory: string;
-  /** Only needed for clients that take no credential. */
+  /** Only needed for clients without support for credentials. */
   readonly leafKeyFile?: string;
 }
 
-/** Starts the server; resolves when it listens. It ends when disposed of, or when this process does, however that comes. */
+/** Starts the server; resolves when it listens. It ends on disposal, and when this process ends in any way. */
 export async function startBoringServer({
   binary,
   directory,

@@ -1,4 +1,4 @@
-/** Headless Chromium from Debian, spoken to by the DevTools protocol over a pipe: no port, no library. */
+/** Headless Chromium from Debian, driven over the DevTools protocol on a pipe: no port, no library. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -58,7 +58,7 @@ export class Chromium implements AsyncDisposable {
 
   static async start(): Promise<Chromium> {
     const profile = await mkdtemp(join(tmpdir(), 'dcred-chromium-'));
-    // Root may not sandbox; the only page is our own. No GPU, and little shared memory, in a container.
+    // Chromium as root has no sandbox; the only page is our own. A container has no GPU and little shared memory.
     const flags = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run'];
     const words = [
       ...flags,
@@ -72,7 +72,7 @@ export class Chromium implements AsyncDisposable {
     return chromium;
   }
 
-  /** A page of its own: no other has its storage or its cache. */
+  /** An isolated page: no other shares its storage or its cache. */
   async open(url: string, options: PageOptions): Promise<Page> {
     const { browserContextId } = await this.call<{ browserContextId: string }>('Target.createBrowserContext');
     const target = await this.call<{ targetId: string }>('Target.createTarget', {
@@ -127,9 +127,9 @@ export class Page {
   readonly #loaded = Promise.withResolvers<void>();
   /** What the console said, exceptions and violations of the page's policy included. */
   readonly complaints: string[] = [];
-  /** What the page asked for, itself included. */
+  /** What the page requested, including itself. */
   readonly requests: string[] = [];
-  /** alert(), confirm() and their like. */
+  /** Calls of alert(), confirm() and prompt(). */
   dialogs = 0;
 
   constructor(call: Call) {

@@ -17,7 +17,7 @@ export interface PageSecurity {
 export interface FirefoxOptions {
   /** The CA that it trusts besides its own, PEM. */
   readonly authority: string;
-  /** Where every name is found: an IPv4 address. */
+  /** The IPv4 address to which every name resolves. */
   readonly address: string;
 }
 
@@ -58,8 +58,8 @@ export async function whyNoFirefox(): Promise<string | false> {
 }
 
 /**
- * A Firefox without a window, with a profile of its own: start a new one for every check, because a resumed session carries no
- * certificate. It ends, and its profile goes, when disposed of or when this process ends.
+ * A Firefox without a window, with its own profile: start a new one for every check, because a resumed session carries no certificate. It
+ * ends, and its profile is removed, on disposal or when this process ends.
  */
 export async function startFirefox(options: FirefoxOptions): Promise<Firefox> {
   const guardian = await Guardian.start('firefox');

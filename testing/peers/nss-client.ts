@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** What NSS's `tstclnt` made of a handshake. */
+/** The result of a handshake by NSS's `tstclnt`. */
 export interface NssOutcome {
   /** Whether the handshake was completed. */
   readonly connected: boolean;

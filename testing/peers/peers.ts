@@ -30,7 +30,7 @@ export type Peers =
 
 let found: Promise<Peers> | undefined;
 
-/** Installs and compiles the peers where needed; or says why that is not possible. Once per process. */
+/** Installs and compiles the peers where needed, or says why that is not possible. Once per process. */
 export function findPeers(): Promise<Peers> {
   found ??= find();
   return found;
@@ -52,7 +52,7 @@ async function compileServer(): Promise<string> {
   return join(directory, 'server');
 }
 
-/** Debian keeps these libraries in a directory of their own, for they share their names with OpenSSL's. */
+/** Debian keeps these libraries in their own directory, because they have the same names as OpenSSL's. */
 async function libraryDirectory(): Promise<string> {
   const { stdout } = await run('gcc', ['-print-multiarch']);
   return `/usr/lib/${stdout.trim()}/android`;

@@ -14,7 +14,7 @@ export type PrometheusTools =
 
 let found: Promise<PrometheusTools> | undefined;
 
-/** Once per process. Where they cannot be had, the reason; in CI that is an error. */
+/** Once per process. Gives the reason where they are not available; in CI that is an error. */
 export function findPrometheus(): Promise<PrometheusTools> {
   found ??= find();
   return found;
@@ -66,7 +66,7 @@ interface Answer {
   };
 }
 
-/** Scrapes every two seconds, and a scrape may take as long; gone, with its data, when disposed. */
+/** Scrapes every two seconds, and a scrape may take as long; removed with its data on disposal. */
 export class Prometheus implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #folder: string;

@@ -8,8 +8,9 @@
  * handshakes fail (NO_CERTIFICATE_SET).
  *
  * Prints "listening PORT", then a line for each connection: "delegated", "ordinary", or "failed REASON". Every answer is one
- * small page that says the same; its title is the host's name, which in a pod is the pod's. SIGHUP reads the files again; what cannot be loaded leaves the earlier set in use, and
- * prints "kept REASON" in place of "reloaded". Ends when its standard input closes, so that it never outlives its parent.
+ * small page that says the same; its title is the host's name, which in a pod is the pod's. SIGHUP reads the files again: files
+ * that cannot be loaded leave the earlier set in use, and it prints "kept REASON" in place of "reloaded". Ends when its standard
+ * input closes, so that it never outlives its parent.
  *
  * One connection at a time, each with at most five seconds: enough for tests, and nothing to lock.
  */
@@ -180,7 +181,7 @@ static int listen_on(int port) {
   return listener;
 }
 
-/* A handler may do little: it wakes the loop. A full pipe is fine, for then the loop is awake. */
+/* A handler may do little: it wakes the loop. A full pipe is fine, because then the loop is awake. */
 static void on_hangup(int number) {
   int saved = errno;
   (void)number;
@@ -192,7 +193,7 @@ static int wait_and_serve(Identity *identity, const char *directory, const char 
   struct pollfd sources[] = {
       {.fd = listener, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}, {.fd = signal_pipe[0], .events = POLLIN}};
   char bytes[256];
-  /* SIGHUP is let in while nothing else goes on: it would interrupt a handshake, whose read then fails (a timeout forbids SA_RESTART). */
+  /* SIGHUP is unblocked only between handshakes: it would interrupt one, whose read then fails (a timeout forbids SA_RESTART). */
   sigset_t hangup, none;
   sigemptyset(&none);
   sigemptyset(&hangup);

@@ -7,8 +7,8 @@ import { canConnect, freePort } from '../support/ports.ts';
 import { eventually, run, tryRun } from '../support/processes.ts';
 
 /**
- * tlslite-ng, a TLS implementation in Python that shares no code with the other peers: the one client that shows the
- * credential which a server proved to hold the key of, and the one server that reads credentials as PEM.
+ * tlslite-ng, a TLS implementation in Python that shares no code with the other peers: the only client that shows the credential whose
+ * key a server has proved to hold, and the only server that reads credentials as PEM.
  */
 
 const FOLDER = join(import.meta.dirname, 'tlslite');
@@ -18,7 +18,7 @@ const INSTALL_TIMEOUT_MS = 300_000;
 export type Tlslite =
   | {
       readonly available: true;
-      /** The credential that the server used, as lower-case hex; `none`. Rejects with what the handshake failed by. */
+      /** The credential that the server used, as lower-case hex; `none`. Rejects with the handshake's error. */
       readonly connect: (server: TlsServer) => Promise<string>;
       /** Serves `tls.crt` and `dc.key` of a folder with one of its credential files, and without the leaf's key. */
       readonly serve: (directory: string, credentialFile: string) => Promise<TlsliteServer>;
@@ -38,7 +38,7 @@ interface TlsliteServer extends AsyncDisposable {
 
 let found: Promise<Tlslite> | undefined;
 
-/** Installs it where needed; or says why that is not possible. Once per process. */
+/** Installs it where needed, or says why that is not possible. Once per process. */
 export function findTlslite(): Promise<Tlslite> {
   found ??= find();
   return found;

@@ -1,4 +1,4 @@
-/** Small builders of what several tests need: each gives something good, changed by what is passed. */
+/** Small builders of what several tests need: each returns something valid, changed by its arguments. */
 import type { z } from 'zod';
 import {
   type DelegatedCredentialResource,
@@ -38,7 +38,7 @@ export function resource({
   return { metadata: { name, namespace, uid, generation, resourceVersion: '1' }, spec, status };
 }
 
-/** Of `vault/web-tls` to the namespace `edge`. */
+/** A grant of `vault/web-tls` to the namespace `edge`. */
 export function grant({
   name = 'edge',
   namespace = 'vault',
@@ -73,7 +73,7 @@ export function podOf(overrides: Partial<Pod> = {}): Pod {
   };
 }
 
-/** A credential with all of its life before it. */
+/** A credential with its whole lifetime before it. */
 export function facts(overrides: Partial<CredentialFacts> = {}): CredentialFacts {
   const { issuedAt = NOW, expiresAt = issuedAt + LIFETIME } = overrides;
   const renewAt = renewalTime({ issuedAt, expiresAt, podUid: 'uid-of-web-0', lifetimeSeconds: LIFETIME });

@@ -1,8 +1,9 @@
 /**
  * A connection between two places that can be cut, silenced and repaired: bytes of TCP, which it does not read.
  *
- * Cut, both ends notice at once. Silent, nobody does: what is sent is swallowed, as by a firewall that has forgotten the connection and drops its
- * packets. New connections are accepted and swallowed too, where packets that are dropped would not even let them come about.
+ * When it is cut, both ends notice at once. When it is silent, neither does: bytes are swallowed, as by a firewall that has lost the
+ * connection's state and drops its packets. New connections are accepted and swallowed too; dropped packets would not even let them
+ * be established.
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
@@ -50,25 +51,25 @@ export class Cable implements AsyncDisposable {
     return this.#swallowed;
   }
 
-  /** What is connected is cut off, and nobody gets through. */
+  /** Open connections are cut, and new ones are refused. */
   cut(): void {
     this.#state = 'cut';
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** What is connected stays so, and is dead for ever; what connects now is too. */
+  /** Open connections stay open and are dead from now on; so are new ones. */
   silence(): void {
     this.#state = 'silent';
     for (const socket of this.#sockets) {
       socket.unpipe();
-      // One end that closes must not tell the other.
+      // The other end must not notice when one closes.
       socket.removeAllListeners('close');
       socket.removeAllListeners('end');
       this.#swallow(socket);
     }
   }
 
-  /** For new connections. */
+  /** New connections work again. */
   repair(): void {
     this.#state = 'whole';
   }

@@ -5,7 +5,7 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 
 /**
- * Where a thing that takes long to build is kept between runs: `${XDG_CACHE_HOME:-~/.cache}/dcred/NAME/KEY`, the key made from
+ * Where something that takes long to build is kept between runs: `${XDG_CACHE_HOME:-~/.cache}/dcred/NAME/KEY`, the key made from
  * all that the thing is built from, so that a change builds again. Nothing is created.
  */
 export function cacheDirectory(name: string, contentKey: string): string {
@@ -15,7 +15,7 @@ export function cacheDirectory(name: string, contentKey: string): string {
 
 /**
  * The cache directory, filled by `build` where it is missing. It appears whole or not at all: `build` fills a directory
- * beside it, which is then renamed. Two that build at once both succeed, and one result stays.
+ * beside it, which is then renamed. Two concurrent builds both succeed, and one result stays.
  */
 export async function buildOnce(
   name: string,

@@ -18,7 +18,7 @@ export async function fetchPackage(name: string): Promise<Fetched> {
     return { available: false, reason: `the Debian package ${name} is needed, and there is no apt-get to download it` };
   }
   try {
-    // The release, not the version: whatever this Debian has now is as good, and must not be fetched with each update.
+    // The release, not the version: any version in this Debian will do, and need not be fetched again with each update.
     const release = (await run('dpkg', ['--print-architecture'])).stdout.trim() + (await debianVersion());
     const root = await buildOnce(`debian-${name}`, release, async (directory) => {
       await download(name, directory);

@@ -2,9 +2,9 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CommandFailedError, run } from './processes.ts';
 
-/** A package manager that waits for a mirror may take long; one that waits for longer is stuck. */
+/** A package manager may wait long for a mirror; beyond this it is stuck. */
 const INSTALL_TIMEOUT_MS = 300_000;
-/** Where Debian puts what an administrator runs; the PATH of others often lacks it. */
+/** Where Debian puts programs for administrators; other users' PATH often lacks it. */
 const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 
 export interface Requirement {
@@ -15,7 +15,7 @@ export interface Requirement {
 }
 
 /**
- * Installs the packages where something of theirs is missing. Resolves with what is wrong, as a sentence that says what to do, or
+ * Installs the packages where something from them is missing. Resolves with what is wrong, as a sentence that says what to do, or
  * undefined when all is there.
  */
 export async function ensurePackages({ needs, packages }: Requirement): Promise<string | undefined> {

@@ -11,7 +11,7 @@ export interface DownloadOptions {
   readonly maxBytes: number;
   /** Until the server answers, at each redirect. */
   readonly answerTimeoutMs: number;
-  /** Of everything, so that a server that sends a byte a second does not hold us for ever. */
+  /** For the whole download, so that a server that sends a byte a second does not block it indefinitely. */
   readonly totalTimeoutMs: number;
   readonly onBytes?: (bytes: number) => void;
   /** HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honoured, in upper or lower case. */
@@ -31,7 +31,7 @@ const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
 /**
  * Downloads `url` to `path`, and checks its bytes while they are written. Whatever goes wrong, `path` is removed: so give a path
- * that nobody reads before this resolves. Never from https to http.
+ * that is not read before this resolves. Never from https to http.
  * @throws DownloadError
  */
 export async function download(url: string, path: string, options: DownloadOptions): Promise<void> {

@@ -27,7 +27,7 @@ export class FakeClock implements Clock {
     return this.#monotonic;
   }
 
-  /** Timers that wait. */
+  /** How many timers are pending. */
   get timers(): number {
     return this.#timers.size;
   }
@@ -84,7 +84,7 @@ export class FakeClock implements Clock {
   }
 }
 
-/** Lets everything that is ready run: all microtasks, and one turn of the event loop. */
+/** Runs everything that is ready: all microtasks, and one turn of the event loop. */
 export function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

@@ -5,7 +5,7 @@ import type { TestContext } from 'node:test';
 
 export interface ReportRow {
   readonly table: 'faults' | 'lasting' | 'attacks';
-  /** What was done, as a person would say it. */
+  /** What was done, in plain words. */
   readonly fault: string;
   readonly runs: number;
   readonly violations: number;

@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import { endChild } from './processes.ts';
 
 /**
- * Everything that a test starts must go when the test goes, also when it is killed with SIGKILL and can do nothing
+ * Everything that a test starts must go when the test goes, even when it is killed with SIGKILL and can do nothing
  * itself. So a small shell, the guardian, holds the other end of a pipe from the test process, in a session of its own
  * (Ctrl-C does not reach it). When the pipe closes, for whatever reason, it ends the processes and removes the folder.
- * An orderly stop closes the pipe too: there is one way out, and every test takes it.
+ * A normal stop closes the pipe too: there is one way out, and every test takes it.
  *
  *     test process --- pipe ---> guardian --- end of file: kill pids/*, rm -r folder
  *          `--- starts components; each writes pids/<its id> and only then becomes the component
@@ -58,7 +58,7 @@ export class Guardian {
   readonly directory: string;
   readonly #shell: ChildProcess;
 
-  /** `kind` is a part of the folder's name, for people who list what runs. */
+  /** `kind` is part of the folder's name, to tell folders apart in a listing. */
   static async start(kind = 'controlplane'): Promise<Guardian> {
     const directory = await mkdtemp(join(tmpdir(), `dcred-${kind}-`));
     await mkdir(join(directory, 'pids'));
@@ -71,7 +71,7 @@ export class Guardian {
       stdio: ['pipe', 'ignore', 'ignore'],
       detached: true,
     });
-    // Nothing here keeps a test alive that has forgotten to stop its control plane.
+    // A test that forgot to stop its control plane must still be able to exit.
     this.#shell.unref();
     (this.#shell.stdin as { unref?: () => void } | null)?.unref?.();
   }
@@ -88,7 +88,7 @@ export class Guardian {
     });
     closeSync(log);
     child.unref();
-    // An id may be given to another process once its owner is gone: then the guardian must not know it any more.
+    // A process id may be reused once its owner is gone: the guardian must forget it by then.
     child.once('exit', () => rmSync(join(this.directory, 'pids', String(child.pid)), { force: true }));
     return new Component(name, child, logPath);
   }

@@ -1,4 +1,4 @@
-/** The result of an audit of a fleet that does not exist, for the report: as large and as hostile as the test wants. */
+/** The audit result of an imaginary fleet, for the report: as large and as hostile as the test wants. */
 
 import { type AuditedPod, readAuditedPod } from '../../src/audit/pod.ts';
 import { type AuditEntry, type AuditResult, auditResult } from '../../src/audit/result.ts';

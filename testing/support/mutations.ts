@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { isRecord } from '../../src/text/is-record.ts';
 
 export interface Mutation {
-  /** Of what was replaced, removed or added; empty: the whole. */
+  /** Path of what was replaced, removed or added; empty: the whole value. */
   readonly path: readonly (string | number)[];
   readonly value: unknown;
 }
@@ -30,7 +30,7 @@ export function mutationsOf(valid: unknown): fc.Arbitrary<Mutation> {
   );
 }
 
-/** Of the whole, and of all that is in it. */
+/** The paths of the value itself and of everything in it. */
 export function pathsOf(
   value: unknown,
   path: readonly (string | number)[] = [],
@@ -47,7 +47,7 @@ export function at(value: unknown, path: readonly (string | number)[]): unknown 
   return path.reduce<unknown>((inner, key) => Reflect.get(inner as object, key), value);
 }
 
-/** @param to undefined: it is removed */
+/** @param to undefined: the value at the path is removed */
 export function replaced(
   valid: unknown,
   path: readonly (string | number)[],

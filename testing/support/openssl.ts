@@ -23,7 +23,7 @@ export interface LeafOptions {
   readonly keyUsage?: string | null;
   readonly basicConstraints?: string;
   readonly days?: number;
-  /** Further ones, as OpenSSL writes them: `extendedKeyUsage=clientAuth`. */
+  /** Further extensions, as OpenSSL writes them: `extendedKeyUsage=clientAuth`. */
   readonly extensions?: readonly string[];
   /** Further options of `openssl req`. */
   readonly options?: readonly string[];

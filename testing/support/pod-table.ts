@@ -1,7 +1,7 @@
 import type { PodSource } from '../../src/operator/core/membership.ts';
 import type { Pod } from '../../src/operator/core/pod.ts';
 
-/** Stands for the cache of pods. A fake: a table, which counts how often a pod of it is read. */
+/** A fake cache of pods: a table, which counts how often a pod is read. */
 export class PodTable implements PodSource {
   readonly #pods = new Map<string, Pod>();
   visits = 0;

@@ -11,8 +11,8 @@ const LAST = 32_000;
 const ATTEMPTS = 100;
 
 /**
- * A TCP port that nobody listens on at `host`, and that no other process of the tests gets as long as this one lives: test files run side by
- * side, and between two looks at a port and a server's bind lies the start of a process.
+ * A TCP port that is free at `host`, and that no other process of the tests gets as long as this one lives: test files run side by side,
+ * and a process has to start between the check of a port and the bind of its server.
  */
 export async function freePort(host = '127.0.0.1'): Promise<number> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
@@ -22,7 +22,7 @@ export async function freePort(host = '127.0.0.1'): Promise<number> {
   throw new Error(`no free TCP port at ${host} between ${FIRST} and ${LAST} in ${ATTEMPTS} attempts`);
 }
 
-/** By the UDP port of that number, which nothing here uses, and which the kernel gives back however this process ends. */
+/** Binds the UDP port of that number, which nothing here uses, and which the kernel frees however this process ends. */
 function reserve(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = createSocket('udp4');
@@ -45,7 +45,7 @@ function isFree(port: number, host: string): Promise<boolean> {
   });
 }
 
-/** Whether somebody listens there: at a port, or at the path of a socket. */
+/** Whether a process listens there: at a port, or at the path of a socket. */
 export function canConnect(target: NetConnectOpts): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(target);

@@ -1,6 +1,6 @@
 /**
- * Searches the memory of a process, as a debugger would, and its JavaScript heap by a snapshot: what a stolen core dump would give
- * away. Linux, and the right to trace the process, for the former.
+ * Searches the memory of a process, as a debugger would, and its JavaScript heap in a snapshot: what a stolen core dump would give
+ * away. The former needs Linux and the permission to trace the process.
  */
 import { createReadStream } from 'node:fs';
 import { open, readdir, readFile, rm } from 'node:fs/promises';
@@ -22,10 +22,10 @@ export async function findInMemory(pid: number, needles: Readonly<Record<string,
   const buffer = Buffer.alloc(CHUNK_BYTES + longest);
   for (const [start, end] of regions) {
     const [from, to] = [BigInt(`0x${start}`), BigInt(`0x${end}`)];
-    // Each piece overlaps the next by a needle.
+    // Each piece overlaps the next by the length of a needle.
     for (let at = from; at < to; at += BigInt(CHUNK_BYTES)) {
       const length = Math.min(buffer.length, Number(to - at));
-      // Some mapped pages have nothing behind them.
+      // Some mapped pages cannot be read.
       const read = await memory.read(buffer, 0, length, at).catch(() => undefined);
       const piece = buffer.subarray(0, read?.bytesRead ?? 0);
       for (const [name, needle] of Object.entries(needles)) if (piece.includes(needle)) found.add(name);

@@ -62,7 +62,7 @@ export function tryRun(file: string, args: readonly string[], options: RunOption
   child.once('close', (status) =>
     resolve({ status, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() }),
   );
-  // A command may end without reading its input; its exit status says what there is to say.
+  // A command may end without reading its input; its exit status says enough.
   child.stdin.on('error', () => {});
   child.stdin.end(options.input);
   return promise.finally(() => clearTimeout(timer));

@@ -1,7 +1,7 @@
 /**
  * Loaded by `node --import` before a program: the program's wall clock can then be stepped from outside, as NTP or an administrator
- * steps one. The parent process sends `{stepClockMs}` over the IPC channel; it is acknowledged once it holds. Timers and
- * `performance.now()` do not move, and OpenSSL still reads the machine's clock.
+ * steps one. The parent process sends `{stepClockMs}` over the IPC channel; it is acknowledged once it is in effect. Timers
+ * and `performance.now()` do not move, and OpenSSL still reads the machine's clock.
  */
 
 const MachineDate = Date;

@@ -3,7 +3,7 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { createGunzip } from 'node:zlib';
 
-/** The archive does not hold the file, or not a whole one. */
+/** The archive does not contain the file, or not all of it. */
 class ArchiveError extends Error {
   readonly code = 'Archive';
   override readonly name = 'ArchiveError';

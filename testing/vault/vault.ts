@@ -17,7 +17,7 @@ const MODULE = 'github.com/hashicorp/vault';
 const FILES = ['go.mod', 'go.sum', 'main.go', 'transit/shim.go'] as const;
 const FLAGS = ['-trimpath', '-ldflags', '-s -w'] as const;
 const BUILD_TIMEOUT_MS = 60 * 60_000;
-/** As a later SDK has it; here it gives the error only. */
+/** As in a later SDK; here it returns only the error. */
 const RESTORED = {
   there: 'restoredKeyName, err := b.lm.RestorePolicy(',
   here: 'restoredKeyName, err := keyName, b.lm.RestorePolicy(',
@@ -38,7 +38,7 @@ export type FoundVault =
   | { readonly available: true; readonly start: () => Promise<VaultServer> }
   | { readonly available: false; readonly reason: string };
 
-/** It is built where DCRED_VAULT=1 wants it (eight minutes of CPU), and used wherever it was built before. */
+/** Built only with DCRED_VAULT=1 (eight minutes of CPU), and used wherever it was built before. */
 export async function findVault(): Promise<FoundVault> {
   const texts = await Promise.all(FILES.map((file) => readFile(join(import.meta.dirname, file), 'utf8')));
   const key = [...texts, ...FLAGS, process.platform, process.arch].join('\0');
@@ -54,8 +54,8 @@ export async function findVault(): Promise<FoundVault> {
 }
 
 /**
- * Vault's release branch has an SDK of its own, which is no module of its own: the core compiles with an older published one, and the transit
- * engine with a newer one. So the engine is copied out of the module, and two of its calls are bridged, neither of which signs anything.
+ * Vault's release branch has its own SDK, which is not published as a module: the core compiles with an older published one, and the
+ * transit engine needs a newer one. So the engine is copied out of the module, and two of its calls are bridged, neither of which signs.
  */
 async function build(folder: string): Promise<void> {
   const env = { ...process.env, CGO_ENABLED: '0', GOWORK: 'off' };
@@ -78,7 +78,7 @@ async function start(binary: string): Promise<VaultServer> {
   const address = `127.0.0.1:${await freePort()}`;
   const child = spawn(binary, [address], { stdio: ['ignore', 'pipe', 'inherit'] });
   try {
-    // It says so once it listens.
+    // It prints this once it listens.
     const [line] = await Promise.race([
       once(createInterface({ input: child.stdout }), 'line'),
       once(child, 'exit').then(() => Promise.reject(new Error('Vault ended at its start'))),
@@ -93,7 +93,7 @@ async function start(binary: string): Promise<VaultServer> {
   }
 }
 
-/** As its administrator. Rejects where the answer is an error. */
+/** Calls it as its administrator. Rejects where the answer is an error. */
 export async function callVault(
   { rootToken, url }: TransitServer,
   method: 'GET' | 'POST',

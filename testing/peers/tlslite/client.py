@@ -3,7 +3,7 @@ A TLS 1.3 handshake by tlslite-ng, and the delegated credential that it got, as 
 
     client.py HOST PORT NAME
 
-tlslite-ng verifies the credential's signature by the leaf, and the handshake's by the credential; the chain is not its matter
+tlslite-ng verifies the credential's signature with the leaf, and the handshake's with the credential; it does not check the chain
 here. Ends with status 1 where the handshake fails, and says why.
 """
 import socket
