@@ -75,6 +75,6 @@ describe('dcred/kubernetes', () => {
       await client.close();
       await plane.stop();
     }
-    assert.equal(child.exitCode, 0, 'SIGTERM ends it in an orderly way');
+    assert.equal(child.exitCode, 0, 'SIGTERM shuts it down cleanly');
   });
 });
