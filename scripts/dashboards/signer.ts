@@ -24,7 +24,7 @@ export const SIGNER: Dashboard = {
     },
     {
       title: 'Refused in the last hour',
-      description: 'NotPermitted: somebody asks for what no grant covers.',
+      description: 'NotPermitted: a client requests what no grant covers.',
       type: 'stat',
       width: 12,
       queries: [['sum by (result) (increase(dcred_signer_requests_total{result!="signed"}[1h])) > 0', '{{result}}']],
