@@ -188,7 +188,7 @@ async function makeCertificate(folder: string): Promise<void> {
 }
 
 async function story(plane: ControlPlane, folder: string, run: Run): Promise<void> {
-  title('The certificate is granted to namespace edge, by whoever may write in namespace vault');
+  title('The certificate is granted to namespace edge, by a user who may write in namespace vault');
   say(GRANT.trimEnd().replaceAll(/^/gm, '  '));
   await writeFile(join(folder, 'web-grant.yaml'), GRANT);
   await writeFile(join(folder, 'web.yaml'), MANIFESTS);
