@@ -118,7 +118,7 @@ function kubeProxyConfiguration({ kubeProxyKubeconfig, network }: NodeFacts): ob
   };
 }
 
-/** The names of Services, and of nothing else: there is nobody to ask for others, and a pod must learn that at once. */
+/** Resolves the names of Services only: there is no server for other names, and a pod must be refused them at once. */
 function dnsConfiguration({ dnsKubeconfig, network }: NodeFacts): string {
   return `${CLUSTER_DOMAIN}:53 {
   bind ${network.nodeAddress}

@@ -51,7 +51,7 @@ export class Cable implements AsyncDisposable {
     return this.#swallowed;
   }
 
-  /** Open connections are cut, and new ones are refused. */
+  /** Open connections are cut, and new ones are closed at once. */
   cut(): void {
     this.#state = 'cut';
     for (const socket of this.#sockets) socket.destroy();
