@@ -151,7 +151,7 @@ describe('within its memory, and answering every other client', {
         },
       }),
     ),
-    'a text that is no JSON': 'x'.repeat(1_300_000),
+    'a text that is not JSON': 'x'.repeat(1_300_000),
   })) {
     test(`bodies of 1.3 MB from strangers: ${what}`, async (t) => {
       const all = Array.from({ length: 40 }, () => post(body));

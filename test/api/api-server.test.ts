@@ -62,12 +62,12 @@ const REFUSED: readonly Refused[] = [
   { what: 'a name of 41 characters', spec: GOOD, name: 'n'.repeat(41), says: 'must have at most 40 characters' },
   { what: 'a name with a dot', spec: GOOD, name: 'web.example', says: 'must not contain "."' },
   {
-    what: 'a certificate that no Secret can hold',
+    what: 'a certificate name that no Secret can have',
     spec: { certificateRef: { name: 'Web_TLS' } },
     says: 'must be the name of a Secret: lower-case letters, digits, "-" and ".", such as web-tls',
   },
   {
-    what: 'a namespace that cannot be',
+    what: 'an impossible namespace',
     spec: { certificateRef: { name: 'web-tls', namespace: 'edge.example' } },
     says: 'must be the name of a namespace: lower-case letters, digits and "-", such as edge',
   },
@@ -122,32 +122,32 @@ const REFUSED: readonly Refused[] = [
     says: 'every entry of values must be a label value',
   },
   {
-    what: 'an expression on no label key',
+    what: 'an expression on an invalid label key',
     spec: selector({ key: 'a key', operator: 'Exists' }),
     says: 'key must be a label key such as app or example.com/team',
   },
   {
-    what: 'a selector on no label key',
+    what: 'a selector on an invalid label key',
     spec: { ...GOOD, podSelector: { matchLabels: { '-app': 'web' } } },
     says: 'every key must be a qualified name such as "team" or "example.com/team"',
   },
   {
-    what: 'a selector for no label value',
+    what: 'a selector for an invalid label value',
     spec: { ...GOOD, podSelector: { matchLabels: { app: 'web server' } } },
     says: 'every label value must have at most 63 letters',
   },
   {
-    what: 'a template label that is none',
+    what: 'an invalid template label',
     spec: template({ labels: { 'a b': 'x' } }),
     says: 'every key must be a qualified name',
   },
   {
-    what: 'a template label value that is none',
+    what: 'an invalid template label value',
     spec: template({ labels: { a: '-' } }),
     says: 'every label value must have',
   },
   {
-    what: 'a template annotation that is none',
+    what: 'an invalid template annotation',
     spec: template({ annotations: { '/x': 'y' } }),
     says: 'every key must be a qualified name',
   },
@@ -157,7 +157,7 @@ const REFUSED: readonly Refused[] = [
     says: 'are set by dcred itself: remove them from secretTemplate',
   },
   {
-    what: 'a template that says who manages',
+    what: 'a template that sets managed-by',
     spec: template({ labels: { 'app.kubernetes.io/managed-by': 'me' } }),
     says: 'are set by dcred itself',
   },

@@ -56,7 +56,7 @@ interface Refused {
 
 const REFUSED: readonly Refused[] = [
   {
-    what: 'an entry that names nobody',
+    what: 'an entry that names neither a namespace nor a cluster',
     spec: from({}),
     says: 'exactly one of namespace, namespaceSelector and cluster',
   },
@@ -72,12 +72,12 @@ const REFUSED: readonly Refused[] = [
     says: 'uid needs namespace beside it: the name of the namespace with this uid',
   },
   {
-    what: 'a cluster that cannot be',
+    what: 'an impossible cluster name',
     spec: from({ cluster: 'EU West' }),
     says: 'must be the name of a cluster: lower-case letters, digits, "-" and ".", such as eu-west',
   },
   {
-    what: 'a namespace that cannot be',
+    what: 'an impossible namespace',
     spec: from({ namespace: 'a.b' }),
     says: 'must be the name of a namespace: lower-case letters, digits and "-", such as edge',
   },

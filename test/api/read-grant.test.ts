@@ -26,7 +26,7 @@ describe('a grant permits nothing', () => {
       { ...SPEC, from: [{ namespace: 'a', cluster: 'b' }] },
       /^spec\.from\[0\]: .*exactly one/,
     ],
-    'with an entry that names nobody': [{ ...SPEC, from: [{}] }, /^spec\.from\[0\]: .*exactly one/],
+    'with an entry that names none': [{ ...SPEC, from: [{}] }, /^spec\.from\[0\]: .*exactly one/],
     'with a uid and no namespace': [{ ...SPEC, from: [{ cluster: 'a', uid: 'u' }] }, /uid needs namespace beside it/],
     'with no entry': [{ ...SPEC, from: [] }, /^spec\.from: /],
     'to no pod': [{ ...SPEC, maxPods: 0 }, /maxPods must be at least 1/],

@@ -76,7 +76,7 @@ describe('an object that does not fit is unreadable, with the path of what is wr
       /^spec: renewBeforeSeconds must be less than lifetimeSeconds/,
     ],
     [
-      'an operator that is none',
+      'an invalid operator',
       { ...SPEC, podSelector: { matchExpressions: [{ key: 'a', operator: 'Gt' }] } },
       /^spec\.podSelector\.matchExpressions\[0\]\.operator: /,
     ],

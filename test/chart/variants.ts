@@ -43,7 +43,7 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
     webhook: { enabled: false },
     metrics: { podMonitor: { enabled: true }, prometheusRule: { enabled: true } },
   },
-  'a flow of its own': { flowControl: { enabled: true, concurrencyShares: 30, matchingPrecedence: 900 } },
+  'its own flow': { flowControl: { enabled: true, concurrencyShares: 30, matchingPrecedence: 900 } },
   'no NetworkPolicy': { networkPolicy: { enabled: false } },
   'a narrow NetworkPolicy': {
     networkPolicy: {
@@ -150,7 +150,7 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
       serviceAccountAnnotations: { 'eks.amazonaws.com/role-arn': 'arn:aws:iam::111122223333:role/dcred-signer' },
     },
   },
-  'a signer with an image of its own': {
+  'a signer with its own image': {
     namespaces: ['edge'],
     image: { digest: `sha256:${'ab'.repeat(32)}` },
     signer: {

@@ -12,8 +12,8 @@ describe('dcred webhook', () => {
       ['--host=example.org:8443'],
       /--host: expected a DNS name in lower case or an IP address, without port/,
     ],
-    ['a host that is none', ['--host=127.0.0.1', '--host=a b'], /got "a b"/],
-    ['a delay that is none', ['--shutdown-delay=soon'], /--shutdown-delay takes a duration/],
+    ['an invalid host', ['--host=127.0.0.1', '--host=a b'], /got "a b"/],
+    ['an invalid delay', ['--shutdown-delay=soon'], /--shutdown-delay takes a duration/],
   ] as const) {
     test(`refuses ${what}, before anything is started`, async () => {
       await assert.rejects(runCommand(webhookCommand, [...args]), { code: 'Usage', message });

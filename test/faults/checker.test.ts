@@ -133,7 +133,7 @@ describe('each seeded violation is found', () => {
       },
     },
     {
-      what: 'a Secret under another name than the pod asks for',
+      what: 'a Secret under another name than the pod requests',
       rule: 'unserved',
       seed: () => askingFor('chosen'),
     },
@@ -178,7 +178,7 @@ describe('each seeded violation is found', () => {
       seed: () => withSecret('web-a', (secret) => withData(secret, encoded({ 'tls.crt': delegations[1].chainPem }))),
     },
     {
-      what: 'a credential of the leaf before',
+      what: 'a credential of the previous leaf',
       rule: 'other-leaf',
       seed: () => withSecret('web-tls', (secret) => withData(secret, encoded({ 'tls.crt': delegations[1].chainPem }))),
     },
@@ -196,7 +196,7 @@ describe('each seeded violation is found', () => {
       seed: () => ({ ...good, now: now + 3000 }),
     },
     {
-      what: 'a renewal that somebody asked for and did not get',
+      what: 'a requested renewal that was not made',
       rule: 'overdue',
       seed: () => {
         const requested = { 'dcred.dev/renew-requested-at': new Date((now + 10) * 1000).toISOString() };
@@ -206,7 +206,7 @@ describe('each seeded violation is found', () => {
       },
     },
     {
-      what: 'an expiry that the annotation does not tell',
+      what: 'an expiry that differs from its annotation',
       rule: 'untrue-annotation',
       seed: () =>
         withSecret('web-a', (secret) => {
@@ -269,7 +269,7 @@ describe('each seeded violation is found', () => {
       seed: () => askingFor('stranger'),
     },
     {
-      what: 'a status that counts a pod whose new name is none',
+      what: 'a status that counts a pod whose new name is invalid',
       rule: 'status',
       seed: () => askingFor('Not_a_Name'),
     },

@@ -71,7 +71,7 @@ const RIVALS: readonly Rival[] = [
     },
   },
   {
-    name: 'a garbage collector, and a half-open watch of pods that hides who is gone',
+    name: 'a garbage collector, and a half-open watch of pods that hides which are gone',
     begin: async (site, { proxy }) => {
       for (const watch of proxy.watches) if (watch.exchange.resource === 'pods') watch.freeze();
       await Promise.all(PODS.map((name) => site.deletePod(name)));

@@ -68,7 +68,7 @@ const TOLERATED: Readonly<Record<string, Edit>> = {
   'one of our annotations written again as it is': (name, kubectl) =>
     kubectl(`annotate --overwrite secret ${name} dcred.dev/usage=Server`),
   'a finalizer': merge({ metadata: { finalizers: ['example.com/wait'] } }),
-  'the record of who wrote what wiped: then nobody can tell': merge({ metadata: { managedFields: [{}] } }),
+  'managedFields wiped: ownership is then unknown': merge({ metadata: { managedFields: [{}] } }),
   'server-side apply of a label': (name, kubectl) =>
     kubectl('apply --server-side -f -', { input: secretWith(name, undefined, { theirs: '1' }) }),
   'server-side apply of the very data that is there': async (name, kubectl) => {

@@ -149,7 +149,7 @@ describe('a key in AWS KMS', { skip }, () => {
   for (const [what, fault] of [
     ['throttling', { status: 400, type: 'ThrottlingException' }],
     ['a fault of the service', { status: 500, type: 'KMSInternalException' }],
-    ['a key that is not there yet', { status: 500, type: 'KeyUnavailableException' }],
+    ['a key that is not available yet', { status: 500, type: 'KeyUnavailableException' }],
     ['a connection that is cut', { status: 0, type: undefined }],
   ] as const) {
     test(`${what} is retried until it passes`, async () => {

@@ -136,7 +136,7 @@ describe('a name that is taken', () => {
   });
 
   const strangers: Readonly<Record<string, KubernetesObject['metadata']>> = {
-    'without our labels': { ...ours, labels: {} },
+    "without dcred's labels": { ...ours, labels: {} },
     'without an owner': { ...ours, ownerReferences: [] },
     'of another resource': { ...ours, labels: { ...ours.labels, 'dcred.dev/delegated-credential': 'other' } },
     'of another pod': {
@@ -199,7 +199,7 @@ describe('a name that is taken', () => {
         { ...restored, annotations: { ...restored.annotations, 'dcred.dev/pod-name': '../x' } },
         gone,
       ),
-      'it has not the label of a resource': world(
+      'it has no label with a resource': world(
         { ...restored, labels: { 'app.kubernetes.io/managed-by': 'dcred' } },
         gone,
       ),
@@ -357,7 +357,7 @@ describe("a Secret that another client may have written under dcred's name", () 
     'another key': { 'dc.key': Buffer.from(good.keyPem).toString('base64') },
     'no key at all': { 'dc.key': 'AAAA' },
     'another credential in one of the formats': { 'dc.hex': 'AAAA' },
-    'a file more': { 'extra.txt': 'AAAA' },
+    'one more file': { 'extra.txt': 'AAAA' },
   })) {
     test(`and holds ${what} is issued again`, async () => {
       const { applied, verbs } = await verify(change);

@@ -136,7 +136,7 @@ describe('with a real API server, a certificate', () => {
     assert.equal(watching.watcher.size.certificates, 1);
     await put('shared', other);
     await watching.until('shared', other.certificate.sha256);
-    assert.equal(watching.changes.filter((key) => key === 'default/web').length, 1, 'it is told no more');
+    assert.equal(watching.changes.filter((key) => key === 'default/web').length, 1, 'it is not notified again');
 
     watching.refer('api', undefined);
     assert.equal(watching.watcher.size.certificates, 0);

@@ -80,7 +80,7 @@ describe('a grant that the watches show', () => {
       (server) => Object.assign(server, { grants: [grant({ maxLifetimeSeconds: 60 })] }),
     ],
     'is for fewer pods now': [named, (server) => Object.assign(server, { grants: [grant({ maxPods: 1 })] })],
-    'is to be deleted with what was issued now': [
+    'deletes what was issued when it is withdrawn': [
       named,
       (server) => Object.assign(server, { grants: [grant({ onWithdraw: 'Delete' })] }),
     ],

@@ -310,7 +310,7 @@ describe('with a fake API server, a certificate', () => {
     Object.assign(state, { broken: false, readable: true, cut: new AbortController() });
     await clock.advanceAsync(300_000);
     assert.equal(followed.word('web'), one.certificate.sha256);
-    assert.deepEqual(followed.changes, [], 'and nobody is told');
+    assert.deepEqual(followed.changes, [], 'and no change is reported');
   });
 
   test('that is refused for longer is not used, and is used as soon as the watch is accepted again', async () => {

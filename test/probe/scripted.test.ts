@@ -86,7 +86,12 @@ describe('under the right keys, the client refuses', () => {
       ],
       ['a ticket', (server) => [server.message(4, new Uint8Array(20))], 'Unexpected', /4 \(new_session_ticket\)/],
       ['a change of keys', (server) => [server.message(24, Uint8Array.of(1))], 'Unexpected', /24 \(key_update\)/],
-      ['a message of no kind', (server) => [server.message(99, new Uint8Array(3))], 'Unexpected', /message 99 where/],
+      [
+        'a message of an unknown type',
+        (server) => [server.message(99, new Uint8Array(3))],
+        'Unexpected',
+        /message 99 where/,
+      ],
       [
         'a chain of 33 certificates',
         (server) => [server.encryptedExtensions(), server.certificate(...Array.from({ length: 33 }, () => der))],
@@ -100,7 +105,7 @@ describe('under the right keys, the client refuses', () => {
         /handshake message of \d+ bytes/,
       ],
       [
-        'a certificate that is none',
+        'an invalid certificate',
         (server) => [
           server.encryptedExtensions(),
           server.certificate(new Uint8Array(50)),
@@ -127,9 +132,14 @@ describe('under the right keys, the client refuses', () => {
       ['an empty record', (server) => [server.record(22, new Uint8Array(0))], 'Malformed', /empty record/],
       ['a record of padding', (server) => [server.record(0, new Uint8Array(200))], 'Malformed', /no content type/],
       ['application data', (server) => [server.record(23, new Uint8Array(9))], 'Unexpected', /application data/],
-      ['a record of no kind', (server) => [server.record(99, new Uint8Array(9))], 'Unexpected', /record of type 99/],
       [
-        'an alert inside of a message',
+        'a record of an unknown type',
+        (server) => [server.record(99, new Uint8Array(9))],
+        'Unexpected',
+        /record of type 99/,
+      ],
+      [
+        'an alert inside a message',
         (server) => [server.record(22, Uint8Array.of(8, 0, 0)), server.record(21, Uint8Array.of(1, 90))],
         'Unexpected',
         /interrupts/,
@@ -149,7 +159,7 @@ describe('under the right keys, the client refuses', () => {
       ],
       ['plain text', () => [plainRecords(22, Uint8Array.of(8, 0, 0, 2, 0, 0))], 'Unexpected', /unprotected/],
       [
-        'a Finished by another key',
+        'a Finished made with another key',
         (server) => [
           server.encryptedExtensions(),
           server.certificate(der),

@@ -181,7 +181,7 @@ test('while a signer is down all requests fail at once, and one call at a time f
   world.signer.calls[0]?.fail(down());
   assert.deepEqual(await Promise.all(first), ['SignerUnavailableError', 'SignerUnavailableError']);
   assert.equal(await world.sign(3), 'SignerUnavailableError');
-  assert.equal(world.signer.calls.length, 1, 'nobody is asked before the delay has passed');
+  assert.equal(world.signer.calls.length, 1, 'no call before the delay has passed');
   assert.match(world.answers[0] ?? '', /^the signer at https:\/\/signer.test does not answer/);
 
   world.clock.advance(1_000);

@@ -111,7 +111,7 @@ test('no caller is left waiting, however long it lasts, and everything works wit
     clock.advance(6_000);
     assert.equal(await call, 'SignerUnavailable');
     assert.equal(await behind, 'SignerUnavailable');
-    assert.equal(await sign(), 'SignerUnavailable', 'told at once');
+    assert.equal(await sign(), 'SignerUnavailable', 'it fails at once');
     clock.advance(5_000);
   }
   cable.repair();

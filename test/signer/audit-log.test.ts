@@ -87,16 +87,16 @@ describe('dcred signer verify-log', () => {
     for (const [what, content, expected] of [
       ['empty', '', /^ok: 0 lines/],
       ['whole', whole, /^ok: 4 lines; last entry 4/],
-      ['without its last end of line', whole.subarray(0, -1), /^ok: 4 lines/],
+      ['without its last newline', whole.subarray(0, -1), /^ok: 4 lines/],
       ['cut at an entry', lines.slice(0, 2).join(''), /^ok: 2 lines; last entry 2/],
       ['empty lines', '\n\n\n', /^line 1: /],
       ['an empty line in it', bytes(lines[0] ?? '', '\n', lines[1] ?? ''), /^line 2: /],
-      ['ends of line of Windows', whole.toString().replaceAll('\n', '\r\n'), /^line 1: /],
+      ['Windows line endings', whole.toString().replaceAll('\n', '\r\n'), /^line 1: /],
       ['a byte order mark', bytes('\ufeff', whole), /^line 1: /],
       ['reversed', lines.toReversed().join(''), /^line 1: expected entry 1/],
       ['without its first line', lines.slice(1).join(''), /^line 1: expected entry 1/],
       ['twice', bytes(whole, whole), /^line 5: expected entry 5/],
-      ['a byte that is no UTF-8', bytes(lines[0] ?? '', wrong), /^line 2: the line was changed/],
+      ['a byte that is not UTF-8', bytes(lines[0] ?? '', wrong), /^line 2: the line was changed/],
       ['random bytes', Buffer.from(Array.from({ length: 5_000 }, (_, at) => (at * 7919) % 256)), /^line 1: /],
       ['zeros after it', bytes(whole, new Uint8Array(100_000)), /^line 5: /],
       ['a line of 5 MB', bytes(lines[0] ?? '', 'x'.repeat(5_000_000), '\n', lines[1] ?? ''), /^line 2: /],
@@ -138,7 +138,7 @@ describe('the file', () => {
     const uids = Array.from({ length: 300 }, (_, number) => `pod-${number}`);
     const written: string[] = [];
     const appended = uids.map(async (uid, number) => {
-      // Some come while a write is under way, some right after one.
+      // Some come while a write is in progress, some right after one.
       for (let turn = 0; turn < number % 7; turn += 1) await Promise.resolve();
       if (number % 50 === 49) await new Promise(setImmediate);
       await log.append([entry(uid)]);

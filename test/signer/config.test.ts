@@ -46,12 +46,12 @@ describe("the signer's configuration", () => {
       `clientz: unknown field, expected one of ${FIELDS} or ratePerSecond: did you mean clients?`,
     ],
     [
-      'a field that nothing is like',
+      'a field unlike any other',
       { clients: [{ ...client, colour: 'red' }] },
       'clients[0].colour: unknown field, expected one of name, cluster, tlsName, serviceAccount or issuer: remove it',
     ],
     [
-      'a name of other letters',
+      'a name with other characters',
       { clients: [{ ...client, name: 'A B' }] },
       'clients[0].name: expected a name of at most 253 lower-case letters, digits, ".", "-" and "/", beginning with a letter or digit, found "A B"',
     ],
@@ -64,7 +64,7 @@ describe("the signer's configuration", () => {
     ['part of a number', { ratePerSecond: 1.5 }, 'ratePerSecond: expected a whole number, found 1.5'],
     ['too large a number', { ratePerSecond: 1e300 }, 'ratePerSecond: expected at most 1000000, found 1e+300'],
     [
-      'two that are wrong',
+      'two wrong fields',
       { ratePerSecond: 0, cluster: '' },
       /^cluster: expected a name of .*, found empty text; ratePerSecond: expected at least 1, found 0$/,
     ],

@@ -127,7 +127,7 @@ describe('a body', () => {
     assert.deepEqual(new Set(logged), new Set(requests.map(({ podUid }) => podUid)));
   });
 
-  test('that never ends holds up nobody else', async (t) => {
+  test('that never ends holds up no other client', async (t) => {
     const { port } = await start(t);
     const slow = Array.from({ length: 20 }, () => {
       const sent = request({
@@ -211,15 +211,15 @@ describe('a token', () => {
       ['its own key in its header', await token({}, own, { jwk: ownPublic.export({ format: 'jwk' }) as object })],
       ['a critical header that is not known', `${encode({ alg: 'ES256', crit: ['x'], x: 1 })}.${payload}.${signature}`],
       ['not yet valid', await token({ nbf: NOW + 3_600 })],
-      ['no end', await token({ exp: undefined })],
-      ['an end that is no number', await token({ exp: 'never' as unknown as number })],
+      ['no expiry', await token({ exp: undefined })],
+      ['an expiry that is not a number', await token({ exp: 'never' as unknown as number })],
       ['no account', await token({ sub: undefined })],
-      ['an account that is no text', await token({ sub: ['system:serviceaccount:dcred-system:dcred'] })],
+      ['an account that is not a string', await token({ sub: ['system:serviceaccount:dcred-system:dcred'] })],
       ['several accounts', await token({ sub: 'system:serviceaccount:dcred-system:dcred:dcred' })],
-      ['an audience beside', await token({ aud: ['dcred-signer.example', 'api'] })],
-      ['an issuer that is no text', await token({ iss: [ISSUER] })],
+      ['an additional audience', await token({ aud: ['dcred-signer.example', 'api'] })],
+      ['an issuer that is not a string', await token({ iss: [ISSUER] })],
       ['an issuer with a slash', await token({ iss: `${ISSUER}/` })],
-      ['a payload of another', `${header}.${encode({ iss: ISSUER, aud: 'dcred-signer' })}.${signature}`],
+      ['the payload of another token', `${header}.${encode({ iss: ISSUER, aud: 'dcred-signer' })}.${signature}`],
       ['15 KiB', `${header}.${'A'.repeat(15_000)}.${signature}`],
       ['17 KiB', 'a'.repeat(17_000)],
       ['dots', '...'],

@@ -48,7 +48,7 @@ describe('a request', () => {
     ['another cluster', { cluster: 'us' }],
     ['another usage', { request: request({ usage: 'Client' }) }],
     ['another certificate', { request: request({ certificate: 'vault/other' }) }],
-    ['a certificate that is not there', { certificate: undefined }],
+    ['a certificate that does not exist', { certificate: undefined }],
     ['no grant at all', { grants: [] }],
   ] as const) {
     test(`for ${what} is refused in the one text`, () => {
@@ -61,7 +61,7 @@ describe('a request', () => {
     ['that would outlive its certificate', { expiresAt: certificate.notAfter }, 'LifetimeNotAllowed'],
     ['for longer than RFC 9345 allows', { expiresAt: NOW + MAX_LIFETIME_SECONDS + 1 }, 'LifetimeNotAllowed'],
     ['whose key is of another kind', { dcCertVerifyAlgorithm: 0x0503 }, 'PublicKeyUnsupported'],
-    ['whose key is none', { subjectPublicKeyInfo: Buffer.from('00', 'hex') }, 'PublicKeyUnsupported'],
+    ['whose key is invalid', { subjectPublicKeyInfo: Buffer.from('00', 'hex') }, 'PublicKeyUnsupported'],
   ] as const) {
     test(`${what} is refused`, () => {
       const decision = decideOn({ request: request(change) });

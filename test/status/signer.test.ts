@@ -74,7 +74,7 @@ describe('the row of the signer', () => {
       [],
       'https://signer.example:8444',
     ],
-    ['an address with what a terminal obeys', [operator('--signer=https://a\u001b[2J')], [], 'https://a\\x1b[2J'],
+    ['an address with terminal controls', [operator('--signer=https://a\u001b[2J')], [], 'https://a\\x1b[2J'],
     [
       'one that is silent',
       [operator(SERVICE), signer],

@@ -87,7 +87,7 @@ describe('what is wrong with the spec', () => {
       { usage: 'Sever' },
       'spec.usage: expected one of Server or Client, found "Sever"; did you mean Server?',
     ],
-    ['text that is no word', { suspend: 'yes' }, 'spec.suspend: expected true or false, found text'],
+    ['text in place of a boolean', { suspend: 'yes' }, 'spec.suspend: expected true or false, found text'],
     [
       'an empty name',
       { certificateRef: { name: '' } },

@@ -41,7 +41,7 @@ test('nothing is done until renewal is due', () => {
 describe('a certificate is issued', () => {
   for (const [what, parts, reason] of [
     ['when there is none', { secret: { kind: 'missing' } }, 'Missing'],
-    ['when the one there cannot be used', { secret: { kind: 'unusable', problem: 'x' } }, 'Unusable'],
+    ['when the existing one cannot be used', { secret: { kind: 'unusable', problem: 'x' } }, 'Unusable'],
     ['when a third of its life is left', { now: OLD.renewAt }, 'RenewalDue'],
   ] as const) {
     test(what, () => {

@@ -82,7 +82,7 @@ describe('the admission server', () => {
     ['another type', { headers: { 'content-type': 'text/plain' } }, 415, /application\/json/],
     ['no type', { headers: { 'content-type': '' } }, 415, /application\/json/],
     ['an empty body', {}, 400, /got 0 characters/],
-    ['a body that is no review', { body: 'hello' }, 400, /got 5 characters/],
+    ['a body that is not a review', { body: 'hello' }, 400, /got 5 characters/],
     [
       'a body that says it is too large',
       { body: 'x', headers: { 'content-length': String(25 * 1024 * 1024) } },

@@ -152,7 +152,7 @@ describe('the bundle of trusted authorities', () => {
     assert.deepEqual(trustedAuthorities(configuration), [], 'what not every webhook trusts is not trusted');
     const written = trusting(configuration, bundle(1), NOW);
     assert.deepEqual(written.metadata, { name: 'c', resourceVersion: '5' });
-    assert.deepEqual(Object.keys(written.webhooks[0]?.clientConfig ?? {}), ['caBundle'], 'no field but ours');
+    assert.deepEqual(Object.keys(written.webhooks[0]?.clientConfig ?? {}), ['caBundle'], 'no other field');
     assert.deepEqual(
       trustedAuthorities({ metadata: {}, webhooks: written.webhooks }).map(({ id }) => id),
       bundle(1).map(({ id }) => id),

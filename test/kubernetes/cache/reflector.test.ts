@@ -462,7 +462,7 @@ describe('with a fake API server', () => {
     await it.until(() => it.reflector.resourceVersion === '500');
     assert.deepEqual(labels(it), ['arestored', 'bother history']);
     assert.equal(fake.requests[1]?.query.get('sendInitialEvents'), 'true');
-    assert.ok(it.reflector.isAtLeast('1000'), 'nobody waits for a write of the history that is gone');
+    assert.ok(it.reflector.isAtLeast('1000'), 'no caller waits for a write of the lost history');
     assert.ok(!it.reflector.isAtLeast('1001'));
   });
 

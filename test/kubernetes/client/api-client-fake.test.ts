@@ -135,7 +135,7 @@ describe('unusable answers', () => {
   });
 
   for (const [what, body] of [
-    ['items that are no list', { metadata: {}, items: 'all of them' }],
+    ['items that are not a list', { metadata: {}, items: 'all of them' }],
     ['no metadata', { items: [] }],
   ] as const) {
     test(`a list with ${what} is an error`, async () => {
@@ -242,7 +242,7 @@ describe('time', () => {
     assert.deepEqual(warnings, []);
   });
 
-  test('closing the client ends what is under way', async () => {
+  test('closing the client ends calls in progress', async () => {
     await using fake = await FakeApiServer.start(silence);
     const client = fake.client({ maxAttempts: 1 });
     const call = client.get(PODS, ref, { signal });

@@ -95,7 +95,7 @@ describe('cost', () => {
   const shapes: Readonly<Record<string, (index: number) => PodSelector | undefined>> = {
     injection: () => undefined,
     'one label': (index) => ({ matchLabels: { app: `app-${index}` } }),
-    'a label that all have first': (index) => ({ matchLabels: { tier: 'front', app: `app-${index}` } }),
+    'a label that all share, first': (index) => ({ matchLabels: { tier: 'front', app: `app-${index}` } }),
     'a set of values': (index) => ({
       matchExpressions: [{ key: 'app', operator: 'In' as const, values: [`app-${index}`, `app-${index}-canary`] }],
     }),

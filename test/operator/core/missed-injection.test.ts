@@ -86,8 +86,8 @@ describe('a pod that gets no credential gets a warning with the reason and the r
   for (const [what, parts] of Object.entries<Partial<Waiting>>({
     'all is well': {},
     'it has its Secret': { refusal, secrets: [issuedSecret()] },
-    'it is on its way out': { refusal, pod: podOf({ terminating: true }) },
-    'it never asked by the label': { refusal, pod: podOf({ labels: { app: 'web' } }) },
+    'it is terminating': { refusal, pod: podOf({ terminating: true }) },
+    'it never requested it by the label': { refusal, pod: podOf({ labels: { app: 'web' } }) },
   })) {
     test(`not when ${what}`, () => assert.equal(warningOf(parts), undefined));
   }

@@ -210,7 +210,7 @@ const TABLE: readonly Row[] = [
   ],
 
   [
-    'a gated pod gets its Secret, and only then its gate is removed',
+    'a gated pod gets its Secret, and only then is its gate removed',
     { pod: GATED, secrets: [] },
     ['issue Missing web-web-0', 'ungate'],
   ],
@@ -298,7 +298,7 @@ const TABLE: readonly Row[] = [
   ],
 
   [
-    "a Secret that was written under dcred's own name by somebody else, perhaps, is verified",
+    "a Secret that another client may have written under dcred's name is verified",
     { suspect: issuedSecret().uid, pod: GATED },
     ['verify web-web-0', 'ungate'],
   ],
@@ -361,7 +361,7 @@ const TABLE: readonly Row[] = [
     ['annotate web-web-0'],
   ],
   [
-    'labels and annotations of others stay',
+    "other clients' labels and annotations stay",
     { secrets: [issuedSecret({ foreign: { labels: { theirs: '1' }, annotations: { theirs: '1' } } })] },
     [],
   ],
@@ -381,13 +381,13 @@ const TABLE: readonly Row[] = [
     ['delete GrantWithdrawn web-web-0'],
   ],
   [
-    'a certificate that is missing is no withdrawal',
+    'a missing certificate is not a withdrawal',
     { withdrawn: false, certificate: undefined, secrets: [issuedSecret({ deleteOnWithdraw: true })] },
     [],
   ],
   ['a grant whose withdrawal deletes, from now on', { onWithdraw: 'Delete' }, ['annotate web-web-0']],
   [
-    'a grant whose withdrawal deletes no more',
+    'a grant whose withdrawal no longer deletes',
     { onWithdraw: 'Keep', secrets: [issuedSecret({ deleteOnWithdraw: true })] },
     ['annotate web-web-0'],
   ],

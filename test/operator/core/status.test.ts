@@ -117,7 +117,7 @@ const TABLE: readonly Row[] = [
     /^2 of 3 pods cannot be served: a: the name is taken; b: the name is taken$/,
   ],
   [
-    'more pods that cannot be served than one wants to read of',
+    'more pods that cannot be served than the message lists',
     () => ({ pods: tally({ selected: 90, issued: 0, failed: 80, failures }) }),
     'False',
     'PodsFailed',
