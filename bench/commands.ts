@@ -52,7 +52,7 @@ async function statusOfFleet(): Promise<void> {
   await measured(`dcred status -A --pods, ${PODS} pods, ms`, ['status', '-A', '--pods']);
 }
 
-/** Each pod's server runs at a port of its own and serves the credential of the pod's Secret. */
+/** Each pod's server has its own port and serves the credential of the pod's Secret. */
 async function auditOfServers(): Promise<void> {
   const namespace = await stage.cluster.namespace();
   const fleet = stack.use(new Fleet(stage.cluster.client, namespace, leaf));

@@ -61,7 +61,7 @@ export async function addon(): Promise<Buffer> {
 }
 
 /**
- * glibc gives each of Node's threads a heap of its own, and a heap hardly ever shrinks. Measured in a wave of 400 pods: 112 to 116 MB at the
+ * glibc gives each of Node's threads its own heap, and a heap hardly ever shrinks. Measured in a wave of 400 pods: 112 to 116 MB at the
  * peak with one heap, 128 and 129 MB without. dcred does nearly everything in one thread, so the others rarely wait for it.
  */
 const ONE_ARENA = 'MALLOC_ARENA_MAX=1';

@@ -20,7 +20,7 @@ const BINARIES = [
   'kubectl',
   'helm',
 ] as const;
-/** The end-to-end tests need a node of their own: `make e2e`. */
+/** Without the end-to-end tests, which need a node: `make e2e`. */
 const LEFT_OUT = ['test/e2e/'];
 /** More than the cores of a small machine: many tests mostly wait for the API server. */
 const CONCURRENCY = 4;

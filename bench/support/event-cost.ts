@@ -1,5 +1,5 @@
 /**
- * One measurement, in a process of its own: the operator of one checkout over a fake API, with a fleet of a given size; then events
+ * One measurement, in a separate process: the operator of one checkout over a fake API, with a fleet of a given size; then events
  * one at a time, each with the status update a second later. Prints microseconds an event as JSON.
  *
  *     node --expose-gc event-cost.ts CHECKOUT pods|resources COUNT

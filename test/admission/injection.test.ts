@@ -85,7 +85,7 @@ function deployment(replicas: number): string {
 }
 
 describe('with the webhook', () => {
-  test('every pod of a Deployment has a Secret of its own, and the operator issues into it', async () => {
+  test('every pod of a Deployment has its own Secret, and the operator issues into it', async () => {
     const namespace = await served();
     await cluster.plane.kubectl(['apply', '-n', namespace, '-f', '-'], { input: deployment(10) });
     const secrets = await cluster.untilSecrets(namespace, 10);
@@ -107,7 +107,7 @@ describe('with the webhook', () => {
     assert.ok(pod !== undefined && secretNameOf(pod) !== 'somebody-elses');
   });
 
-  test('a pod that is copied whole from a running one gets a Secret of its own', async () => {
+  test('a pod that is copied whole from a running one gets its own Secret', async () => {
     const namespace = await served();
     await cluster.createPod(namespace, 'web-0', { labels: LABELS });
     const [original] = await podsOf(namespace);

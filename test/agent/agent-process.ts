@@ -1,4 +1,4 @@
-/** `dcred agent` as a pod runs it: a process of its own. */
+/** `dcred agent` as a pod runs it: a separate process. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';

@@ -337,7 +337,7 @@ describe('the agent', () => {
     }
   });
 
-  test('stops on its signal, also in the middle of a reload', async (t) => {
+  test('stops on its signal, even in the middle of a reload', async (t) => {
     const mount = await emptyMount(t);
     await mount.put(await credential());
     const begun = join(mount.directory, '..', 'begun');

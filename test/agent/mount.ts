@@ -19,7 +19,7 @@ function certificate(): Delegation {
   return made;
 }
 
-/** What an issued Secret holds, with a key of its own every time. */
+/** What an issued Secret holds, with a new key every time. */
 export async function credential(
   { usage = 'Server', lifetimeSeconds = 3600 }: { usage?: Usage; lifetimeSeconds?: number } = {},
   from: Delegation = certificate(),

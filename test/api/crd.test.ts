@@ -66,7 +66,7 @@ for (const definition of [customResourceDefinition, grantDefinition, issuerDefin
       }
     });
 
-    test('gives every rule a message that is a sentence of its own', () => {
+    test('gives every rule a message that is a complete sentence', () => {
       const rules = [...nodes(resourceSchema(definition()))].flatMap(
         ([, schema]) => schema['x-kubernetes-validations'] ?? [],
       );

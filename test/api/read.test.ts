@@ -13,7 +13,7 @@ function unreadable(spec: unknown): UnreadableResource {
 }
 
 describe('an object that fits', () => {
-  test('has its defaults filled in, also where the API server set none', () => {
+  test('has its defaults filled in, even where the API server set none', () => {
     const read = readDelegatedCredential({ metadata: METADATA, spec: SPEC });
     assert.ok(isReadable(read));
     assert.deepEqual(read.spec, {

@@ -99,7 +99,7 @@ describe('what an audit publishes', () => {
     assert.deepEqual(applied, [{ name: 'client', conditions: [] }]);
   });
 
-  test('may be refused: the others are written, and a resource that is gone is no error', async () => {
+  test('may be refused: the others are written, and a resource that is gone is not an error', async () => {
     const { resources, result } = fleet(() => 'current');
     for (const [reason, warnings] of [
       ['NotFound', 0],

@@ -247,7 +247,7 @@ describe('a support archive', () => {
     }
   });
 
-  test('is a tar.gz in a folder of its own, with a README', () => {
+  test('is a tar.gz with one folder, which has a README', () => {
     const bytes = gunzipSync(archive('dcred-bundle', bundleFiles(COLLECTED)));
     assert.equal(bytes.subarray(0, 23).toString(), 'dcred-bundle/README.txt');
     assert.equal(bytes.length % 512, 0);

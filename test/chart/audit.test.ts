@@ -21,7 +21,7 @@ import { runCommand } from '../cli/run-command.ts';
 const NAMESPACE = 'audited';
 const LABELLED = { labels: { app: 'web', 'dcred.dev/inject': 'web' } };
 
-/** dcred as the chart installs it, on a control plane of its own. */
+/** dcred as the chart installs it, on its own control plane. */
 class Release implements AsyncDisposable {
   readonly cluster: Cluster;
   readonly operator: OperatorProcess;

@@ -228,7 +228,7 @@ test('a private key is not shown', async (t) => {
   });
 });
 
-test('other manifests, broken ones and other files each get a message of their own', async (t) => {
+test('other manifests, broken ones and other files each get their own message', async (t) => {
   const pem = vectorKeyPem('p256');
   await assert.rejects(inspect(t, 'kind: ConfigMap\ndata: {}\n'), /expected a Secret manifest; found ConfigMap/);
   await assert.rejects(inspect(t, `{"kind": "Secret", "data": "${pem}`), (error: unknown) => {

@@ -218,7 +218,7 @@ test('an expired certificate is refused', async (t) => {
   await assert.rejects(runCommand(issueCommand, argv, { now }), /leaf\.crt: .*expired/);
 });
 
-test('missing files, directories, empty files and far too large ones each get a message of their own', async (t) => {
+test('missing files, directories, empty files and far too large ones each get their own message', async (t) => {
   const { argv, cert, directory, key, out } = workplace(t);
   await assert.rejects(
     runCommand(issueCommand, ['--cert', join(directory, 'no.crt'), ...argv.slice(2)]),

@@ -43,7 +43,7 @@ describe('the exit status is', () => {
     assert.match(stderr, /^dcred probe: TypeError: x is not a function\n +at /);
   });
 
-  test('1 also where something other than an error is thrown', async () => {
+  test('1 even where something other than an error is thrown', async () => {
     const odd = command({ run: () => Promise.reject('odd' as unknown as Error) });
     assert.deepEqual(await runLine([odd], ['probe']), { status: 1, stdout: '', stderr: 'dcred probe: odd\n' });
   });

@@ -89,7 +89,7 @@ test('a certificate that cannot delegate is shown as a check, not as an error', 
   assert.match(stdout, /Firefox/);
 });
 
-test('bytes that are no credential are refused', async (t) => {
+test('bytes that are not a credential are refused', async (t) => {
   const file = join(temporaryDirectory(t), 'dc.bin');
   writeFileSync(file, Buffer.from([0, 1, 2]));
   const { status, stdout } = await verify('--dc', file);

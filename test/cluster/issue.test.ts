@@ -6,7 +6,7 @@ import { assertServes, FILES, file } from './verification.ts';
 
 const running = scenario();
 
-test('fifty pods created at once have verified Secrets, each with a key of its own', async (t) => {
+test('fifty pods created at once have verified Secrets, each with its own key', async (t) => {
   const { cluster } = running();
   const namespace = await servedNamespace(running());
   await cluster.untilReason(namespace, 'web', 'NoPods');
@@ -87,7 +87,7 @@ test('a pod labelled dcred.dev/inject is served without a selector', async () =>
   await cluster.untilReason(namespace, 'web', 'Issued');
 });
 
-test('two resources serve one pod, each with a Secret of its own', async () => {
+test('two resources serve one pod, each with its own Secret', async () => {
   const { cluster } = running();
   const namespace = await servedNamespace(running());
   await cluster.createResource(namespace, 'clients', {

@@ -80,7 +80,7 @@ test('a terminating pod keeps its Secret while it drains, and gets no new one', 
   await cluster.untilSecrets(namespace, 0);
 });
 
-test('a pod re-created under the same name gets a Secret of its own', async () => {
+test('a pod re-created under the same name gets its own Secret', async () => {
   const { cluster } = running();
   const namespace = await servedNamespace(running());
   await cluster.createPod(namespace, 'web-0');

@@ -65,7 +65,7 @@ test('a renewal re-issues every credential, each once, and says how many and how
   assert.ok(events.some(({ reason }) => reason === 'RenewRequested'));
 });
 
-test('a request is fulfilled once, also by an operator that starts later', async () => {
+test('a request is fulfilled once, even by an operator that starts later', async () => {
   const { cluster, operator } = running();
   const { namespace } = await withPods(3);
   assert.equal((await renew('web', '-n', namespace, '--wait')).status, 0);

@@ -148,7 +148,7 @@ describe('a credential key', () => {
     }
   });
 
-  test('that is written by template is what OpenSSL writes, also where its number begins with zeros', async () => {
+  test('that is written by template is what OpenSSL writes, even where its number begins with zeros', async () => {
     // One number in 256 begins with a zero byte.
     for (let count = 0; count < 1_000; count += 1) {
       const key = await generateCredentialKey('ECDSAP256');

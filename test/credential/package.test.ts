@@ -38,7 +38,7 @@ function exampleOf(comment: string): string | undefined {
   return example?.replaceAll(/^ \* ?/gm, '').trim();
 }
 
-/** All examples run in one process, each in a scope of its own, so that its imports become its own too. */
+/** All examples run in one process, each in its own scope, and so with its own imports. */
 function asFunction(name: string, example: string): string {
   const body = example
     .replace(/^import \* as (\w+) from ('[^']+');$/gm, 'const $1 = await import($2);')

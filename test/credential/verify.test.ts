@@ -137,7 +137,7 @@ describe('what a credential may be refused for', () => {
     assert.equal(judge(dc).ok, true);
   });
 
-  test('bytes that are no credential, with the reason', () => {
+  test('bytes that are not a credential, with the reason', () => {
     const result = verifyCredential({ bytes: Uint8Array.of(1, 2, 3), certificate, usage: 'Server', now });
     refusedAs(result, 'Malformed', /TruncatedValidTime/);
     assert.equal(result.checks.length, 1);
@@ -196,7 +196,7 @@ describe('what a credential may be refused for', () => {
     );
   });
 
-  test('a key that is no point on its curve', async () => {
+  test('a key that is not a point on its curve', async () => {
     const spki = Uint8Array.from(key.subjectPublicKeyInfo);
     spki.fill(0xff, spki.length - 32);
     refusedAs(judge(await credential({ subjectPublicKeyInfo: spki })), 'PublicKeyUnsuitable', /not a point/);

@@ -37,7 +37,7 @@ test('the site is built without a dead link, can be searched, and loads nothing 
       file,
     );
   }
-  assert.doesNotMatch(pages.get('docs/api.html') ?? '', /<em>/, 'what descriptions say of "_" and "*" is no emphasis');
+  assert.doesNotMatch(pages.get('docs/api.html') ?? '', /<em>/, '"_" and "*" in descriptions are not emphasis');
   const index = await readFile(join(site.folder, 'search', 'search_index.js'), 'utf8');
   for (const word of ['SecretNameTaken', 'DcredCredentialExpiresSoon', 'renewBeforeSeconds']) {
     assert.ok(index.includes(word), word);

@@ -134,7 +134,7 @@ describe('dcred on a real node', { skip: absent }, () => {
     }
   });
 
-  test('a Deployment with one label: each replica serves a credential of its own', async (t: TestContext) => {
+  test('a Deployment with one label: each replica serves its own credential', async (t: TestContext) => {
     const began = performance.now();
     const spec = serverSpec('/var/run/secrets/dcred.dev/web');
     await apply(
@@ -154,7 +154,7 @@ describe('dcred on a real node', { skip: absent }, () => {
     }
   });
 
-  test('the credential that each replica proves to hold the key of is that of its own Secret', async () => {
+  test('each replica proves to hold the key of the credential in its own Secret', async () => {
     assert.ok(tlslite.available);
     const secrets = await items<SecretView>('secrets', SHOP, 'dcred.dev/delegated-credential=web');
     const served = new Set<string>();

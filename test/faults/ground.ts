@@ -1,6 +1,6 @@
 /**
- * What the suite stands on: one control plane with dcred's chart for many runs, and a namespace, proxies and operators of its own
- * for each run. Operators run in this process, with the permissions that the chart grants, and are killed at their proxy.
+ * What the suite stands on: one control plane with dcred's chart for many runs, and for each run its own namespace, proxies and
+ * operators. Operators run in this process, with the permissions that the chart grants, and are killed at their proxy.
  */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** The variant of the image for keys on PKCS#11 tokens: its signer, out of its own files, signs by a key in SoftHSM. */
+/** The variant of the image for keys on PKCS#11 tokens: its signer, run from its files, signs with a key in SoftHSM. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { chown, copyFile, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';

@@ -8,7 +8,7 @@ const REFERRED = ['spdx', 'jsf-0.82'] as const;
 export async function sbomValidator(version: '1.6'): Promise<ValidateFunction> {
   const read = async (name: string) =>
     JSON.parse(await readFile(new URL(`${name}.SNAPSHOT.schema.json`, SCHEMAS), 'utf8'));
-  // Formats such as iri-reference need further packages. The schemas use words of their own beside those of JSON Schema.
+  // Not strict: formats such as iri-reference need further packages, and the schemas use keywords besides those of JSON Schema.
   const ajv = new Ajv({ validateFormats: false, strict: false, allErrors: true });
   for (const name of REFERRED)
     ajv.addSchema(await read(name), `http://cyclonedx.org/schema/${name}.SNAPSHOT.schema.json`);

@@ -200,7 +200,7 @@ describe('on a real API server, an issued Secret', () => {
     });
   }
 
-  test('re-created from a copy is intact once re-issued, also where nothing had changed', async () => {
+  test('re-created from a copy is intact once re-issued, even where nothing had changed', async () => {
     const { pod, now } = await edited(copyOf);
     assert.equal(now?.intact, false);
     const restored = await issue(pod, now);

@@ -112,7 +112,7 @@ describe('an issued Secret', () => {
     }
   });
 
-  test('has a key of its own every time', async () => {
+  test('has a new key every time', async () => {
     assert.notDeepEqual(file(await manifest(), 'dc.key'), file(await manifest(), 'dc.key'));
   });
 

@@ -45,7 +45,7 @@ describe('an issuer for cert-manager', { skip }, () => {
     await traces?.[Symbol.asyncDispose]();
   });
 
-  test('a request of its own is signed: the leaf, its chain, and the root beside it', async () => {
+  test('a request for a dcred issuer is signed: the leaf, its chain, and the root beside it', async () => {
     await one.approved('plain');
     const { ca = '', certificate = '' } = await one.untilReason('plain', 'Issued');
     const text = Buffer.from(certificate, 'base64').toString();

@@ -67,7 +67,7 @@ describe('a nudge', () => {
     ['NotFound', 404],
     ['Conflict', 409],
   ] as const) {
-    test(`to a pod that has gone or been replaced (${reason}) is no warning`, async () => {
+    test(`to a pod that has gone or been replaced (${reason}) is not a warning`, async () => {
       const { log, send } = nudging(refusal(reason, status));
       await send();
       assert.deepEqual(

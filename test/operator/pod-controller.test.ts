@@ -360,7 +360,7 @@ describe('a pod that cannot be served', () => {
     assert.deepEqual([outcome.error, outcome.maxDelayMs], [failure, 180_000]);
   });
 
-  test('by an API server that does not answer is retried, and is no failure of the pod', async () => {
+  test('by an API server that does not answer is retried, and is not a failure of the pod', async () => {
     const world = new World();
     world.answer = () => {
       throw new ApiError('no answer', { status: 0, reason: 'Network' });

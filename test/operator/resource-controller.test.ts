@@ -550,7 +550,7 @@ describe('a problem that keeps no pod from being served', () => {
   const types = (world: World) =>
     world.written.at(-1)?.conditions?.map(({ reason, status, type }) => `${type} ${status} ${reason}`);
 
-  test('is a condition of its own: clocks that differ', async () => {
+  test('has its own condition: clocks that differ', async () => {
     const world = new World();
     world.pods = [];
     world.skewed = true;
@@ -562,7 +562,7 @@ describe('a problem that keeps no pod from being served', () => {
     assert.deepEqual(types(world), ['Ready True NoPods']);
   });
 
-  test('is a condition of its own: Secrets that cannot be deleted', async () => {
+  test('has its own condition: Secrets that cannot be deleted', async () => {
     const world = new World();
     world.pods = [];
     world.failures.setCleanUp('edge/web/old', new PodFailure('SecretRefused', 'secrets "web-old" is forbidden'));

@@ -201,7 +201,7 @@ describe('with a real API server', () => {
     }
   });
 
-  test('a Secret whose certificate and key stay the same is no change', async () => {
+  test('a Secret whose certificate and key stay the same counts as unchanged', async () => {
     await put('labelled', one);
     const tap = tapped(client);
     await using followed = new Followed(tap.client);

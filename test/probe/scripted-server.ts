@@ -64,7 +64,7 @@ export class ScriptedServer {
     return this.#protection.seal(type, content);
   }
 
-  /** A message in a record of its own; it counts for the transcript. */
+  /** A message in its own record, added to the transcript. */
   message(type: number, body: Uint8Array): Uint8Array {
     const message = handshakeMessage(type, body);
     this.#transcript.push(message);

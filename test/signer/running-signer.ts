@@ -1,4 +1,4 @@
-/** A signer in this process, on a port of its own, with three clients: one with a certificate, two with tokens. */
+/** A signer in this process, on its own port, with three clients: one with a certificate, two with tokens. */
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -114,7 +114,7 @@ describe('a caller', () => {
 });
 
 describe('a body', () => {
-  test('that is no call is refused with what was expected, and nothing of it is quoted', async (t) => {
+  test('that is not a call is refused with what was expected, and nothing of it is quoted', async (t) => {
     const { port } = await start(t);
     for (const body of ['', '{', '[]', '{"requests":[]}', '{"requests":[{"certificate":"secret-text"}]}']) {
       const answer = await call(port, EU, '/v1/sign', body);

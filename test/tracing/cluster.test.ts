@@ -71,7 +71,7 @@ describe('the trace of a credential', { skip }, () => {
       const parent = all.find(({ spanId }) => spanId === span.parentSpanId);
       return parent !== undefined && BigInt(span.startTimeUnixNano) > BigInt(parent.endTimeUnixNano);
     });
-    assert.deepEqual(late, [], 'what goes on after a reconcile is no part of it');
+    assert.deepEqual(late, [], 'what goes on after a reconcile is not part of it');
 
     const text = await receiver.text();
     for (const secretText of [leaf.keyPem, ...Object.values(secret?.data ?? {}), 'what-a-user-wrote'])

@@ -49,7 +49,7 @@ interface StopOptions {
 const RARE_COLLECTIONS = '400';
 
 /**
- * Starts etcd and a Kubernetes API server, ready for requests, in a folder of their own (about two seconds once the
+ * Starts etcd and a Kubernetes API server, ready for requests, in their own folder (about two seconds once the
  * binaries are built). Any number run side by side. `stop`, or the end of this process in any way, removes all of it.
  */
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {

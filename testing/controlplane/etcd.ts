@@ -59,7 +59,7 @@ export class Etcd {
     return member.Status.header.revision;
   }
 
-  /** Writes keys of its own until the quota is reached: from then on etcd refuses every write (alarm NOSPACE). */
+  /** Writes filler keys until the quota is reached: from then on etcd refuses every write (alarm NOSPACE). */
   async fill(): Promise<void> {
     for (let number = 0; ; number += 1) {
       const put = await tryRun(this.#tools.etcdctl, this.#words(['put', `${FILLER}${number}`]), {

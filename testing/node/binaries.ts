@@ -24,7 +24,7 @@ const CONTAINERD: GoModule<ContainerdName> = {
   instead: '',
 };
 
-/** CoreDNS in a module of its own: its requirements and containerd's exclude each other. */
+/** CoreDNS is in a separate module: its requirements and containerd's exclude each other. */
 const DNS: GoModule<'dns'> = {
   name: 'dns',
   directory: join(import.meta.dirname, 'dns'),

@@ -16,7 +16,7 @@ export interface NssOutcome {
   readonly output: string;
 }
 
-/** An NSS client with a profile of its own. */
+/** An NSS client with its own profile. */
 export interface NssClient extends AsyncDisposable {
   connect(server: {
     /** Default: 127.0.0.1. */

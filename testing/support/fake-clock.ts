@@ -49,7 +49,7 @@ export class FakeClock implements Clock {
     this.#moveTo(end);
   }
 
-  /** As `advance`, letting promises settle after every timer, so that what they wake can set timers of its own. */
+  /** As `advance`, letting promises settle after every timer, so that what they wake can set further timers. */
   async advanceAsync(ms: number): Promise<void> {
     const end = this.#monotonic + ms;
     await settle();

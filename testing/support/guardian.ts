@@ -8,7 +8,7 @@ import { endChild } from './processes.ts';
 
 /**
  * Everything that a test starts must go when the test goes, even when it is killed with SIGKILL and can do nothing
- * itself. So a small shell, the guardian, holds the other end of a pipe from the test process, in a session of its own
+ * itself. So a small shell, the guardian, holds the other end of a pipe from the test process, in its own session
  * (Ctrl-C does not reach it). When the pipe closes, for whatever reason, it ends the processes and removes the folder.
  * A normal stop closes the pipe too: there is one way out, and every test takes it.
  *

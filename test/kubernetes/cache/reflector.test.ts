@@ -307,7 +307,7 @@ describe('with a fake API server', () => {
     assert.deepEqual(labels(it), ['b!']);
   });
 
-  test('it resumes from the last version, be it a list’s, an event’s or a bookmark’s', async () => {
+  test('it resumes from the last version, whether of a list, an event or a bookmark', async () => {
     await using fake = await FakeApiServer.start(
       stream([listEnd(5)], 'end'),
       stream([line('ADDED', 'a', 7)], 'cut'),

@@ -452,7 +452,7 @@ describe('ways to connect', () => {
       'a file that is being replaced is no reason to stop',
     );
     const found = await loadConnection({ env, serviceAccountFolder: mount }).catch((error: unknown) => error);
-    assert.ok(found instanceof Error, 'without a token it is no pod');
+    assert.ok(found instanceof Error, 'without a token it is not in a pod');
   });
 
   test('a client certificate that was replaced is used for new calls, while a watch goes on', async () => {

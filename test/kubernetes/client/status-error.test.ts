@@ -70,7 +70,7 @@ describe('errorOfStatus', () => {
     });
   });
 
-  test('takes the status from an ERROR event, which has no HTTP status of its own', () => {
+  test('takes the status from the object of an ERROR event, which has no HTTP status', () => {
     const error = errorOfStatus('watch pods', { kind: 'Status', code: 410, reason: 'Expired', message: 'too old' }, 0);
     assert.equal(error.status, 410);
     assert.ok(isExpired(error));

@@ -30,7 +30,7 @@ test('the blocks of two nodes share no address', () => {
   );
 });
 
-test('the ends of the link, the pods and the Services have ranges of their own', () => {
+test('the ends of the link, the pods and the Services have separate ranges', () => {
   const { hostAddress, nodeAddress, pods, services } = block(9);
   assert.deepEqual(
     { hostAddress, nodeAddress, pods, services },
