@@ -106,8 +106,8 @@ Secrets stay as long as their pods. A new install with the same release name and
 \`dcred crd --helm-release dcred-system/dcred | kubectl apply --server-side -f -\`. To remove them for good:
 \`kubectl delete crd delegatedcredentials.dcred.dev delegationgrants.dcred.dev delegationissuers.dcred.dev clusterdelegationissuers.dcred.dev\`.
 
-The values choose who can use a certificate's key: by default the operator; with \`certificates\` the key is in a namespace of its own; with
-\`signer.enabled\` only a small process of its own can use it; with \`signer.certificates[].keys\` nobody can copy it. The
+The values choose who can use a certificate's key: by default the operator; with \`certificates\` the key is in a separate namespace; with
+\`signer.enabled\` only a small, separate process can use it; with \`signer.certificates[].keys\` the key cannot be copied. The
 [table of the modes](../../docs/threat-model.md#who-can-use-a-certificates-key) says what a stolen operator, signer, pod or namespace gets in each.
 
 All pods meet the Pod Security Standard \`restricted\`. Each rule in \`templates/_helpers.tpl\` says why the operator needs it. The roles
