@@ -97,6 +97,9 @@ describe("the signer's configuration", () => {
   });
 
   test('with any change is read, or refused in its own words that name the field', () => {
+    const path = ['grants', 0, 'usages', 0];
+    // A message quotes this value: signs that zod uses too are not zod's words there.
+    const quoted = { path, value: replaced(VALID, path, { value: '>=' }) };
     fc.assert(
       fc.property(mutationsOf(VALID), ({ path, value }) => {
         const message = refusal(value);
@@ -108,7 +111,7 @@ describe("the signer's configuration", () => {
         const isNamed = message.startsWith(String(field)) || references.some((one) => message.startsWith(one));
         assert.ok(isNamed || (path.length === 1 && message.includes(': unknown field')), message);
       }),
-      { numRuns: 300 },
+      { numRuns: 300, examples: [[quoted]] },
     );
   });
 
