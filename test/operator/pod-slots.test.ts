@@ -109,7 +109,7 @@ describe('with maxPods 2', () => {
     assert.ok(!world.take('c', 2));
   });
 
-  test('pods that have one are re-issued, also after a restart', () => {
+  test('pods that have one are re-issued, even after a restart', () => {
     const world = new World('a', 'b', 'c');
     world.show('a', 'b');
     world.restarted();

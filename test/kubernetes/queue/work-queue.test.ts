@@ -144,7 +144,7 @@ describe('the background', () => {
 });
 
 describe('delayed keys', () => {
-  test('come at their time, earliest first', async () => {
+  test('are ready at their time, earliest first', async () => {
     const { clock, queue } = queueWith();
     queue.addAfter('b', 20 * MINUTE);
     queue.addAfter('a', 5 * MINUTE, 'background');
@@ -179,7 +179,7 @@ describe('delayed keys', () => {
     assert.throws(() => queueWith().queue.addAt('a', Number.NaN), TypeError);
   });
 
-  test('when the wall clock jumps ahead, what has become due comes within ten seconds', () => {
+  test('when the wall clock jumps ahead, keys that have become due are ready within ten seconds', () => {
     const { clock, queue } = queueWith();
     queue.addAfter('a', 60 * MINUTE);
     queue.addAfter('b', 300 * MINUTE);
@@ -190,7 +190,7 @@ describe('delayed keys', () => {
     assert.equal(queue.delayed, 1);
   });
 
-  test('when the wall clock is set back, everything comes within ten seconds, to be reconciled again', () => {
+  test('when the wall clock is set back, every key is ready within ten seconds, to be reconciled again', () => {
     const { clock, queue } = queueWith();
     queue.addAfter('a', 60 * MINUTE);
     queue.addAfter('b', 300 * MINUTE);
@@ -323,7 +323,7 @@ describe('shutting down', () => {
     assert.equal(clock.timers, 0);
   });
 
-  test('lets a key that changed while it was worked on come once more', async () => {
+  test('lets a key that changed while it was worked on be taken once more', async () => {
     const { queue } = queueWith();
     queue.add('a');
     await queue.take(never);

@@ -69,7 +69,7 @@ describe('runWorkers', () => {
     await ended;
   });
 
-  test('a Retry-After is honoured, also deep in the causes and beyond the longest delay; an absurd one is capped', async () => {
+  test('a Retry-After is honoured, even deep in the causes and beyond the longest delay; an absurd one is capped', async () => {
     const answer = (retryAfterSeconds: number) =>
       new ApiError('x', { status: 429, reason: 'TooManyRequests', retryAfterSeconds });
     const errors = [
