@@ -18,7 +18,8 @@ export const completionCommand: Command = {
   usage: 'completion bash|zsh|fish|kubectl',
   description:
     'Prints a script that completes commands, options, their values and names of the cluster, for the shell to read at its start. ' +
-    'It runs dcred at each press of the tab key; names that the API server does not send within two seconds are not offered. For ' +
+    'It runs dcred at each press of the tab key; names that the API server does not send within two seconds are not offered: set ' +
+    'DCRED_COMPLETION_TIMEOUT=10s for a cluster that is far away. For ' +
     `"kubectl dcred", write the one for kubectl into a file ${KUBECTL_COMPLETION_FILE} on the PATH and make it executable; kubectl's ` +
     'own completion must be loaded.',
   example: 'source <(dcred completion bash)\ndcred completion kubectl',

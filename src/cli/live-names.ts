@@ -9,10 +9,14 @@ import { contextNames, loadConnection } from '../kubernetes/connection/load-conn
 import { NAMESPACES, PODS, type ResourceType, SECRETS } from '../kubernetes/resource-type.ts';
 import type { CommandIo } from './command.ts';
 import type { TypedScope } from './complete.ts';
+import { parseDuration } from './duration.ts';
 import type { LiveKind } from './expected.ts';
 import { createClient } from './kubernetes-options.ts';
 
-const MAX_WAIT_MS = 2_000;
+/** How long completion waits for names, such as `10s` for a cluster that is far away. */
+const TIMEOUT_VARIABLE = 'DCRED_COMPLETION_TIMEOUT';
+const DEFAULT_WAIT_SECONDS = 2;
+const MAX_WAIT_SECONDS = 300;
 
 interface Selected {
   readonly type: ResourceType;
@@ -33,13 +37,14 @@ const LISTED: Readonly<Record<Exclude<LiveKind, 'Context'>, Selected>> = {
  */
 export async function liveNames(kind: LiveKind, typed: TypedScope, io: CommandIo): Promise<readonly string[]> {
   const names = new Set<string>();
-  const signal = AbortSignal.any([io.signal, AbortSignal.timeout(MAX_WAIT_MS)]);
+  const timeoutMs = waitSeconds(io) * 1000;
+  const signal = AbortSignal.any([io.signal, AbortSignal.timeout(timeoutMs)]);
   const kubeconfig = typed.kubeconfig === undefined ? undefined : withoutTilde(typed.kubeconfig, io);
   const from = { kubeconfig, context: typed.context, env: io.env };
   try {
     if (kind === 'Context') return await contextNames(from);
     const connection = await loadConnection(from);
-    const client = createClient(connection, { connections: 1, maxAttempts: 1, timeoutMs: MAX_WAIT_MS });
+    const client = createClient(connection, { connections: 1, maxAttempts: 1, timeoutMs });
     try {
       const { select, type } = LISTED[kind];
       const namespace =
@@ -56,6 +61,16 @@ export async function liveNames(kind: LiveKind, typed: TypedScope, io: CommandIo
     // Forbidden, no such kind, no cluster, too late.
   }
   return [...names].sort();
+}
+
+/** The default for a value that is no duration, or too long: no error is read while a command is typed. */
+function waitSeconds({ env }: CommandIo): number {
+  try {
+    const seconds = parseDuration(env[TIMEOUT_VARIABLE] ?? '', TIMEOUT_VARIABLE);
+    return seconds >= 1 && seconds <= MAX_WAIT_SECONDS ? seconds : DEFAULT_WAIT_SECONDS;
+  } catch {
+    return DEFAULT_WAIT_SECONDS;
+  }
 }
 
 /** The shell expands it only once the line is run. */
