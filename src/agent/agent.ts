@@ -65,6 +65,8 @@ export class Agent {
   readonly #backoff: Backoff;
   readonly #markReady: () => void;
   #attempted: string | undefined;
+  /** Whether a pass has ended: what is mounted later, a server that was there at the start has not loaded by itself. */
+  #looked = false;
   /** On the monotonic clock: the earliest retry of the same content. */
   #retryAt = 0;
   /** Expiry of what the servers last loaded, in seconds since the epoch. */
@@ -127,8 +129,10 @@ export class Agent {
   async #step(signal: AbortSignal): Promise<number> {
     for (const mounted of this.#mounted) await this.#refresh(mounted, signal);
     const content = this.#content();
+    const atStart = !this.#looked;
+    this.#looked = true;
     if (content === undefined) return Number.POSITIVE_INFINITY;
-    if (this.#attempted === undefined) await this.#begin(content);
+    if (this.#attempted === undefined) await this.#begin(content, atStart);
     const { clock } = this.#options;
     if (this.#attempted !== content) {
       this.#attempted = content;
@@ -141,6 +145,8 @@ export class Agent {
     for (const target of this.#targets.filter(({ loaded }) => loaded !== content)) {
       // Swapped since the check: a reload now would load files that were not checked.
       if (!(await this.#isCurrent())) return 0;
+      // Whatever comes of it, the server may have read the new files.
+      target.loaded = undefined;
       const isReloaded = await this.#reload(target, signal);
       // Swapped during the reload: what the server has read is not known, so it is reloaded once the new files are checked.
       if (!(await this.#isCurrent())) return 0;
@@ -201,14 +207,15 @@ export class Agent {
 
   /**
    * A server that starts later loads what is mounted at the start. But the agent may have been restarted between a change and its
-   * reload: then there are processes older than the files, and those are reloaded.
+   * reload: then there are processes older than the files, and those are reloaded. So is every server whose start is not known where
+   * the first valid files came after the agent: it may have loaded what was there before.
    */
-  async #begin(content: string): Promise<void> {
+  async #begin(content: string, atStart: boolean): Promise<void> {
     const { clock, reloadAtStart } = this.#options;
     const placedAtMs = Math.max(...this.#mounted.map((mounted) => mounted.placedAtMs));
     for (const target of this.#targets) {
       const { spec } = target;
-      if (reloadAtStart) continue;
+      if (reloadAtStart || (spec.kind !== 'signal' && !atStart)) continue;
       const processes = spec.kind === 'signal' ? await find(spec.process).catch(() => []) : [];
       const starts = processes.map((one) => startedAt(one, clock));
       if (!starts.some((start) => start < placedAtMs + START_TOLERANCE_MS)) target.loaded = content;

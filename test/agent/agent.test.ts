@@ -190,6 +190,33 @@ describe('the agent', () => {
     await agent.firstReady;
   });
 
+  test('reloads for the first valid credential where another was mounted at the start: the server may have loaded that', async (t) => {
+    const mount = await emptyMount(t);
+    await mount.put(await mixed());
+    const server = await httpServer(t);
+    const { agent, logged } = start(t, [mount], [server.how], { pollMs: 20 });
+    await logged(REFUSED);
+    assert.equal(server.reloads, 0);
+    await mount.put(await credential());
+    await agent.firstReady;
+    assert.equal(server.reloads, 1);
+  });
+
+  test('reloads for the credential before the last where the last was not confirmed: the server may have loaded it', async (t) => {
+    const mount = await emptyMount(t);
+    const [first, second] = [await credential(), await credential()];
+    await mount.put(first);
+    const server = await httpServer(t);
+    const { agent, logged } = start(t, [mount], [server.how], { pollMs: 20 });
+    await agent.firstReady;
+    server.status = 500;
+    await mount.put(second);
+    await logged(RETRYING);
+    server.status = 200;
+    await mount.put(first);
+    await logged('reloaded the server');
+  });
+
   test('retries with back-off until the server has reloaded', async (t) => {
     const mount = await emptyMount(t);
     await mount.put(await credential());
