@@ -106,7 +106,8 @@ export async function find(reference: ProcessReference): Promise<readonly FoundP
   if (reference.kind === 'name') return await findByName(reference.name);
   const text = await readBeginning(reference.path, MAX_PID_FILE_BYTES).catch(() => '');
   const pid = /^\s*([1-9]\d{0,9})\s*$/.exec(text)?.[1];
-  const found = pid === undefined ? undefined : await readProcess(Number(pid));
+  // The agent's own pid is the server's in a namespace that the two do not share.
+  const found = pid === undefined || Number(pid) === process.pid ? undefined : await readProcess(Number(pid));
   return found === undefined ? [] : [found];
 }
 

@@ -89,6 +89,19 @@ describe('a signal', { skip: process.platform === 'linux' ? false : 'needs /proc
     });
   }
 
+  test('is not sent to the agent itself, whose number in its own namespace a pid file of another may hold', async (t) => {
+    const path = join(temporaryDirectory(t), 'server.pid');
+    await writeFile(path, `${process.pid}`);
+    let signals = 0;
+    const count = () => {
+      signals += 1;
+    };
+    process.on('SIGWINCH', count);
+    t.after(() => process.off('SIGWINCH', count));
+    await refused(`signal:WINCH:pid:${path}`, 'ProcessNotFound', /names no running process/);
+    assert.equal(signals, 0);
+  });
+
   test('fails when no process has that name', async () => {
     await refused(`signal:HUP:${freshName()}`, 'ProcessNotFound', /no process called "dcred-[0-9a-f]+" is running/);
   });
