@@ -162,26 +162,27 @@ async function execute([file, ...words]: readonly [string, ...string[]], signal:
   });
 }
 
-/** With node:http: `fetch` would cost a sidecar several megabytes. Redirects are not followed. */
+/**
+ * With node:http: `fetch` would cost a sidecar several megabytes. Redirects are not followed. The answer is read to its end: nobody would
+ * close a connection whose answer goes on for ever.
+ */
 async function request(method: string, url: string, code: ReloadErrorCode, signal: AbortSignal): Promise<void> {
   const { request: send } = url.startsWith('https:') ? await import('node:https') : await import('node:http');
   const shown = describeUrl(url);
   await new Promise<void>((resolve, reject) => {
+    const fail = (cause: NodeJS.ErrnoException): void => {
+      const why = `${method} ${shown} failed (${cause.code ?? cause.message})`;
+      reject(signal.aborted ? cause : new ReloadError(code, why, { cause }));
+    };
     // Without an agent: a kept connection would lead to the server's old process.
     const sent = send(url, { method, agent: false, signal, headers: { 'content-length': '0' } }, (response) => {
-      response.resume();
       const { statusCode = 0 } = response;
-      if (statusCode >= 200 && statusCode < 300) return resolve();
+      response.on('error', fail);
+      if (statusCode >= 200 && statusCode < 300) return void response.once('end', resolve).resume();
       reject(new ReloadError(code, `${method} ${shown} was answered with ${statusCode}, not 2xx`));
+      sent.destroy();
     });
-    sent.once('error', (cause) => {
-      if (signal.aborted) return reject(cause);
-      reject(
-        new ReloadError(code, `${method} ${shown} failed (${(cause as NodeJS.ErrnoException).code ?? cause.message})`, {
-          cause,
-        }),
-      );
-    });
+    sent.on('error', fail);
     sent.end();
   });
 }

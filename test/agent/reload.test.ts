@@ -188,6 +188,30 @@ describe('a request', () => {
     await refused(`http:POST:${url}`, 'TimedOut', /took more than 0.1 s/, { timeoutMs: 100 });
   });
 
+  for (const status of [200, 500]) {
+    test(`leaves no connection behind where an answer of ${status} goes on for ever`, async (t) => {
+      const { server, url } = await httpServer(t, 0);
+      const closed = new Promise((resolve) => {
+        server.on('request', (_, response) => {
+          response.writeHead(status).write('still reloading');
+          response.once('close', resolve);
+        });
+      });
+      await assert.rejects(trigger(`http:POST:${url}`, { timeoutMs: 500 }), {
+        code: status === 200 ? 'TimedOut' : 'HttpFailed',
+      });
+      await closed;
+    });
+  }
+
+  test('whose answer is cut off fails', async (t) => {
+    const { server, url } = await httpServer(t, 0);
+    server.on('request', (_, response) => {
+      response.writeHead(200).write('reload', () => response.destroy());
+    });
+    await refused(`http:POST:${url}`, 'HttpFailed', /ECONNRESET/);
+  });
+
   test('is aborted with the agent', async (t) => {
     const { url } = await httpServer(t, 0);
     const stop = new AbortController();
