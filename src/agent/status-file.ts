@@ -2,7 +2,7 @@
  * The agent's readiness as a file, for probes that are commands: where a service mesh intercepts the kubelet's HTTP probes, or where
  * the pod has no port to spare.
  */
-import { rename, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { readBounded } from './read-bounded.ts';
 
 interface Status {
@@ -15,10 +15,11 @@ interface Status {
 const MAX_BYTES = 4_096;
 const MAX_PROBLEM_LENGTH = 1_024;
 
-/** Replaces the file as a whole, so that no probe reads half of it. */
+/** Replaces the file as a whole, so that no probe reads half of it. Never writes into what someone else put there: a link, a pipe. */
 export async function writeStatus(path: string, problem: string | undefined, validUntil: number): Promise<void> {
   const status: Status = { problem: problem?.slice(0, MAX_PROBLEM_LENGTH) ?? null, validUntil };
-  await writeFile(`${path}.new`, JSON.stringify(status), { mode: 0o644 });
+  await rm(`${path}.new`, { force: true });
+  await writeFile(`${path}.new`, JSON.stringify(status), { flag: 'wx', mode: 0o644 });
   await rename(`${path}.new`, path);
 }
 

@@ -83,6 +83,7 @@ async function runAgent(args: CommandArguments, io: CommandIo): Promise<ExitStat
   const { AgentMetrics } = await import('../agent/metrics.ts');
   const { describeReload } = await import('../api/reload-spec.ts');
   const log = createLogger(args.required('log-level'), io);
+  const [pollMs, reloadMs] = [readMilliseconds(args, 'poll'), readMilliseconds(args, 'reload-timeout')];
   const metrics = new AgentMetrics(VERSION, targets.map(describeReload));
   const agent = new Agent({
     directories,
@@ -90,14 +91,16 @@ async function runAgent(args: CommandArguments, io: CommandIo): Promise<ExitStat
     usage: args.required('usage') as Usage,
     reloadAtStart: args.boolean('reload-at-start'),
     confirm: confirm === undefined ? undefined : readOption('--confirm', () => parseUrl(confirm)),
-    timeoutMs: readMilliseconds(args, 'reload-timeout'),
+    timeoutMs: reloadMs,
     settleMs: SETTLE_MS,
-    pollMs: readMilliseconds(args, 'poll'),
+    pollMs,
     clock: systemClock,
     random: Math.random,
     log,
     metrics,
-    ...(statusFile === undefined ? {} : { onStatus: statusWriter(statusFile, readMilliseconds(args, 'poll'), log) }),
+    ...(statusFile === undefined
+      ? {}
+      : { onStatus: statusWriter(statusFile, STATUS_POLLS * pollMs + targets.length * reloadMs, log) }),
   });
   if (once) return await waitOnce(agent, timeoutMs, io);
   log.info({ version: VERSION, directories, targets: targets.map(describeReload) }, 'starting');
@@ -110,13 +113,13 @@ async function runAgent(args: CommandArguments, io: CommandIo): Promise<ExitStat
   }
 }
 
-/** Polls that may be missed, on a busy node, before a status counts as that of an agent that hangs. */
+/** Polls that may be missed, on a busy node and beside the reloads of a pass, before a status counts as that of an agent that hangs. */
 const STATUS_POLLS = 6;
 
-function statusWriter(path: string, pollMs: number, log: Logger) {
+function statusWriter(path: string, validMs: number, log: Logger) {
   return async (problem: string | undefined): Promise<void> => {
     const { writeStatus } = await import('../agent/status-file.ts');
-    await writeStatus(path, problem, systemClock.now() + STATUS_POLLS * pollMs).catch((error: unknown) =>
+    await writeStatus(path, problem, systemClock.now() + validMs).catch((error: unknown) =>
       log.error({ path, err: error }, 'failed to write the status file'),
     );
   };
