@@ -92,6 +92,9 @@ async function currentName(directory: string): Promise<string> {
     );
   } catch (cause) {
     if (cause instanceof MountedVersionError) throw cause;
+    const { code } = cause as NodeJS.ErrnoException;
+    // EINVAL: it is not a link.
+    if (code !== 'ENOENT' && code !== 'ENOTDIR' && code !== 'EINVAL') throw unreadable(directory, cause);
     const exists = await lstat(directory)
       .then(() => true)
       .catch(() => false);
@@ -138,12 +141,17 @@ async function readSmall(
         `${shown} is missing: expected a Secret that dcred issued, mounted whole`,
       );
     }
-    const hint =
-      code === 'EACCES'
-        ? `: uid ${process.getuid?.()} has no permission; give the pod an fsGroup, or the volume defaultMode 0444`
-        : '';
-    throw new MountedVersionError('Unreadable', `${shown} cannot be read (${code ?? 'unknown error'})${hint}`, {
-      cause: error,
-    });
+    throw unreadable(shown, error);
   }
+}
+
+function unreadable(shown: string, cause: unknown): MountedVersionError {
+  const { code } = cause as NodeJS.ErrnoException;
+  const hint =
+    code === 'EACCES'
+      ? `: uid ${process.getuid?.()} has no permission; give the pod an fsGroup, or the volume defaultMode 0444`
+      : '';
+  return new MountedVersionError('Unreadable', `${shown} cannot be read (${code ?? 'unknown error'})${hint}`, {
+    cause,
+  });
 }

@@ -137,6 +137,16 @@ describe('no mounted version', () => {
     assert.match((await refusal(mount.directory)).message, /dc\.key is not a regular file/);
   });
 
+  test('where the directory cannot be searched: who may read it is what is wrong', async (t) => {
+    const { directory } = await emptyMount(t);
+    const loop = `${directory}-loop`;
+    // Root may search every directory; a link to itself nobody can follow.
+    await symlink(loop, loop);
+    const { code, message } = await refusal(loop);
+    assert.equal(code, 'Unreadable');
+    assert.match(message, /cannot be read \(ELOOP\)/);
+  });
+
   for (const elsewhere of ['/etc', '../outside', '..', 'plain']) {
     test(`where ..data leads to ${elsewhere}`, async (t) => {
       const { directory } = await emptyMount(t);
