@@ -102,7 +102,7 @@ function parseAwsKms(rest: string): AwsKmsKeyUri {
       `expected awskms:///ID, awskms:///alias/NAME or awskms:///ARN, found "awskms:${printable(rest, 200)}"`,
     );
   }
-  if (endpoint !== '' && !ENDPOINT.test(endpoint)) {
+  if (endpoint !== '' && !(ENDPOINT.test(endpoint) && URL.canParse(`https://${endpoint}`))) {
     throw new KeyUriError(
       `expected HOST or HOST:PORT between "awskms://" and the key, found "${printable(endpoint, 200)}"`,
     );

@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict';
 import { createHash, createPublicKey } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import {
@@ -17,8 +19,9 @@ import { kmsError } from '../../src/keys/awskms/kms-error.ts';
 import type { KeyResult } from '../../src/keys/guarded-key.ts';
 import { KeyOpener } from '../../src/keys/key-opener.ts';
 import { parseKeyUri } from '../../src/keys/key-uri.ts';
-import { systemClock } from '../../src/kubernetes/clock.ts';
+import { type Clock, systemClock } from '../../src/kubernetes/clock.ts';
 import { FaultyAws, findMoto, type MotoServer } from '../../testing/keys/moto.ts';
+import { FakeClock } from '../../testing/support/fake-clock.ts';
 import { temporaryDirectory } from '../cli/run-command.ts';
 
 const moto = await findMoto();
@@ -70,12 +73,13 @@ describe('a key in AWS KMS', { skip }, () => {
     certificate: Certificate | undefined,
     env: object = STATIC,
     results: KeyResult[] = [],
+    clock: Clock = systemClock,
   ) {
     const uri = parseKeyUri(`awskms:///${name}`);
     assert.ok(uri.scheme === 'awskms');
     const keys = new KeyOpener({
       env: { AWS_REGION: 'eu-west-1', AWS_ENDPOINT_URL: aws.url, ...env },
-      clock: systemClock,
+      clock,
       observe: (_backend, result) => results.push(result),
     });
     return await keys.open(uri, certificate, never);
@@ -133,6 +137,39 @@ describe('a key in AWS KMS', { skip }, () => {
     await Promise.all(['one', 'two', 'three'].map((text) => key.sign(Buffer.from(text))));
     assert.equal(aws.calls.get('Sts'), logins + 1);
     assert.equal(aws.calls.get('Sign'), signatures + 6, 'three that were refused, and three signatures');
+    await key.close();
+  });
+
+  test('credentials that nobody gives hold up no caller that gives up, and no later one', async (t) => {
+    let asked = 0;
+    let silent = false;
+    const agent = createServer((_, response) => {
+      asked += 1;
+      if (silent) return;
+      const expires = new Date(Date.now() + 3_600_000).toISOString();
+      response.end(JSON.stringify({ AccessKeyId: 'a', SecretAccessKey: 'S3CRET', Token: 't', Expiration: expires }));
+    });
+    await new Promise<void>((resolve) => agent.listen(0, '127.0.0.1', resolve));
+    t.after(() => {
+      agent.closeAllConnections();
+      agent.close();
+    });
+    const { certificate, id } = await createKey();
+    const env = { AWS_CONTAINER_CREDENTIALS_FULL_URI: `http://127.0.0.1:${(agent.address() as AddressInfo).port}/` };
+    const clock = new FakeClock();
+    const key = await open(id, certificate, env, [], clock);
+    assert.equal(asked, 1);
+    aws.faults.set('Sign', { status: 400, type: 'ExpiredTokenException', times: 2 });
+    silent = true;
+    const stop = new AbortController();
+    const signing = key.sign(Buffer.from('one'), { signal: stop.signal });
+    while (asked < 2) await new Promise((resolve) => setImmediate(resolve));
+    stop.abort(new Error('given up'));
+    await assert.rejects(signing, /given up/);
+    silent = false;
+    await clock.advanceAsync(10_000);
+    await key.sign(Buffer.from('two'));
+    assert.equal(asked, 3);
     await key.close();
   });
 
@@ -213,6 +250,12 @@ describe('a key in AWS KMS', { skip }, () => {
       code: 'KeyNotConfigured',
       message: /AWS_REGION/,
     });
+    for (const name of ['AWS_ENDPOINT_URL', 'AWS_ENDPOINT_URL_KMS']) {
+      await assert.rejects(open(first.id, undefined, { ...STATIC, [name]: 'kms.example' }), {
+        code: 'KeyNotConfigured',
+        message: /expected a URL/,
+      });
+    }
   });
 });
 

@@ -59,6 +59,7 @@ describe('a key URI', () => {
       'awskms:///arn:aws:kms:x:1:key/a',
       'awskms:///a/../b',
       `awskms://a@b/${id}`,
+      `awskms://kms.example:65536/${id}`,
       `awskms:///${id}?x=1`,
     ]) {
       assert.throws(() => parseKeyUri(uri), KeyUriError, uri);

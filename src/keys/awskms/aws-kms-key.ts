@@ -8,10 +8,13 @@ import {
   type SigningAlgorithmSpec,
 } from '@aws-sdk/client-kms';
 import { type SignatureScheme, schemeBySubjectPublicKeyInfo } from '../../credential/scheme.ts';
+import type { Clock } from '../../kubernetes/clock.ts';
+import { untilAborted } from '../../kubernetes/deadline.ts';
 import { KeyError } from '../key-error.ts';
 import type { AwsKmsKeyUri } from '../key-uri.ts';
 import type { OpenRequest, RemoteKey } from '../remote-key.ts';
 import { awsCredentials } from './credentials.ts';
+import { awsEndpoint } from './endpoint.ts';
 import { areExpired, kmsError } from './kms-error.ts';
 
 export interface AwsKmsRequest extends OpenRequest {
@@ -48,8 +51,8 @@ export class AwsKmsKey implements RemoteKey {
   readonly connection = 1;
 
   /** Throws KeyError, or the signal's reason. */
-  static async open({ env, signal, uri }: AwsKmsRequest): Promise<AwsKmsKey> {
-    const client = createClient(uri, env);
+  static async open({ clock, env, signal, uri }: AwsKmsRequest): Promise<AwsKmsKey> {
+    const client = createClient(uri, env, clock);
     try {
       return new AwsKmsKey(client, await lookUp(client, uri.keyId, signal));
     } catch (error) {
@@ -85,7 +88,8 @@ export class AwsKmsKey implements RemoteKey {
       SigningAlgorithm: algorithm,
     });
     try {
-      const { Signature } = await this.#send(command, signal);
+      // The SDK's own signal does not reach its wait for credentials.
+      const { Signature } = await untilAborted(this.#send(command, signal), signal);
       if (Signature === undefined) throw new KeyError('KeyUnavailable', 'KMS answered without a signature');
       return Signature;
     } catch (error) {
@@ -122,7 +126,7 @@ export class AwsKmsKey implements RemoteKey {
 }
 
 /** One attempt a call: guarded-key.ts tries again, within a deadline and with a signal. */
-function createClient({ endpoint, region: arnRegion }: AwsKmsKeyUri, env: OpenRequest['env']): KMSClient {
+function createClient({ endpoint, region: arnRegion }: AwsKmsKeyUri, env: OpenRequest['env'], clock: Clock): KMSClient {
   const region = arnRegion ?? env['AWS_REGION'] ?? env['AWS_DEFAULT_REGION'];
   if (!region) {
     throw new KeyError(
@@ -130,21 +134,21 @@ function createClient({ endpoint, region: arnRegion }: AwsKmsKeyUri, env: OpenRe
       'the region of the key is not known: set AWS_REGION, or name the key by its ARN',
     );
   }
-  const address =
-    endpoint === undefined ? env['AWS_ENDPOINT_URL_KMS'] || env['AWS_ENDPOINT_URL'] : `https://${endpoint}`;
+  const address = endpoint === undefined ? awsEndpoint(env, 'KMS') : `https://${endpoint}`;
   return new KMSClient({
     region,
-    credentials: awsCredentials(env, region),
+    credentials: awsCredentials(env, region, clock),
     maxAttempts: 1,
     // Without the last, a call that is not answered is only logged.
     requestHandler: { connectionTimeout: CONNECT_MS, requestTimeout: ANSWER_MS, throwOnRequestTimeout: true },
-    ...(address ? { endpoint: address } : {}),
+    ...(address === undefined ? {} : { endpoint: address }),
   });
 }
 
 async function lookUp(client: KMSClient, keyId: string, signal: AbortSignal): Promise<Found> {
   try {
-    const answer = await client.send(new GetPublicKeyCommand({ KeyId: keyId }), { abortSignal: signal });
+    const sent = client.send(new GetPublicKeyCommand({ KeyId: keyId }), { abortSignal: signal });
+    const answer = await untilAborted(sent, signal);
     const scheme = schemeBySubjectPublicKeyInfo(answer.PublicKey ?? new Uint8Array());
     const algorithm = scheme === undefined ? undefined : ALGORITHMS[scheme.keyAlgorithm];
     if (

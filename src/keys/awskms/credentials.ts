@@ -5,13 +5,32 @@
  */
 import { fromHttp } from '@aws-sdk/credential-provider-http';
 import { fromTokenFile } from '@aws-sdk/credential-provider-web-identity';
+import type { Clock } from '../../kubernetes/clock.ts';
+import { Deadline, untilAborted } from '../../kubernetes/deadline.ts';
 import { KeyError } from '../key-error.ts';
+import { awsEndpoint } from './endpoint.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 type Provider = ReturnType<typeof fromTokenFile>;
 
+/** The SDK gives what it is waiting for to every caller: what is never answered would hold up all of them for ever. */
+const ANSWER_MS = 10_000;
+
 /** Throws KeyError where the environment names none. */
-export function awsCredentials(env: Env, region: string): Provider {
+export function awsCredentials(env: Env, region: string, clock: Clock): Provider {
+  const provider = fromEnvironment(env, region);
+  return async (options) => {
+    using deadline = new Deadline(new AbortController().signal, clock, ANSWER_MS);
+    try {
+      return await untilAborted(provider(options), deadline.signal);
+    } catch (error) {
+      if (!deadline.expired) throw error;
+      throw new KeyError('KeyUnavailable', `nothing gave AWS credentials in ${ANSWER_MS / 1000} s`);
+    }
+  };
+}
+
+function fromEnvironment(env: Env, region: string): Provider {
   const {
     AWS_ACCESS_KEY_ID: accessKeyId,
     AWS_SECRET_ACCESS_KEY: secretAccessKey,
@@ -22,12 +41,12 @@ export function awsCredentials(env: Env, region: string): Provider {
   }
   const { AWS_ROLE_ARN: roleArn, AWS_WEB_IDENTITY_TOKEN_FILE: webIdentityTokenFile } = env;
   if (roleArn && webIdentityTokenFile) {
-    const endpoint = env['AWS_ENDPOINT_URL_STS'] || env['AWS_ENDPOINT_URL'];
+    const endpoint = awsEndpoint(env, 'STS');
     return fromTokenFile({
       roleArn,
       webIdentityTokenFile,
       roleSessionName: env['AWS_ROLE_SESSION_NAME'] || 'dcred',
-      clientConfig: { region, ...(endpoint ? { endpoint } : {}) },
+      clientConfig: { region, ...(endpoint === undefined ? {} : { endpoint }) },
     });
   }
   const awsContainerCredentialsFullUri = env['AWS_CONTAINER_CREDENTIALS_FULL_URI'];
