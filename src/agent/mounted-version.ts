@@ -12,7 +12,7 @@
 import { lstat, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CREDENTIAL_FILE_NAMES, type CredentialFileName } from '../credential/files.ts';
-import { FileRefusedError, readBounded } from './read-bounded.ts';
+import { FileRefusedError, readBounded } from '../files/read-bounded.ts';
 
 export type MountedVersionErrorCode = 'NotFound' | 'NotAMount' | 'Incomplete' | 'Unreadable' | 'TooLarge' | 'Unstable';
 

@@ -4,8 +4,8 @@ import { readdir } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { basename, join } from 'node:path';
 import type { ReloadSignal } from '../api/reload-spec.ts';
+import { readBeginning } from '../files/read-bounded.ts';
 import type { Clock } from '../kubernetes/clock.ts';
-import { readBeginning } from './read-bounded.ts';
 
 export interface FoundProcess {
   readonly pid: number;

@@ -6,9 +6,9 @@ import {
   type ReloadSignal,
   type ReloadSpec,
 } from '../api/reload-spec.ts';
+import { readBeginning } from '../files/read-bounded.ts';
 import { type Clock, delay } from '../kubernetes/clock.ts';
 import { catches, type FoundProcess, findByName, isAlive, readProcess, signalProcess } from './processes.ts';
-import { readBeginning } from './read-bounded.ts';
 
 export type ReloadErrorCode =
   | 'ProcessNotFound'

@@ -3,7 +3,7 @@
  * the pod has no port to spare.
  */
 import { rename, rm, writeFile } from 'node:fs/promises';
-import { readBounded } from './read-bounded.ts';
+import { readBounded } from '../files/read-bounded.ts';
 
 interface Status {
   /** Null: it is ready. */

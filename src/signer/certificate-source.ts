@@ -4,10 +4,10 @@
  * goes on signing, and the problem is reported.
  */
 import { createHash } from 'node:crypto';
-import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DelegationCertificate, readDelegationCertificate } from '../credential/delegation-certificate.ts';
 import { assertSignerMatches, type Signer, signerFromPem } from '../credential/signer.ts';
+import { readBounded } from '../files/read-bounded.ts';
 import type { RemoteKeyUri } from '../keys/key-opener.ts';
 import type { KeyUri } from '../keys/key-uri.ts';
 import { type Clock, delay } from '../kubernetes/clock.ts';
@@ -160,8 +160,8 @@ export class CertificateSource {
   async #read({ directory, key, name }: CertificateLocation, signal: AbortSignal): Promise<CertificatePair> {
     if (key === undefined && directory === undefined) return await this.#objects.readSecret(name, signal);
     const [chainPem, keyPem] = await Promise.all([
-      directory === undefined ? this.#objects.readConfigMap(name, signal) : readBounded(join(directory, 'tls.crt')),
-      isRemote(key) ? '' : readBounded(key?.path ?? join(directory ?? '', 'tls.key')),
+      directory === undefined ? this.#objects.readConfigMap(name, signal) : readText(join(directory, 'tls.crt')),
+      isRemote(key) ? '' : readText(key?.path ?? join(directory ?? '', 'tls.key')),
     ]);
     return { chainPem, keyPem };
   }
@@ -188,9 +188,6 @@ function isRemote(key: KeyUri | undefined): key is RemoteKeyUri {
   return key !== undefined && key.scheme !== 'file';
 }
 
-async function readBounded(path: string): Promise<string> {
-  await using file = await open(path, 'r');
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(MAX_FILE_BYTES + 1), 0, MAX_FILE_BYTES + 1, 0);
-  if (bytesRead > MAX_FILE_BYTES) throw new RangeError(`${path} is larger than 64 KiB`);
-  return buffer.subarray(0, bytesRead).toString('utf8');
+async function readText(path: string): Promise<string> {
+  return (await readBounded(path, MAX_FILE_BYTES)).toString('utf8');
 }

@@ -3,6 +3,7 @@
  * empty transit engine at `transit/`, where DCRED_VAULT_ADDR and DCRED_VAULT_TOKEN name one.
  */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createPublicKey } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -188,6 +189,22 @@ describe('the fake, which does what a real Vault does rarely', () => {
       await key.close();
     });
   }
+
+  test('a file that holds no CA, or no token, is said, and nothing is trusted in its place', async (t) => {
+    const directory = temporaryDirectory(t);
+    const [empty, pipe] = [join(directory, 'empty'), join(directory, 'pipe')];
+    writeFileSync(empty, '');
+    execFileSync('mkfifo', [pipe]);
+    for (const [env, message] of [
+      [{ VAULT_CACERT: empty }, /VAULT_CACERT: expected certificates in PEM in .*\/empty/],
+      [{ VAULT_CACERT: pipe }, /cannot read the CA at VAULT_CACERT from .*\/pipe: it is not a regular file/],
+      [{ VAULT_CACERT: '/does/not/exist' }, /\/does\/not\/exist: ENOENT/],
+      [{ VAULT_TOKEN: '', VAULT_TOKEN_FILE: pipe }, /cannot read the token for Vault from .*\/pipe: it is not/],
+      [{ VAULT_TOKEN: '', VAULT_TOKEN_FILE: empty }, /expected a Vault token in .*\/empty/],
+    ] as const) {
+      await assert.rejects(open(fake, 'nosuch', undefined, env), { code: 'KeyNotConfigured', message });
+    }
+  });
 
   test('a service account logs in, again before its token expires, and again where Vault refuses it', async (t) => {
     const name = await createKey(fake);

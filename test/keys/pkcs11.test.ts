@@ -1,6 +1,7 @@
 /** Keys on a PKCS#11 token: SoftHSM, and in front of it a library that fails as hardware does. */
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createPrivateKey, createPublicKey, randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -96,6 +97,8 @@ describe('a key on a PKCS#11 token', { skip }, () => {
   });
 
   test('is refused with what is wrong', async () => {
+    const pipe = join(store.folder, 'pipe');
+    execFileSync('mkfifo', [pipe]);
     for (const [parts, name, expected] of [
       [
         { object: 'P-384' },
@@ -108,6 +111,11 @@ describe('a key on a PKCS#11 token', { skip }, () => {
         { object: 'P-256', pin: 'pin-source=/does/not/exist' },
         'P-256',
         { code: 'KeyNotConfigured', message: /\/does\/not\/exist: ENOENT/ },
+      ],
+      [
+        { object: 'P-256', pin: `pin-source=${pipe}` },
+        'P-256',
+        { code: 'KeyNotConfigured', message: /\/pipe: it is not a regular file/ },
       ],
       [
         { object: 'P-256', library: '/etc/hostname' },

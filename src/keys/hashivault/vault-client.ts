@@ -1,9 +1,10 @@
 /** The little of Vault's HTTP API that signing takes: bounded answers, and errors by what is to be done about them. */
-import { readFile } from 'node:fs/promises';
 import request from 'undici/lib/api/api-request.js';
 import UndiciPool from 'undici/lib/dispatcher/pool.js';
+import { printable } from '../../text/printable.ts';
 import { trimEndWhile } from '../../text/trim.ts';
 import { KeyError, type KeyErrorCode } from '../key-error.ts';
+import { readTextFile } from '../read-text-file.ts';
 import type { VaultSettings } from './vault-settings.ts';
 
 export interface VaultCall {
@@ -34,9 +35,11 @@ export class VaultClient {
   static async create(settings: VaultSettings): Promise<VaultClient> {
     const { caFile } = settings;
     if (caFile === undefined) return new VaultClient(settings, undefined);
-    const ca = await readFile(caFile, 'utf8').catch((error: NodeJS.ErrnoException) => {
-      throw new KeyError('KeyNotConfigured', `cannot read the CA at VAULT_CACERT: ${error.code ?? 'failed'}`);
-    });
+    const ca = await readTextFile(caFile, 'the CA at VAULT_CACERT');
+    // Node takes an empty text for no text, and would trust whom the world trusts.
+    if (!/-----BEGIN [A-Z0-9 ]*CERTIFICATE-----/.test(ca)) {
+      throw new KeyError('KeyNotConfigured', `VAULT_CACERT: expected certificates in PEM in ${printable(caFile)}`);
+    }
     return new VaultClient(settings, ca);
   }
 

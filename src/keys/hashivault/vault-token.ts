@@ -3,12 +3,11 @@
  *
  *   none --(login)--> held --(half of its life: login, or renew-self)--> held --(refused)--> none
  */
-import { readFile } from 'node:fs/promises';
 import * as z from 'zod/mini';
 import type { Clock, TimerHandle } from '../../kubernetes/clock.ts';
 import { untilAborted } from '../../kubernetes/deadline.ts';
-import { printable } from '../../text/printable.ts';
 import { KeyError } from '../key-error.ts';
+import { readTextFile } from '../read-text-file.ts';
 import type { VaultClient } from './vault-client.ts';
 import { assertToken, type VaultLogin } from './vault-settings.ts';
 
@@ -93,7 +92,7 @@ export class VaultToken {
       const { data } = this.#parse(self, await this.#call('GET', 'auth/token/lookup-self', token));
       return { token, lifeSeconds: data.ttl, renewable: data.renewable };
     }
-    const jwt = (await readText(login.path)).trim();
+    const jwt = (await readTextFile(login.path, 'the token for Vault')).trim();
     const answer = await this.#client.call({
       method: 'POST',
       path: `auth/${login.mount}/login`,
@@ -165,15 +164,6 @@ export class VaultToken {
   }
 
   async #readToken(path: string): Promise<string> {
-    return assertToken((await readText(path)).trim(), path);
+    return assertToken((await readTextFile(path, 'the token for Vault')).trim(), path);
   }
-}
-
-async function readText(path: string): Promise<string> {
-  return await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw new KeyError(
-      'KeyNotConfigured',
-      `cannot read the token for Vault from ${printable(path)}: ${error.code ?? 'failed'}`,
-    );
-  });
 }

@@ -5,7 +5,6 @@
  *   none --(sign)--> opening --> open --(lost, no answer)--> none
  */
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { isSea } from 'node:sea';
 import { type SignatureScheme, schemeBySubjectPublicKeyInfo } from '../../credential/scheme.ts';
 import type { Clock } from '../../kubernetes/clock.ts';
@@ -13,6 +12,7 @@ import { untilAborted } from '../../kubernetes/deadline.ts';
 import { printable } from '../../text/printable.ts';
 import { KeyError } from '../key-error.ts';
 import type { Pkcs11KeyUri } from '../pkcs11-uri.ts';
+import { readTextFile } from '../read-text-file.ts';
 import type { OpenRequest, RemoteKey } from '../remote-key.ts';
 import { HelperProcess } from './helper-process.ts';
 import { derFromRaw } from './raw-signature.ts';
@@ -154,12 +154,7 @@ export class Pkcs11Key implements RemoteKey {
 /** Read at every login: a PIN is changed without a restart. Throws KeyError, which names the file and not what is in it. */
 async function readPin({ pinSource, pinValue }: Pkcs11KeyUri): Promise<string | undefined> {
   if (pinSource === undefined) return pinValue;
-  const text = await readFile(pinSource, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw new KeyError(
-      'KeyNotConfigured',
-      `cannot read the PIN from ${printable(pinSource)}: ${error.code ?? 'failed'}`,
-    );
-  });
+  const text = await readTextFile(pinSource, 'the PIN');
   const pin = text.replace(/\r?\n$/, '');
   if (pin !== '' && pin.length <= MAX_PIN_BYTES) return pin;
   throw new KeyError(
