@@ -230,6 +230,30 @@ describe('the fake, which does what a real Vault does rarely', () => {
     });
   });
 
+  for (const call of ['GET auth/token/lookup-self', 'POST auth/kubernetes/login']) {
+    test(`an answer to ${call} that does not end holds up no caller that gives up, and no later one`, async (t) => {
+      const name = await createKey(fake);
+      const path = join(temporaryDirectory(t), 'token');
+      writeFileSync(path, 'header.payload.signature');
+      fake.accounts.set('header.payload.signature', { role: 'dcred', leaseSeconds: 3_600 });
+      const env = { VAULT_TOKEN: '', VAULT_KUBERNETES_ROLE: 'dcred', VAULT_KUBERNETES_TOKEN_FILE: path };
+      const clock = new FakeClock(Date.now());
+      const key = await open(fake, name, await certificateOf(fake, name), env, { clock });
+      for (const token of fake.tokens) if (token !== fake.rootToken) fake.revoke(token);
+      fake.endless.add(call);
+      const before = fake.calls.get(call) ?? 0;
+      const stop = new AbortController();
+      const signing = key.sign(MESSAGE, { signal: stop.signal });
+      while ((fake.calls.get(call) ?? 0) === before) await settle();
+      stop.abort(new Error('given up'));
+      await assert.rejects(signing, /given up/);
+      fake.endless.clear();
+      await clock.advanceAsync(15_000);
+      await key.sign(MESSAGE);
+      await key.close();
+    });
+  }
+
   test('a service account that may not sign does not log in for each signature that is refused', async (t) => {
     const name = await createKey(fake);
     const path = join(temporaryDirectory(t), 'token');

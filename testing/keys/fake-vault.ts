@@ -3,7 +3,7 @@
  * a key that signs. The tests that use it run against Vault itself too, where it was built: see testing/vault.
  */
 import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { p256, p384, p521 } from '@noble/curves/nist.js';
 
@@ -32,6 +32,8 @@ export class FakeVault implements AsyncDisposable {
   readonly calls = new Map<string, number>();
   /** Calls that no policy allows, such as `POST transit/sign/NAME`. */
   readonly denied = new Set<string>();
+  /** Calls whose answers begin and do not end. */
+  readonly endless = new Set<string>();
   /** Answers every call; undefined: nothing is wrong. */
   fault: Answer | undefined;
   /** The result of a login with this service account token. */
@@ -40,6 +42,7 @@ export class FakeVault implements AsyncDisposable {
   readonly #keys = new Map<string, FakeKey>();
   readonly #server = createServer((request, response) => {
     void this.#answer(request).then(({ body, status }) => {
+      if (this.endless.has(callOf(request))) return drip(response.writeHead(status));
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     });
   });
@@ -73,8 +76,7 @@ export class FakeVault implements AsyncDisposable {
     const chunks: Buffer[] = [];
     for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
     const body = JSON.parse(Buffer.concat(chunks).toString() || '{}') as Body;
-    const path = (request.url ?? '').replace('/v1/', '');
-    const call = `${request.method} ${path}`;
+    const call = callOf(request);
     this.calls.set(call, (this.calls.get(call) ?? 0) + 1);
     if (this.fault !== undefined) return this.fault;
     if (call === 'POST auth/kubernetes/login') return this.#logIn(body);
@@ -113,6 +115,15 @@ export class FakeVault implements AsyncDisposable {
     }
     return operation === 'keys' ? describe(key) : signed(key, body);
   }
+}
+
+function callOf({ method, url = '' }: IncomingMessage): string {
+  return `${method} ${url.replace('/v1/', '')}`;
+}
+
+function drip(response: ServerResponse): void {
+  const timer = setInterval(() => response.write(' '), 100);
+  response.once('close', () => clearInterval(timer));
 }
 
 function generate(type: string): FakeKey['versions'][number] {

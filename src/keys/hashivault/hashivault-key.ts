@@ -2,6 +2,7 @@
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import * as z from 'zod/mini';
 import { type SignatureScheme, schemeBySubjectPublicKeyInfo } from '../../credential/scheme.ts';
+import { untilAborted } from '../../kubernetes/deadline.ts';
 import { KeyError } from '../key-error.ts';
 import type { HashiVaultKeyUri } from '../key-uri.ts';
 import type { OpenRequest, RemoteKey } from '../remote-key.ts';
@@ -45,7 +46,7 @@ export class HashiVaultKey implements RemoteKey {
   /** Throws KeyError, or the signal's reason. */
   static async open({ clock, env, publicKey, signal, uri }: HashiVaultRequest): Promise<HashiVaultKey> {
     const settings = readVaultSettings(env);
-    const client = await VaultClient.create(settings);
+    const client = await VaultClient.create(settings, clock);
     const key = new HashiVaultKey(client, new VaultToken(client, settings.login, clock), settings, uri.keyName);
     try {
       await key.#find(publicKey, signal);
@@ -131,7 +132,8 @@ export class HashiVaultKey implements RemoteKey {
       return await this.#client.call({ ...call, token });
     } catch (error) {
       if (!(error instanceof KeyError)) throw error;
-      if (error.code !== 'KeyDenied' || !(await this.#token.discard(token))) throw error;
+      if (error.code !== 'KeyDenied') throw error;
+      if (!(await untilAborted(this.#token.discard(token), call.signal))) throw error;
     }
     return await this.#client.call({ ...call, token: await this.#token.get(call.signal) });
   }

@@ -1,6 +1,8 @@
 /** The little of Vault's HTTP API that signing takes: bounded answers, and errors by what is to be done about them. */
 import request from 'undici/lib/api/api-request.js';
 import UndiciPool from 'undici/lib/dispatcher/pool.js';
+import type { Clock } from '../../kubernetes/clock.ts';
+import { Deadline } from '../../kubernetes/deadline.ts';
 import { printable } from '../../text/printable.ts';
 import { trimEndWhile } from '../../text/trim.ts';
 import { KeyError, type KeyErrorCode } from '../key-error.ts';
@@ -24,27 +26,31 @@ const MAX_ANSWER_BYTES = 1024 * 1024;
 const CONNECTIONS = 16;
 const ANSWER_MS = 10_000;
 const CONNECT_MS = 5_000;
+/** Of a call as a whole: an answer that comes byte by byte is late at no byte. */
+const CALL_MS = 15_000;
 const MAX_RETRY_AFTER_SECONDS = 60;
 
 export class VaultClient {
   readonly #settings: VaultSettings;
+  readonly #clock: Clock;
   readonly #pool: InstanceType<typeof UndiciPool>;
   readonly #base: string;
 
   /** Throws KeyError where the CA cannot be read. */
-  static async create(settings: VaultSettings): Promise<VaultClient> {
+  static async create(settings: VaultSettings, clock: Clock): Promise<VaultClient> {
     const { caFile } = settings;
-    if (caFile === undefined) return new VaultClient(settings, undefined);
+    if (caFile === undefined) return new VaultClient(settings, clock, undefined);
     const ca = await readTextFile(caFile, 'the CA at VAULT_CACERT');
     // Node takes an empty text for no text, and would trust whom the world trusts.
     if (!/-----BEGIN [A-Z0-9 ]*CERTIFICATE-----/.test(ca)) {
       throw new KeyError('KeyNotConfigured', `VAULT_CACERT: expected certificates in PEM in ${printable(caFile)}`);
     }
-    return new VaultClient(settings, ca);
+    return new VaultClient(settings, clock, ca);
   }
 
-  private constructor(settings: VaultSettings, ca: string | undefined) {
+  private constructor(settings: VaultSettings, clock: Clock, ca: string | undefined) {
     this.#settings = settings;
+    this.#clock = clock;
     this.#base = trimEndWhile(settings.address.pathname, (character) => character === '/');
     this.#pool = new UndiciPool(settings.address.origin, {
       connections: CONNECTIONS,
@@ -67,12 +73,13 @@ export class VaultClient {
       ...(token === undefined ? {} : { 'x-vault-token': token }),
       ...(namespace === undefined ? {} : { 'x-vault-namespace': namespace }),
     };
+    using deadline = new Deadline(signal, this.#clock, CALL_MS);
     try {
       const answer = await request.call(this.#pool, {
         method,
         path: `${this.#base}/v1/${path}`,
         headers,
-        signal,
+        signal: deadline.signal,
         body: body === undefined ? null : JSON.stringify(body),
       });
       const text = await answer.body.text();
@@ -81,7 +88,8 @@ export class VaultClient {
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof KeyError) throw error;
-      throw new KeyError('KeyUnavailable', `failed to ${what}: Vault cannot be reached (${networkReason(error)})`);
+      const why = deadline.expired ? `no answer in ${CALL_MS / 1000} s` : networkReason(error);
+      throw new KeyError('KeyUnavailable', `failed to ${what}: Vault cannot be reached (${why})`);
     }
   }
 
