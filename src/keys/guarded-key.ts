@@ -10,7 +10,7 @@ import { verifyWithNode } from '../credential/signature.ts';
 import { assertSignerMatches, type Signer } from '../credential/signer.ts';
 import { backoffMs } from '../kubernetes/backoff.ts';
 import { type Clock, delay } from '../kubernetes/clock.ts';
-import { Deadline } from '../kubernetes/deadline.ts';
+import { Deadline, untilAborted } from '../kubernetes/deadline.ts';
 import { KeyError, type KeyErrorCode } from './key-error.ts';
 import type { RemoteKey } from './remote-key.ts';
 
@@ -111,8 +111,8 @@ export class GuardedKey implements Signer {
         continue;
       }
       // Whether that one failed or was cancelled says nothing of this one.
-      await this.#proving.catch(() => undefined);
-      signal.throwIfAborted();
+      const proving = this.#proving.catch(() => undefined);
+      await untilAborted(proving, signal);
     }
   }
 

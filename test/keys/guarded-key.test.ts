@@ -43,3 +43,16 @@ test('a key that is replaced signs what is in progress before it is closed, and 
   // The first signature proves that the key is the certificate's.
   assert.deepEqual(log, ['signed', 'signed', 'signed', 'signed', 'closed']);
 });
+
+test('a caller that gives up does not wait for the proof that another makes', async () => {
+  const { answerAll, guarded } = start();
+  const first = guarded.sign(Buffer.from('one'));
+  const stop = new AbortController();
+  const second = guarded.sign(Buffer.from('two'), { signal: stop.signal });
+  await settle();
+  stop.abort(new Error('given up'));
+  await assert.rejects(second, /given up/);
+  await answerAll();
+  await first;
+  await guarded.close();
+});
