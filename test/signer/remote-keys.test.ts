@@ -1,6 +1,7 @@
 /** Certificates whose key is kept elsewhere: opened by the signer's own configuration, and by nothing that is in a Secret. */
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
@@ -78,6 +79,15 @@ describe('a key URI', () => {
     writeFileSync(join(directory, 'tls.crt'), leaf().certificatePem);
     await source.refresh(never);
     assert.ok(source.get('vault/web-tls'));
+  });
+
+  test('of a file that is a pipe opens nothing, and waits for no writer', async (t) => {
+    const directory = folderOf(t, { 'tls.crt': leaf().certificatePem });
+    const path = join(directory, 'tls.key');
+    execFileSync('mkfifo', [path]);
+    const source = sourceOf({ directory, key: { scheme: 'file', path } }, () => assert.fail('opened'));
+    await source.refresh(never);
+    assert.match(source.problem ?? '', /tls\.key is not a regular file/);
   });
 
   test('without a folder has its certificate in a ConfigMap, and no Secret is read', async () => {
