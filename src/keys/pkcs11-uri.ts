@@ -52,6 +52,9 @@ export function parsePkcs11Uri(rest: string): Pkcs11KeyUri {
   if (match['slot-id'] !== undefined && !SLOT_ID.test(match['slot-id'])) {
     throw new KeyUriError(`slot-id: expected a decimal number, found "${printable(match['slot-id'], 40)}"`);
   }
+  if (match['slot-id'] !== undefined) match['slot-id'] = String(Number(match['slot-id']));
+  // RFC 7512 section 2.3: without a minor version it is 0.
+  if (/^[0-9]+$/.test(match['library-version'] ?? '')) match['library-version'] += '.0';
   const id = path.get('id');
   const type = path.get('type');
   if (type !== undefined && type !== 'private') {
@@ -116,6 +119,7 @@ function readPin(query: ReadonlyMap<string, string>): Pick<Pkcs11KeyUri, 'pinSou
   if (source !== undefined && value !== undefined) {
     throw new KeyUriError('expected pin-source or pin-value in the pkcs11 URI, and one of them only');
   }
+  if (value === '') throw new KeyUriError('pin-value: expected a PIN');
   if (source === undefined) {
     return { pinSource: undefined, pinValue: value === undefined ? undefined : percentDecode(value, 'pin-value') };
   }

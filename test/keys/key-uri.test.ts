@@ -101,6 +101,9 @@ describe('a key URI', () => {
     assert.ok(slot.scheme === 'pkcs11');
     assert.deepEqual(slot.match, { serial: 'DECC0401648', 'slot-id': '327' });
     assert.equal(slot.pinValue, '12&34');
+    const numbers = parseKeyUri(`pkcs11:slot-id=007;library-version=2;object=a?${MODULE}`);
+    assert.ok(numbers.scheme === 'pkcs11');
+    assert.deepEqual(numbers.match, { 'slot-id': '7', 'library-version': '2.0', object: 'a' });
     const plain = parseKeyUri(`pkcs11:object=%e2%9c%93?${MODULE}&pin-source=/run/pin`);
     assert.ok(plain.scheme === 'pkcs11');
     assert.deepEqual([plain.match.object, plain.pinSource], ['✓', '/run/pin']);
@@ -121,6 +124,7 @@ describe('a key URI', () => {
       ['pkcs11:object=a?module-name=softhsm', /module-name is not supported/],
       [`pkcs11:object=a?${MODULE}&pin-source=%7ccat`, /pin-source: expected the absolute/],
       [`pkcs11:object=a?${MODULE}&pin-source=/a&pin-value=1`, /one of them only/],
+      [`pkcs11:object=a?${MODULE}&pin-value=`, /pin-value: expected a PIN/],
       [`pkcs11:object=a?${MODULE}&pin-value=1&pin-value=2`, /pin-value occurs twice/],
       ['awskm:///x', /scheme "awskm:"/],
       ['/etc/tls.key', /found no scheme/],
