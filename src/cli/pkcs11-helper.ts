@@ -16,12 +16,13 @@ export const pkcs11HelperCommand: Command = {
     if (process.send === undefined)
       throw new UsageError('dcred starts this command by itself: there is no channel to it');
     const { serveHelper } = await import('../keys/pkcs11/helper.ts');
-    await serveHelper({
+    const isDone = await serveHelper({
       // A parent that is gone needs no answer.
       send: (message) => process.send?.(message, undefined, undefined, () => undefined),
       on: (event, listener) => process.on(event, listener),
       once: (event, listener) => process.once(event, listener),
     });
+    if (!isDone) process.kill(process.pid, 'SIGKILL');
     return 0;
   },
 };

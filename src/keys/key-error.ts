@@ -7,7 +7,7 @@ export type KeyErrorCode =
   | 'KeyNotFound'
   /** Permission, PIN or token refused. */
   | 'KeyDenied'
-  /** Disabled, of another kind, or not made for signing. */
+  /** Disabled, locked, of another kind, or not made for signing. */
   | 'KeyUnusable'
   /** It is not the certificate's key. */
   | 'KeyMismatch'

@@ -1,11 +1,14 @@
 /** Keys on a PKCS#11 token: SoftHSM, and in front of it a library that fails as hardware does. */
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createPrivateKey, createPublicKey, randomUUID } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import fc from 'fast-check';
 import { csrCommand } from '../../src/cli/csr.ts';
 import { issueCommand } from '../../src/cli/issue.ts';
@@ -20,6 +23,7 @@ import { type Clock, systemClock } from '../../src/kubernetes/clock.ts';
 import { findSoftHsm, type TokenStore } from '../../testing/keys/softhsm.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
 import { convert, type Leaf, leaf } from '../../testing/support/openssl.ts';
+import { endChild, eventually } from '../../testing/support/processes.ts';
 import { runCommand, temporaryDirectory } from '../cli/run-command.ts';
 
 const hsm = await findSoftHsm();
@@ -278,6 +282,66 @@ describe('a key on a PKCS#11 token', { skip }, () => {
     assert.equal(logins(), 1);
   });
 
+  test('a PIN that is locked is not wrong: it is tried again, for when somebody has reset it', async () => {
+    const { fault, keys } = opener();
+    fault('locked');
+    const uri = faulty();
+    await assert.rejects(keys.open(uri, certificateOf('P-256'), never), {
+      code: 'KeyUnusable',
+      message: /the PIN is locked/,
+    });
+    fault('ok');
+    const key = await keys.open(uri, certificateOf('P-256'), never);
+    await key.sign(Buffer.from('message'));
+    await key.close();
+  });
+
+  for (const [what, name] of [
+    ['a token that another program has logged in to', 'shared'],
+    ['a token beside another that does not say what it is', 'strange'],
+  ] as const) {
+    test(`${what} is used`, async () => {
+      const { fault, keys } = opener();
+      fault(name);
+      const key = await keys.open(faulty({ token: 'dcred test' }), certificateOf('P-256'), never);
+      await key.sign(Buffer.from('message'));
+      await key.close();
+    });
+  }
+
+  test('a helper whose token hangs ends with its parent, however that ends', async (t) => {
+    const faults = join(store.folder, `fault-${randomUUID()}`);
+    writeFileSync(faults, 'ok');
+    const uri = JSON.stringify(
+      store.uri({ token: 'dcred test', object: 'P-256', library: hsm.available ? hsm.faultyLibrary : '' }),
+    );
+    const parent = startScript(
+      `
+      const { KeyOpener } = await import('${sourceUrl('keys/key-opener.ts')}');
+      const { parseKeyUri } = await import('${sourceUrl('keys/key-uri.ts')}');
+      const { systemClock: clock } = await import('${sourceUrl('kubernetes/clock.ts')}');
+      const { readFileSync, writeFileSync } = await import('node:fs');
+      const keys = new KeyOpener({ env: process.env, clock });
+      const key = await keys.open(parseKeyUri(${uri}), undefined, new AbortController().signal);
+      writeFileSync(${JSON.stringify(faults)}, 'hang');
+      const signing = key.sign(Buffer.from('message'));
+      setImmediate(() => console.log(readFileSync('/proc/self/task/' + process.pid + '/children', 'utf8')));
+      await signing;`,
+      { ...store.env, FAULTY_TOKEN: faults },
+    );
+    t.after(() => endChild(parent));
+    const [line] = (await once(createInterface({ input: parent.stdout }), 'line')) as [string];
+    const helper = Number(line.trim());
+    assert.ok(helper > 0, line);
+    parent.kill('SIGKILL');
+    await eventually('the helper to end', async () => (existsSync(`/proc/${helper}`) ? undefined : true)).catch(
+      (error: unknown) => {
+        process.kill(helper, 'SIGKILL');
+        throw error;
+      },
+    );
+  });
+
   test('a token that is taken away and put back is used again', async () => {
     const { keys } = opener();
     store.remove();
@@ -290,6 +354,34 @@ describe('a key on a PKCS#11 token', { skip }, () => {
     await key.close();
   });
 });
+
+test('a helper that cannot be started, for want of file descriptors, is a fault that passes', async (t) => {
+  const script = startScript(
+    `
+    const { HelperProcess } = await import('${sourceUrl('keys/pkcs11/helper-process.ts')}');
+    const { systemClock } = await import('${sourceUrl('kubernetes/clock.ts')}');
+    const { openSync } = await import('node:fs');
+    try {
+      for (;;) openSync('/dev/null');
+    } catch {}
+    const helper = new HelperProcess({}, systemClock, () => {});
+    const asked = helper.ask({ do: 'sign', digest: new Uint8Array(1) }, { ms: 60_000, late: '' }, new AbortController().signal);
+    await asked.catch((error) => process.stdout.write(String(error.code) + '\\n'));
+    process.exit();`,
+    process.env,
+  );
+  t.after(() => endChild(script));
+  const [line] = (await once(createInterface({ input: script.stdout }), 'line')) as [string];
+  assert.equal(line, 'KeyUnavailable');
+});
+
+const sourceUrl = (path: string) => pathToFileURL(join(import.meta.dirname, '..', '..', 'src', path)).href;
+
+/** A program of its own, with few file descriptors. */
+function startScript(text: string, env: NodeJS.ProcessEnv) {
+  const words = ['-c', 'ulimit -n 128; exec "$0" --input-type=module -e "$1"', process.execPath, text];
+  return spawn('/bin/sh', words, { env, stdio: ['ignore', 'pipe', 'inherit'] });
+}
 
 test('r and s become the DER that OpenSSL writes', () => {
   assert.throws(() => derFromRaw(new Uint8Array()), { code: 'KeyUnusable' });

@@ -1,5 +1,5 @@
 // A PKCS#11 library that passes every call on to SoftHSM's and fails where the file FAULTY_TOKEN says so: what happens to a real HSM
-// and cannot be made to happen to one in software. The file is read at every signature and every login:
+// and cannot be made to happen to one in software. The file is read at every signature, every login and every list of slots:
 //
 //	ok              pass on
 //	CODE            C_Sign returns this CK_RV, in hexadecimal, as in 0x32 (CKR_DEVICE_REMOVED)
@@ -7,6 +7,9 @@
 //	crash           C_Sign ends the process
 //	wrong           C_Sign returns a signature of something else
 //	pin             C_Login refuses any PIN
+//	locked          C_Login finds the PIN locked
+//	shared          C_Login finds the user logged in by another program
+//	strange         one slot more, which does not say what is in it
 //
 // Each login adds a line to FAULTY_TOKEN_LOGINS.
 #include <dlfcn.h>
@@ -52,7 +55,26 @@ static CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR_PTR
   char fault[32];
   read_fault(fault, sizeof fault);
   if (strcmp(fault, "pin") == 0) return CKR_PIN_INCORRECT;
-  return real->C_Login(session, user, pin, length);
+  if (strcmp(fault, "locked") == 0) return CKR_PIN_LOCKED;
+  CK_RV result = real->C_Login(session, user, pin, length);
+  return result == CKR_OK && strcmp(fault, "shared") == 0 ? CKR_USER_ALREADY_LOGGED_IN : result;
+}
+
+#define STRANGE_SLOT 0x7fffffff
+
+static CK_RV slots(CK_BBOOL present, CK_SLOT_ID_PTR ids, CK_ULONG_PTR count) {
+  CK_ULONG room = *count;
+  CK_RV result = real->C_GetSlotList(present, ids, count);
+  char fault[32];
+  read_fault(fault, sizeof fault);
+  if (result != CKR_OK || strcmp(fault, "strange") != 0) return result;
+  if (ids != NULL && room > *count) ids[*count] = STRANGE_SLOT;
+  *count += 1;
+  return CKR_OK;
+}
+
+static CK_RV token_info(CK_SLOT_ID slot, CK_TOKEN_INFO_PTR info) {
+  return slot == STRANGE_SLOT ? CKR_TOKEN_NOT_RECOGNIZED : real->C_GetTokenInfo(slot, info);
 }
 
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR out) {
@@ -66,6 +88,8 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR out) {
   list = *real;
   list.C_Sign = sign;
   list.C_Login = login;
+  list.C_GetSlotList = slots;
+  list.C_GetTokenInfo = token_info;
   *out = &list;
   return CKR_OK;
 }

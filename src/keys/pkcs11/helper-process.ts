@@ -47,6 +47,8 @@ export class HelperProcess {
     this.#child.on('message', (message) => this.#answered(message as HelperAnswer));
     this.#child.once('exit', (_, killedBy) => this.#end(endedBy(killedBy ?? 'an error')));
     this.#child.on('error', () => this.#end(endedBy('an error')));
+    // Without a descriptor or a process to spare there is no channel either, and the event comes later.
+    if (this.#child.pid === undefined) this.#end(endedBy('an error'));
   }
 
   get ended(): boolean {

@@ -14,9 +14,10 @@ export interface Channel {
   once(event: 'disconnect', listener: () => void): unknown;
 }
 
-/** Resolves when the parent is gone. */
-export async function serveHelper(channel: Channel): Promise<void> {
+/** Resolves when the parent is gone. False: native calls are under way, which nothing but the end of the process is sure to end. */
+export async function serveHelper(channel: Channel): Promise<boolean> {
   let token: Token | undefined;
+  let running = 0;
   const gone = new Promise<void>((resolve) => {
     channel.once('disconnect', resolve);
   });
@@ -36,10 +37,16 @@ export async function serveHelper(channel: Channel): Promise<void> {
         return { id, ok: false, code, message: text };
       }
     };
-    void answer().then((reply) => channel.send(reply));
+    running += 1;
+    void answer().then((reply) => {
+      running -= 1;
+      channel.send(reply);
+    });
   });
   await gone;
+  if (running > 0) return false;
   token?.close();
+  return true;
 }
 
 async function loadLibrary(): Promise<typeof import('pkcs11js')> {

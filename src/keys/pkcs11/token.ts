@@ -89,7 +89,10 @@ function attempt<T>(what: string, work: () => T): T {
 
 /** The one slot that has all that the URI says. A token that is not there may be put back: that is tried again. */
 function findSlot(module: PKCS11, match: Pkcs11KeyUri['match']): Handle {
-  const slots = module.C_GetSlotList(true).map((slot) => ({ slot, facts: factsOf(module, slot) }));
+  const slots = module.C_GetSlotList(true).flatMap((slot) => {
+    const facts = factsOf(module, slot);
+    return facts === undefined ? [] : [{ slot, facts }];
+  });
   const wanted = Object.entries(match).filter(([name]) => name !== 'object');
   const found = slots.filter(({ facts }) => wanted.every(([name, value]) => facts[name as MatchedAttribute] === value));
   const [first, second] = found;
@@ -106,22 +109,27 @@ function findSlot(module: PKCS11, match: Pkcs11KeyUri['match']): Handle {
   return first.slot;
 }
 
-function factsOf(module: PKCS11, slot: Handle): Readonly<Partial<Record<MatchedAttribute, string>>> {
-  const token = module.C_GetTokenInfo(slot);
-  const place = module.C_GetSlotInfo(slot);
-  const library = module.C_GetInfo();
-  return {
-    token: unpadded(token.label),
-    manufacturer: unpadded(token.manufacturerID),
-    model: unpadded(token.model),
-    serial: unpadded(token.serialNumber),
-    'slot-id': String(slot.readBigUInt64LE()),
-    'slot-description': unpadded(place.slotDescription),
-    'slot-manufacturer': unpadded(place.manufacturerID),
-    'library-description': unpadded(library.libraryDescription),
-    'library-manufacturer': unpadded(library.manufacturerID),
-    'library-version': `${library.libraryVersion.major}.${library.libraryVersion.minor}`,
-  };
+/** Undefined where the slot does not say what is in it, as one with a card of another kind: that is none to be found. */
+function factsOf(module: PKCS11, slot: Handle): Readonly<Partial<Record<MatchedAttribute, string>>> | undefined {
+  try {
+    const token = module.C_GetTokenInfo(slot);
+    const place = module.C_GetSlotInfo(slot);
+    const library = module.C_GetInfo();
+    return {
+      token: unpadded(token.label),
+      manufacturer: unpadded(token.manufacturerID),
+      model: unpadded(token.model),
+      serial: unpadded(token.serialNumber),
+      'slot-id': String(slot.readBigUInt64LE()),
+      'slot-description': unpadded(place.slotDescription),
+      'slot-manufacturer': unpadded(place.manufacturerID),
+      'library-description': unpadded(library.libraryDescription),
+      'library-manufacturer': unpadded(library.manufacturerID),
+      'library-version': `${library.libraryVersion.major}.${library.libraryVersion.minor}`,
+    };
+  } catch {
+    return undefined;
+  }
 }
 
 /** PKCS#11 pads text with blanks to its field's length. */
@@ -139,6 +147,8 @@ function logIn(library: Library, module: PKCS11, session: Handle, { flags }: Tok
   try {
     module.C_Login(session, library.CKU_USER, pin);
   } catch (error) {
+    // By another program, where all share one login.
+    if (error instanceof Error && error.message.includes('CKR_USER_ALREADY_LOGGED_IN')) return;
     throw tokenError('log in to the token', error);
   }
 }
