@@ -4,6 +4,7 @@ import type { Certificate } from '../credential/certificate.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import { GuardedKey, type KeyResult } from './guarded-key.ts';
 import { describeKeyUri, type KeyUri } from './key-uri.ts';
+import { Logins } from './pkcs11/logins.ts';
 import type { OpenRequest, RemoteKey } from './remote-key.ts';
 
 /** A `file:` URI is a path: whoever reads files reads it. */
@@ -20,7 +21,7 @@ export interface KeyOpenerOptions {
 
 export class KeyOpener {
   readonly #options: KeyOpenerOptions;
-  readonly #refusedPins = new Set<string>();
+  readonly #logins = new Logins();
 
   constructor(options: KeyOpenerOptions) {
     this.#options = options;
@@ -55,7 +56,7 @@ export class KeyOpener {
     switch (uri.scheme) {
       case 'pkcs11': {
         const { Pkcs11Key } = await import('./pkcs11/pkcs11-key.ts');
-        return await Pkcs11Key.open({ ...request, uri, refusedPins: this.#refusedPins });
+        return await Pkcs11Key.open({ ...request, uri, logins: this.#logins });
       }
       case 'awskms': {
         const { AwsKmsKey } = await import('./awskms/aws-kms-key.ts');

@@ -282,6 +282,22 @@ describe('a key on a PKCS#11 token', { skip }, () => {
     assert.equal(logins(), 1);
   });
 
+  test('a PIN that is wrong is tried once, however many keys are opened with it at the same time', async () => {
+    const { fault, keys, logins } = opener();
+    fault('pin');
+    const open = () => keys.open(faulty(), certificateOf('P-256'), never);
+    const opened = await Promise.allSettled([open(), open(), open(), open()]);
+    for (const one of opened) assert.equal(one.status === 'rejected' && one.reason.code, 'KeyDenied');
+    assert.equal(logins(), 1);
+  });
+
+  test('keys that are opened with one PIN at the same time are all opened', async () => {
+    const { keys, logins } = opener();
+    const opened = await Promise.all([0, 1, 2].map(() => keys.open(faulty(), certificateOf('P-256'), never)));
+    assert.equal(logins(), 3);
+    await Promise.all(opened.map((key) => key.close()));
+  });
+
   test('a PIN that is locked is not wrong: it is tried again, for when somebody has reset it', async () => {
     const { fault, keys } = opener();
     fault('locked');

@@ -15,12 +15,13 @@ import type { Pkcs11KeyUri } from '../pkcs11-uri.ts';
 import { readTextFile } from '../read-text-file.ts';
 import type { OpenRequest, RemoteKey } from '../remote-key.ts';
 import { HelperProcess } from './helper-process.ts';
+import type { Logins } from './logins.ts';
 import { derFromRaw } from './raw-signature.ts';
 
 export interface Pkcs11Request extends OpenRequest {
   readonly uri: Pkcs11KeyUri;
-  /** Hashes of PINs that a token refused. They are not tried again: tokens lock after a few wrong ones. */
-  readonly refusedPins: Set<string>;
+  /** Shared by all keys of the process. */
+  readonly logins: Logins;
 }
 
 /** Logging in to a network HSM takes seconds; what takes longer hangs. */
@@ -123,16 +124,15 @@ export class Pkcs11Key implements RemoteKey {
   }
 
   async #start(): Promise<Connected> {
-    const { env, publicKey, refusedPins, uri } = this.#request;
+    const { logins, uri } = this.#request;
     this.#closed.signal.throwIfAborted();
     const pin = await readPin(uri);
-    const fingerprint = pin === undefined ? '' : fingerprintOf(uri, pin);
-    if (refusedPins.has(fingerprint)) {
-      throw new KeyError(
-        'KeyDenied',
-        'the token refused this PIN before; it is not tried again, because tokens lock: correct it at pin-source',
-      );
-    }
+    if (pin === undefined) return await this.#open(pin);
+    return await logins.attempt(fingerprintOf(uri, pin), () => this.#open(pin), this.#closed.signal);
+  }
+
+  async #open(pin: string | undefined): Promise<Connected> {
+    const { env, publicKey, uri } = this.#request;
     const helper = new HelperProcess(env, this.#clock, () => {
       this.#connection += 1;
     });
@@ -145,7 +145,6 @@ export class Pkcs11Key implements RemoteKey {
       return { helper, publicKey: this.#publicKey };
     } catch (error) {
       helper.kill();
-      if (error instanceof KeyError && error.code === 'KeyDenied' && pin !== undefined) refusedPins.add(fingerprint);
       throw error;
     }
   }
