@@ -2,8 +2,8 @@
 import { KeyError, type KeyErrorCode } from '../key-error.ts';
 
 /**
- * `KeyDenied`: this PIN is wrong, and is not tried again. Every other value (a lost session, a token that was removed, a module that failed) is answered by starting again: new process,
- * new session, new login.
+ * `KeyDenied`: this PIN is wrong, and is not tried again. Every value that is not here (a lost session, a token that was removed, a module
+ * that failed) is answered by starting again: new process, new session, new login.
  */
 const FINAL: Readonly<Record<string, readonly [KeyErrorCode, string]>> = {
   CKR_PIN_INCORRECT: ['KeyDenied', 'the token refused the PIN'],
