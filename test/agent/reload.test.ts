@@ -22,7 +22,7 @@ async function advanceUntilSettled(clock: FakeClock, promise: Promise<unknown>):
 }
 
 const { signal } = new AbortController();
-const OPTIONS: ReloadOptions = { clock: systemClock, timeoutMs: 5_000, settleMs: 150, confirm: undefined };
+const OPTIONS: ReloadOptions = { clock: systemClock, timeoutMs: 120_000, settleMs: 150, confirm: undefined };
 
 const trigger = (how: string, options: Partial<ReloadOptions> = {}) =>
   reload(parseReload(how), { ...OPTIONS, ...options }, signal);
@@ -191,16 +191,18 @@ describe('a request', () => {
   for (const status of [200, 500]) {
     test(`leaves no connection behind where an answer of ${status} goes on for ever`, async (t) => {
       const { server, url } = await httpServer(t, 0);
-      const closed = new Promise((resolve) => {
-        server.on('request', (_, response) => {
-          response.writeHead(status).write('still reloading');
-          response.once('close', resolve);
-        });
+      const [answered, closed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      server.on('request', (_, response) => {
+        response.writeHead(status).write('still reloading', () => answered.resolve());
+        response.once('close', closed.resolve);
       });
-      await assert.rejects(trigger(`http:POST:${url}`, { timeoutMs: 500 }), {
-        code: status === 200 ? 'TimedOut' : 'HttpFailed',
-      });
-      await closed;
+      const clock = new FakeClock();
+      const code = status === 200 ? 'TimedOut' : 'HttpFailed';
+      const failed = assert.rejects(trigger(`http:POST:${url}`, { clock }), { code });
+      await answered.promise;
+      if (status === 200) await clock.advanceAsync(OPTIONS.timeoutMs);
+      await failed;
+      await closed.promise;
     });
   }
 
