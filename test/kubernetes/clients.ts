@@ -112,7 +112,12 @@ export class FakeApiServer implements AsyncDisposable {
 
   async #answer(message: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = [];
-    for await (const chunk of message) chunks.push(chunk as Buffer);
+    try {
+      for await (const chunk of message) chunks.push(chunk as Buffer);
+    } catch {
+      // The client has given up.
+      return;
+    }
     const url = new URL(message.url ?? '/', 'http://fake');
     const { method = '', headers } = message;
     const body = Buffer.concat(chunks).toString();

@@ -27,7 +27,7 @@ export class Fleet implements AsyncDisposable {
   readonly #nodeName: string | undefined;
   readonly #leaf: LeafFiles;
   readonly #directories: string[] = [];
-  readonly #signal = AbortSignal.timeout(600_000);
+  readonly #signal = new AbortController().signal;
 
   constructor(client: ApiClient, namespace: string, leaf: LeafFiles, nodeName?: string) {
     this.#client = client;

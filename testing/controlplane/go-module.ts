@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { access, mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -102,16 +102,21 @@ async function buildOne<Name extends string>(
   name: Name,
   env: NodeJS.ProcessEnv,
 ): Promise<void> {
-  // Renamed when whole, so that an interrupted build leaves nothing that looks like a binary.
-  const unfinished = join(cache, `${name}.unfinished`);
+  // Renamed when whole, so that an interrupted build leaves nothing that looks like a binary. The name is this build's own: a process that
+  // was too busy to show that it lives has lost its lock, and builds on.
+  const unfinished = join(cache, `${name}.${randomUUID()}.unfinished`);
   const source = module.packages[name];
-  const go = await tryRun('go', ['build', ...(await buildFlags(module)), '-o', unfinished, source], {
-    cwd: module.directory,
-    env: goEnvironment(env),
-    timeoutMs: 60 * 60_000,
-  });
-  if (go.status !== 0) throw new BinariesError(`go build ${source} failed:\n${go.stderr.trim().slice(-4_000)}`);
-  await rename(unfinished, join(cache, name));
+  try {
+    const go = await tryRun('go', ['build', ...(await buildFlags(module)), '-o', unfinished, source], {
+      cwd: module.directory,
+      env: goEnvironment(env),
+      timeoutMs: 60 * 60_000,
+    });
+    if (go.status !== 0) throw new BinariesError(`go build ${source} failed:\n${go.stderr.trim().slice(-4_000)}`);
+    await rename(unfinished, join(cache, name));
+  } finally {
+    await rm(unfinished, { force: true });
+  }
 }
 
 function goEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {

@@ -8,7 +8,7 @@ export async function isReady(
 ): Promise<boolean> {
   const [ca, cert, key] = await Promise.all([readFile(paths.ca), readFile(paths.certificate), readFile(paths.key)]);
   return new Promise((resolve) => {
-    const call = request(url, { ca, cert, key, agent: false, timeout: 5_000 }, (response) => {
+    const call = request(url, { ca, cert, key, agent: false, timeout: 60_000 }, (response) => {
       response.resume();
       resolve(response.statusCode === 200);
     });

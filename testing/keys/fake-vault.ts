@@ -41,10 +41,14 @@ export class FakeVault implements AsyncDisposable {
   readonly #tokens = new Map<string, { readonly ttl: number; readonly renewable: boolean }>();
   readonly #keys = new Map<string, FakeKey>();
   readonly #server = createServer((request, response) => {
-    void this.#answer(request).then(({ body, status }) => {
-      if (this.endless.has(callOf(request))) return drip(response.writeHead(status));
-      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-    });
+    void this.#answer(request).then(
+      ({ body, status }) => {
+        if (this.endless.has(callOf(request))) return drip(response.writeHead(status));
+        response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+      },
+      // The client has given up.
+      () => void response.destroy(),
+    );
   });
 
   static async start(): Promise<FakeVault> {

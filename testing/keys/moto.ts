@@ -103,13 +103,13 @@ export class FaultyAws implements AsyncDisposable {
           'content-length': ___,
           ...headers
         } = request.headers as Record<string, string>;
-        void fetch(`${target}${request.url}`, { method: 'POST', headers, body: Buffer.concat(chunks) }).then(
-          async (answer) => {
+        void fetch(`${target}${request.url}`, { method: 'POST', headers, body: Buffer.concat(chunks) })
+          .then(async (answer) => {
             const type = answer.headers.get('content-type') ?? 'application/json';
             response.writeHead(answer.status, { 'content-type': type });
             response.end(Buffer.from(await answer.arrayBuffer()));
-          },
-        );
+          })
+          .catch(() => void response.destroy());
       });
     });
   }

@@ -60,7 +60,7 @@ shift
 exec nsenter "$@"
 `;
 
-const START_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 300_000;
 
 /** The namespaces of one node, and the way into them. */
 export class Namespaces {

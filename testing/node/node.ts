@@ -21,7 +21,7 @@ class NodeError extends Error {
 }
 
 const NODE_NAME = 'node';
-const START_TIMEOUT_MS = 180_000;
+const START_TIMEOUT_MS = 600_000;
 const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
@@ -155,7 +155,7 @@ export class Node {
   }
 
   async #answersNames(): Promise<boolean> {
-    const resolver = new Resolver({ timeout: 1_000, tries: 1 });
+    const resolver = new Resolver({ timeout: 10_000, tries: 1 });
     resolver.setServers([this.network.nodeAddress]);
     return resolver.resolve4('kubernetes.default.svc.cluster.local').then(
       () => true,

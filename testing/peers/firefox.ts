@@ -21,7 +21,9 @@ export interface FirefoxOptions {
   readonly address: string;
 }
 
-const START_TIMEOUT_MS = 180_000;
+const START_TIMEOUT_MS = 600_000;
+/** Of a page, and of a script in it. */
+const WEBDRIVER_TIMEOUT_MS = 300_000;
 
 /** Nothing but the page may reach the server: no search for updates, captive portals, or news. */
 const SETTINGS: Readonly<Record<string, unknown>> = {
@@ -81,7 +83,10 @@ export async function startFirefox(options: FirefoxOptions): Promise<Firefox> {
       ],
     });
     const client = await Marionette.connect(await portOf(component, profile));
-    await client.send('WebDriver:NewSession', { capabilities: { alwaysMatch: { acceptInsecureCerts: false } } });
+    const timeouts = { pageLoad: WEBDRIVER_TIMEOUT_MS, script: WEBDRIVER_TIMEOUT_MS };
+    await client.send('WebDriver:NewSession', {
+      capabilities: { alwaysMatch: { acceptInsecureCerts: false, timeouts } },
+    });
     return new Firefox(guardian, client);
   } catch (error) {
     await guardian.stop();
@@ -154,7 +159,7 @@ export class Firefox {
 const SECURITY_PANEL = `
   const done = arguments[arguments.length - 1];
   const until = async (what, probe) => {
-    for (let attempt = 0; attempt < 200; attempt += 1) {
+    for (let attempt = 0; attempt < 4_000; attempt += 1) {
       const found = probe();
       if (found) return found;
       await new Promise((resolve) => setTimeout(resolve, 50));

@@ -59,7 +59,7 @@ export async function createNssClient(caPem: string): Promise<NssClient> {
 
 async function handshake(words: readonly string[]): Promise<NssOutcome> {
   const { connected, output } = await new Promise<{ connected: boolean; output: string }>((resolve, reject) => {
-    const child = execFile('tstclnt', words, { timeout: 10_000 }, (error, stdout, stderr) => {
+    const child = execFile('tstclnt', words, { timeout: 120_000 }, (error, stdout, stderr) => {
       if (error?.killed === true) return reject(new Error('tstclnt hung', { cause: error }));
       resolve({ connected: error === null, output: stdout + stderr });
     });

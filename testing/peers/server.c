@@ -12,7 +12,7 @@
  * that cannot be loaded leave the earlier set in use, and it prints "kept REASON" in place of "reloaded". Ends when its standard
  * input closes, so that it never outlives its parent.
  *
- * One connection at a time, each with at most five seconds: enough for tests, and nothing to lock.
+ * One connection at a time, each with at most half a minute for a read: enough for tests, and nothing to lock.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,7 +33,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { MAX_PATH = 4096, MAX_CREDENTIAL = 65535, TIMEOUT_SECONDS = 5 };
+enum { MAX_PATH = 4096, MAX_CREDENTIAL = 65535, TIMEOUT_SECONDS = 30 };
 
 /* All that one handshake needs. Loaded as a whole, replaced as a whole. */
 typedef struct {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { CommandFailedError, run } from './processes.ts';
 
 /** A package manager may wait long for a mirror; beyond this it is stuck. */
-const INSTALL_TIMEOUT_MS = 300_000;
+const INSTALL_TIMEOUT_MS = 900_000;
 /** Where Debian puts programs for administrators; other users' PATH often lacks it. */
 const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 
@@ -26,7 +26,8 @@ export async function ensurePackages({ needs, packages }: Requirement): Promise<
   }
   if (process.getuid?.() !== 0) return `${wanted}: install them with apt-get (this user is not root)`;
   const failure = await install(packages);
-  if (failure !== undefined) return `${wanted}, and apt-get failed: ${failure}`;
+  // Another process, which held apt-get's locks meanwhile, may have installed them.
+  if (failure !== undefined && missing(needs).length > 0) return `${wanted}, and apt-get failed: ${failure}`;
   const stillMissing = missing(needs);
   return stillMissing.length === 0 ? undefined : `${stillMissing.join(', ')} not found after installation`;
 }
@@ -43,7 +44,7 @@ function missing(needs: readonly string[]): readonly string[] {
 
 /** The error, or undefined. */
 async function install(packages: readonly string[]): Promise<string | undefined> {
-  const options = ['-qq', '-o', 'DPkg::Lock::Timeout=120'];
+  const options = ['-qq', '-o', 'DPkg::Lock::Timeout=600'];
   const installing = ['install', '-y', '--no-install-recommends', ...options, ...packages];
   try {
     await aptGet(installing);

@@ -29,7 +29,7 @@ for file in "$1/ending/"*; do
 done
 tries=0
 for path in "$1" /sys/fs/cgroup/"\${1##*/}"* /sys/fs/cgroup/*/"\${1##*/}"*; do
-  while [ -e "$path" ] && [ "$tries" -lt 200 ]; do
+  while [ -e "$path" ] && [ "$tries" -lt 2400 ]; do
     case "$path" in
       /sys/*) find "$path" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.05 ;;
       *) rm -rf "$path" 2>/dev/null || sleep 0.05 ;;

@@ -62,9 +62,9 @@ async function heapSnapshot(pid: number, directory: string): Promise<string> {
   return await eventually('a heap snapshot', async () => {
     const name = (await readdir(directory)).find((one) => one.endsWith('.heapsnapshot'));
     if (name === undefined) return undefined;
-    // Complete once its last character is there.
+    // Complete once its end is there: the list of strings, in which a quote has a backslash before it.
     const text = await tail(join(directory, name));
-    return text.trimEnd().endsWith('}') ? join(directory, name) : undefined;
+    return /[^\\]"\]\}\s*$/.test(text) ? join(directory, name) : undefined;
   });
 }
 

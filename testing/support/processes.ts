@@ -7,7 +7,7 @@ export interface RunOptions {
   readonly input?: string | Uint8Array;
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
-  /** The command is killed after this many milliseconds. Default: two minutes. */
+  /** The command is killed after this many milliseconds. Default: five minutes. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
 }
@@ -40,7 +40,8 @@ export class CommandFailedError extends Error {
   }
 }
 
-const DEFAULT_TIMEOUT_MS = 120_000;
+/** What hangs ends some time, and what is slow does not: on a busy machine a step takes thirty times as long. */
+const DEFAULT_TIMEOUT_MS = 300_000;
 
 /** Runs a command and gives back what it printed, whatever its exit status. Rejects when it cannot be started. */
 export function tryRun(file: string, args: readonly string[], options: RunOptions = {}): Promise<Result> {
@@ -96,7 +97,7 @@ export interface EndableProcess {
 }
 
 /**
- * Ends a child process: SIGTERM, and SIGKILL when it is still there after `graceMs`. Resolves when it is gone.
+ * Ends a child process: SIGTERM, and SIGKILL when it is still there after `graceMs`, by default two minutes. Resolves when it is gone.
  * `signal: 'SIGKILL'` ends it at once.
  */
 export async function endChild(
@@ -109,13 +110,13 @@ export async function endChild(
   });
   child.ref();
   child.kill(options.signal ?? 'SIGTERM');
-  const timer = setTimeout(() => child.kill('SIGKILL'), options.graceMs ?? 10_000);
+  const timer = setTimeout(() => child.kill('SIGKILL'), options.graceMs ?? 120_000);
   await gone;
   clearTimeout(timer);
 }
 
 /** Waits until a process that is not a child of this one is gone. There is no event for that, so this polls every 20 ms. */
-export async function processGone(pid: number, timeoutMs = 10_000): Promise<void> {
+export async function processGone(pid: number, timeoutMs = 120_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (isAlive(pid)) {
     if (Date.now() > deadline) throw new Error(`process ${pid} is still there after ${timeoutMs} ms`);

@@ -12,7 +12,7 @@ import sys
 from tlslite.api import HandshakeSettings, TLSConnection
 from tlslite.constants import SignatureScheme
 
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 120
 SCHEMES = [
     SignatureScheme.ecdsa_secp256r1_sha256,
     SignatureScheme.ecdsa_secp384r1_sha384,
