@@ -66,7 +66,7 @@ async function prepared(objects: readonly string[], labels: readonly string[] = 
   for (const input of objects) await cluster.plane.kubectl(['apply', '-n', namespace, '-f', '-'], { input });
   // A quota counts once its controller has seen it.
   if (objects.includes(QUOTA)) {
-    const wait = ['wait', '-n', namespace, 'resourcequota/compute', '--for=jsonpath={.status.hard}', '--timeout=110s'];
+    const wait = ['wait', '-n', namespace, 'resourcequota/compute', '--for=jsonpath={.status.hard}', '--timeout=4m'];
     await cluster.plane.kubectl(wait);
   }
   return namespace;

@@ -13,7 +13,7 @@ let plane: ControlPlane;
 before(async () => {
   plane = await startControlPlane();
   await plane.kubectl(['apply', '--server-side', '-f', CRDS]);
-  await plane.kubectl(['wait', '--for=condition=Established', 'crd/delegatedcredentials.dcred.dev']);
+  await plane.untilServed('delegatedcredentials.dcred.dev');
 });
 after(() => plane?.stop());
 
@@ -376,7 +376,7 @@ describe('the status', () => {
   test('satisfies kubectl wait once it is of the current generation', async () => {
     const { generation } = (await read('status')).metadata;
     await patch('status', { status: { observedGeneration: generation } }, '--subresource=status');
-    await plane.kubectl(['wait', '--for=condition=Ready', 'dcred/status', '--timeout=110s']);
+    await plane.kubectl(['wait', '--for=condition=Ready', 'dcred/status', '--timeout=4m']);
   });
 });
 

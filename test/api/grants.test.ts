@@ -27,7 +27,7 @@ let count = 0;
 before(async () => {
   plane = await startControlPlane();
   await plane.kubectl(['apply', '--server-side', '-f', CRDS]);
-  await plane.kubectl(['wait', '--for=condition=Established', 'crd/delegationgrants.dcred.dev']);
+  await plane.untilServed('delegationgrants.dcred.dev');
   client = await operatorsClient(plane);
 });
 after(async () => {

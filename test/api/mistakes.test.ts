@@ -26,7 +26,7 @@ let client: ApiClient;
 before(async () => {
   plane = await startControlPlane();
   await plane.kubectl(['apply', '--server-side', '-f', CRD]);
-  await plane.kubectl(['wait', '--for=condition=Established', 'crd/delegatedcredentials.dcred.dev']);
+  await plane.untilServed('delegatedcredentials.dcred.dev');
   client = await operatorsClient(plane);
 });
 after(async () => {

@@ -13,10 +13,10 @@ describe('a real API server', () => {
     plane = await startControlPlane();
     await plane.kubectl(['create', '-f', '-'], { input: list(MONITORING_CRDS) });
     await plane.kubectl(['create', '-f', '-'], { input: crdYaml() });
-    await plane.kubectl(['wait', '--for=condition=Established', 'crd', '--all']);
+    await plane.untilServed();
     await createRestrictedNamespaces(plane, [NAMESPACE, 'edge', 'shop', 'vault']);
   });
-  after(() => plane.stop());
+  after(() => plane?.stop());
 
   for (const [name, values] of Object.entries(VARIANTS)) {
     test(`accepts ${name} without warnings or unknown fields`, async () => {

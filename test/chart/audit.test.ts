@@ -85,7 +85,7 @@ async function auditedTwice({ cluster }: Release, pod: string): Promise<void> {
   const argv = ['--kubeconfig', kubeconfig, '--every', '10s', '--via', 'pod-ip', '-A', ...off];
   const running = runCommand(auditCommand, argv, { signal: stop.signal });
   const phase = async (status: object) => {
-    const options = { signal: AbortSignal.timeout(60_000), subresource: 'status' };
+    const options = { signal: new AbortController().signal, subresource: 'status' };
     await cluster.client.mergePatch(PODS, { namespace: NAMESPACE, name: pod }, { status }, options);
   };
   const serving = (expected: string) =>
@@ -131,7 +131,7 @@ async function useGrant({ cluster }: Release) {
 async function withdrawGrant(release: Release): Promise<void> {
   const { cluster } = release;
   const { consumer, owner } = await useGrant(release);
-  await cluster.plane.kubectl(['wait', '--for=create', 'serviceaccount/default', '-n', consumer]);
+  await cluster.plane.kubectl(['wait', '--for=create', 'serviceaccount/default', '-n', consumer, '--timeout=4m']);
   await cluster.createPod(consumer, 'web-a', { labels: { app: 'granted' } });
   await cluster.untilSecrets(consumer, 1);
   await cluster.plane.kubectl(['delete', 'dcgrant', 'edge', '-n', owner]);
@@ -143,7 +143,7 @@ async function wholeLife(release: Release): Promise<void> {
   const { cluster } = release;
   const authority = await createTestAuthority();
   await cluster.namespace(NAMESPACE);
-  await cluster.plane.kubectl(['wait', '--for=create', 'serviceaccount/default', '-n', NAMESPACE]);
+  await cluster.plane.kubectl(['wait', '--for=create', 'serviceaccount/default', '-n', NAMESPACE, '--timeout=4m']);
   await cluster.putCertificate(NAMESPACE, 'web-tls', await authority.issue());
 
   // Create, ungate, re-issue and nudge, relabel.

@@ -14,7 +14,7 @@ before(async () => {
   plane = await startControlPlane();
   await plane.kubectl(['create', 'namespace', NAMESPACE]);
 });
-after(() => plane.stop());
+after(() => plane?.stop());
 
 function flowSchemaOf(path: string, token: string): Promise<string | undefined> {
   const { promise, reject, resolve } = Promise.withResolvers<string | undefined>();

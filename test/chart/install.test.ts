@@ -17,7 +17,7 @@ const CRD_FILE = join('files', 'crds', 'dcred.dev_delegatedcredentials.yaml');
 
 describe('a release', () => {
   let plane: ControlPlane;
-  let older: string;
+  let older: string | undefined;
 
   before(async () => {
     plane = await startControlPlane();
@@ -25,8 +25,8 @@ describe('a release', () => {
     older = await olderChart();
   });
   after(async () => {
-    await plane.stop();
-    await rm(older, { recursive: true, force: true });
+    await plane?.stop();
+    if (older !== undefined) await rm(older, { recursive: true, force: true });
   });
   beforeEach(async () => {
     await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE, '--ignore-not-found']);
@@ -55,7 +55,7 @@ describe('a release', () => {
 
   test('shows an example that the API server accepts unchanged', async () => {
     const notes = await deploy(plane, 'install');
-    await plane.kubectl(['wait', '--for=condition=Established', 'crd', CRD]);
+    await plane.untilServed(CRD);
     const example = /<<END\n(.*?)\n\s*END\n/s.exec(notes)?.[1] ?? '';
     await plane.kubectl(['create', '--validate=strict', '-f', '-'], { input: example.replaceAll(/^ {5}/gm, '') });
     assert.deepEqual(await names('dcred'), ['delegatedcredential.dcred.dev/web']);
@@ -63,7 +63,7 @@ describe('a release', () => {
 
   test('is uninstalled, and leaves only the CRD and the resources', async () => {
     await deploy(plane, 'install');
-    await plane.kubectl(['wait', '--for=condition=Established', 'crd', CRD]);
+    await plane.untilServed(CRD);
     const resource = {
       apiVersion: 'dcred.dev/v1alpha1',
       kind: 'DelegatedCredential',
@@ -110,11 +110,11 @@ describe('a release', () => {
   test('removes the CRD when crds.keep is false', async () => {
     await deploy(plane, 'install', { values: { crds: { keep: false } } });
     await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE]);
-    await plane.kubectl(['wait', '--for=delete', `crd/${CRD}`, '--timeout=110s']);
+    await plane.kubectl(['wait', '--for=delete', `crd/${CRD}`, '--timeout=4m']);
   });
 
   test('that is upgraded upgrades its CRD', async () => {
-    await deploy(plane, 'install', { chart: older });
+    await deploy(plane, 'install', { chart: older ?? assert.fail('not made') });
     assert.equal(await shortNames(), 'older');
     await deploy(plane, 'upgrade');
     assert.equal(await shortNames(), 'dcred');
@@ -123,7 +123,7 @@ describe('a release', () => {
   for (const name of RELEASED) {
     test(`of ${name} is upgraded, with everything in use`, async () => {
       await deploy(plane, 'install', { chart: join(RELEASED_FOLDER, name) });
-      await plane.kubectl(['wait', '--for=condition=Established', 'crd', CRD]);
+      await plane.untilServed(CRD);
       const spec = { certificateRef: { name: 'web-tls' }, lifetimeSeconds: 3600 };
       const resource = {
         apiVersion: 'dcred.dev/v1alpha1',
@@ -133,8 +133,9 @@ describe('a release', () => {
       };
       await plane.kubectl(['create', '-f', '-'], { input: JSON.stringify(resource) });
       await deploy(plane, 'upgrade');
-      const crds = crdFiles().map((file) => `crd/${file.name.replace(/^dcred\.dev_|\.yaml$/g, '')}.dcred.dev`);
-      await plane.kubectl(['wait', '--for=condition=Established', ...crds]);
+      await plane.untilServed(
+        ...crdFiles().map(({ name: file }) => `${file.replace(/^dcred\.dev_|\.yaml$/g, '')}.dcred.dev`),
+      );
       const { stdout } = await plane.kubectl(['get', 'dcred', 'web', '-o', 'jsonpath={.spec.lifetimeSeconds}']);
       assert.equal(stdout, '3600');
       assert.deepEqual(await names('deployments', '-n', NAMESPACE), [

@@ -37,7 +37,7 @@ describe('the operator, with the arguments and the permissions of the chart,', (
     plane = await startControlPlane();
     await createRestrictedNamespaces(plane, [NAMESPACE, 'edge', 'shop']);
   });
-  after(() => plane.stop());
+  after(() => plane?.stop());
 
   for (const [name, values] of Object.entries<Values>({
     'for every namespace': {},
@@ -48,7 +48,8 @@ describe('the operator, with the arguments and the permissions of the chart,', (
     test(`${name} becomes ready, and helm test passes`, async () => {
       await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE, '--ignore-not-found']);
       await deploy(plane, 'install', { values });
-      await plane.kubectl(['wait', '--for=condition=Established', 'crd', 'delegatedcredentials.dcred.dev']);
+      await plane.untilRolesHold();
+      await plane.untilServed('delegatedcredentials.dcred.dev');
       const kubeconfig = await plane.kubeconfigFor({ serviceAccount: { namespace: NAMESPACE, name: 'dcred' } });
       const [metrics, health] = [await freePort(), await freePort()];
       const { args, env } = operatorOf(await render(values))['spec'].template.spec.containers[0];

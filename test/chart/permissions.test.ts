@@ -55,7 +55,7 @@ describe('permissions', () => {
     plane = await startControlPlane();
     await createRestrictedNamespaces(plane, [NAMESPACE, 'edge', 'shop', 'other']);
   });
-  after(() => plane.stop());
+  after(() => plane?.stop());
 
   const expected = new Set(
     Object.entries(SERVED).flatMap(([resource, verbs]) => verbs.map((verb) => `${verb} ${resource}`)),
@@ -65,6 +65,7 @@ describe('permissions', () => {
   const install = async (values: Values) => {
     await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE, '--ignore-not-found']);
     await deploy(plane, 'install', { values });
+    await plane.untilRolesHold();
   };
 
   describe('of an operator for every namespace', () => {
@@ -195,8 +196,9 @@ describe('permissions of users', () => {
     plane = await startControlPlane({ controllerManager: true });
     await createRestrictedNamespaces(plane, [NAMESPACE, 'edge']);
     await deploy(plane, 'install');
+    await plane.untilRolesHold();
   });
-  after(() => plane.stop());
+  after(() => plane?.stop());
 
   for (const [role, verbs] of [
     ['view', READ],

@@ -34,8 +34,7 @@ describe('admission policies', () => {
   let auditor: RawClient;
 
   const clientOf = async (name: string, namespace = NAMESPACE) => {
-    const { stdout } = await plane.kubectl(['create', 'token', name, '-n', namespace]);
-    return new RawClient(plane.url, plane.certificateAuthority, stdout.trim());
+    return new RawClient(plane.url, plane.certificateAuthority, await plane.tokenFor({ name, namespace }));
   };
   const grant = (name: string, role: string, ...subjects: readonly string[]) =>
     plane.kubectl(['create', 'clusterrolebinding', name, `--clusterrole=${role}`, ...subjects]);
@@ -67,9 +66,16 @@ describe('admission policies', () => {
     await createRestrictedNamespaces(plane, [NAMESPACE]);
     const issuer = { enabled: true, authorities: [{ namespace: NAMESPACE, names: ['web-ca'] }] };
     await deploy(plane, 'install', { values: { audit: { enabled: true }, issuer } });
-    await plane.kubectl(['wait', '--for=condition=Established', 'crd', 'delegatedcredentials.dcred.dev']);
+    await plane.untilServed('delegatedcredentials.dcred.dev');
     await plane.kubectl(['create', 'namespace', NAMESPACE_OF_FIXTURES]);
-    await plane.kubectl(['wait', '--for=create', 'serviceaccount/default', '-n', NAMESPACE_OF_FIXTURES]);
+    await plane.kubectl([
+      'wait',
+      '--for=create',
+      'serviceaccount/default',
+      '-n',
+      NAMESPACE_OF_FIXTURES,
+      '--timeout=4m',
+    ]);
     await plane.kubectl(['create', '-f', '-'], { input: list(FIXTURES) });
     await plane.kubectl(['create', 'serviceaccount', 'administrator', '-n', NAMESPACE_OF_FIXTURES]);
     await grant('test-administrator', 'cluster-admin', account('administrator', NAMESPACE_OF_FIXTURES));
@@ -79,6 +85,7 @@ describe('admission policies', () => {
       clientOf('dcred-audit'),
       clientOf('administrator', NAMESPACE_OF_FIXTURES),
     ]);
+    await plane.untilRolesHold();
   });
   after(() => plane?.stop());
 

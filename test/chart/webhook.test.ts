@@ -85,8 +85,9 @@ describe('a release with the webhook', () => {
     plane = await startControlPlane();
     await createRestrictedNamespaces(plane, [NAMESPACE]);
     await deploy(plane, 'install');
+    await plane.untilRolesHold();
   });
-  after(() => plane.stop());
+  after(() => plane?.stop());
 
   const CONFIGURATIONS = 'mutatingwebhookconfigurations.admissionregistration.k8s.io';
   const about = (resource: string, name: string, namespace?: string): readonly Question[] =>

@@ -60,7 +60,7 @@ export class IssuerCluster implements AsyncDisposable {
     });
     const { plane } = cluster;
     await plane.kubectl(['apply', '--server-side', '-f', crds.folder]);
-    await plane.kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=110s']);
+    await plane.untilServed();
     const identity = { serviceAccount: { namespace: SYSTEM, name: 'dcred-issuer' } };
     const one = new IssuerCluster(cluster, await plane.kubeconfigFor(identity));
     await one.apply(

@@ -18,7 +18,7 @@ import { recordingLogger } from '../../testing/support/recording-logger.ts';
 import { createPod, operatorsClient } from './cluster.ts';
 
 const CRD = join(import.meta.dirname, '..', '..', 'crds', 'dcred.dev_delegatedcredentials.yaml');
-const signal = AbortSignal.timeout(240_000);
+const signal = new AbortController().signal;
 
 /** A leader election whose outcome the test decides. A fake. */
 class Election {
@@ -70,7 +70,7 @@ describe('an operator that does not lead', () => {
     client = await operatorsClient(plane);
     authority = delegation();
     await plane.kubectl(['apply', '--server-side', '-f', CRD]);
-    await plane.kubectl(['wait', '--for=condition=Established', 'crd/delegatedcredentials.dcred.dev']);
+    await plane.untilServed('delegatedcredentials.dcred.dev');
     const data = { 'tls.crt': authority.chainPem, 'tls.key': authority.keyPem };
     const encoded = Object.entries(data).map(([key, text]) => [key, Buffer.from(text).toString('base64')]);
     const secret = { metadata: { namespace: 'default', name: 'web-tls' }, data: Object.fromEntries(encoded) };

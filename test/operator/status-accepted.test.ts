@@ -77,7 +77,7 @@ describe('with a real API server, the status', () => {
   before(async () => {
     plane = await startControlPlane();
     await plane.kubectl(['apply', '--server-side', '-f', CRD]);
-    await plane.kubectl(['wait', '--for=condition=Established', 'crd/delegatedcredentials.dcred.dev']);
+    await plane.untilServed('delegatedcredentials.dcred.dev');
     client = await operatorsClient(plane);
     const resource = { metadata: { namespace: 'default', name: 'web' }, spec: specOf() };
     await client.create(DELEGATED_CREDENTIALS, resource, { signal });

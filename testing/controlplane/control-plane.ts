@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Component, Guardian } from '../support/guardian.ts';
 import { canConnect, freePort } from '../support/ports.ts';
-import { eventually, type Output, run } from '../support/processes.ts';
+import { CommandFailedError, eventually, type Output, run } from '../support/processes.ts';
 import { type AuditEvent, auditArguments, auditLogPath, readAuditLog } from './audit.ts';
 import { type BinaryName, ensureBinaries } from './binaries.ts';
 import { type Authority, createAuthority } from './certificates.ts';
@@ -31,8 +31,8 @@ import {
 } from './options.ts';
 import { isReady } from './readiness.ts';
 
-/** A busy machine needs many times the usual two seconds. */
-const START_TIMEOUT_MS = 180_000;
+/** A busy machine needs many times the usual two seconds; a component that ends is noticed at once. */
+const START_TIMEOUT_MS = 600_000;
 const PORT_ATTEMPTS = 5;
 
 type TokenOptions = Pick<KubeconfigOptions, 'lifetimeSeconds'>;
@@ -260,6 +260,57 @@ export class ControlPlane {
   /** What the API server logged by the rules of the option `audit`, in the order in which it answered. */
   async auditLog(): Promise<readonly AuditEvent[]> {
     return await readAuditLog(auditLogPath(this.directory));
+  }
+
+  /**
+   * Waits until the API server itself lets the user do this, or no longer does: it learns of roles and bindings as any other client
+   * does, a moment after they were written. `request` as `kubectl auth can-i` takes it.
+   */
+  async untilMay(isAllowed: boolean, user: string, ...request: readonly string[]): Promise<void> {
+    const ask = ['auth', 'can-i', ...request, `--as=${user}`];
+    await eventually(`${user} ${isAllowed ? 'may' : 'may not'} ${request.join(' ')}`, async () => {
+      // kubectl ends with status 1 where the answer is no.
+      const { stdout } = await this.kubectl(ask).catch((error: unknown) => {
+        if (error instanceof CommandFailedError && error.stdout.trim() === 'no') return error;
+        throw error;
+      });
+      return (stdout.trim() === 'yes') === isAllowed || undefined;
+    });
+  }
+
+  /**
+   * Waits until the API server decides by all roles and bindings that were written, and by none that was deleted: by two that are written
+   * now, of which it learns after all others.
+   */
+  async untilRolesHold(): Promise<void> {
+    const name = `last-${randomUUID()}`;
+    const what = ['configmaps', `--resource-name=${name}`];
+    const kinds = ['role', 'rolebinding', 'clusterrole', 'clusterrolebinding'];
+    for (const scope of ['', 'cluster']) {
+      await this.kubectl(['create', `${scope}role`, name, '--verb=get', '--resource', ...what]);
+      await this.kubectl(['create', `${scope}rolebinding`, name, `--${scope}role=${name}`, `--user=${scope}${name}`]);
+    }
+    for (const scope of ['', 'cluster']) await this.untilMay(true, `${scope}${name}`, 'get', `configmaps/${name}`);
+    for (const kind of kinds) await this.kubectl(['delete', kind, name]);
+  }
+
+  /**
+   * Waits until the kinds of these CRDs, or of all that there are, are served to every client: to kubectl and helm a kind is listed a moment
+   * after it is Established.
+   */
+  async untilServed(...crds: readonly string[]): Promise<void> {
+    const all = crds.length > 0 ? crds : (await this.kubectl(['get', 'crd', '-o', 'name'])).stdout.trim().split('\n');
+    const names = all.map((name) => name.replace(/^.*\//, ''));
+    const wait = ['wait', '--for=condition=Established', '--timeout=4m'];
+    await this.kubectl([...wait, ...names.map((name) => `crd/${name}`)]);
+    for (const name of names) {
+      await eventually(`${name} to be served`, () =>
+        this.kubectl(['get', name, '-A']).then(
+          () => true,
+          () => undefined,
+        ),
+      );
+    }
   }
 
   /** Ends every component and removes the folder. May be called again. */
