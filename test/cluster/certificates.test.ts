@@ -3,12 +3,14 @@ import { test } from 'node:test';
 import type { LeafFiles } from '../../testing/support/certificates.ts';
 import { leaf } from '../../testing/support/openssl.ts';
 import { eventually } from '../../testing/support/processes.ts';
+import { sha256Of } from './issued.ts';
 import { scenario, servedNamespace } from './scenario.ts';
 import { assertServes } from './verification.ts';
 
 const running = scenario();
 const SECOND = 1000;
-const DAY = 86_400 * SECOND;
+const HOUR = 3_600 * SECOND;
+const DAY = 24 * HOUR;
 
 interface WrongCertificate {
   readonly what: string;
@@ -100,11 +102,12 @@ test('a wrong certificate gets its own reason and what to do, and other resource
   for (const [index, { what, files, reason, message }] of WRONG.entries()) {
     await t.test(what, async () => {
       const namespace = await cluster.namespace();
-      const wrong = await files();
-      if (wrong !== undefined) await cluster.putCertificate(namespace, 'web-tls', wrong);
       const spec = { certificateRef: { name: 'web-tls' }, podSelector: { matchLabels: { app: 'web' } } };
       await cluster.createResource(namespace, 'web', spec);
       await cluster.createPod(namespace, 'web-a');
+      // Last: one is about to expire.
+      const wrong = await files();
+      if (wrong !== undefined) await cluster.putCertificate(namespace, 'web-tls', wrong);
       const ready = await cluster.untilReason(namespace, 'web', reason);
       assert.equal(ready.status, 'False');
       assert.match(ready.message, message);
@@ -172,7 +175,7 @@ test('losing the certificate leaves what was issued alone, and is reported', asy
 test('a certificate that expires within the lifetime shortens the credential, stops its renewal, and the condition says so', async () => {
   const { authority, cluster, operator } = running();
   const namespace = await cluster.namespace();
-  const notAfter = new Date(Math.floor(Date.now() / SECOND) * SECOND + 100 * SECOND);
+  const notAfter = new Date(Math.floor(Date.now() / SECOND) * SECOND + HOUR);
   await cluster.putCertificate(namespace, 'web-tls', await authority.issue({ notAfter }));
   await cluster.createResource(namespace, 'web', {
     certificateRef: { name: 'web-tls' },
@@ -191,15 +194,15 @@ test('P-384 and P-521 leaves delegate too', async () => {
   const { authority, cluster } = running();
   for (const curve of ['P-384', 'P-521'] as const) {
     const namespace = await servedNamespace(running());
-    await cluster.putCertificate(namespace, 'web-tls', await authority.issue({ curve }));
+    const files = await authority.issue({ curve });
+    await cluster.putCertificate(namespace, 'web-tls', files);
     await cluster.createPod(namespace, 'web-a');
     const secret = await eventually(`a credential of the ${curve} leaf`, async () => {
-      await cluster.untilReason(namespace, 'web', 'Issued');
       const [found] = await cluster.secrets(namespace);
-      const { status } = await cluster.resource(namespace, 'web');
-      const current = found?.metadata.annotations?.['dcred.dev/certificate-sha256'] === status?.certificate?.sha256;
-      return current ? found : undefined;
+      return found?.metadata.annotations?.['dcred.dev/certificate-sha256'] === sha256Of(files) ? found : undefined;
     });
     assertServes(secret);
+    await cluster.untilStatus(namespace, 'web', 'the leaf', (status) => status.certificate?.sha256 === sha256Of(files));
+    await cluster.untilReason(namespace, 'web', 'Issued');
   }
 });

@@ -187,15 +187,15 @@ describe('a withdrawn grant', () => {
     const kept = await consumer(owner, { pods: 1 });
     await putGrant(owner, { from: [{ namespace }], onWithdraw: 'Delete' });
     await putGrant(owner, { from: [{ namespace: kept }] }, 'kept');
-    await cluster.untilReason(namespace, 'web', 'Issued');
-    await cluster.untilReason(kept, 'web', 'Issued');
+    await cluster.untilPods(namespace, 'web', { selected: 2, issued: 2, failed: 0 });
+    await cluster.untilPods(kept, 'web', { selected: 1, issued: 1, failed: 0 });
     await operator.stop();
     await kubectl('delete', 'dcgrant', '--all', '-n', owner);
     operator = await startOperator({ kubeconfig: cluster.operatorKubeconfig });
     await cluster.untilSecrets(namespace, 0);
     await cluster.untilReason(kept, 'web', 'CertificateNotPermitted');
     assert.equal((await cluster.secrets(kept)).length, 1);
-    assert.ok((await operator.metric('dcred_secrets_deleted_total{reason="GrantWithdrawn"}')) >= 2);
+    assert.equal(await operator.reached('dcred_secrets_deleted_total{reason="GrantWithdrawn"}', 2), 2);
   });
 
   test('that is changed to Keep before it is withdrawn deletes nothing', async () => {
@@ -237,7 +237,7 @@ test('a namespace that is deleted and created again starts with nothing of what 
   await putGrant(owner, { from: [{ namespace, uid }], maxPods: 2 }, 'by-uid');
   await cluster.untilReason(namespace, 'web', 'Issued');
   await kubectl('delete', 'pods', '--all', '-n', namespace, '--grace-period=0', '--force');
-  await kubectl('delete', 'namespace', namespace, '--timeout=120s');
+  await kubectl('delete', 'namespace', namespace, '--timeout=4m');
   await cluster.namespace(namespace);
   // Neither its labels nor its uid match the grants.
   await use(namespace, owner);

@@ -51,7 +51,9 @@ export async function startGuarded(leaf: LeafFiles): Promise<Guarded> {
   const config = await configOf(home);
   const signer = stack.use(await startSigner({ kubeconfig, config, directory, clientCa: client.authority }));
   const token = join(directory, 'token');
-  const minted = await home.plane.kubectl(['create', 'token', 'dcred', '-n', SYSTEM, '--audience=dcred-signer']);
+  // An hour, the default, may be over before the tests are.
+  const lasting = ['--audience=dcred-signer', '--duration=24h'];
+  const minted = await home.plane.kubectl(['create', 'token', 'dcred', '-n', SYSTEM, ...lasting]);
   writeFileSync(token, minted.stdout, { mode: 0o600 });
   const held = stack.move();
   return { home, signer, signerCable, token, directory, [Symbol.asyncDispose]: () => held.disposeAsync() };

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { PODS } from '../../src/kubernetes/resource-type.ts';
-import type { Secret } from '../../testing/cluster/cluster.ts';
+import { OPERATOR_ACCOUNT, type Secret } from '../../testing/cluster/cluster.ts';
 import { startOperator } from '../../testing/cluster/operator-process.ts';
 import { eventually } from '../../testing/support/processes.ts';
 import { scenario, servedNamespace } from './scenario.ts';
@@ -73,7 +73,7 @@ test('a nudge changes nothing else of the pod, and triggers nothing', async () =
   // Anything that the nudge triggered is reconciled before a pod that is created now.
   await cluster.createPod(namespace, 'web-1');
   await cluster.untilSecrets(namespace, 2);
-  assert.equal(await operator.issued(), issued + 1);
+  assert.equal(await operator.reachedIssued(issued + 1), issued + 1);
   const later = await cluster.secret(namespace, 'web-web-0');
   assert.equal(later?.metadata.resourceVersion, secret?.metadata.resourceVersion);
 });
@@ -86,7 +86,7 @@ test('every pod of a wave is nudged', async () => {
   const before = await operator.metric(SENT);
   await reissue(namespace);
   for (const name of names) await untilNudged(namespace, name);
-  assert.equal(await operator.metric(SENT), before + 20);
+  assert.equal(await operator.reached(SENT, before + 20), before + 20);
 });
 
 test('without permission to patch pods the re-issue stands, and lost nudges are counted', async () => {
@@ -95,16 +95,11 @@ test('without permission to patch pods the re-issue stands, and lost nudges are 
   await cluster.createPod(namespace, 'web-0');
   await cluster.untilSecrets(namespace, 1);
   const before = await operator.metric(LOST);
-  const upgrade = (value: boolean) =>
-    cluster.plane.helm([
-      'upgrade',
-      'dcred',
-      CHART,
-      '-n',
-      'dcred-system',
-      '--set',
-      `webhook.enabled=false,notifyPods=${value}`,
-    ]);
+  const upgrade = async (value: boolean) => {
+    const values = `webhook.enabled=false,notifyPods=${value}`;
+    await cluster.plane.helm(['upgrade', 'dcred', CHART, '-n', 'dcred-system', '--set', values]);
+    await cluster.plane.untilMay(value, OPERATOR_ACCOUNT, 'patch', 'pods', '-n', namespace);
+  };
   await upgrade(false);
   try {
     await reissue(namespace);

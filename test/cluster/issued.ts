@@ -16,9 +16,13 @@ export function check(secret: Secret, leaf: LeafFiles, now = Date.now() / 1000):
 export const annotation = ({ metadata }: Secret, key: string) => metadata.annotations?.[`dcred.dev/${key}`] ?? '';
 export const uidsOf = (secrets: readonly Secret[]) => new Set(secrets.map(({ metadata }) => metadata.uid));
 
+/** As the annotations of Secrets and the status of resources name a leaf. */
+export function sha256Of({ certificatePem }: LeafFiles): string {
+  return new X509Certificate(certificatePem).fingerprint256.replaceAll(':', '').toLowerCase();
+}
+
 export async function untilAllOn(cluster: Cluster, leaf: LeafFiles, count: number): Promise<readonly Secret[]> {
-  const sha256 = new X509Certificate(leaf.certificatePem).fingerprint256.replaceAll(':', '').toLowerCase();
-  return await untilAll(cluster, `${count} credentials on the leaf`, count, 'certificate-sha256', sha256);
+  return await untilAll(cluster, `${count} credentials on the leaf`, count, 'certificate-sha256', sha256Of(leaf));
 }
 
 /** Resolves once the Secrets are marked to be deleted when the grant is withdrawn. */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
-import type { Secret } from '../../testing/cluster/cluster.ts';
+import { OPERATOR_ACCOUNT, type Secret } from '../../testing/cluster/cluster.ts';
 import { eventually } from '../../testing/support/processes.ts';
 import { scenario, servedNamespace } from './scenario.ts';
 import { assertServes, file } from './verification.ts';
@@ -141,6 +141,14 @@ test('a webhook that cannot be called is a failure of the pod, in status and Eve
   };
   await cluster.client.create(type, webhook, { signal: cluster.signal });
   try {
+    // The API server learns of it a moment later.
+    await eventually('Secrets to be refused', async () => {
+      const tried = kubectl('create', 'secret', 'generic', 'tried', '-n', namespace, '--dry-run=server');
+      return await tried.then(
+        () => undefined,
+        (error: Error) => error.message.includes('failed calling webhook') || undefined,
+      );
+    });
     await cluster.createPod(namespace, 'web-a');
     const ready = await cluster.untilReason(namespace, 'web', 'PodsFailed');
     assert.match(ready.message, /web-a: the API server refuses the Secret: .*failed calling webhook/);
@@ -169,6 +177,7 @@ test('a delete that is forbidden is a condition and an Event, and pods are still
   const setRules = (value: object) => kubectl('patch', role, '--type=merge', '-p', JSON.stringify({ rules: value }));
   await setRules(without);
   try {
+    await cluster.plane.untilMay(false, OPERATOR_ACCOUNT, 'delete', 'secrets', '-n', namespace);
     await kubectl('label', 'pod', 'leaves', '-n', namespace, 'app=other', '--overwrite');
     await eventually('an Event on the resource', async () =>
       (await cluster.events(namespace)).find(({ reason }) => reason === 'CleanUpRefused'),

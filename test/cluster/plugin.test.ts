@@ -18,7 +18,7 @@ import { eventsCommand } from '../../src/cli/events.ts';
 import { inspectCommand } from '../../src/cli/inspect.ts';
 import { SECRETS } from '../../src/kubernetes/resource-type.ts';
 import type { ReportedEvent } from '../../src/status/events.ts';
-import { type Cluster, startCluster } from '../../testing/cluster/cluster.ts';
+import { type Cluster, OPERATOR_ACCOUNT, startCluster } from '../../testing/cluster/cluster.ts';
 import { type OperatorProcess, startOperator } from '../../testing/cluster/operator-process.ts';
 import { pointAt, SYSTEM, startWebhook, type WebhookProcess } from '../../testing/cluster/webhook-process.ts';
 import { createTestAuthority, type TestAuthority } from '../../testing/support/certificates.ts';
@@ -132,24 +132,36 @@ describe('dcred check', () => {
     const binding = ['clusterrolebinding', 'dcred-system:dcred-operator'];
     const { stdout: saved } = await cluster.plane.kubectl(['get', ...binding, '-o', 'json']);
     await cluster.plane.kubectl(['delete', ...binding]);
-    const { of } = await check(['-n', namespace]);
-    assert.ok(
-      of('OperatorPermissions').some(
-        ({ level, message }) =>
-          level === 'problem' && /may not get delegatedcredentials\.dcred\.dev, list /.test(message),
-      ),
-    );
-    await cluster.plane.kubectl(['create', '-f', '-'], { input: saved });
+    try {
+      await cluster.plane.untilMay(false, OPERATOR_ACCOUNT, 'get', 'delegatedcredentials.dcred.dev', '-n', namespace);
+      const { of } = await check(['-n', namespace]);
+      assert.ok(
+        of('OperatorPermissions').some(
+          ({ level, message }) =>
+            level === 'problem' && /may not get delegatedcredentials\.dcred\.dev, list /.test(message),
+        ),
+      );
+    } finally {
+      await cluster.plane.kubectl(['create', '-f', '-'], { input: saved });
+    }
   });
 
   test('sees a webhook that the API server cannot call', async () => {
     const namespace = await cluster.namespace();
     const { port = 0 } = webhook ?? {};
-    await pointAt(cluster, 1, 'Ignore');
-    assert.match((await check(['-n', namespace])).of('Injection')[0]?.message ?? '', /without the webhook/);
-    await pointAt(cluster, 1, 'Fail');
-    assert.match((await check(['-n', namespace])).of('Injection')[0]?.message ?? '', /failed calling webhook/);
-    await pointAt(cluster, port, 'Ignore');
+    // The API server learns of a changed webhook a moment later.
+    const untilFound = (expected: RegExp) =>
+      eventually(`a finding ${expected}`, async () =>
+        (await check(['-n', namespace])).of('Injection').find(({ message }) => expected.test(message)),
+      );
+    try {
+      await pointAt(cluster, 1, 'Ignore');
+      await untilFound(/without the webhook/);
+      await pointAt(cluster, 1, 'Fail');
+      await untilFound(/failed calling webhook/);
+    } finally {
+      await pointAt(cluster, port, 'Ignore');
+    }
   });
 
   test('says of issuers without dcred issuer and without cert-manager what is missing', async () => {

@@ -146,7 +146,7 @@ describe('an operator with a signer', () => {
       );
     });
     assert.match(await tree(), /^ {2}signer {7}.*; does not answer$/m);
-    assert.match(await operator.metrics(), /^dcred_signer_available 0$/m);
+    await eventually('the metric', async () => (await operator.metric('dcred_signer_available')) === 0 || undefined);
     for (const secret of await home.secrets('edge')) check(secret, first, Date.now() / 1000 + 29 * 60);
 
     await home.putCertificate('vault', 'web-tls', second);
@@ -202,8 +202,9 @@ describe('the terms of a grant that the signer knows', () => {
     await home.createResource('edge', 'api', { certificateRef, podSelector, lifetimeSeconds: 7_200 });
     const { message } = await home.untilReason('edge', 'api', 'PodsFailed');
     assert.match(message, /at most 2 pods of this DelegatedCredential/);
-    const { status } = await home.resource('edge', 'api');
-    assert.equal((status as { lifetimeSeconds?: number }).lifetimeSeconds, 1_800);
+    await home.untilStatus('edge', 'api', "the grant's lifetime", (status) => {
+      return (status as { lifetimeSeconds?: number }).lifetimeSeconds === 1_800;
+    });
     for (const secret of await untilSecretsOf('api', 2)) {
       check(secret, first);
       assert.ok(lifetimeOf(secret) <= 1_800 && lifetimeOf(secret) > 1_700);
@@ -226,9 +227,12 @@ describe('the terms of a grant that the signer knows', () => {
       // It runs again but may not read the grants: it reports that, and says nothing about any grant.
       const { stdout } = await home.plane.kubectl(['get', 'role', 'dcred-signer', '-n', 'vault', '-o', 'json']);
       await home.plane.kubectl(['delete', 'role', 'dcred-signer', '-n', 'vault']);
+      const before_ = signer.lines.length;
       const starting = signer.start();
       await eventually('the signer to be refused', async () =>
-        signer.lines.some((line) => line.includes('failed to read the grants of a namespace')) ? true : undefined,
+        signer.lines.slice(before_).some((line) => line.includes('failed to read the grants of a namespace'))
+          ? true
+          : undefined,
       );
       await eventually('the operator to have its answer', async () =>
         (await operator.metrics()).includes('dcred_signer_client_requests_total{code="503"}') ? true : undefined,
@@ -242,7 +246,7 @@ describe('the terms of a grant that the signer knows', () => {
       await starting;
       await home.untilReason('edge', 'api', 'CertificateNotPermitted');
       await untilSecretsOf('api', 0);
-      assert.equal(await operator.metric('dcred_secrets_deleted_total{reason="GrantWithdrawn"}'), 3);
+      assert.equal(await operator.reached('dcred_secrets_deleted_total{reason="GrantWithdrawn"}', 3), 3);
     }
     await home.plane.kubectl(['delete', 'dcred', 'api', '-n', 'edge']);
     await home.plane.kubectl(['delete', 'pods', '-l', 'app=api', '-n', 'edge', '--grace-period=0', '--force']);

@@ -13,8 +13,7 @@ test('status shows resource, certificate and pods as they are; suspend and resum
   const { cluster } = running();
   const namespace = await servedNamespace(running());
   await cluster.createPods(namespace, 3);
-  await cluster.untilSecrets(namespace, 3);
-  await cluster.untilReason(namespace, 'web', 'Issued');
+  await cluster.untilPods(namespace, 'web', { selected: 3, issued: 3, failed: 0 });
   const kubeconfig = ['--kubeconfig', cluster.plane.kubeconfig];
 
   const tree = await runCommand(statusCommand, ['web', '-n', namespace, ...kubeconfig]);

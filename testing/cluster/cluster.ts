@@ -20,6 +20,8 @@ import { AUDITED_ACCESS } from './access.ts';
 const ROOT = join(import.meta.dirname, '..', '..');
 const CHART = join(ROOT, 'charts', 'dcred');
 const RELEASE_NAMESPACE = 'dcred-system';
+/** The operator's own, as the API server names it. */
+export const OPERATOR_ACCOUNT = `system:serviceaccount:${RELEASE_NAMESPACE}:dcred`;
 
 export type Secret = KubernetesObject<{ readonly type?: string; readonly data?: Readonly<Record<string, string>> }>;
 export type Resource = KubernetesObject<{
@@ -121,7 +123,7 @@ export class Cluster {
   }
 
   /** Waits for the Ready condition to carry this reason, for the current generation. */
-  async untilReason(namespace: string, name: string, reason: string, timeoutMs = 120_000): Promise<Condition> {
+  async untilReason(namespace: string, name: string, reason: string): Promise<Condition> {
     let seen = 'nothing';
     const probe = async () => {
       const { metadata } = await this.resource(namespace, name);
@@ -129,7 +131,7 @@ export class Cluster {
       seen = `${ready?.reason}: ${ready?.message}`;
       return ready?.reason === reason && ready.observedGeneration === metadata.generation ? ready : undefined;
     };
-    return await eventually(`${name} to be ${reason}`, probe, { timeoutMs }).catch((error: unknown) => {
+    return await eventually(`${name} to be ${reason}`, probe).catch((error: unknown) => {
       throw new Error(`${error instanceof Error ? error.message : String(error)}; it is ${seen}`);
     });
   }
@@ -149,7 +151,7 @@ export class Cluster {
       seen = (await this.resource(namespace, name)).status;
       return (seen !== undefined && isSo(seen)) || undefined;
     };
-    await eventually(`the status of ${name} to show ${what}`, probe, { timeoutMs: 120_000 }).catch((error: unknown) => {
+    await eventually(`the status of ${name} to show ${what}`, probe).catch((error: unknown) => {
       throw new Error(`${error instanceof Error ? error.message : String(error)}; it is ${JSON.stringify(seen)}`);
     });
   }
@@ -160,12 +162,12 @@ export class Cluster {
   }
 
   /** Waits until there are exactly this many issued Secrets. */
-  async untilSecrets(namespace: string, count: number, timeoutMs = 120_000): Promise<readonly Secret[]> {
+  async untilSecrets(namespace: string, count: number): Promise<readonly Secret[]> {
     const probe = async () => {
       const secrets = await this.secrets(namespace);
       return secrets.length === count ? secrets : undefined;
     };
-    return await eventually(`${count} issued Secrets in ${namespace}`, probe, { timeoutMs });
+    return await eventually(`${count} issued Secrets in ${namespace}`, probe);
   }
 
   async events(
@@ -216,7 +218,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   ];
   for (const name of options.namespaces ?? []) await plane.kubectl(['create', 'namespace', name]);
   await plane.helm(['install', 'dcred', CHART, ...args]);
-  await plane.kubectl(['wait', '--for=condition=Established', 'crd/delegatedcredentials.dcred.dev', '--timeout=110s']);
+  await plane.untilServed();
   const connection = await loadConnection({ kubeconfig: plane.kubeconfig, env: {} });
   const settings = { userAgent: 'dcred-test', fieldManager: 'dcred-test', clock: systemClock, random: Math.random };
   const identity = { serviceAccount: { namespace: RELEASE_NAMESPACE, name: 'dcred' } };

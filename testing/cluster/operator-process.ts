@@ -26,6 +26,9 @@ export interface OperatorProcessOptions {
 export class OperatorProcess {
   readonly lines: string[] = [];
   readonly #child: ChildProcess;
+  /** Once it has ended and all that it logged is in `lines`. */
+  readonly #closed: Promise<void>;
+  #isClosed = false;
   readonly metricsPort: number;
   readonly #healthPort: number;
 
@@ -35,7 +38,10 @@ export class OperatorProcess {
     this.#healthPort = healthPort;
     const { stderr } = child;
     if (stderr === null) throw new TypeError('the operator has no standard error');
-    createInterface({ input: stderr }).on('line', (line) => this.lines.push(line));
+    const lines = createInterface({ input: stderr }).on('line', (line) => this.lines.push(line));
+    this.#closed = once(lines, 'close').then(() => {
+      this.#isClosed = true;
+    });
   }
 
   get pid(): number {
@@ -55,9 +61,13 @@ export class OperatorProcess {
     return this.lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
   }
 
-  async until(message: string, timeoutMs = 120_000): Promise<void> {
-    const found = async () => (this.entries.some(({ msg }) => msg === message) ? true : undefined);
-    await eventually(`the operator to log "${message}"`, found, { timeoutMs }).catch((error: unknown) => {
+  async until(message: string): Promise<void> {
+    const found = async () => {
+      if (this.entries.some(({ msg }) => msg === message)) return true;
+      if (this.#isClosed) throw new Error('the operator ended');
+      return undefined;
+    };
+    await eventually(`the operator to log "${message}"`, found).catch((error: unknown) => {
       throw new Error(`${String(error)}; it logged:\n${this.log}`);
     });
   }
@@ -81,6 +91,19 @@ export class OperatorProcess {
     return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
   }
 
+  /**
+   * Waits until a series has reached this value, and gives what it has then: an effect can be seen before whoever caused it has the
+   * answer, and counts it.
+   */
+  async reached(series: string, value: number): Promise<number> {
+    return await eventually(`${series} to reach ${value}`, async () => atLeast(value, await this.metric(series)));
+  }
+
+  /** The same for `issued`. */
+  async reachedIssued(value: number): Promise<number> {
+    return await eventually(`${value} credentials to be issued`, async () => atLeast(value, await this.issued()));
+  }
+
   async health(path: '/healthz' | '/readyz'): Promise<number> {
     return (await fetch(`http://127.0.0.1:${this.#healthPort}${path}`)).status;
   }
@@ -94,16 +117,19 @@ export class OperatorProcess {
 
   /** SIGTERM; resolves with the exit status. */
   async stop(): Promise<number | null> {
-    await endChild(this.#child, { graceMs: 20_000 });
+    await endChild(this.#child);
+    await this.#closed;
     return this.#child.exitCode;
   }
 
   async kill(): Promise<void> {
     await endChild(this.#child, { signal: 'SIGKILL' });
+    await this.#closed;
   }
 
   async ended(): Promise<number | null> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, 'exit');
+    await this.#closed;
     return this.#child.exitCode;
   }
 
@@ -147,6 +173,15 @@ export async function startOperator(options: OperatorProcessOptions): Promise<Op
     },
   );
   const operator = new OperatorProcess(child, metricsPort, healthPort);
-  await operator.until('caches synced');
+  try {
+    await operator.until('caches synced');
+  } catch (error) {
+    await operator.kill();
+    throw error;
+  }
   return operator;
+}
+
+function atLeast(least: number, found: number): number | undefined {
+  return found >= least ? found : undefined;
 }

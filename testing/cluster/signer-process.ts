@@ -70,11 +70,16 @@ export class SignerProcess {
     const { stderr } = child;
     if (stderr === null) throw new TypeError('the signer has no standard error');
     createInterface({ input: stderr }).on('line', (line) => this.lines.push(line));
-    await eventually('the signer to be ready', async () => {
-      if (child.exitCode !== null) throw new Error(`the signer ended: ${this.lines.join('\n')}`);
-      const answer = await fetch(`http://127.0.0.1:${this.#healthPort}/readyz`).catch(() => undefined);
-      return answer?.ok || undefined;
-    });
+    try {
+      await eventually('the signer to be ready', async () => {
+        if (child.exitCode !== null || child.signalCode !== null) throw new Error('it ended');
+        const answer = await fetch(`http://127.0.0.1:${this.#healthPort}/readyz`).catch(() => undefined);
+        return answer?.ok || undefined;
+      });
+    } catch (error) {
+      await endChild(child, { signal: 'SIGKILL' });
+      throw new Error(`the signer did not start: ${String(error)}; it logged:\n${this.lines.join('\n')}`);
+    }
   }
 
   async metrics(): Promise<string> {

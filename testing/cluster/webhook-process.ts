@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { freePort } from '../support/ports.ts';
@@ -16,6 +17,8 @@ export class WebhookProcess {
   readonly lines: string[] = [];
   readonly port: number;
   readonly #child: ChildProcess;
+  /** Once it has ended and all that it logged is in `lines`. */
+  readonly #closed: Promise<void>;
   readonly #healthPort: number;
   readonly #metricsPort: number;
 
@@ -26,7 +29,8 @@ export class WebhookProcess {
     this.#metricsPort = metricsPort;
     const { stderr } = child;
     if (stderr === null) throw new TypeError('the webhook has no standard error');
-    createInterface({ input: stderr }).on('line', (line) => this.lines.push(line));
+    const lines = createInterface({ input: stderr }).on('line', (line) => this.lines.push(line));
+    this.#closed = once(lines, 'close').then(() => {});
   }
 
   get log(): string {
@@ -58,6 +62,7 @@ export class WebhookProcess {
   async ready(): Promise<void> {
     let seen = '';
     const probe = async () => {
+      if (this.#child.exitCode !== null || this.#child.signalCode !== null) throw new Error('the webhook ended');
       const { status, text } = await this.readiness();
       seen = text;
       return status === 200 ? true : undefined;
@@ -69,7 +74,8 @@ export class WebhookProcess {
 
   /** SIGTERM; resolves when it has ended. */
   async stop(): Promise<void> {
-    await endChild(this.#child, { graceMs: 20_000 });
+    await endChild(this.#child);
+    await this.#closed;
   }
 }
 
