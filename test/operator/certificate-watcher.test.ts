@@ -8,18 +8,18 @@ import { CertificateWatcher } from '../../src/operator/certificate-watcher.ts';
 import type { CertificateState } from '../../src/operator/core/certificate-state.ts';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { type Delegation, delegation } from '../../testing/support/builders.ts';
+import { eventually } from '../../testing/support/processes.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
 import { operatorsClient } from './cluster.ts';
 
-const signal = AbortSignal.timeout(300_000);
+const signal = new AbortController().signal;
 
-/** A watcher whose changes can be awaited. */
+/** A watcher whose state can be awaited. */
 class Watching {
   readonly stop = new AbortController();
   readonly log = recordingLogger();
   readonly changes: string[] = [];
   readonly watcher: CertificateWatcher;
-  #wake: () => void = () => {};
 
   constructor(client: ApiClient, namespaces: readonly string[] = []) {
     const engine = { client, clock: systemClock, random: Math.random, log: this.log };
@@ -28,10 +28,7 @@ class Watching {
       namespaces,
       log: this.log,
       signal: this.stop.signal,
-      onChange: (key) => {
-        this.changes.push(key);
-        this.#wake();
-      },
+      onChange: (key) => void this.changes.push(key),
     });
   }
 
@@ -43,17 +40,13 @@ class Watching {
     return describeState(this.watcher.state({ namespace: 'default', name }));
   }
 
-  /** Waits for a change after which the certificate has this state. */
+  /** Waits until the certificate has this state. */
   async until(name: string, expected: string): Promise<void> {
-    while (this.said(name) !== expected) {
-      signal.throwIfAborted();
-      await new Promise<void>((resolve, reject) => {
-        this.#wake = resolve;
-        signal.addEventListener('abort', () => reject(new Error(`still ${this.said(name)}, not ${expected}`)), {
-          once: true,
-        });
-      });
-    }
+    await eventually(`${name} to be ${expected}`, async () => this.said(name) === expected || undefined).catch(
+      (error: unknown) => {
+        throw new Error(`${String(error)}; it is ${this.said(name)}`);
+      },
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -25,6 +25,6 @@ export async function createPod(
     metadata: { name, namespace: 'default', ...metadata },
     spec: { containers: [{ name: 'web', image: 'example.test/web' }] },
   };
-  const created = await client.create<KubernetesObject>(PODS, pod, { signal: AbortSignal.timeout(60_000) });
+  const created = await client.create<KubernetesObject>(PODS, pod, { signal: new AbortController().signal });
   return { name, uid: created.metadata.uid ?? '' };
 }

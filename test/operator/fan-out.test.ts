@@ -26,7 +26,7 @@ async function order(pods: readonly string[], secrets: readonly (IssuedSecret | 
   fanOut({ caches: cachesWith(secrets), membership, podQueue, namespace: 'edge', name: 'web' });
   for (const key of late) podQueue.add(key);
   const taken: string[] = [];
-  while (podQueue.length > 0) taken.push((await podQueue.take(AbortSignal.timeout(60_000))) ?? '');
+  while (podQueue.length > 0) taken.push((await podQueue.take(new AbortController().signal)) ?? '');
   return taken.map((key) => key.replace('edge/web/', ''));
 }
 

@@ -58,9 +58,8 @@ class Followed {
   }
 
   async until(name: string, expected: string): Promise<void> {
-    await eventually(`${name} to be ${expected}`, async () => this.word(name) === expected || undefined, {
-      timeoutMs: 120_000,
-    }).catch((error: unknown) => {
+    const isSo = async () => this.word(name) === expected || undefined;
+    await eventually(`${name} to be ${expected}`, isSo).catch((error: unknown) => {
       throw new Error(`${String(error)}; it is ${this.word(name)}`);
     });
   }
@@ -192,7 +191,7 @@ describe('with a real API server', () => {
         tap.cut();
         return followed.word('withdrawn') === 'CertificateNotPermitted' || undefined;
       };
-      await eventually('the certificate to be blocked', forbidden, { timeoutMs: 120_000 });
+      await eventually('the certificate to be blocked', forbidden);
       await plane.kubectl(grant);
       await followed.until('withdrawn', one.certificate.sha256);
       assert.notEqual(followed.state('withdrawn'), before, 'pods that were planned for meanwhile are planned again');

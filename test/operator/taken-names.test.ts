@@ -9,7 +9,7 @@ import { eventually } from '../../testing/support/processes.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
 import { operatorsClient } from './cluster.ts';
 
-const signal = AbortSignal.timeout(120_000);
+const signal = new AbortController().signal;
 let plane: ControlPlane;
 let client: ApiClient;
 

@@ -169,6 +169,6 @@ test('whatever happens and wherever it is cut, the store ends in the state of th
       stop.abort();
       await ended;
     }),
-    { numRuns: 60, interruptAfterTimeLimit: 10_000 },
+    { numRuns: 60 },
   );
 });

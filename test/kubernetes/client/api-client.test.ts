@@ -34,7 +34,7 @@ const VALUE = Buffer.from('very secret').toString('base64');
 let plane: ControlPlane;
 let client: ApiClient;
 let folder: string;
-const signal = AbortSignal.timeout(120_000);
+const signal = new AbortController().signal;
 
 before(async () => {
   plane = await startControlPlane();
@@ -42,8 +42,8 @@ before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'engine-'));
 });
 after(async () => {
-  await client.close();
-  await plane.stop();
+  await client?.close();
+  await plane?.stop();
   await rm(folder, { recursive: true });
 });
 

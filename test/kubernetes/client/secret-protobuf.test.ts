@@ -34,8 +34,8 @@ describe('the server reads the same object', () => {
     client = await clientFor(plane.kubeconfig);
   });
   after(async () => {
-    await client.close();
-    await plane.stop();
+    await client?.close();
+    await plane?.stop();
   });
 
   /** The outcome of a write, stored or refused, without what differs from one write to the next. */
