@@ -72,7 +72,7 @@ describe('dcred operator refuses', () => {
 });
 
 describe('dcred operator whose address is in use', () => {
-  test('exits, and listens on no other address', { timeout: 20_000 }, async (t) => {
+  test('exits, and listens on no other address', { timeout: 300_000 }, async (t) => {
     const [healthPort, metricsPort] = [await freePort(), await freePort()];
     const holder = await listen(metricsPort);
     t.after(() => close(holder));
@@ -87,7 +87,7 @@ describe('dcred operator whose address is in use', () => {
   });
 });
 
-test('dcred operator exits on its signal, although the API server does not answer', { timeout: 20_000 }, async (t) => {
+test('dcred operator exits on its signal, although the API server does not answer', { timeout: 300_000 }, async (t) => {
   const stop = new AbortController();
   const argv = ['--kubeconfig', await kubeconfigToNowhere(t), '--metrics-bind-address=0', '--leader-elect=false'];
   const port = await freePort();

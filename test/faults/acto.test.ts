@@ -18,7 +18,7 @@ const CRD = join(import.meta.dirname, '..', '..', 'crds', 'dcred.dev_delegatedcr
 const WALKS = RUN_ALL ? 40 : 5;
 const LENGTH = RUN_ALL ? 12 : 6;
 const AT_ONCE = 5;
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 300_000;
 
 let ground: Ground;
 

@@ -74,7 +74,7 @@ export async function pause(ms = INTERVAL_MS): Promise<void> {
 }
 
 /** Until the operator has sent no request for a while: only decides when a test goes on. */
-export async function untilQuiet(site: Site, quietMs: number, timeoutMs = 20_000): Promise<void> {
+export async function untilQuiet(site: Site, quietMs: number, timeoutMs = TIMEOUT_MS): Promise<void> {
   const started = performance.now();
   while (site.quietMs < quietMs && performance.now() - started < timeoutMs) await delay(INTERVAL_MS);
 }

@@ -33,7 +33,7 @@ describe('a control plane', () => {
   before(async () => {
     plane = await startControlPlane();
   });
-  after(() => plane.stop());
+  after(() => plane?.stop());
 
   test('answers kubectl', async () => {
     const { stdout } = await plane.kubectl(['version', '-o', 'json']);
@@ -66,6 +66,7 @@ describe('a control plane', () => {
     await plane.kubectl(['create', 'serviceaccount', 'reader']);
     await plane.kubectl(['create', 'role', 'reader', '--verb=get,list', '--resource=configmaps']);
     await plane.kubectl(['create', 'rolebinding', 'reader', '--role=reader', '--serviceaccount=default:reader']);
+    await plane.untilMay(true, 'system:serviceaccount:default:reader', 'list', 'configmaps');
     const kubeconfig = await plane.kubeconfigFor({ serviceAccount: { namespace: 'default', name: 'reader' } });
     const { stdout } = await plane.kubectl(['auth', 'whoami', '-o', 'jsonpath={.status.userInfo.username}'], {
       kubeconfig,
@@ -118,7 +119,7 @@ test('with a controller manager, what a deleted object owned is collected', asyn
   await eventually(
     'the owned object is collected',
     async () => ((await namesOf(plane, 'configmaps')).includes('configmap/owned') ? undefined : true),
-    { timeoutMs: 60_000, intervalMs: 250 },
+    { intervalMs: 250 },
   );
 });
 

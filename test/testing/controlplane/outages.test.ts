@@ -36,8 +36,9 @@ describe('a control plane with a small etcd and an audit log', () => {
     await plane.kubectl(['create', 'serviceaccount', READER.name]);
     await plane.kubectl(['create', 'role', 'reader', '--verb=get,list', '--resource=configmaps']);
     await plane.kubectl(['create', 'rolebinding', 'reader', '--role=reader', '--serviceaccount=default:reader']);
+    await plane.untilMay(true, 'system:serviceaccount:default:reader', 'list', 'configmaps');
   });
-  after(() => plane.stop());
+  after(() => plane?.stop());
 
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     test(`keeps its data when etcd is ended by ${signal} and started again`, async () => {
@@ -84,7 +85,11 @@ describe('a control plane with a small etcd and an audit log', () => {
     const kubeconfig = await plane.kubeconfigFor({ serviceAccount: READER });
     await plane.kubectl(['get', 'configmaps'], { kubeconfig });
     await assert.rejects(plane.kubectl(['get', 'secrets'], { kubeconfig }), { message: /Forbidden/ });
-    const logged = (await plane.auditLog()).filter(({ user }) => user.username.startsWith('system:serviceaccount'));
+    // A line is written once the request is answered, perhaps a little later.
+    const logged = await eventually('the refused request in the log', async () => {
+      const lines = (await plane.auditLog()).filter(({ user }) => user.username.startsWith('system:serviceaccount'));
+      return lines.length > 0 ? lines : undefined;
+    });
     assert.deepEqual(
       logged.map(({ verb, objectRef, responseStatus }) => [verb, objectRef?.resource, responseStatus?.code]),
       [['list', 'secrets', 403]],
