@@ -1,7 +1,7 @@
 /**
- * No test depends on how fast the machine is. It asserts no elapsed time, does not sleep and then check once, gives no short deadline to
- * what must succeed, and reads no clock before it makes a certificate that must be valid at that time: it waits for a state
- * (`eventually`), an event, or a fake clock. `bench/` measures time.
+ * No test depends on how fast the machine is. It asserts no elapsed time, does not sleep and then check once, gives what must succeed no
+ * short deadline, and none that begins before it does, and reads no clock before it makes a certificate that must be valid at that time:
+ * it waits for a state (`eventually`), an event, or a fake clock. `bench/` measures time.
  */
 
 import assert from 'node:assert/strict';
@@ -13,7 +13,7 @@ const TESTS = import.meta.dirname;
 /** A loaded machine needs seconds for what takes milliseconds. Timeouts that are meant to expire may be shorter: they are named below. */
 const SHORTEST_TIMEOUT_MS = 20_000;
 
-type Rule = 'elapsed time' | 'sleep' | 'short timeout' | 'early present';
+type Rule = 'elapsed time' | 'sleep' | 'short timeout' | 'early deadline' | 'early present';
 
 /** Where a rule does not hold, and why no busy machine can break the test. */
 const EXCEPTIONS: Readonly<Record<Rule, Readonly<Record<string, string>>>> = {
@@ -37,11 +37,11 @@ const EXCEPTIONS: Readonly<Record<Rule, Readonly<Record<string, string>>>> = {
   },
   'short timeout': {
     'faults/network.test.ts': 'of calls that a fault lets hang; they are tried again',
-    'agent/agent.test.ts': 'of commands that end at once or must be killed',
     'agent/reload.test.ts': 'of commands that end at once or must be killed',
     'kubernetes/client/api-client-fake.test.ts': 'of a fake clock',
     'testing/support/processes.test.ts': 'each is to expire',
   },
+  'early deadline': { 'testing/support/processes.test.ts': 'it is to expire' },
   'early present': {},
 };
 
@@ -52,6 +52,8 @@ const MEASURED = new RegExp(String.raw`\b(?:const|let) (\w+) = [^;]*?(?:${CLOCKS
 const WALL_CLOCK_COMPARED = /Date\.now\(\)\s*[-<>]|(?:[-<>]=?)\s*(?:Math\.\w+\()?Date\.now\(\)/;
 /** Not a fake clock's method, nor its definition. */
 const SLEEPS = [/from 'node:timers\/promises'/g, /(?<![.\w])setTimeout\((?!callback\b)/g, /\bsleep\(/g];
+/** It runs from when it is made, through the start of a control plane too. What is to end with a test takes a signal that never does. */
+const DEADLINE = /AbortSignal\.timeout\(/g;
 const TIMEOUTS = [/AbortSignal\.timeout\(([\d_]+)\)/g, /\btimeoutMs: ([\d_]+)(?! \*)\b/g];
 
 /** Assertions, each with its whole text: from `assert` to the end of the statement. */
@@ -87,6 +89,10 @@ function shortTimeoutsIn(text: string): readonly number[] {
     .map(({ index }) => lineOf(text, index));
 }
 
+function earlyDeadlinesIn(text: string): readonly number[] {
+  return [...text.matchAll(DEADLINE)].map(({ index }) => lineOf(text, index));
+}
+
 /** A `now` for a whole file that is read before OpenSSL makes a certificate: on a slow machine the certificate is not valid yet at that time. */
 function earlyPresentIn(text: string): readonly number[] {
   const present = /^(?:export )?const \w+ = (?:Math\.\w+\()?Date\.now\(\)[ /\d_]*\)?;/m.exec(text);
@@ -98,6 +104,7 @@ const RULES: Readonly<Record<Rule, (text: string) => readonly number[]>> = {
   'elapsed time': elapsedTimeIn,
   sleep: sleepsIn,
   'short timeout': shortTimeoutsIn,
+  'early deadline': earlyDeadlinesIn,
   'early present': earlyPresentIn,
 };
 
@@ -140,6 +147,7 @@ describe('the rules see', () => {
     ['sleep', '  await new Promise((resolve) => setTimeout(resolve, 150));\n'],
     ['sleep', "import { setTimeout as pause } from 'node:timers/promises';\n"],
     ['short timeout', '  await queue.take(AbortSignal.timeout(1_000));\n'],
+    ['early deadline', 'const signal = AbortSignal.timeout(600_000);\n'],
     ['short timeout', '  await eventually("so", probe, { timeoutMs: 3_000 });\n'],
     ['early present', 'const NOW = Math.floor(Date.now() / 1000);\nconst web = leaf();\n'],
   ];

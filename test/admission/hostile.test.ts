@@ -30,7 +30,7 @@ let cluster: Cluster;
 let webhook: WebhookProcess;
 let ca: string;
 let limitBytes: number;
-let directory: string;
+let directory: string | undefined;
 let bystander: Bystander;
 
 /** The container's limit, in Mi, from the chart's values. Node's heap is a quarter of it, as in the template. */
@@ -65,7 +65,7 @@ after(async () => {
   await bystander?.[Symbol.asyncDispose]();
   await webhook?.stop();
   await cluster?.[Symbol.asyncDispose]();
-  await rm(directory, { recursive: true, force: true });
+  if (directory !== undefined) await rm(directory, { recursive: true, force: true });
 });
 
 const target = () => ({ port: webhook.port, ca, servername: 'dcred-webhook.dcred-system.svc' });

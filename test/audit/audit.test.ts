@@ -27,7 +27,9 @@ const peers = await findPeers();
 const CRD = join(import.meta.dirname, '../../crds/dcred.dev_delegatedcredentials.yaml');
 const HOUR_MS = 3_600_000;
 /** No server is out of time because the machine is busy, and no former credential either while the pods are made: they are older, or new. */
-const UNHURRIED = ['--timeout', '5m', '--grace', '20m'];
+const UNHURRIED = ['--timeout', '5m', '--grace', '60m'];
+/** Longer ago than the grace. */
+const LONG_AGO = 2 * 3_600;
 
 interface AuditedPod {
   readonly pod: string;
@@ -59,13 +61,8 @@ describe('an audit', { skip: peers.available ? false : peers.reason }, () => {
     client = await operatorsClient(plane);
     stack.defer(() => client.close());
     await plane.kubectl(['apply', '-f', CRD]);
-    await plane.kubectl([
-      'wait',
-      '--for=condition=Established',
-      'crd/delegatedcredentials.dcred.dev',
-      '--timeout=110s',
-    ]);
-    kubelet = stack.use(await startFakeKubelet(client, AbortSignal.timeout(60_000)));
+    await plane.untilServed('delegatedcredentials.dcred.dev');
+    kubelet = stack.use(await startFakeKubelet(client, new AbortController().signal));
     await fill(peers.serverBinary);
   });
   after(() => stack.disposeAsync());
@@ -81,26 +78,29 @@ describe('an audit', { skip: peers.available ? false : peers.reason }, () => {
     const boring = async (directory: string) => stack.use(await startBoringServer({ binary, directory }));
     const openssl = async (files: typeof leaf) =>
       stack.use(await startTlsServer({ cert: files.certificatePem, key: files.keyPem }));
-    const publish = async (name: string, port: number, secondsAgo = 1800) => {
+    const publish = async (name: string, port: number, secondsAgo = LONG_AGO) => {
       const secret = await fleet.makeSecret({ name, uid: await fleet.createPod(name, { port }) }, secondsAgo);
       await fleet.publish(secret);
     };
 
     // The server chooses its port and needs its files at the start: the pod is created last, and the Secret is then made for its uid.
-    const first = await fleet.makeSecret({ name: 'former', uid: 'none' }, 7200);
+    const first = await fleet.makeSecret({ name: 'former', uid: 'none' }, LONG_AGO + 3_600);
     const former = await boring(await fleet.mount(first));
     await publish('stale', former.port);
     await publish('updating', former.port, 5);
 
     const port = await freePort();
-    const own = await fleet.makeSecret({ name: 'current', uid: await fleet.createPod('current', { port: 1 }) }, 1800);
+    const own = await fleet.makeSecret(
+      { name: 'current', uid: await fleet.createPod('current', { port: 1 }) },
+      LONG_AGO,
+    );
     await fleet.publish(own);
     const current = await boring(await fleet.mount(own));
     await client.mergePatch(
       PODS,
       { namespace: 'edge', name: 'current' },
       { metadata: { annotations: { 'port.dcred.dev/web': String(current.port) } } },
-      { signal: AbortSignal.timeout(60_000) },
+      { signal: new AbortController().signal },
     );
     await publish('other', current.port);
     await publish('none', (await openssl(leaf)).port);
@@ -110,7 +110,7 @@ describe('an audit', { skip: peers.available ? false : peers.reason }, () => {
     await publish('invalid', (await boring(await fleet.mount(expired))).port);
 
     const unknown = await fleet.createPod('no-port', { noPorts: true });
-    await fleet.publish(await fleet.makeSecret({ name: 'no-port', uid: unknown }, 1800));
+    await fleet.publish(await fleet.makeSecret({ name: 'no-port', uid: unknown }, LONG_AGO));
     await fleet.createPod('no-secret', {});
     const waiting = await fleet.createPod('not-running', { running: false });
     await fleet.publish(await fleet.makeSecret({ name: 'not-running', uid: waiting }, 5));
@@ -183,6 +183,7 @@ describe('an audit', { skip: peers.available ? false : peers.reason }, () => {
       '--resource=pods,secrets,delegatedcredentials.dcred.dev',
     ]);
     await plane.kubectl(['create', 'clusterrolebinding', 'reader', '--clusterrole=reader', '--user=reader']);
+    await plane.untilMay(true, 'reader', 'list', 'pods', '-n', 'edge');
     const argv = ['--kubeconfig', reader, '-n', 'edge', '--via', 'port-forward', '-o', 'json', ...UNHURRIED];
     const { pods } = JSON.parse((await runCommand(auditCommand, argv)).stdout) as {
       readonly pods: readonly AuditedPod[];
@@ -206,12 +207,12 @@ describe('an audit', { skip: peers.available ? false : peers.reason }, () => {
       },
     };
     const scope = { namespaces: ['edge'], names: undefined, labelSelector: undefined };
-    await collectAudit(watched, scope, AbortSignal.timeout(60_000));
+    await collectAudit(watched, scope, new AbortController().signal);
     assert.deepEqual(asked, [true]);
   });
 
   test('on a schedule keeps the condition Serving, beside what the operator writes', async () => {
-    const call = { signal: AbortSignal.timeout(120_000) };
+    const call = { signal: new AbortController().signal };
     const web = { namespace: 'edge', name: 'web' };
     const port = await freePort();
     const stop = new AbortController();
@@ -223,7 +224,7 @@ describe('an audit', { skip: peers.available ? false : peers.reason }, () => {
         const { status } = await client.get<Resource>(DELEGATED_CREDENTIALS, web, call);
         return status?.conditions?.find(({ type }) => type === 'Serving');
       };
-      const found = await eventually('the condition Serving', serving, { timeoutMs: 120_000 });
+      const found = await eventually('the condition Serving', serving);
       assert.deepEqual([found.status, found.reason], ['False', 'ServedCredentialInvalid']);
       assert.match(found.message, /^8 of 11 servers: invalid: /);
 
@@ -240,9 +241,7 @@ describe('an audit', { skip: peers.available ? false : peers.reason }, () => {
       const runs = () => series(port, 'dcred_audit_runs_total{outcome="success"}');
       const { metadata } = await client.get<Resource>(DELEGATED_CREDENTIALS, web, call);
       const before = await runs();
-      await eventually('another audit', async () => ((await runs()) > before ? true : undefined), {
-        timeoutMs: 120_000,
-      });
+      await eventually('another audit', async () => ((await runs()) > before ? true : undefined));
       const after = await client.get<Resource>(DELEGATED_CREDENTIALS, web, call);
       assert.equal(
         after.metadata.resourceVersion,
@@ -252,13 +251,17 @@ describe('an audit', { skip: peers.available ? false : peers.reason }, () => {
       assert.deepEqual(after.status?.conditions?.map(({ type }) => type).toSorted(), ['Ready', 'Serving']);
 
       assert.equal(await series(port, 'dcred_served_credential_stale{namespace="edge",name="web"}'), 5);
-      const { stdout } = await plane.kubectl(['get', 'events.v1.events.k8s.io', '-n', 'edge', '-o', 'json']);
-      const events = JSON.parse(stdout).items as {
-        reason: string;
-        reportingController: string;
-        regarding: { name: string };
-      }[];
-      const ours = events.filter(({ reportingController }) => reportingController === 'dcred.dev/audit');
+      // Events are written in the background.
+      const ours = await eventually('seven Events', async () => {
+        const { stdout } = await plane.kubectl(['get', 'events.v1.events.k8s.io', '-n', 'edge', '-o', 'json']);
+        const events = JSON.parse(stdout).items as {
+          reason: string;
+          reportingController: string;
+          regarding: { name: string };
+        }[];
+        const found = events.filter(({ reportingController }) => reportingController === 'dcred.dev/audit');
+        return found.length >= 7 ? found : undefined;
+      });
       assert.deepEqual(ours.map(({ reason, regarding }) => `${regarding.name} ${reason}`).toSorted(), [
         'invalid ServedCredentialInvalid',
         'no-port PortUnknown',

@@ -67,7 +67,7 @@ describe('a real node', { skip: await whyNoNode() }, () => {
     const [first = ''] = (await text('get', 'pods', '-o', 'jsonpath={.items[*].metadata.name}')).split(' ');
     const connection = await loadConnection({ kubeconfig: node.plane.kubeconfig, env: {} });
     const forwarder = new PortForwarder(connection, { userAgent: 'test', randomBytes });
-    const signal = AbortSignal.timeout(60_000);
+    const signal = new AbortController().signal;
     const pod = { namespace: 'default', pod: first };
     const web = await forwarder.connect({ ...pod, port: 8080 }, signal);
     web.write('GET / HTTP/1.0\r\n\r\n');

@@ -109,7 +109,7 @@ function secretWith(name: string, data?: object, labels?: object): string {
 }
 
 describe('on a real API server, an issued Secret', () => {
-  const signal = AbortSignal.timeout(120_000);
+  const signal = new AbortController().signal;
   const spec = specOf({ secretTemplate: { labels: { team: 'edge' }, annotations: { 'example.com/note': 'ours' } } });
   let plane: ControlPlane;
   let client: ApiClient;

@@ -45,6 +45,7 @@ describe('a signer from the chart', { skip: process.env['CI'] === 'true' ? false
     };
     const sets = Object.entries(values).flatMap(([key, value]) => ['--set-json', `${key}=${JSON.stringify(value)}`]);
     home = await startCluster({ namespaces: ['vault', 'edge'], helm: sets });
+    await home.plane.untilRolesHold();
     for (const place of keys.places) {
       const certificate = await authority.certify(await publicKeyOf(place, signal));
       certificates.set(nameOf(place), certificate);
@@ -71,7 +72,8 @@ describe('a signer from the chart', { skip: process.env['CI'] === 'true' ? false
       directory,
       env: Object.fromEntries(given.map(({ name, value }) => [name, value])),
     });
-    const minted = await home.plane.kubectl(['create', 'token', 'dcred', '-n', SYSTEM, '--audience=dcred-signer']);
+    const lasting = ['--audience=dcred-signer', '--duration=24h'];
+    const minted = await home.plane.kubectl(['create', 'token', 'dcred', '-n', SYSTEM, ...lasting]);
     token = join(directory, 'token');
     writeFileSync(token, minted.stdout, { mode: 0o600 });
   });

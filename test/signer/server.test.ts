@@ -9,6 +9,7 @@ import { verifyCredential } from '../../src/credential/verify.ts';
 import { makeDevCertificate } from '../../src/provision/dev-authority.ts';
 import { LogVerifier } from '../../src/signer/audit-log.ts';
 import { MAX_BODY_BYTES, type SignRequest } from '../../src/signer/protocol.ts';
+import { eventually } from '../../testing/support/processes.ts';
 import { ask, CONFIG, call, certificate, EU, key, NOW, sign, start, token } from './running-signer.ts';
 
 const stranger = await makeDevCertificate({ dnsNames: ['operator.eu'], now: NOW, lifetimeSeconds: 86_400 });
@@ -141,7 +142,9 @@ describe('a body', () => {
     const { metrics, port } = await start(t);
     const answer = await call(port, {}, '/v1/sign', 'x'.repeat(1_000)).catch(() => undefined);
     assert.ok(answer === undefined || answer.status === 401);
-    assert.match(await metrics.registry.metrics(), /dcred_signer_http_requests_total\{code="401"\} 1/);
+    await eventually('it to be counted', async () =>
+      (await metrics.registry.metrics()).includes('dcred_signer_http_requests_total{code="401"} 1') ? true : undefined,
+    );
   });
 });
 
