@@ -115,7 +115,7 @@ describe('dcred on a real node', { skip: absent }, () => {
       states,
       Array.from({ length: 5 }, () => [[true, 0]]),
     );
-    await node.plane.helm(['test', 'dcred', '--namespace', NAMESPACE, '--timeout', '3m'], { timeoutMs: 200_000 });
+    await node.plane.helm(['test', 'dcred', '--namespace', NAMESPACE, '--timeout', '5m'], { timeoutMs: 400_000 });
   });
 
   test('a pod that mounts its Secret by name serves its credential', async (t: TestContext) => {

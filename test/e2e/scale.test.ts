@@ -58,7 +58,7 @@ describe('a Deployment that is scaled from none to a hundred', { skip: await why
         const found = livesOf((await creations(node)).slice(earlier));
         return found.length === PODS ? found : undefined;
       };
-      const lives = await eventually(`${PODS} pods with a node`, all, { timeoutMs: 120_000, intervalMs: 1_000 });
+      const lives = await eventually(`${PODS} pods with a node`, all, { timeoutMs: 600_000, intervalMs: 1_000 });
       await text('rollout', 'status', `deployment/${name}`, '--timeout=600s');
       t.diagnostic(`${name}: ${PODS} pods ready after ${((performance.now() - began) / 1_000).toFixed(1)} s`);
       return lives;
