@@ -145,10 +145,10 @@ test('a new replica gets its share, and none of the Secrets is issued again', as
     for (const [secret, version] of versions(before[index] ?? [])) assert.equal(after.get(secret), version);
   }
   for (const replica of replicas.values()) {
-    assert.ok(
-      !replica.lines.some((line) => line.includes('"level":"error"') || line.includes('NotServed')),
-      replica.log,
-    );
+    // On a busy machine a renewal may come too late, and the shard goes on elsewhere: that is what the Lease is for.
+    const wrong = replica.entries.filter(({ level, msg }) => level === 'error' && msg !== 'lost the lease');
+    assert.deepEqual(wrong, []);
+    assert.ok(!replica.log.includes('NotServed'), replica.log);
   }
 });
 
