@@ -275,10 +275,14 @@ describe('an issuer for cert-manager', { skip }, () => {
       const role = ['clusterrolebinding', 'dcred-system:dcred-issuer'];
       const { stdout: saved } = await one.cluster.plane.kubectl(['get', ...role, '-o', 'json']);
       await one.cluster.plane.kubectl(['delete', ...role]);
-      const refused = await eventually('RBAC to know it', async () =>
-        (await check())('IssuerPermissions').find(({ level }) => level === 'problem'),
-      ).finally(() => one.cluster.plane.kubectl(['create', '-f', '-'], { input: saved }));
-      assert.match(refused.message, /may not list certificaterequests\.cert-manager\.io, watch /);
+      try {
+        const refused = await eventually('RBAC to know it', async () =>
+          (await check())('IssuerPermissions').find(({ level }) => level === 'problem'),
+        );
+        assert.match(refused.message, /may not list certificaterequests\.cert-manager\.io, watch /);
+      } finally {
+        await one.cluster.plane.kubectl(['create', '-f', '-'], { input: saved });
+      }
     });
   });
 
