@@ -32,13 +32,22 @@ export class WatchRefusedError extends Error {
   override readonly name = 'WatchRefusedError';
 }
 
+/** The end came before the Secrets were listed: whether any credential was re-issued is not known. */
+export class RenewalUnknownError extends Error {
+  readonly code = 'RenewalUnknown';
+  override readonly name = 'RenewalUnknownError';
+}
+
 interface Entry {
   readonly namespace: string;
   readonly name: string;
   readonly issued: IssuedSecret | undefined;
 }
 
-/** The last state: nothing pending when all are re-issued, else what was pending at the timeout or when the signal was aborted. */
+/**
+ * The last state: nothing pending when all are re-issued, else what was pending at the timeout or when the signal was aborted. Throws
+ * where there is no state yet: WatchRefusedError, RenewalUnknownError, the signal's reason.
+ */
 export async function waitForRenewal(options: WaitOptions, signal: AbortSignal): Promise<RenewalProgress> {
   const { client, clock, moment, onProgress, random, targets, timeoutMs } = options;
   const meant = new Set(targets.map(formatObjectKey));
@@ -106,6 +115,14 @@ export async function waitForRenewal(options: WaitOptions, signal: AbortSignal):
     throw new WatchRefusedError(
       `no permission to list Secrets in namespace "${refused}", which --wait needs: the renewal was requested nevertheless; ` +
         'see "kubectl get dcred -o wide"',
+    );
+  }
+  // What was never listed is not nothing: no Secret pending would count as all re-issued.
+  if (!reflectors.every(({ hasSynced }) => hasSynced)) {
+    signal.throwIfAborted();
+    throw new RenewalUnknownError(
+      'the Secrets could not be listed in time, so whether their credentials are new is not known: the renewal was requested ' +
+        'nevertheless; see "kubectl get dcred -o wide", or wait longer with --timeout',
     );
   }
   return present();
