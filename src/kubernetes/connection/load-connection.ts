@@ -19,27 +19,32 @@ export interface LoadConnectionOptions {
 
 /**
  * Finds the API server as controller-runtime does: the kubeconfig that was named, those in KUBECONFIG, the service account of
- * the pod that this runs in, `~/.kube/config`.
+ * the pod that this runs in, `~/.kube/config`. Where KUBECONFIG names files and none of them is there, the last is not tried: whoever
+ * mistypes the name of one cluster must not act on another.
  * @throws ConnectionError when there is none of these, or what there is cannot be used
  */
 export async function loadConnection(options: LoadConnectionOptions): Promise<Connection> {
   const { kubeconfig, context, env, serviceAccountFolder = SERVICE_ACCOUNT_FOLDER } = options;
   if (kubeconfig !== undefined) return kubeconfigConnection([kubeconfig], context);
-  const fromEnv = filesOf(env);
-  if (fromEnv.length > 0) return kubeconfigConnection(fromEnv, context);
+  if (filesOf(env).some((file) => existsSync(file))) return kubeconfigConnection(filesToRead(env), context);
   const inCluster = env['KUBERNETES_SERVICE_HOST'] !== undefined && existsSync(join(serviceAccountFolder, 'token'));
   if (inCluster && context === undefined) return inClusterConnection({ env, folder: serviceAccountFolder });
-  return kubeconfigConnection([defaultFile(env)], context);
+  return kubeconfigConnection(filesToRead(env), context);
 }
 
 type Environment = LoadConnectionOptions['env'];
 
+/** Those that KUBECONFIG names. */
 function filesOf(env: Environment): readonly string[] {
-  return (env['KUBECONFIG'] ?? '').split(delimiter).filter((file) => file !== '' && existsSync(file));
+  return (env['KUBECONFIG'] ?? '').split(delimiter).filter((file) => file !== '');
 }
 
-function defaultFile(env: Environment): string {
-  return join(env['HOME'] ?? homedir(), '.kube', 'config');
+/** Of those that KUBECONFIG names the ones that are there; where none is, all, of which reading reports the first. */
+function filesToRead(env: Environment): readonly string[] {
+  const named = filesOf(env);
+  if (named.length === 0) return [join(env['HOME'] ?? homedir(), '.kube', 'config')];
+  const found = named.filter((file) => existsSync(file));
+  return found.length > 0 ? found : named;
 }
 
 /** The contexts of the kubeconfig that would be used. Throws ConnectionError where it cannot be read. */
@@ -47,6 +52,5 @@ export async function contextNames({
   env,
   kubeconfig,
 }: Pick<LoadConnectionOptions, 'env' | 'kubeconfig'>): Promise<readonly string[]> {
-  const found = kubeconfig === undefined ? filesOf(env) : [kubeconfig];
-  return await kubeconfigContexts(found.length > 0 ? found : [defaultFile(env)]);
+  return await kubeconfigContexts(kubeconfig === undefined ? filesToRead(env) : [kubeconfig]);
 }
