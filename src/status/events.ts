@@ -29,7 +29,13 @@ export interface ReportedEvent {
   readonly note: string;
 }
 
-type RawEvent = Partial<EventObject> & KubernetesObject<{ readonly deprecatedLastTimestamp?: string | null }>;
+/** Whoever may create Events names dcred as the reporting controller and leaves out what they like: the API server checks little of them. */
+type RawEvent = Omit<Partial<EventObject>, 'regarding' | 'related'> &
+  KubernetesObject<{
+    readonly regarding?: Partial<EventSubject>;
+    readonly related?: Partial<EventSubject> | null;
+    readonly deprecatedLastTimestamp?: string | null;
+  }>;
 
 /** Throws ApiError. */
 export async function collectEvents(
@@ -47,7 +53,7 @@ export async function collectEvents(
 }
 
 function isAbout({ regarding, related }: RawEvent, names: readonly string[]): boolean {
-  return [regarding, related].some((one) => one?.kind === 'DelegatedCredential' && names.includes(one.name));
+  return [regarding, related].some((one) => one?.kind === 'DelegatedCredential' && names.includes(one.name ?? ''));
 }
 
 function readEvent(event: RawEvent): ReportedEvent {
@@ -61,12 +67,13 @@ function readEvent(event: RawEvent): ReportedEvent {
     type: type ?? '',
     reason: reason ?? '',
     object: nameOf(regarding),
-    ...(related === undefined ? {} : { related: nameOf(related) }),
+    ...(nameOf(related) === '' ? {} : { related: nameOf(related) }),
     count: series?.count ?? 1,
     note: note ?? '',
   };
 }
 
-function nameOf(subject: EventSubject | undefined): string {
-  return subject === undefined ? '' : `${subject.kind.toLowerCase()}/${subject.name}`;
+/** Empty without a kind. */
+function nameOf(subject: Partial<EventSubject> | null | undefined): string {
+  return subject?.kind === undefined ? '' : `${subject.kind.toLowerCase()}/${subject.name ?? ''}`;
 }
