@@ -1,6 +1,6 @@
 /** Writes a set of files that belong together so that no reader, and no crash, sees half of it. */
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 
 export interface NewFile {
@@ -21,7 +21,8 @@ export interface ReplaceOptions {
  * Everything is written and flushed under temporary names first, so that a full disk or a missing permission changes nothing.
  * A directory that holds nothing but the set is then replaced as a whole, by a rename: readers see all files of one set, or for
  * the moment between two renames no directory. Where it holds other files, or is a mount point, the files are renamed one by one in the
- * order given: put last what readers watch, so that by then all that it belongs to is in place.
+ * order given: put last what readers watch, so that by then all that it belongs to is in place. So they are where nothing can be
+ * written beside it, as beside a volume that is mounted into a read-only root.
  */
 export async function replaceFiles(
   directory: string,
@@ -29,15 +30,21 @@ export async function replaceFiles(
   { obsolete, signal }: ReplaceOptions,
 ): Promise<void> {
   // Without a trailing slash or dots: its parent is where a rename takes place.
-  const target = resolve(directory);
-  await makeDirectories(dirname(target));
-  const existing = await modeOf(target);
+  const path = resolve(directory);
+  await makeDirectories(dirname(path));
+  const existing = await modeOf(path);
+  // A symbolic link stays: what it leads to is replaced.
+  const target = existing === undefined ? path : await realpath(path);
   const names = new Set([...files.map(({ name }) => name), ...obsolete]);
   const isOwn = existing === undefined || (await readdir(target)).every((name) => names.has(name));
-  const staged = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}`);
+  const name = `.${basename(target)}.${randomBytes(6).toString('hex')}`;
+  const beside = join(dirname(target), name);
+  const isBeside = await makeStage(beside, existing !== undefined);
+  const staged = isBeside ? beside : join(target, name);
   try {
+    if (!isBeside) await mkdir(staged, { mode: 0o700 });
     await stage(staged, files, signal);
-    if (isOwn && (await swap(staged, target, existing))) return;
+    if (isBeside && isOwn && (await swap(staged, target, existing))) return;
     await moveEach(staged, target, files, obsolete);
   } finally {
     await rm(staged, { recursive: true, force: true });
@@ -57,8 +64,18 @@ async function makeDirectories(path: string): Promise<void> {
   }
 }
 
+/** False where it cannot be made, and another place remains. */
+async function makeStage(path: string, hasOther: boolean): Promise<boolean> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+    return true;
+  } catch (error) {
+    if (!hasOther) throw error;
+    return false;
+  }
+}
+
 async function stage(staged: string, files: readonly NewFile[], signal: AbortSignal): Promise<void> {
-  await mkdir(staged, { mode: 0o700 });
   for (const { content, mode, name } of files) {
     signal.throwIfAborted();
     await using file = await open(join(staged, name), 'wx', mode);

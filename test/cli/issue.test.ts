@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
 import {
   chmodSync,
+  chownSync,
   closeSync,
   constants,
   existsSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -169,6 +172,49 @@ test('other files of the directory stay', async (t) => {
   await runCommand(issueCommand, argv);
   assert.equal(read(out, 'nginx.conf').toString(), 'mine');
 });
+
+test('a directory that is written to through a symbolic link is replaced where it is, and the link stays', async (t) => {
+  const { argv, directory, out } = workplace(t);
+  const real = join(directory, 'real');
+  mkdirSync(real);
+  symlinkSync('real', out);
+  for (let round = 0; round < 2; round += 1) {
+    await runCommand(issueCommand, argv);
+    assert.ok(lstatSync(out).isSymbolicLink());
+    assert.deepEqual(readdirSync(real).sort(), FILES);
+  }
+  assert.deepEqual(readdirSync(directory).sort(), ['leaf.crt', 'leaf.key', 'real', 'web']);
+});
+
+test('a directory whose parent takes no new files is written to, as a volume in a read-only root is', async (t) => {
+  const { argv, directory, out } = workplace(t);
+  mkdirSync(out);
+  await asNobody([out, argv[1] ?? '', argv[3] ?? ''], directory, async () => {
+    for (let round = 0; round < 2; round += 1) {
+      const before = existsSync(join(out, 'dc.key')) ? read(out, 'dc.key') : undefined;
+      await runCommand(issueCommand, argv);
+      assert.deepEqual(readdirSync(out).sort(), FILES);
+      assert.notDeepEqual(read(out, 'dc.key'), before);
+      assert.equal(statSync(join(out, 'dc.key')).mode & 0o777, 0o600);
+    }
+  });
+});
+
+/** Runs `work` as a user whom permissions bind, who owns these paths and may not write to the directory. */
+async function asNobody(paths: readonly string[], directory: string, work: () => Promise<void>): Promise<void> {
+  const isRoot = process.getuid?.() === 0;
+  if (isRoot) for (const path of paths) chownSync(path, NOBODY, NOBODY);
+  chmodSync(directory, 0o555);
+  if (isRoot) process.seteuid?.(NOBODY);
+  try {
+    await work();
+  } finally {
+    if (isRoot) process.seteuid?.(0);
+    chmodSync(directory, 0o755);
+  }
+}
+
+const NOBODY = 65_534;
 
 test('a lifetime beyond the certificate is shortened, and reported', async (t) => {
   const { argv } = workplace(t, { days: 1 });
