@@ -29,6 +29,8 @@ export interface Wanted {
   readonly usage: Usage;
   /** What the operator says of the resource; undefined where there is none yet. */
   readonly ready?: Pick<Condition, 'reason' | 'message'> | undefined;
+  /** The operator has it from a signer, which finds it by this name where it is: perhaps in no Secret, perhaps in no cluster. */
+  readonly bySigner?: boolean | undefined;
 }
 
 const RENEW_SOON_SECONDS = 14 * 86_400;
@@ -43,8 +45,9 @@ export async function checkCertificate(
   now: number,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const { certificateRef, namespace, ready, usage, what } = wanted;
+  const { bySigner = false, certificateRef, namespace, ready, usage, what } = wanted;
   const secret: ObjectKey = { namespace: certificateRef.namespace ?? namespace, name: certificateRef.name };
+  if (bySigner) return asReported(`${what}: the signer has ${secret.namespace}/${secret.name}`, ready);
   if (client === undefined) return asReported(`${what}: Secret ${secret.namespace}/${secret.name} not read`, ready);
   let state: CertificateState;
   try {
@@ -65,6 +68,7 @@ export async function checkCertificate(
   const name = printable(certificate.subject || certificate.dnsNames[0] || 'a leaf without a name');
   const expiry = formatRfc3339(certificate.notAfter);
   const message = `${what}: ${name} in Secret ${secret.namespace}/${secret.name} can delegate (${certificate.keyAlgorithm}, until ${expiry})`;
+  if (isRefusal(ready)) return problem(ready.reason, `${message}; ${saidBy(ready)}`, 'correct what the operator names');
   if (certificate.notAfter - now > RENEW_SOON_SECONDS) return ok('Certificate', message);
   return warning('Certificate', `${message}, which is soon`, 'renew the certificate: no credential outlives it');
 }
@@ -88,10 +92,17 @@ function asReported(unread: string, ready: Wanted['ready']): Finding {
       'run this as a user who may read it',
     );
   }
-  const said = `the operator reports ${ready.reason}: ${printable(ready.message, 1024)}`;
-  if (ready.reason.startsWith('Certificate'))
-    return problem(ready.reason, `${unread}; ${said}`, 'correct the certificate');
-  return ok('Certificate', `${unread}; ${said}`);
+  if (isRefusal(ready)) return problem(ready.reason, `${unread}; ${saidBy(ready)}`, 'correct the certificate');
+  return ok('Certificate', `${unread}; ${saidBy(ready)}`);
+}
+
+/** It may refuse what is good by itself: by its own flags, and by what it may not read. */
+function isRefusal(ready: Wanted['ready']): ready is NonNullable<Wanted['ready']> {
+  return ready?.reason.startsWith('Certificate') === true;
+}
+
+function saidBy({ message, reason }: NonNullable<Wanted['ready']>): string {
+  return `the operator reports ${printable(reason)}: ${printable(message, 1024)}`;
 }
 
 /** @param fact undefined where no grant is needed */
@@ -105,6 +116,8 @@ export function checkGrant(what: string, fact: GrantFact | undefined): readonly 
       const remedy = 'ask the owner of the certificate for a DelegationGrant in its namespace';
       return [problem('CertificateNotPermitted', `${what}: no DelegationGrant permits its certificate`, remedy)];
     }
+    case 'signer':
+      return [ok('Grant', `${what}: no DelegationGrant of this cluster permits its certificate; the signer decides`)];
     case 'unseen': {
       const message = `${what}: no permission to see whether a DelegationGrant permits its certificate`;
       return [warning('Grant', message, 'ask the owner of the certificate')];

@@ -87,6 +87,24 @@ export function flagValues(args: readonly string[], ...names: readonly string[])
   });
 }
 
+/** The namespaces that an operator with these arguments serves; none: all of them. */
+export function servedNamespaces(args: readonly string[]): readonly string[] {
+  return flagValues(args, '--namespace', '-n');
+}
+
+/** The operator that serves a namespace; undefined where there is none, or I may not list Deployments. */
+export function operatorOf(namespace: string, installed: readonly Installed[] | undefined = []): Installed | undefined {
+  return installed.find(({ args, component }) => {
+    const served = servedNamespaces(args);
+    return component === 'operator' && (served.length === 0 || served.includes(namespace));
+  });
+}
+
+/** Where an operator with these arguments has credentials signed; undefined where it signs itself. */
+export function signerUrl(args: readonly string[]): string | undefined {
+  return flagValues(args, '--signer').at(-1);
+}
+
 export function isOn(args: readonly string[], name: string, preset: boolean): boolean {
   const value = flagValues(args, name).at(-1);
   return value === undefined ? preset : value !== 'false';

@@ -8,7 +8,7 @@ import { LEASE_NAME } from '../operator/operator.ts';
 import { printable, printableList } from '../text/printable.ts';
 import { refusedOf, type ServiceAccount } from './access.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
-import { flagValues, type Installed, isOn, PART_OF_DCRED } from './installation.ts';
+import { flagValues, type Installed, isOn, PART_OF_DCRED, servedNamespaces } from './installation.ts';
 import { describePermission, leaderElectionPermissions, operatorPermissions, type Permission } from './permissions.ts';
 
 type Client = Pick<ApiClient, 'create' | 'get'>;
@@ -99,7 +99,8 @@ export async function checkLease(
     const holder = printable(holderIdentity);
     if (ageSeconds <= leaseDurationSeconds)
       return ok('Leader', `${holder} leads, and renewed its lease ${Math.max(0, ageSeconds)} s ago`);
-    return problem('Leader', `${holder} held Lease ${namespace}/${lease} last, ${ageSeconds} s ago`, remedy);
+    const when = Number.isNaN(ageSeconds) ? 'at a time that cannot be read' : `${ageSeconds} s ago`;
+    return problem('Leader', `${holder} held Lease ${namespace}/${lease} last, ${when}`, remedy);
   } catch (error) {
     if (isApiError(error, 'NotFound')) return problem('Leader', `there is no Lease ${namespace}/${lease}`, remedy);
     if (isApiError(error, 'Forbidden')) {
@@ -120,7 +121,7 @@ export async function checkOperatorAccess(
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
   const { account, args } = operator;
-  const served = flagValues(args, '--namespace', '-n');
+  const served = servedNamespaces(args);
   const patchPods = gatesPods || isOn(args, '--notify-pods', true);
   const places = served.length === 0 ? [undefined] : served;
   const checks = places.map((namespace) => ({ namespace, wanted: operatorPermissions({ namespace, patchPods }) }));

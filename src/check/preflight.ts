@@ -12,7 +12,7 @@ import { refusedOf } from './access.ts';
 import { checkCertificate, checkGrant, type Wanted } from './certificate-check.ts';
 import { checkApis, checkClock, checkVersion, type ServerVersion } from './features.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
-import { findInstalled, type Installed, isOn } from './installation.ts';
+import { findInstalled, type Installed, isOn, operatorOf, signerUrl } from './installation.ts';
 import { checkIssuer } from './issuer-check.ts';
 import { checkDeployments, checkLeader, checkOperatorAccess } from './operator-check.ts';
 import { describePermission, USER_TASKS } from './permissions.ts';
@@ -49,17 +49,21 @@ export interface PreflightOptions {
 /** Never throws for what the API server answers: that is a finding. Throws the signal's reason. */
 export async function preflight(options: PreflightOptions): Promise<readonly Finding[]> {
   const { client, server, signal } = options;
-  let version: ServerVersion;
+  let versionFindings: readonly Finding[];
   try {
-    version = await client.getPath<ServerVersion>('/version', { signal });
+    versionFindings = checkVersion(await client.getPath<ServerVersion>('/version', { signal }), server);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    const message = `no answer from ${server}: ${printable(error.message, 512)}`;
-    return [problem('ApiServer', message, 'check --kubeconfig and --context, and that you can reach the address')];
+    if (error.reason !== 'Forbidden') {
+      const message = `no answer from ${server}: ${printable(error.message, 512)}`;
+      return [problem('ApiServer', message, 'check --kubeconfig and --context, and that you can reach the address')];
+    }
+    const message = `no permission to read the version of ${server}: ${printable(error.message, 512)}`;
+    versionFindings = [warning('ApiServer', message, 'bind the ClusterRole system:public-info-viewer to your group')];
   }
   const skewMs = client.clockSkewMs;
   const nowMs = () => options.now() - (skewMs ?? 0);
-  const first = [...checkVersion(version, server), checkClock(skewMs)];
+  const first = [...versionFindings, checkClock(skewMs)];
   const installed = await section('Installation', signal, () => findInstalled(client, options.systemNamespace, signal));
   const deployments = installed.value ?? [];
   const operators = deployments.filter(({ component }) => component === 'operator');
@@ -74,7 +78,7 @@ export async function preflight(options: PreflightOptions): Promise<readonly Fin
     () =>
       Promise.all(
         [customResourceDefinition(), grantDefinition(), issuerDefinition(), clusterIssuerDefinition()].map((one) =>
-          checkInstalledDefinition(options, one, apis),
+          checkInstalledDefinition(options, one),
         ),
       ),
     async () => [...installed.findings, ...checkDeployments(installed.value, 'operator', options.version)],
@@ -88,7 +92,7 @@ export async function preflight(options: PreflightOptions): Promise<readonly Fin
     async () => checkDeployments(deployments, 'issuer', options.version),
     () => checkIssuer({ ...options, installed: installed.value, apis, nowMs: nowMs() }),
     () => checkOwnAccess(options),
-    () => checkResources(options, nowMs),
+    () => checkResources(options, installed.value, nowMs),
   ];
   const found = await Promise.all(sections.map((run) => section('ApiServer', signal, run)));
   return distinct([...first, ...found.flatMap(({ findings, value }) => [...findings, ...(value ?? [])])]);
@@ -131,12 +135,25 @@ async function servedApis(client: ApiClient, signal: AbortSignal): Promise<reado
   return groups.flatMap(({ versions = [] }) => versions.flatMap(({ groupVersion }) => groupVersion ?? []));
 }
 
+interface ApiResourceList {
+  readonly resources?: readonly { readonly name?: string }[];
+}
+
+/** Whether the API server has a type of dcred's: one of them may be of a later version of dcred than the others. */
+async function isServed({ client, signal }: PreflightOptions, plural: string | undefined): Promise<boolean> {
+  try {
+    const path = `/apis/${apiVersionOf(DELEGATED_CREDENTIALS)}`;
+    const { resources = [] } = await client.getPath<ApiResourceList>(path, { signal });
+    return resources.some(({ name }) => name === plural);
+  } catch (error) {
+    if (isApiError(error, 'NotFound')) return false;
+    throw error;
+  }
+}
+
 /** Where I may not read it, that it is served is all there is to know. */
-async function checkInstalledDefinition(
-  { client, signal }: PreflightOptions,
-  definition: object,
-  apis: Promise<readonly string[]>,
-): Promise<Finding> {
+async function checkInstalledDefinition(options: PreflightOptions, definition: object): Promise<Finding> {
+  const { client, signal } = options;
   const expected = definition as Definition;
   const name = expected.metadata.name ?? '';
   try {
@@ -144,8 +161,7 @@ async function checkInstalledDefinition(
   } catch (error) {
     if (isApiError(error, 'NotFound')) return checkDefinition(expected, undefined);
     if (!isApiError(error, 'Forbidden')) throw error;
-    const served = await apis;
-    if (!served.includes(apiVersionOf(DELEGATED_CREDENTIALS))) return checkDefinition(expected, undefined);
+    if (!(await isServed(options, expected.spec?.names?.plural))) return checkDefinition(expected, undefined);
     const message = `${name} is served; no permission to compare it with the one of this dcred`;
     return warning('CustomResourceDefinition', message, 'run this as a user who may read CustomResourceDefinitions');
   }
@@ -184,7 +200,11 @@ async function checkOwnAccess({ client, namespace, signal }: PreflightOptions): 
     : [ok('YourPermissions', `you have every permission that the commands of dcred need ${where}`)];
 }
 
-async function checkResources(options: PreflightOptions, nowMs: () => number): Promise<readonly Finding[]> {
+async function checkResources(
+  options: PreflightOptions,
+  installed: readonly Installed[] | undefined,
+  nowMs: () => number,
+): Promise<readonly Finding[]> {
   const { certificates, client, namespace, readsKeys, signal } = options;
   const where = namespace === undefined ? 'in any namespace' : `in namespace ${namespace}`;
   const permitted = await listResources(client, namespace, signal);
@@ -197,6 +217,7 @@ async function checkResources(options: PreflightOptions, nowMs: () => number): P
       certificateRef: spec.certificateRef,
       usage: spec.usage,
       ready: status.conditions?.find(({ type }) => type === 'Ready'),
+      bySigner: signerUrl(operatorOf(metadata.namespace, installed)?.args ?? []) !== undefined,
     })),
     ...certificates.map((name) => ({
       what: 'your certificate',
@@ -206,7 +227,7 @@ async function checkResources(options: PreflightOptions, nowMs: () => number): P
     })),
   ];
   const now = Math.floor(nowMs() / 1000);
-  const grants = new GrantReader(client, signal);
+  const grants = new GrantReader(client, installed, signal);
   const facts = await Promise.all(listed.filter(isReadable).map((resource) => grants.factOf(resource)));
   const granted = facts.flatMap((fact, position) => checkGrant(wanted[position]?.what ?? '', fact));
   const findings: Finding[] = unreadable.map(({ metadata }) =>

@@ -7,6 +7,7 @@ import { type Finding, ok, problem, warning } from './finding.ts';
 export interface Definition {
   readonly metadata: { readonly name?: string };
   readonly spec?: {
+    readonly names?: { readonly plural?: string };
     readonly versions?: readonly {
       readonly name?: string;
       readonly served?: boolean;

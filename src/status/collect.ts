@@ -31,12 +31,13 @@ export async function collect(
 ): Promise<Omit<OverviewInput, 'now'>> {
   const { labelSelector, names, namespace, pods } = options;
   const selection = { namespace, labelSelector };
-  const found = await listKept(client, DELEGATED_CREDENTIALS, selection, readDelegatedCredential, signal);
-  const resources = names === undefined ? found : found.filter(({ metadata }) => names.includes(metadata.name));
+  const listed = await listKept(client, DELEGATED_CREDENTIALS, selection, readDelegatedCredential, signal);
+  const resources = names === undefined ? listed : listed.filter(({ metadata }) => names.includes(metadata.name));
   if (!pods || resources.length === 0) return { resources, pods: [], secrets: [] };
+  const installing = findInstalled(client, undefined, signal);
   const [installed, grants, podList, secretList] = await Promise.all([
-    findInstalled(client, undefined, signal),
-    collectGrants(client, resources.filter(isReadable), signal),
+    installing,
+    installing.then((found) => collectGrants(new GrantReader(client, found, signal), resources.filter(isReadable))),
     listKept(client, PODS, { namespace, metadataOnly: true, fieldSelector: LIVE_PODS }, readPod, signal),
     listKept(
       client,
@@ -50,11 +51,9 @@ export async function collect(
 }
 
 async function collectGrants(
-  client: ApiClient,
+  reader: GrantReader,
   resources: readonly DelegatedCredentialResource[],
-  signal: AbortSignal,
 ): Promise<ReadonlyMap<string, GrantFact>> {
-  const reader = new GrantReader(client, signal);
   const facts = new Map<string, GrantFact>();
   for (const resource of resources) {
     const fact = await reader.factOf(resource);

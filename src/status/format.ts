@@ -76,6 +76,8 @@ function grantRow(grant: GrantFact, colour: boolean): string {
     }
     case 'refused':
       return paint('  grant        none: ask the owner of the certificate for a DelegationGrant', 'red', colour);
+    case 'signer':
+      return "  grant        the signer's: no DelegationGrant of this cluster covers it";
     case 'unseen':
       return '  grant        needed; you have no permission to see it';
   }

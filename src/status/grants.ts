@@ -2,6 +2,7 @@
 import type { DelegationGrantResource } from '../api/delegation-grant.ts';
 import { isReadableGrant, readDelegationGrant } from '../api/read-grant.ts';
 import { DELEGATION_GRANTS } from '../api/resource-types.ts';
+import { type Installed, isOn, operatorOf, signerUrl } from '../check/installation.ts';
 import { decideGrant } from '../grant/decide.ts';
 import { certificateOf, needsGrant, type Referrer, requestOf } from '../grant/request.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
@@ -10,7 +11,7 @@ import { listAll } from '../kubernetes/client/list-all.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { NAMESPACES } from '../kubernetes/resource-type.ts';
 
-/** `unseen`: I may not read what decides it. */
+/** `unseen`: I may not read what decides it. `signer`: no DelegationGrant of this cluster covers it, and a signer may have other grants. */
 export type GrantFact =
   | {
       readonly kind: 'granted';
@@ -18,26 +19,31 @@ export type GrantFact =
       readonly lifetimeSeconds: number;
       readonly maxPods: number | undefined;
     }
-  | { readonly kind: 'refused' | 'unseen' };
+  | { readonly kind: 'refused' | 'signer' | 'unseen' };
 
 type Client = Pick<ApiClient, 'get' | 'list'>;
 
 /** Reads each namespace once, however many resources ask. */
 export class GrantReader {
   readonly #client: Client;
+  readonly #installed: readonly Installed[] | undefined;
   readonly #signal: AbortSignal;
   readonly #grants = new Map<string, Promise<readonly DelegationGrantResource[] | undefined>>();
   readonly #namespaces = new Map<string, Promise<KubernetesObject | undefined>>();
 
-  constructor(client: Client, signal: AbortSignal) {
+  /** @param installed dcred's Deployments; undefined where I may not list them */
+  constructor(client: Client, installed: readonly Installed[] | undefined, signal: AbortSignal) {
     this.#client = client;
+    this.#installed = installed;
     this.#signal = signal;
   }
 
-  /** Undefined where no grant is needed: the certificate is in the resource's own namespace. Throws ApiError. */
+  /** Undefined where no grant of this cluster is needed: the operator signs by a certificate of the resource's namespace. Throws ApiError. */
   async factOf(resource: Referrer): Promise<GrantFact | undefined> {
-    if (!needsGrant(resource, { requireGrant: false })) return undefined;
     const { namespace } = resource.metadata;
+    const { args = [] } = operatorOf(namespace, this.#installed) ?? {};
+    const bySigner = signerUrl(args) !== undefined;
+    if (!needsGrant(resource, { requireGrant: !bySigner && isOn(args, '--require-grant', false) })) return undefined;
     const [grants, own] = await Promise.all([
       remembered(this.#grants, certificateOf(resource).namespace, (one) => this.#listGrants(one)),
       remembered(this.#namespaces, namespace, (one) => this.#getNamespace(one)),
@@ -45,7 +51,7 @@ export class GrantReader {
     if (grants === undefined) return { kind: 'unseen' };
     const consumer = { namespace, uid: own?.metadata.uid, labels: own?.metadata.labels };
     const terms = decideGrant(grants, requestOf(resource, consumer));
-    if (terms === undefined) return { kind: own === undefined ? 'unseen' : 'refused' };
+    if (terms === undefined) return { kind: bySigner ? 'signer' : own === undefined ? 'unseen' : 'refused' };
     const { maxPods } = terms;
     const grant = `${terms.grant.metadata.namespace}/${terms.grant.metadata.name}`;
     return { kind: 'granted', grant, lifetimeSeconds: terms.lifetimeSeconds, maxPods };

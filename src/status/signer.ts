@@ -1,6 +1,6 @@
 /** Which signer a resource's credentials come from: by the flags of the operator that serves it, and by what that operator reports. Pure. */
 import type { DelegatedCredentialStatus } from '../api/delegated-credential.ts';
-import { flagValues, type Installed } from '../check/installation.ts';
+import { type Installed, operatorOf, signerUrl } from '../check/installation.ts';
 
 export interface SignerFact {
   /** Where the operator finds it; undefined where I may not see the operator's Deployment. */
@@ -18,8 +18,7 @@ export function signerOf(
   installed: readonly Installed[] | undefined = [],
 ): SignerFact | undefined {
   const problem = conditions.find(({ reason, status }) => reason === 'SignerUnavailable' && status !== 'True')?.message;
-  const operator = installed.find(({ args, component }) => component === 'operator' && serves(args, namespace));
-  const url = operator === undefined ? undefined : flagValues(operator.args, '--signer').at(-1);
+  const url = signerUrl(operatorOf(namespace, installed)?.args ?? []);
   if (url === undefined && problem === undefined) return undefined;
   const host = URL.parse(url ?? '')?.hostname ?? '';
   const signers = installed.filter(({ component }) => component === 'signer');
@@ -34,9 +33,4 @@ export function signerOf(
     },
     problem,
   };
-}
-
-function serves(args: readonly string[], namespace: string): boolean {
-  const served = flagValues(args, '--namespace', '-n');
-  return served.length === 0 || served.includes(namespace);
 }

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { COMPONENT_LABEL } from '../../src/api/keys.ts';
 import { checkGrant } from '../../src/check/certificate-check.ts';
+import { readDeployment } from '../../src/check/installation.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import { formatTree } from '../../src/status/format.ts';
 import { GrantReader } from '../../src/status/grants.ts';
@@ -15,8 +17,16 @@ const grant = (from: readonly object[], more: object = {}) => ({
 });
 
 /** A fake of the API client, which counts its calls. */
-function cluster(grants: readonly object[] | ApiError, labels: Readonly<Record<string, string>> | ApiError) {
+function cluster(
+  grants: readonly object[] | ApiError,
+  labels: Readonly<Record<string, string>> | ApiError,
+  ...args: readonly string[]
+) {
   const calls = { get: 0, list: 0 };
+  const operator = readDeployment({
+    metadata: { labels: { [COMPONENT_LABEL]: 'operator' } },
+    spec: { template: { spec: { containers: [{ args: ['operator', ...args] }] } } },
+  });
   const client = {
     list: () => {
       calls.list += 1;
@@ -30,7 +40,7 @@ function cluster(grants: readonly object[] | ApiError, labels: Readonly<Record<s
       return Promise.resolve({ metadata: { name: 'edge', uid: 'uid-of-edge', labels } } as never);
     },
   };
-  return { calls, reader: new GrantReader(client, new AbortController().signal) };
+  return { calls, reader: new GrantReader(client, [operator], new AbortController().signal) };
 }
 
 const crossing = resource({
@@ -72,5 +82,30 @@ test('no grant, and one that cannot be seen, are distinguished', async () => {
   assert.deepEqual(
     (['refused', 'unseen'] as const).flatMap((kind) => checkGrant('it', { kind })).map(({ level }) => level),
     ['problem', 'warning'],
+  );
+});
+
+test('what the operator is told counts: a grant for every certificate, or a signer with grants of its own', async () => {
+  const factOf = async (one: typeof crossing, grants: readonly object[], ...args: readonly string[]) =>
+    await cluster(grants, {}, ...args).reader.factOf(one);
+  const toEdge = [grant([{ namespace: 'edge' }])];
+  assert.deepEqual(await factOf(resource(), [], '--require-grant=true'), { kind: 'refused' });
+  assert.equal(await factOf(resource(), [], '--require-grant=true', '--namespace=shop'), undefined);
+  assert.equal(await factOf(resource(), [], '--require-grant=false'), undefined);
+  const signer = '--signer=https://signer.invalid';
+  assert.deepEqual(await factOf(crossing, [], signer), { kind: 'signer' });
+  assert.equal((await factOf(crossing, toEdge, signer))?.kind, 'granted');
+  assert.equal(await factOf(resource(), [], '--require-grant=true', signer), undefined);
+  const [one] = overviews({
+    resources: [crossing],
+    pods: [],
+    secrets: [],
+    now: NOW,
+    grants: new Map([['edge/web', { kind: 'signer' }]]),
+  });
+  assert.ok(one);
+  assert.match(
+    formatTree(one, { now: NOW, colour: false }),
+    /^ {2}grant {8}the signer's: no DelegationGrant of this cluster/m,
   );
 });

@@ -1,0 +1,190 @@
+/** The whole of `dcred check`, over a fake of the API client: for clusters that a real control plane cannot be made to be. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { COMPONENT_LABEL } from '../../src/api/keys.ts';
+import { type PreflightOptions, preflight } from '../../src/check/preflight.ts';
+import { ApiError } from '../../src/kubernetes/api-error.ts';
+import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
+import { leaf } from '../../testing/support/openssl.ts';
+
+const NOW_MS = Date.now();
+const refusal = (status: number, reason: string) => new ApiError(`fake ${reason}`, { status, reason });
+
+/** By what is read: `/version`, `list deployments`, `get secrets edge/web-tls`, `create pods`. An ApiError is thrown; absent: NotFound. */
+type Answers = Readonly<Record<string, unknown>>;
+
+const CLUSTER: Answers = {
+  '/version': { major: '1', minor: '33', gitVersion: 'v1.33.0' },
+  '/apis': { groups: [] },
+  'create selfsubjectaccessreviews': { status: { allowed: true } },
+  'create subjectaccessreviews': { status: { allowed: true } },
+};
+
+function fake(answers: Answers): ApiClient {
+  const all: Answers = { ...CLUSTER, ...answers };
+  const answer = async (key: string, absent: unknown = refusal(404, 'NotFound')) => {
+    const found = Object.hasOwn(all, key) ? all[key] : absent;
+    if (found instanceof ApiError) throw found;
+    return found;
+  };
+  const client = {
+    clockSkewMs: 0,
+    getPath: (path: string) => answer(path),
+    list: async ({ plural }: { plural: string }) => {
+      const items = await answer(`list ${plural}`, []);
+      return { metadata: {}, items };
+    },
+    get: ({ plural }: { plural: string }, { namespace, name }: { namespace?: string; name: string }) =>
+      answer(`get ${plural} ${namespace === undefined ? '' : `${namespace}/`}${name}`),
+    create: ({ plural }: { plural: string }) => answer(`create ${plural}`),
+  };
+  return client as unknown as ApiClient;
+}
+
+async function check(answers: Answers, options: Partial<PreflightOptions> = {}) {
+  return await preflight({
+    client: fake(answers),
+    server: 'https://api.invalid',
+    namespace: 'edge',
+    certificates: [],
+    readsKeys: true,
+    systemNamespace: undefined,
+    version: 'development',
+    now: () => NOW_MS,
+    signal: new AbortController().signal,
+    ...options,
+  });
+}
+
+const operator = (...args: readonly string[]) => ({
+  metadata: { namespace: 'dcred-system', name: 'dcred', labels: { [COMPONENT_LABEL]: 'operator' } },
+  spec: { replicas: 1, template: { spec: { containers: [{ image: 'dcred', args: ['operator', ...args] }] } } },
+  status: { availableReplicas: 1 },
+});
+
+function resource(certificateRef: object, ready?: { readonly status: string; readonly reason: string }) {
+  const condition = { type: 'Ready', message: 'as it is', lastTransitionTime: '2027-01-15T08:00:00Z', ...ready };
+  return {
+    metadata: { namespace: 'edge', name: 'web', uid: 'u', resourceVersion: '1', generation: 1 },
+    spec: { certificateRef },
+    status: ready === undefined ? {} : { conditions: [condition] },
+  };
+}
+
+function secret() {
+  const { certificatePem, keyPem } = leaf();
+  const encoded = (text: string) => Buffer.from(text).toString('base64');
+  return {
+    metadata: { namespace: 'edge', name: 'web-tls' },
+    data: { 'tls.crt': encoded(certificatePem), 'tls.key': encoded(keyPem) },
+  };
+}
+
+const ABOUT_CERTIFICATES = /^(Certificate|Grant)/;
+
+describe('a certificate that the operator has from a signer', () => {
+  const elsewhere = { name: 'web-tls', namespace: 'vault' };
+  const signed = operator('--namespace=edge', '--signer=https://signer.home.example:8444');
+
+  test('is in no Secret and under no grant of this cluster, and that is no problem', async () => {
+    const findings = await check({
+      'list deployments': [signed],
+      'list delegatedcredentials': [resource(elsewhere, { status: 'True', reason: 'Issued' })],
+    });
+    assert.deepEqual(
+      findings.filter((one) => ABOUT_CERTIFICATES.test(one.check)).map(({ check: name, level }) => [name, level]),
+      [
+        ['Certificate', 'ok'],
+        ['Grant', 'ok'],
+      ],
+    );
+  });
+
+  test('that is refused has the words of the operator', async () => {
+    const findings = await check({
+      'list deployments': [signed],
+      'list delegatedcredentials': [resource(elsewhere, { status: 'False', reason: 'CertificateNotPermitted' })],
+    });
+    const problems = findings.filter((one) => ABOUT_CERTIFICATES.test(one.check) && one.level === 'problem');
+    assert.deepEqual(
+      problems.map((one) => one.check),
+      ['CertificateNotPermitted'],
+    );
+    assert.match(problems[0]?.message ?? '', /the operator reports CertificateNotPermitted: as it is$/);
+  });
+});
+
+describe('a certificate that is good by itself', () => {
+  const own = { 'get secrets edge/web-tls': secret() };
+
+  test('needs a grant where the operator demands one everywhere', async () => {
+    const findings = await check({
+      ...own,
+      'list deployments': [operator('--require-grant=true')],
+      'get namespaces edge': { metadata: { name: 'edge', uid: 'n' } },
+      'list delegatedcredentials': [resource({ name: 'web-tls' })],
+    });
+    const problems = findings.filter((one) => ABOUT_CERTIFICATES.test(one.check) && one.level === 'problem');
+    assert.deepEqual(
+      problems.map(({ message }) => message),
+      ['DelegatedCredential edge/web: no DelegationGrant permits its certificate'],
+    );
+  });
+
+  test('is a problem where the operator refuses it all the same', async () => {
+    const refused = resource({ name: 'web-tls' }, { status: 'False', reason: 'CertificateNotPermitted' });
+    const findings = await check({ ...own, 'list delegatedcredentials': [refused] });
+    const [found] = findings.filter((one) => one.check === 'CertificateNotPermitted');
+    assert.equal(found?.level, 'problem');
+    assert.match(found?.message ?? '', /can delegate .*; the operator reports CertificateNotPermitted: as it is$/);
+  });
+});
+
+describe('what I may not read', () => {
+  test('of the API server keeps nothing else from being checked', async () => {
+    const findings = await check({ '/version': refusal(403, 'Forbidden'), '/apis': refusal(403, 'Forbidden') });
+    const [first] = findings;
+    assert.deepEqual([first?.check, first?.level], ['ApiServer', 'warning']);
+    assert.match(first?.message ?? '', /^no permission to read the version of https:\/\/api\.invalid: fake Forbidden$/);
+    assert.ok(findings.some((one) => one.check === 'Operator'));
+    assert.ok(findings.some((one) => one.check === 'YourPermissions'));
+  });
+
+  test('of the definitions leaves what the API server serves of them, one by one', async () => {
+    const names = ['delegatedcredentials', 'delegationgrants', 'delegationissuers', 'clusterdelegationissuers'];
+    const forbidden = names.map((name) => [
+      `get customresourcedefinitions ${name}.dcred.dev`,
+      refusal(403, 'Forbidden'),
+    ]);
+    const findings = await check({
+      ...Object.fromEntries(forbidden),
+      '/apis': { groups: [{ versions: [{ groupVersion: 'dcred.dev/v1alpha1' }] }] },
+      '/apis/dcred.dev/v1alpha1': { resources: [{ name: 'delegatedcredentials' }, { name: 'delegationgrants' }] },
+    });
+    assert.deepEqual(
+      findings
+        .filter((one) => one.check === 'CustomResourceDefinition')
+        .map(({ level, message }) => [level, message.split(';')[0]]),
+      [
+        ['warning', 'delegatedcredentials.dcred.dev is served'],
+        ['warning', 'delegationgrants.dcred.dev is served'],
+        ['problem', 'delegationissuers.dcred.dev is not installed'],
+        ['problem', 'clusterdelegationissuers.dcred.dev is not installed'],
+      ],
+    );
+  });
+});
+
+test('a Lease that was never renewed, or at no time, has no leader', async () => {
+  for (const spec of [{ holderIdentity: 'dcred-0' }, { holderIdentity: 'dcred-0', renewTime: 'now' }]) {
+    const findings = await check({
+      'list deployments': [operator()],
+      'get leases dcred-system/dcred-operator': { metadata: {}, spec },
+    });
+    const [leader] = findings.filter((one) => one.check === 'Leader');
+    assert.deepEqual(
+      [leader?.level, leader?.message],
+      ['problem', 'dcred-0 held Lease dcred-system/dcred-operator last, at a time that cannot be read'],
+    );
+  }
+});
