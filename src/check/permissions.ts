@@ -103,10 +103,21 @@ export const USER_TASKS: readonly UserTask[] = [
     command: 'dcred renew, suspend and resume',
     permissions: permissions(API_GROUP, PLURAL, ['list', 'patch']),
   },
+  { command: 'dcred renew --wait', permissions: permissions('', 'secrets', ['list', 'watch']) },
   {
     command: 'dcred inspect secret/NAME and pod/NAME',
-    permissions: [...permissions('', 'pods', ['get']), ...permissions('', 'secrets', ['get'])],
+    permissions: [...permissions('', 'pods', ['get']), ...permissions('', 'secrets', ['get', 'list'])],
   },
+  {
+    command: 'dcred audit',
+    permissions: [
+      ...permissions(API_GROUP, PLURAL, ['list']),
+      ...permissions('', 'pods', ['list']),
+      ...permissions('', 'secrets', ['list']),
+      ...permissions('', 'pods', ['get', 'create'], { subresource: 'portforward' }),
+    ],
+  },
+  { command: 'dcred dev-ca --secret', permissions: permissions('', 'secrets', ['create']) },
   { command: 'dcred events', permissions: permissions('events.k8s.io', 'events', ['list']) },
 ];
 

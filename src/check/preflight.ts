@@ -192,7 +192,7 @@ async function checkOwnAccess({ client, namespace, signal }: PreflightOptions): 
       warning(
         'YourPermissions',
         `you may not ${printableList(permissions.map(describePermission))} ${where}: "${command}" fails`,
-        'ask for the role view or edit of the namespace, and for get and list of secrets',
+        'ask for the role edit of the namespace, or for the role view and what is named here',
       ),
     );
   return found.length > 0
