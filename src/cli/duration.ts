@@ -1,18 +1,18 @@
 import { UsageError } from './command.ts';
 
 const UNIT_NANOSECONDS = {
-  h: 3_600_000_000_000,
-  m: 60_000_000_000,
-  s: 1_000_000_000,
-  ms: 1_000_000,
-  us: 1_000,
-  '\u00b5s': 1_000,
-  ns: 1,
+  h: 3_600_000_000_000n,
+  m: 60_000_000_000n,
+  s: 1_000_000_000n,
+  ms: 1_000_000n,
+  us: 1_000n,
+  '\u00b5s': 1_000n,
+  ns: 1n,
 } as const;
 type Unit = keyof typeof UNIT_NANOSECONDS;
 
 const DURATION = /^([0-9]+(\.[0-9]+)?(h|ms|m|s|us|\u00b5s|ns))+$/;
-const PART = /([0-9]+(?:\.[0-9]+)?)(h|ms|m|s|us|\u00b5s|ns)/gy;
+const PART = /([0-9]+)(?:\.([0-9]+))?(h|ms|m|s|us|\u00b5s|ns)/gy;
 
 /**
  * A duration as Go writes it (`48h`, `90s`, `1h30m`), in whole seconds: what kubectl and every Kubernetes flag take.
@@ -36,10 +36,14 @@ export function formatDuration(seconds: number): string {
   return `${seconds < 0 && text !== '' ? '-' : ''}${text || '0s'}`;
 }
 
+/** NaN where it is no whole number of seconds. Exact: a binary fraction has no 1.1. */
 function sumParts(text: string): number {
-  const nanoseconds = [...text.matchAll(PART)].reduce(
-    (sum, [, value, unit]) => sum + Number(value) * UNIT_NANOSECONDS[unit as Unit],
-    0,
-  );
-  return nanoseconds / 1_000_000_000;
+  const parts = [...text.matchAll(PART)].map(([, whole = '', fraction = '', unit]) => {
+    const scaled = BigInt(whole + fraction) * UNIT_NANOSECONDS[unit as Unit];
+    return { scaled, digits: fraction.length };
+  });
+  const digits = Math.max(...parts.map((part) => part.digits));
+  const sum = parts.reduce((total, part) => total + part.scaled * 10n ** BigInt(digits - part.digits), 0n);
+  const second = UNIT_NANOSECONDS.s * 10n ** BigInt(digits);
+  return sum % second === 0n ? Number(sum / second) : Number.NaN;
 }

@@ -15,9 +15,16 @@ export function formatRfc3339Milli(milliseconds: number): string {
   return new Date(Math.round(milliseconds)).toISOString();
 }
 
-const RFC3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/;
+const RFC3339 = /^(\d{4}-\d{2}-\d{2})[Tt]([01]\d|2[0-3]):\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/;
 
 /** In milliseconds since the epoch, for any offset; NaN for text that is not such a time. */
 export function parseRfc3339(text: string): number {
-  return RFC3339.test(text) ? Date.parse(text.toUpperCase()) : Number.NaN;
+  const [, day] = RFC3339.exec(text) ?? [];
+  return day !== undefined && isDay(day) ? Date.parse(text.toUpperCase()) : Number.NaN;
+}
+
+/** Date.parse takes 30 February for 2 March. */
+function isDay(day: string): boolean {
+  const midnight = Date.parse(day);
+  return !Number.isNaN(midnight) && new Date(midnight).toISOString().startsWith(day);
 }
