@@ -78,12 +78,12 @@ export function readDeployment({ metadata, spec, status }: Deployment): Installe
   };
 }
 
-/** The values of `--name=value` and `--name value` among the arguments of a container; the last of a boolean counts. */
+/** The values of `--name=value`, `--name value`, `-n value` and `-nvalue` among the arguments of a container. */
 export function flagValues(args: readonly string[], ...names: readonly string[]): readonly string[] {
   return args.flatMap((word, position) => {
-    const name = names.find((one) => word === one || word.startsWith(`${one}=`));
-    if (name === undefined) return [];
-    return word === name ? [args[position + 1] ?? ''] : [word.slice(name.length + 1)];
+    if (names.includes(word)) return [args[position + 1] ?? ''];
+    const start = names.map((name) => (name.startsWith('--') ? `${name}=` : name)).find((one) => word.startsWith(one));
+    return start === undefined ? [] : [word.slice(start.length)];
   });
 }
 
@@ -105,7 +105,12 @@ export function signerUrl(args: readonly string[]): string | undefined {
   return flagValues(args, '--signer').at(-1);
 }
 
+/** By `--name`, `--name=false` or `--no-name`, the last of which counts. */
 export function isOn(args: readonly string[], name: string, preset: boolean): boolean {
-  const value = flagValues(args, name).at(-1);
-  return value === undefined ? preset : value !== 'false';
+  const said = args.findLast((word) => word === name || word === negated(name) || word.startsWith(`${name}=`));
+  return said === undefined ? preset : said !== negated(name) && said !== `${name}=false`;
+}
+
+function negated(name: string): string {
+  return name.replace(/^--/, '--no-');
 }

@@ -31,6 +31,19 @@ test('the arguments of a container are read as the operator reads them', () => {
     [isOn(args, '--notify-pods', true), isOn(args, '--leader-elect', true), isOn(args, '--x', true)],
     [false, true, true],
   );
+  const forms = [
+    '--no-leader-elect',
+    '-nedge',
+    '--notify-pods',
+    '--no-notify-pods',
+    '--gate-pods=false',
+    '--gate-pods',
+  ];
+  assert.deepEqual(flagValues(forms, '--namespace', '-n'), ['edge']);
+  assert.deepEqual(
+    ['--leader-elect', '--notify-pods', '--gate-pods'].map((name) => isOn(forms, name, true)),
+    [false, false, true],
+  );
 });
 
 test('a Deployment is good with one replica of this version', () => {
