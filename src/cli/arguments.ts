@@ -99,8 +99,10 @@ function joinBooleanValues(table: Readonly<Record<string, OptionSpec>>, argv: re
   });
 }
 
-/** What is empty is a variable that was not set, and names no file and no object. */
-const NEVER_EMPTY: readonly (string | undefined)[] = ['CONTEXT', 'DIR', 'DIRECTORY', 'FILE', 'NAME', 'NAMESPACE'];
+/** What is empty is a variable that was not set: it names no file and no object, and as a selector it would select all of them. */
+const NEVER_EMPTY: ReadonlySet<string | undefined> = new Set(
+  'CONTEXT DIR DIRECTORY FILE IMAGE KEY NAME NAMESPACE PROTOCOL SELECTOR'.split(' '),
+);
 
 function checkValue(name: string, { choices, expects, value: form }: OptionSpec, value: Values[string]): void {
   if (value === undefined) return;
@@ -110,7 +112,7 @@ function checkValue(name: string, { choices, expects, value: form }: OptionSpec,
       throw new UsageError(`--${name} takes ${expected}; got "${given}"`);
     }
     const expected = expects?.(String(given));
-    if (expected === undefined && given === '' && NEVER_EMPTY.includes(form)) {
+    if (expected === undefined && given === '' && NEVER_EMPTY.has(form)) {
       throw new UsageError(`--${name} takes ${form}; got "": is a variable of your shell empty?`);
     }
     if (expected !== undefined) throw new UsageError(`--${name} takes ${expected}; got "${given}"`);

@@ -22,7 +22,14 @@ export const probeCommand: Command = {
   options: {
     sni: { type: 'string', value: 'NAME', help: 'server name to send and to verify; HOST when absent' },
     ca: { type: 'string', value: 'FILE', help: "CA certificates to trust, PEM; the system's when absent" },
-    alpn: { type: 'string', value: 'PROTOCOL', multiple: true, help: 'protocol to offer, such as h2; repeatable' },
+    alpn: {
+      type: 'string',
+      value: 'PROTOCOL',
+      multiple: true,
+      // RFC 7301 section 3.1: 1 to 255 bytes. Those that are registered are text.
+      expects: (value) => (/^[\x21-\x7e]{1,255}$/.test(value) ? undefined : 'the name of a protocol, such as h2'),
+      help: 'protocol to offer, such as h2; repeatable',
+    },
     starttls: {
       type: 'string',
       value: 'PROTOCOL',

@@ -12,6 +12,8 @@ for (const [line, expected] of [
   ],
   ['inspect pod -n edge', /got "pod", which is read as a file/],
   ['dev-ca --dns web.example --secret a/b', /--secret takes the name of a Secret, such as web-tls; got "a\/b"/],
+  ['probe web.example:443 --alpn h2 --alpn \u00fc', /--alpn takes the name of a protocol, such as h2; got/],
+  [`probe web.example:443 --alpn ${'h'.repeat(256)}`, /--alpn takes the name of a protocol/],
   ['dev-ca --dns web.example --secret web-tls --out web', /--secret NAME or --out DIR, and one of them only/],
 ] as const) {
   test(`dcred ${line}`, async () => {

@@ -35,6 +35,8 @@ function words({ positionals }: Command): readonly string[] {
   return Array.from({ length: positionals?.min ?? 0 }, () => 'web');
 }
 
+const NEVER_EMPTY = 'CONTEXT DIR DIRECTORY FILE IMAGE KEY NAME NAMESPACE PROTOCOL SECRET SELECTOR'.split(' ');
+
 for (const command of COMMANDS) {
   const { name, options } = command;
   const given = [name, ...words(command)];
@@ -61,10 +63,9 @@ for (const command of COMMANDS) {
       }
     });
 
-    test('refuses an empty name of a file or an object', async () => {
+    test('refuses an empty value for what names something, or selects', async () => {
       for (const [option, { type, value = '' }] of Object.entries(options)) {
-        if (type === 'boolean' || !['CONTEXT', 'DIR', 'DIRECTORY', 'FILE', 'NAME', 'NAMESPACE'].includes(value))
-          continue;
+        if (type === 'boolean' || !NEVER_EMPTY.includes(value)) continue;
         await isUsage([...given, `--${option}=`], new RegExp(`: --${option} takes .*; got ""`));
       }
     });
