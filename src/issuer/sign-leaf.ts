@@ -2,14 +2,7 @@
 import { type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
 import { writePem } from '../credential/pem.ts';
 import { derTime, element, explicit, sequence, unsignedInteger } from '../provision/der-write.ts';
-import {
-  delegationExtensions,
-  dnsNamesValue,
-  extension,
-  signatureAlgorithm,
-  signed,
-  subjectFor,
-} from '../provision/x509-parts.ts';
+import { delegationExtensions, extension, signatureAlgorithm, signed, subjectFor } from '../provision/x509-parts.ts';
 import type { Authority } from './authority.ts';
 import type { SigningPlan } from './policy.ts';
 
@@ -21,17 +14,13 @@ export interface LeafRequest {
   readonly signal: AbortSignal;
 }
 
-/** Bytes of a subject without a name. */
-const EMPTY_SEQUENCE = 2;
-
 /** The leaf, PEM. Throws what the CA's signer throws. */
 export async function signLeaf({ authority, dnsNames, plan, publicKey, signal }: LeafRequest): Promise<string> {
   const algorithm = signatureAlgorithm(authority.signer.scheme);
-  const subject = subjectFor(dnsNames);
   const extensions = [
     // cA is FALSE by default, and DER leaves a default out.
     extension('2.5.29.19', true, sequence()),
-    ...delegationExtensions(dnsNamesValue(dnsNames), plan.usages, subject.length === EMPTY_SEQUENCE),
+    ...delegationExtensions(dnsNames, plan.usages),
     extension('2.5.29.35', false, sequence(element(0x80, authority.keyIdentifier))),
   ];
   const body = sequence(
@@ -41,7 +30,7 @@ export async function signLeaf({ authority, dnsNames, plan, publicKey, signal }:
     algorithm,
     authority.name,
     sequence(derTime(plan.notBefore), derTime(plan.notAfter)),
-    subject,
+    subjectFor(dnsNames),
     publicKey.export({ format: 'der', type: 'spki' }),
     explicit(3, sequence(...extensions)),
   );

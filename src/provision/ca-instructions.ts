@@ -2,7 +2,7 @@
 
 import { DELEGATION_USAGE_OID } from '../credential/extensions.ts';
 import type { Usage } from '../credential/scheme.ts';
-import { DELEGATION_USAGE_VALUE } from './x509-parts.ts';
+import { commonNameOf, DELEGATION_USAGE_VALUE } from './x509-parts.ts';
 
 export const CA_KINDS = ['openssl', 'cfssl', 'aws-private-ca'] as const;
 export type CaKind = (typeof CA_KINDS)[number];
@@ -35,7 +35,7 @@ const INSTRUCTIONS: Readonly<Record<CaKind, (options: InstructionOptions) => CaI
         'basicConstraints = critical, CA:FALSE',
         'keyUsage = critical, digitalSignature',
         `extendedKeyUsage = ${usage === 'Server' ? 'serverAuth' : 'clientAuth'}`,
-        `subjectAltName = ${dnsNames.map((name) => `DNS:${name}`).join(', ')}`,
+        `subjectAltName = ${commonNameOf(dnsNames) === undefined ? 'critical, ' : ''}${dnsNames.map((name) => `DNS:${name}`).join(', ')}`,
         `${DELEGATION_USAGE_OID} = ASN1:NULL`,
         '',
       ].join('\n'),

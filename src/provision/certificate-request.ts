@@ -9,7 +9,7 @@ import { parsePrivateKeyPem } from '../credential/private-key-pem.ts';
 import { schemeByKeyType, type Usage } from '../credential/scheme.ts';
 import { type Signer, signerFromPem } from '../credential/signer.ts';
 import { element, explicit, objectIdentifier, sequence, unsignedInteger } from './der-write.ts';
-import { delegationExtensions, dnsNamesValue, signatureAlgorithm, signed, subjectFor } from './x509-parts.ts';
+import { delegationExtensions, signatureAlgorithm, signed, subjectFor } from './x509-parts.ts';
 
 export interface RequestKey {
   readonly signer: Signer;
@@ -24,21 +24,16 @@ export interface CertificateRequestOptions {
   readonly signal: AbortSignal;
 }
 
-/** Bytes of a subject without a name. */
-const EMPTY_SEQUENCE = 2;
 const EXTENSION_REQUEST = '1.2.840.113549.1.9.14';
 
 /** The request as PEM. Throws what the signer throws. */
 export async function certificateRequest({ dnsNames, key, signal, usage }: CertificateRequestOptions): Promise<string> {
   if (dnsNames.length === 0) throw new RangeError('a certificate request needs one DNS name at least');
-  const subject = subjectFor(dnsNames);
-  const extensions = sequence(
-    ...delegationExtensions(dnsNamesValue(dnsNames), [usage], subject.length === EMPTY_SEQUENCE),
-  );
+  const extensions = sequence(...delegationExtensions(dnsNames, [usage]));
   const attribute = sequence(objectIdentifier(EXTENSION_REQUEST), element(0x31, extensions));
   const body = sequence(
     unsignedInteger(Uint8Array.of(0)),
-    subject,
+    subjectFor(dnsNames),
     key.publicKey.export({ format: 'der', type: 'spki' }),
     explicit(0, attribute),
   );

@@ -19,7 +19,7 @@ import {
   X509CertificateGenerator,
 } from '@peculiar/x509';
 import { DELEGATION_USAGE_OID } from '../credential/extensions.ts';
-import { DELEGATION_USAGE_VALUE } from './x509-parts.ts';
+import { commonNameOf, DELEGATION_USAGE_VALUE } from './x509-parts.ts';
 
 export interface DevCertificateOptions {
   /** At least one. */
@@ -45,8 +45,8 @@ const BACKDATED_SECONDS = 3_600;
 
 export async function makeDevCertificate(options: DevCertificateOptions): Promise<DevCertificate> {
   const { dnsNames, lifetimeSeconds, now } = options;
-  const [subject] = dnsNames;
-  if (subject === undefined) throw new RangeError('a certificate needs one DNS name at least');
+  const subject = commonNameOf(dnsNames);
+  if (dnsNames.length === 0) throw new RangeError('a certificate needs one DNS name at least');
   cryptoProvider.set(webcrypto);
   const validity = {
     notBefore: new Date((now - BACKDATED_SECONDS) * 1000),
@@ -66,7 +66,7 @@ export async function makeDevCertificate(options: DevCertificateOptions): Promis
     ],
   });
   const leaf = await X509CertificateGenerator.create({
-    subject: subject.length <= 64 ? [{ CN: [subject] }] : [],
+    subject: subject === undefined ? [] : [{ CN: [subject] }],
     issuer: authority.subject,
     publicKey: leafKeys.publicKey,
     signingKey: authorityKeys.privateKey,
@@ -77,7 +77,10 @@ export async function makeDevCertificate(options: DevCertificateOptions): Promis
       new BasicConstraintsExtension(false, undefined, true),
       new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
       new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth]),
-      new SubjectAlternativeNameExtension(dnsNames.map((value) => ({ type: 'dns', value }) as const)),
+      new SubjectAlternativeNameExtension(
+        dnsNames.map((value) => ({ type: 'dns', value }) as const),
+        subject === undefined,
+      ),
       new Extension(DELEGATION_USAGE_OID, false, DELEGATION_USAGE_VALUE),
       await AuthorityKeyIdentifierExtension.create(authorityKeys.publicKey),
     ],

@@ -21,30 +21,30 @@ export function extension(oid: string, critical: boolean, value: Uint8Array): Ui
   return sequence(objectIdentifier(oid), ...(critical ? [boolean(true)] : []), octetString(value));
 }
 
-/** The first name as common name where it fits; the names that count are in the subjectAltName. */
+/** The first name where it fits; undefined: the subject is empty, and its subjectAltName critical (RFC 5280 section 4.2.1.6). */
+export function commonNameOf([name = '']: readonly string[]): string | undefined {
+  return name === '' || name.length > MAX_COMMON_NAME ? undefined : name;
+}
+
+/** The common name alone; the names that count are in the subjectAltName. */
 export function subjectFor(dnsNames: readonly string[]): Uint8Array {
-  const [name = ''] = dnsNames;
-  if (name === '' || name.length > MAX_COMMON_NAME) return sequence();
+  const name = commonNameOf(dnsNames);
+  if (name === undefined) return sequence();
   return sequence(element(0x31, sequence(objectIdentifier('2.5.4.3'), utf8String(name))));
 }
 
 /** What makes a leaf one that can delegate: digitalSignature and nothing else, the sides of TLS, its names, DelegationUsage. */
-export function delegationExtensions(
-  names: Uint8Array,
-  usages: readonly Usage[],
-  criticalNames: boolean,
-): readonly Uint8Array[] {
+export function delegationExtensions(dnsNames: readonly string[], usages: readonly Usage[]): readonly Uint8Array[] {
   return [
     extension('2.5.29.15', true, element(0x03, Uint8Array.of(7, 0x80))),
     extension('2.5.29.37', false, sequence(...usages.map((usage) => objectIdentifier(PURPOSES[usage])))),
-    // RFC 5280 section 4.2.1.6: critical where the subject is empty.
-    extension('2.5.29.17', criticalNames, names),
+    extension('2.5.29.17', commonNameOf(dnsNames) === undefined, dnsNamesValue(dnsNames)),
     extension(DELEGATION_USAGE_OID, false, DELEGATION_USAGE_VALUE),
   ];
 }
 
 /** GeneralNames of DNS names. */
-export function dnsNamesValue(dnsNames: readonly string[]): Uint8Array {
+function dnsNamesValue(dnsNames: readonly string[]): Uint8Array {
   return sequence(...dnsNames.map((name) => element(0x82, Buffer.from(name, 'latin1'))));
 }
 

@@ -36,6 +36,18 @@ describe('dcred csr', () => {
     assert.equal((await runCommand(verifyCommand, check)).status, 0);
   });
 
+  test('a name that is too long for a subject gives one that strict clients accept', async (t) => {
+    const directory = temporaryDirectory(t);
+    const argv = ['--dns', LONG_NAME, '--for', 'openssl', '--out', directory];
+    const { stdout } = await runCommand(csrCommand, argv);
+    const ca = authority();
+    writeFileSync(join(directory, 'CA.crt'), ca.certificatePem);
+    writeFileSync(join(directory, 'CA.key'), ca.keyPem);
+    const [program = '', ...words] = stdout.trim().split('\n').at(-1)?.split(' ') ?? [];
+    execFileSync(program, words, { cwd: directory, stdio: 'pipe' });
+    verifyStrictly(join(directory, 'CA.crt'), join(directory, 'tls.crt'));
+  });
+
   test('the request carries the extension itself, for CAs that copy it', async (t) => {
     const directory = temporaryDirectory(t);
     for (const key of ['P-256', 'P-384', 'P-521'] as const) {
@@ -111,6 +123,14 @@ describe('dcred dev-ca', () => {
     await assert.rejects(runCommand(devCaCommand, ['--dns', 'web.example', '--out', directory]), /tls\.key exists/);
   });
 
+  test('makes one that strict clients accept, also of a name that is too long for a subject', async (t) => {
+    for (const name of ['web.example', LONG_NAME]) {
+      const directory = temporaryDirectory(t);
+      await runCommand(devCaCommand, ['--dns', name, '--out', directory]);
+      verifyStrictly(join(directory, 'ca.crt'), join(directory, 'tls.crt'));
+    }
+  });
+
   test('takes either a Secret or a folder, and a life that makes sense', async (t) => {
     const out = temporaryDirectory(t);
     for (const argv of [
@@ -123,3 +143,10 @@ describe('dcred dev-ca', () => {
     }
   });
 });
+
+const LONG_NAME = `${'a'.repeat(60)}.example`;
+
+/** By RFC 5280 to the letter, as OpenSSL has it. */
+function verifyStrictly(ca: string, certificate: string): void {
+  execFileSync('openssl', ['verify', '-x509_strict', '-CAfile', ca, certificate], { stdio: 'pipe' });
+}
