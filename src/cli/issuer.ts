@@ -112,6 +112,7 @@ function readCaKeys(args: CommandArguments): ReadonlyMap<string, RemoteKeyUri> {
     const [, name, uri] = /^([a-z0-9][a-z0-9-]{0,62})=(.*)$/s.exec(text) ?? [];
     if (name === undefined || uri === undefined)
       throw new UsageError('--ca-key takes NAME=URI, such as edge=awskms:///alias/edge-ca');
+    if (keys.has(name)) throw new UsageError(`--ca-key ${name} is given twice: which key is meant?`);
     keys.set(name, readRemote(name, uri));
   }
   return keys;

@@ -54,12 +54,13 @@ async function collectGrants(
   reader: GrantReader,
   resources: readonly DelegatedCredentialResource[],
 ): Promise<ReadonlyMap<string, GrantFact>> {
-  const facts = new Map<string, GrantFact>();
-  for (const resource of resources) {
-    const fact = await reader.factOf(resource);
-    if (fact !== undefined) facts.set(`${resource.metadata.namespace}/${resource.metadata.name}`, fact);
-  }
-  return facts;
+  const facts = await Promise.all(
+    resources.map(async (resource) => {
+      const fact = await reader.factOf(resource);
+      return fact === undefined ? [] : [[`${resource.metadata.namespace}/${resource.metadata.name}`, fact] as const];
+    }),
+  );
+  return new Map(facts.flat());
 }
 
 /** Pods that have not ended. */

@@ -14,6 +14,10 @@ for (const [line, expected] of [
   ['dev-ca --dns web.example --secret a/b', /--secret takes the name of a Secret, such as web-tls; got "a\/b"/],
   ['probe web.example:443 --alpn h2 --alpn \u00fc', /--alpn takes the name of a protocol, such as h2; got/],
   [`probe web.example:443 --alpn ${'h'.repeat(256)}`, /--alpn takes the name of a protocol/],
+  [
+    'issuer --ca-key edge=awskms:///alias/one --ca-key edge=awskms:///alias/other',
+    /--ca-key edge is given twice: which key is meant\?/,
+  ],
   ['dev-ca --dns web.example --secret web-tls --out web', /--secret NAME or --out DIR, and one of them only/],
 ] as const) {
   test(`dcred ${line}`, async () => {
