@@ -5,7 +5,7 @@ const COLOURS = { ok: 'green', warning: 'yellow', problem: 'red' } as const sati
 
 /** A line for each finding, what to do below it, and a summary. */
 export function formatFindings(findings: readonly Finding[], colour: boolean): string {
-  const width = Math.max(...findings.map(({ check }) => check.length));
+  const width = findings.reduce((widest, { check }) => Math.max(widest, check.length), 0);
   const indent = ' '.repeat(LEVEL_WIDTH + 2 + width + 2);
   const lines = findings.flatMap(({ check, level, message, remedy }) => [
     `${paint(level.padEnd(LEVEL_WIDTH), COLOURS[level], colour)}  ${check.padEnd(width)}  ${message}`,

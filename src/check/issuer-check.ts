@@ -12,6 +12,7 @@ import { type Finding, ok, problem, warning } from './finding.ts';
 import { DEPLOYMENTS, type Deployment, type Installed, isOn, readDeployment } from './installation.ts';
 import { checkAccount, checkLease } from './operator-check.ts';
 import { approvalPermissions, issuerPermissions, leaderElectionPermissions, secretPermission } from './permissions.ts';
+import { attempt } from './section.ts';
 
 type Client = Pick<ApiClient, 'create' | 'get' | 'list'>;
 
@@ -30,7 +31,7 @@ export interface IssuerCheckOptions {
 
 /** Nothing where there is neither an issuer nor anything for it to do: most clusters need none. */
 export async function checkIssuer(options: IssuerCheckOptions): Promise<readonly Finding[]> {
-  const { installed } = options;
+  const { installed, signal } = options;
   const deployments = installed?.filter(({ component }) => component === 'issuer') ?? [];
   const [own, clusterWide] = await Promise.all([
     list(options, DELEGATION_ISSUERS, options.namespace),
@@ -40,8 +41,10 @@ export async function checkIssuer(options: IssuerCheckOptions): Promise<readonly
   if (deployments.length === 0 && issuers.length === 0) return [];
   const found = await Promise.all([
     ...deployments.map((one) => checkProcess(options, one)),
-    checkCertManager(options),
-    ...issuers.map((issuer) => checkCa(options, issuer, deployments[0])),
+    attempt('CertManager', signal, () => checkCertManager(options)),
+    ...issuers.map((issuer) =>
+      attempt('DelegationIssuer', signal, async () => [await checkCa(options, issuer, deployments[0])]),
+    ),
   ]);
   return [...missing(options, issuers), ...own.findings, ...clusterWide.findings, ...found.flat()];
 }
@@ -81,20 +84,17 @@ async function checkProcess(options: IssuerCheckOptions, deployment: Installed):
   const elects = isOn(args, '--leader-elect', true);
   const check = 'IssuerPermissions';
   const needer = 'dcred issuer';
-  return await Promise.all([
-    ...(elects ? [checkLease(client, deployment, ISSUER_LEASE_NAME, nowMs, signal)] : []),
-    checkAccount(client, account, { check, needer, namespace: undefined, wanted: issuerPermissions() }, signal),
-    ...(elects
-      ? [
-          checkAccount(
-            client,
-            account,
-            { check, needer, namespace, wanted: leaderElectionPermissions(ISSUER_LEASE_NAME) },
-            signal,
-          ),
-        ]
-      : []),
+  const own = { check, needer, namespace: undefined, wanted: issuerPermissions() };
+  const election = { check, needer, namespace, wanted: leaderElectionPermissions(ISSUER_LEASE_NAME) };
+  const found = await Promise.all([
+    elects
+      ? attempt('Leader', signal, async () => [await checkLease(client, deployment, ISSUER_LEASE_NAME, nowMs, signal)])
+      : [],
+    ...(elects ? [own, election] : [own]).map((need) =>
+      attempt(check, signal, async () => [await checkAccount(client, account, need, signal)]),
+    ),
   ]);
+  return found.flat();
 }
 
 async function checkCertManager(options: IssuerCheckOptions): Promise<readonly Finding[]> {

@@ -17,6 +17,7 @@ import { checkIssuer } from './issuer-check.ts';
 import { checkDeployments, checkLeader, checkOperatorAccess } from './operator-check.ts';
 import { describePermission, USER_TASKS } from './permissions.ts';
 import { checkDefinition, type Definition } from './resource-definition.ts';
+import { attempt, section } from './section.ts';
 import { checkInjection, checkWebhookConfiguration } from './webhook-check.ts';
 
 const DEFINITIONS = {
@@ -94,36 +95,13 @@ export async function preflight(options: PreflightOptions): Promise<readonly Fin
     () => checkOwnAccess(options),
     () => checkResources(options, installed.value, nowMs),
   ];
-  const found = await Promise.all(sections.map((run) => section('ApiServer', signal, run)));
-  return distinct([...first, ...found.flatMap(({ findings, value }) => [...findings, ...(value ?? [])])]);
+  const found = await Promise.all(sections.map((run) => attempt('ApiServer', signal, run)));
+  return distinct([...first, ...found.flat()]);
 }
 
 /** What several sections need and cannot have is one finding. */
 function distinct(findings: readonly Finding[]): readonly Finding[] {
   return [...new Map(findings.map((finding) => [JSON.stringify(finding), finding])).values()];
-}
-
-interface Section<T> {
-  readonly value: T | undefined;
-  readonly findings: readonly Finding[];
-}
-
-/** One thing that cannot be checked does not keep the others from being checked. */
-async function section<T>(check: string, signal: AbortSignal, run: () => Promise<T>): Promise<Section<T>> {
-  try {
-    return { value: await run(), findings: [] };
-  } catch (error) {
-    signal.throwIfAborted();
-    if (!(error instanceof ApiError)) throw error;
-    const isForbidden = error.reason === 'Forbidden' || error.reason === 'Unauthorized';
-    const remedy = isForbidden
-      ? 'run this as a user who may do that'
-      : 'run this again; if it stays so, see the log of the API server';
-    return {
-      value: undefined,
-      findings: [warning(check, `could not be checked: ${printable(error.message, 512)}`, remedy)],
-    };
-  }
 }
 
 interface ApiGroupList {
@@ -209,10 +187,11 @@ async function checkResources(
   const where = namespace === undefined ? 'in any namespace' : `in namespace ${namespace}`;
   const permitted = await listResources(client, namespace, signal);
   const listed = permitted ?? [];
+  const readable = listed.filter(isReadable);
   const unreadable = listed.filter((resource) => !isReadable(resource));
   const wanted: readonly Wanted[] = [
-    ...listed.filter(isReadable).map(({ metadata, spec, status }) => ({
-      what: `DelegatedCredential ${metadata.namespace}/${metadata.name}`,
+    ...readable.map(({ metadata, spec, status }) => ({
+      what: describe(metadata),
       namespace: metadata.namespace,
       certificateRef: spec.certificateRef,
       usage: spec.usage,
@@ -228,28 +207,35 @@ async function checkResources(
   ];
   const now = Math.floor(nowMs() / 1000);
   const grants = new GrantReader(client, installed, signal);
-  const facts = await Promise.all(listed.filter(isReadable).map((resource) => grants.factOf(resource)));
-  const granted = facts.flatMap((fact, position) => checkGrant(wanted[position]?.what ?? '', fact));
-  const findings: Finding[] = unreadable.map(({ metadata }) =>
-    problem(
-      'SpecInvalid',
-      `DelegatedCredential ${metadata.namespace}/${metadata.name} does not fit its schema`,
-      'correct it',
+  const granted = await Promise.all(
+    readable.map((resource) =>
+      attempt('Grant', signal, async () => checkGrant(describe(resource.metadata), await grants.factOf(resource))),
     ),
+  );
+  const findings: Finding[] = unreadable.map(({ metadata }) =>
+    problem('SpecInvalid', `${describe(metadata)} does not fit its schema`, 'correct it'),
   );
   for (let first = 0; first < wanted.length; first += BATCH) {
     const batch = wanted.slice(first, first + BATCH);
-    findings.push(
-      ...(await Promise.all(batch.map((one) => checkCertificate(readsKeys ? client : undefined, one, now, signal)))),
+    const checked = batch.map((one) =>
+      attempt('Certificate', signal, async () => [
+        await checkCertificate(readsKeys ? client : undefined, one, now, signal),
+      ]),
     );
+    findings.push(...(await Promise.all(checked)).flat());
   }
-  findings.push(...granted);
+  // One by one: a call takes only so many arguments, and a cluster may have more resources.
+  for (const finding of granted.flat()) findings.push(finding);
   if (permitted === undefined) {
     const message = `no permission to list DelegatedCredentials ${where}, so their certificates were not checked`;
     findings.push(warning('Certificate', message, 'ask for the role view of the namespace'));
   }
   if (findings.length > 0) return findings;
   return [ok('Certificate', `no DelegatedCredential ${where} yet; --certificate NAME checks a Secret for one`)];
+}
+
+function describe({ name, namespace }: { readonly name: string; readonly namespace: string }): string {
+  return `DelegatedCredential ${namespace}/${name}`;
 }
 
 /** Certificates that are read at a time. */

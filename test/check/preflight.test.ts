@@ -62,10 +62,12 @@ const operator = (...args: readonly string[]) => ({
   status: { availableReplicas: 1 },
 });
 
+const METADATA = { namespace: 'edge', name: 'web', uid: 'u', resourceVersion: '1', generation: 1 };
+
 function resource(certificateRef: object, ready?: { readonly status: string; readonly reason: string }) {
   const condition = { type: 'Ready', message: 'as it is', lastTransitionTime: '2027-01-15T08:00:00Z', ...ready };
   return {
-    metadata: { namespace: 'edge', name: 'web', uid: 'u', resourceVersion: '1', generation: 1 },
+    metadata: METADATA,
     spec: { certificateRef },
     status: ready === undefined ? {} : { conditions: [condition] },
   };
@@ -172,6 +174,49 @@ describe('what I may not read', () => {
         ['problem', 'clusterdelegationissuers.dcred.dev is not installed'],
       ],
     );
+  });
+});
+
+describe('one that cannot be read', () => {
+  test('of many certificates and grants keeps no other from being checked', async () => {
+    const other = { ...resource({ name: 'other-tls', namespace: 'vault' }), metadata: { ...METADATA, name: 'other' } };
+    const findings = await check({
+      'get secrets edge/web-tls': secret(),
+      // A Secret that the API server cannot decrypt.
+      'get secrets vault/other-tls': refusal(500, 'InternalError'),
+      'list delegationgrants': refusal(500, 'InternalError'),
+      'list delegatedcredentials': [other, resource({ name: 'web-tls' })],
+    });
+    assert.ok(findings.some((one) => one.check === 'Certificate' && /edge\/web: .* can delegate/.test(one.message)));
+    assert.deepEqual(
+      findings.filter(({ message }) => message.includes('could not be checked')).map((one) => [one.check, one.level]),
+      [
+        ['Certificate', 'warning'],
+        ['Grant', 'warning'],
+      ],
+    );
+  });
+
+  test('of many issuers keeps no other from being checked', async () => {
+    const spec = { ca: { secretName: 'ca' } };
+    const conditions = [
+      { type: 'Ready', status: 'False', reason: 'SecretNotFound', message: 'none', observedGeneration: 1 },
+    ];
+    const issuer = (name: string, status: object) => ({ metadata: { ...METADATA, name }, spec, status });
+    const findings = await check({
+      '/apis': refusal(403, 'Forbidden'),
+      'create subjectaccessreviews': refusal(500, 'InternalError'),
+      'list deployments': [
+        { ...operator(), metadata: { ...operator().metadata, labels: { [COMPONENT_LABEL]: 'issuer' } } },
+      ],
+      'list delegationissuers': [issuer('unknown', { conditions }), issuer('new', {})],
+    });
+    const messages = findings
+      .filter((one) => one.check === 'DelegationIssuer')
+      .map(({ message }) => message.split(':')[0]);
+    assert.deepEqual(messages, ['could not be checked', 'DelegationIssuer edge/new']);
+    assert.ok(findings.some((one) => one.check === 'CertManager' && one.level === 'warning'));
+    assert.ok(findings.some((one) => one.check === 'Leader'));
   });
 });
 
