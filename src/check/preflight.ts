@@ -79,7 +79,7 @@ export async function preflight(options: PreflightOptions): Promise<readonly Fin
     () =>
       Promise.all(
         [customResourceDefinition(), grantDefinition(), issuerDefinition(), clusterIssuerDefinition()].map((one) =>
-          checkInstalledDefinition(options, one),
+          checkInstalledDefinition(options, one, apis),
         ),
       ),
     async () => [...installed.findings, ...checkDeployments(installed.value, 'operator', options.version)],
@@ -130,7 +130,11 @@ async function isServed({ client, signal }: PreflightOptions, plural: string | u
 }
 
 /** Where I may not read it, that it is served is all there is to know. */
-async function checkInstalledDefinition(options: PreflightOptions, definition: object): Promise<Finding> {
+async function checkInstalledDefinition(
+  options: PreflightOptions,
+  definition: object,
+  apis: Promise<readonly string[]>,
+): Promise<Finding> {
   const { client, signal } = options;
   const expected = definition as Definition;
   const name = expected.metadata.name ?? '';
@@ -139,7 +143,10 @@ async function checkInstalledDefinition(options: PreflightOptions, definition: o
   } catch (error) {
     if (isApiError(error, 'NotFound')) return checkDefinition(expected, undefined);
     if (!isApiError(error, 'Forbidden')) throw error;
-    if (!(await isServed(options, expected.spec?.names?.plural))) return checkDefinition(expected, undefined);
+    const served = await apis;
+    const isInstalled =
+      served.includes(apiVersionOf(DELEGATED_CREDENTIALS)) && (await isServed(options, expected.spec?.names?.plural));
+    if (!isInstalled) return checkDefinition(expected, undefined);
     const message = `${name} is served; no permission to compare it with the one of this dcred`;
     return warning('CustomResourceDefinition', message, 'run this as a user who may read CustomResourceDefinitions');
   }
