@@ -343,6 +343,25 @@ describe('in a namespace with pods', () => {
     assert.match(none.stderr, /^no Events of dcred on other in namespace/);
   });
 
+  test("dcred events shows them even where another client writes one in dcred's name that is about no object", async () => {
+    const event = {
+      apiVersion: 'events.k8s.io/v1',
+      kind: 'Event',
+      metadata: { namespace, name: 'odd' },
+      eventTime: '2027-01-15T08:00:00.000000Z',
+      reportingController: 'dcred.dev/operator',
+      reportingInstance: 'another client',
+      action: 'Odd',
+      reason: 'Odd',
+      type: 'Normal',
+      regarding: { namespace },
+    };
+    await cluster.plane.kubectl(['create', '-f', '-'], { input: JSON.stringify(event) });
+    const { stdout } = await runCommand(eventsCommand, ofNamespace());
+    assert.match(stdout, / Odd /);
+    assert.match(stdout, / SecretNameTaken /);
+  });
+
   test('dcred status names the option of an invalid selector', async () => {
     for (const selector of ['==', 'app in (web', 'a=b=c', 'app in', '!']) {
       const { status, stderr } = await runLine(COMMANDS, ['status', '-l', selector, ...ofNamespace()]);
