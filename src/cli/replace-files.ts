@@ -20,9 +20,9 @@ export interface ReplaceOptions {
  *
  * Everything is written and flushed under temporary names first, so that a full disk or a missing permission changes nothing.
  * A directory that holds nothing but the set is then replaced as a whole, by a rename: readers see all files of one set, or for
- * the moment between two renames no directory. Where it holds other files, or is a mount point, the files are renamed one by one in the
- * order given: put last what readers watch, so that by then all that it belongs to is in place. So they are where nothing can be
- * written beside it, as beside a volume that is mounted into a read-only root.
+ * the moment between two renames no directory. Where it holds other files, is a mount point or the working directory, or where nothing
+ * can be written beside it (a volume in a read-only root), the files are renamed one by one in the order given: put last what readers
+ * watch, so that by then all that it belongs to is in place.
  */
 export async function replaceFiles(
   directory: string,
@@ -36,6 +36,8 @@ export async function replaceFiles(
   // A symbolic link stays: what it leads to is replaced.
   const target = existing === undefined ? path : await realpath(path);
   const names = new Set([...files.map(({ name }) => name), ...obsolete]);
+  // The shell would stay in the old directory, which is gone then.
+  const isWorkingDirectory = target === process.cwd();
   const isOwn = existing === undefined || (await readdir(target)).every((name) => names.has(name));
   const name = `.${basename(target)}.${randomBytes(6).toString('hex')}`;
   const beside = join(dirname(target), name);
@@ -44,7 +46,7 @@ export async function replaceFiles(
   try {
     if (!isBeside) await mkdir(staged, { mode: 0o700 });
     await stage(staged, files, signal);
-    if (isBeside && isOwn && (await swap(staged, target, existing))) return;
+    if (isBeside && isOwn && !isWorkingDirectory && (await swap(staged, target, existing))) return;
     await moveEach(staged, target, files, obsolete);
   } finally {
     await rm(staged, { recursive: true, force: true });

@@ -186,6 +186,19 @@ test('a directory that is written to through a symbolic link is replaced where i
   assert.deepEqual(readdirSync(directory).sort(), ['leaf.crt', 'leaf.key', 'real', 'web']);
 });
 
+test('the directory that one stands in stays the one that one stands in', async (t) => {
+  const { argv, out } = workplace(t);
+  const before = process.cwd();
+  mkdirSync(out);
+  process.chdir(out);
+  try {
+    await runCommand(issueCommand, [...argv.slice(0, 4), '--out', '.']);
+    assert.deepEqual(readdirSync('.').sort(), FILES);
+  } finally {
+    process.chdir(before);
+  }
+});
+
 test('a directory whose parent takes no new files is written to, as a volume in a read-only root is', async (t) => {
   const { argv, directory, out } = workplace(t);
   mkdirSync(out);
