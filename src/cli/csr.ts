@@ -1,6 +1,4 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { access } from 'node:fs/promises';
-import { join } from 'node:path';
 import { USAGES, type Usage } from '../credential/scheme.ts';
 import type { RequestKey } from '../provision/certificate-request.ts';
 import { isDnsSubdomain } from '../text/dns-name.ts';
@@ -75,7 +73,7 @@ export const csrCommand: Command = {
         : [{ name: instructions.file.name, content: Buffer.from(instructions.file.content), mode: 0o644 }]),
       { name: 'tls.csr', content: Buffer.from(request), mode: 0o644 },
     ];
-    await writeNew(directory, files, signal);
+    await writeNew(directory, files, 'pass it with --key, or choose another directory for --out', signal);
     io.stdout.write(`Wrote ${directory}: ${files.map(({ name }) => name).join(' ')}\n`);
     if (instructions !== undefined) io.stdout.write(`\nIn ${directory}, run:\n\n${instructions.command}\n`);
     return 0;
@@ -95,24 +93,20 @@ function generateKey(): string {
   return privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
 }
 
-/** Refuses to replace a private key: what was certified on it would be lost. Throws CommandError. */
-export async function writeNew(directory: string, files: readonly NewFile[], signal: AbortSignal): Promise<void> {
-  for (const { mode, name } of files) {
-    if (mode !== 0o600) continue;
-    const exists = await access(join(directory, name)).then(
-      () => true,
-      () => false,
-    );
-    if (exists) {
-      throw new CommandError(
-        `${join(directory, name)} exists: pass it with --key, or choose another directory for --out`,
-      );
-    }
-  }
+/** Refuses to replace a private key: what was certified on it would be lost, and `advice` says what to do. Throws CommandError. */
+export async function writeNew(
+  directory: string,
+  files: readonly NewFile[],
+  advice: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const marked = files.map((file) => ({ ...file, isFirst: file.mode === 0o600 }));
   try {
-    await replaceFiles(directory, files, { obsolete: [], signal });
+    await replaceFiles(directory, marked, { obsolete: [], signal });
   } catch (error) {
     if (signal.aborted) throw error;
+    const { code, path } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') throw new CommandError(`${path} exists: ${advice}`, { cause: error });
     throw new CommandError(`cannot write the files: ${explainFileError(directory, error)}`, { cause: error });
   }
 }

@@ -54,7 +54,7 @@ export const devCaCommand: Command = {
         { name: 'tls.crt', content: Buffer.from(made.certificate), mode: 0o644 },
         { name: 'ca.crt', content: Buffer.from(made.authority), mode: 0o644 },
       ];
-      await writeNew(directory, files, io.signal);
+      await writeNew(directory, files, 'choose another directory for --out', io.signal);
       io.stdout.write(`Wrote ${directory}: tls.crt tls.key ca.crt, valid until ${expires}\n`);
       return 0;
     }

@@ -7,6 +7,8 @@ export interface NewFile {
   readonly name: string;
   readonly content: Uint8Array;
   readonly mode: number;
+  /** It replaces nothing: EEXIST where there is one, also one that came meanwhile. */
+  readonly isFirst?: boolean;
 }
 
 export interface ReplaceOptions {
@@ -39,6 +41,7 @@ export async function replaceFiles(
   // The shell would stay in the old directory, which is gone then.
   const isWorkingDirectory = target === process.cwd();
   const isOwn = existing === undefined || (await readdir(target)).every((name) => names.has(name));
+  const mayReplace = existing === undefined || !files.some(({ isFirst }) => isFirst);
   const name = `.${basename(target)}.${randomBytes(6).toString('hex')}`;
   const beside = join(dirname(target), name);
   const isBeside = await makeStage(beside, existing !== undefined);
@@ -46,7 +49,7 @@ export async function replaceFiles(
   try {
     if (!isBeside) await mkdir(staged, { mode: 0o700 });
     await stage(staged, files, signal);
-    if (isBeside && isOwn && !isWorkingDirectory && (await swap(staged, target, existing))) return;
+    if (isBeside && isOwn && mayReplace && !isWorkingDirectory && (await swap(staged, target, existing))) return;
     await moveEach(staged, target, files, obsolete);
   } finally {
     await rm(staged, { recursive: true, force: true });
@@ -123,15 +126,26 @@ async function moveEach(
   files: readonly NewFile[],
   obsolete: readonly string[],
 ): Promise<void> {
-  const moved = files.map(({ name }) => ({ from: join(target, `.${name}.new`), to: join(target, name), name }));
+  const first = files.filter(({ isFirst }) => isFirst);
+  const moved = files
+    .filter(({ isFirst }) => isFirst !== true)
+    .map(({ name }) => ({ from: join(target, `.${name}.new`), to: join(target, name), name }));
+  const made: string[] = [];
   try {
+    for (const { name } of first) {
+      await copyFlushed(join(staged, name), join(target, name));
+      made.push(join(target, name));
+    }
     // A rename within one directory never crosses file systems; a copy into it may fail half-way, and changes nothing yet.
-    for (const { from, name } of moved) await copyFlushed(join(staged, name), from);
+    for (const { from, name } of moved) {
+      await rm(from, { force: true });
+      await copyFlushed(join(staged, name), from);
+    }
     for (const name of obsolete) await rm(join(target, name), { force: true });
     for (const { from, to } of moved) await rename(from, to);
     await syncDirectory(target);
   } catch (error) {
-    for (const { from } of moved) await rm(from, { force: true });
+    for (const path of [...made, ...moved.map(({ from }) => from)]) await rm(path, { force: true });
     throw error;
   }
 }
@@ -139,12 +153,16 @@ async function moveEach(
 async function copyFlushed(from: string, to: string): Promise<void> {
   await using source = await open(from, 'r');
   const { mode } = await source.stat();
-  await rm(to, { force: true });
   // wx: never follow what someone else put there.
   await using copy = await open(to, 'wx', mode & 0o777);
-  await copy.chmod(mode & 0o777);
-  await copy.writeFile(await source.readFile());
-  await copy.sync();
+  try {
+    await copy.chmod(mode & 0o777);
+    await copy.writeFile(await source.readFile());
+    await copy.sync();
+  } catch (error) {
+    await rm(to, { force: true });
+    throw error;
+  }
 }
 
 async function syncDirectory(path: string): Promise<void> {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { csrCommand } from '../../src/cli/csr.ts';
@@ -12,6 +12,7 @@ import { issueCommand } from '../../src/cli/issue.ts';
 import { verifyCommand } from '../../src/cli/verify.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { CA_KINDS, caInstructions } from '../../src/provision/ca-instructions.ts';
+import { requestKeyFromPem } from '../../src/provision/certificate-request.ts';
 import { authority, convert, leaf } from '../../testing/support/openssl.ts';
 import { runCommand, temporaryDirectory } from '../cli/run-command.ts';
 
@@ -86,8 +87,23 @@ describe('dcred csr', () => {
     assert.equal((await runCommand(csrCommand, argv)).status, 0);
     const key = readFileSync(join(directory, 'tls.key'), 'utf8');
     assert.equal(statSync(join(directory, 'tls.key')).mode & 0o777, 0o600);
-    await assert.rejects(runCommand(csrCommand, argv), /tls\.key exists/);
+    await assert.rejects(runCommand(csrCommand, argv), /tls\.key exists: pass it with --key/);
     assert.equal(readFileSync(join(directory, 'tls.key'), 'utf8'), key);
+  });
+
+  test('of two at once into one directory, one is told that the other has made a key', async (t) => {
+    for (const isThere of [true, false]) {
+      const directory = join(temporaryDirectory(t), 'web');
+      if (isThere) mkdirSync(directory);
+      const both = await Promise.allSettled([1, 2].map(() => runCommand(csrCommand, [...NAME, '--out', directory])));
+      const [failure, ...more] = both.flatMap((one) => (one.status === 'rejected' ? [String(one.reason)] : []));
+      assert.match(failure ?? '', /exists: pass it with --key|is a directory that is not empty/);
+      assert.deepEqual(more, []);
+      assert.deepEqual(readdirSync(directory).sort(), ['tls.csr', 'tls.key']);
+      const { publicKey } = requestKeyFromPem(readFileSync(join(directory, 'tls.key'), 'utf8'));
+      const requested = convert(readFileSync(join(directory, 'tls.csr')), 'req', '-noout', '-pubkey');
+      assert.equal(requested, publicKey.export({ format: 'pem', type: 'spki' }));
+    }
   });
 
   test('invalid names are refused', async (t) => {
@@ -120,7 +136,10 @@ describe('dcred dev-ca', () => {
     const out = join(directory, 'issued');
     const files = ['--cert', join(directory, 'tls.crt'), '--key', join(directory, 'tls.key'), '--out', out];
     assert.equal((await runCommand(issueCommand, files)).status, 0);
-    await assert.rejects(runCommand(devCaCommand, ['--dns', 'web.example', '--out', directory]), /tls\.key exists/);
+    await assert.rejects(
+      runCommand(devCaCommand, ['--dns', 'web.example', '--out', directory]),
+      /tls\.key exists: choose another directory/,
+    );
   });
 
   test('makes one that strict clients accept, also of a name that is too long for a subject', async (t) => {
@@ -144,6 +163,7 @@ describe('dcred dev-ca', () => {
   });
 });
 
+const NAME = ['--dns', 'web.example'];
 const LONG_NAME = `${'a'.repeat(60)}.example`;
 
 /** By RFC 5280 to the letter, as OpenSSL has it. */
