@@ -33,7 +33,7 @@ export class WatchRefusedError extends Error {
 }
 
 /** The end came before the Secrets were listed: whether any credential was re-issued is not known. */
-export class RenewalUnknownError extends Error {
+class RenewalUnknownError extends Error {
   readonly code = 'RenewalUnknown';
   override readonly name = 'RenewalUnknownError';
 }

@@ -7,7 +7,6 @@ import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { leaf } from '../../testing/support/openssl.ts';
 
-const NOW_MS = Date.now();
 const refusal = (status: number, reason: string) => new ApiError(`fake ${reason}`, { status, reason });
 
 /** By what is read: `/version`, `list deployments`, `get secrets edge/web-tls`, `create pods`. An ApiError is thrown; absent: NotFound. */
@@ -50,7 +49,7 @@ async function check(answers: Answers, options: Partial<PreflightOptions> = {}) 
     readsKeys: true,
     systemNamespace: undefined,
     version: 'development',
-    now: () => NOW_MS,
+    now: Date.now,
     signal: new AbortController().signal,
     ...options,
   });
