@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import type { RequestOptions } from 'node:https';
 import { dirname, resolve } from 'node:path';
 import type { Cluster, KubeConfig, User } from '@kubernetes/client-node';
+import { isDnsLabel } from '../../text/dns-name.ts';
 import { explainOpenSsl } from '../../text/openssl-error.ts';
 import { explainFileError } from '../../text/system-error.ts';
 import { trimEndWhile } from '../../text/trim.ts';
@@ -34,7 +35,7 @@ export async function kubeconfigConnection(
   }
   if (cluster.proxyUrl !== undefined) {
     throw new ConnectionError(
-      `cluster ${cluster.name} is behind the proxy-url ${new URL(cluster.proxyUrl).host}, which is not supported; ` +
+      `cluster ${cluster.name} is behind the proxy-url ${hostOf(cluster.proxyUrl)}, which is not supported; ` +
         'give a kubeconfig whose server is reachable directly',
     );
   }
@@ -57,7 +58,7 @@ export async function kubeconfigConnection(
   }, clock);
   return {
     server: trimEndWhile(cluster.server, (character) => character === '/'),
-    defaultNamespace: config.getContextObject(config.getCurrentContext())?.namespace ?? 'default',
+    defaultNamespace: namespaceOf(config, files),
     credentials: (rejected) => cache.get(rejected),
   };
 }
@@ -121,6 +122,21 @@ function unreadable(file: string, error: unknown): ConnectionError {
       `no kubeconfig: ${explainFileError(file, error)}; name another with --kubeconfig or KUBECONFIG`,
     );
   return new ConnectionError(`${file} cannot be parsed as a kubeconfig; "kubectl config view" shows the error`);
+}
+
+/** Without the password that may be in it. */
+function hostOf(url: string): string {
+  return URL.parse(url)?.host || '(no URL)';
+}
+
+/** Another word would change the paths of requests. */
+function namespaceOf(config: KubeConfig, files: readonly string[]): string {
+  const context = config.getCurrentContext();
+  const namespace: unknown = config.getContextObject(context)?.namespace || 'default';
+  if (typeof namespace === 'string' && isDnsLabel(namespace)) return namespace;
+  throw new ConnectionError(
+    `${files.join(', ')}: expected a namespace in context ${context}, found ${JSON.stringify(namespace)}; correct it there`,
+  );
 }
 
 /** Without TLS only where the kubeconfig says that nothing is verified anyway. */

@@ -14,13 +14,13 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
-function kubeconfig(name: string): string {
+function kubeconfig(name: string, { context = {}, cluster = {} }: { context?: object; cluster?: object } = {}): string {
   return JSON.stringify({
     apiVersion: 'v1',
     kind: 'Config',
     'current-context': name,
-    contexts: [{ name, context: { cluster: name, user: name } }],
-    clusters: [{ name, cluster: { server: `https://${name}.invalid` } }],
+    contexts: [{ name, context: { cluster: name, user: name, ...context } }],
+    clusters: [{ name, cluster: { server: `https://${name}.invalid`, ...cluster } }],
     users: [{ name, user: { token: 'token' } }],
   });
 }
@@ -47,5 +47,28 @@ test('without a KUBECONFIG, or with an empty one, ~/.kube/config counts', async 
     const env = { HOME: folder, KUBECONFIG };
     assert.equal((await loadConnection({ env })).server, 'https://everyday.invalid');
     assert.deepEqual(await contextNames({ env }), ['everyday']);
+  }
+});
+
+test('a context without a namespace, or with an empty one, means "default"', async () => {
+  const file = join(folder, 'context');
+  for (const context of [{}, { namespace: '' }, { namespace: null }]) {
+    await writeFile(file, kubeconfig('everyday', { context }));
+    assert.equal((await loadConnection({ kubeconfig: file, env: {} })).defaultNamespace, 'default');
+  }
+});
+
+test('what cannot be a namespace or a proxy is reported with the file, before any call', async () => {
+  const file = join(folder, 'odd');
+  const odd: readonly (readonly [Parameters<typeof kubeconfig>[1], RegExp])[] = [
+    ...['a/b', '..', 'Edge', 'a\nb', 'a'.repeat(64), 5].map(
+      (namespace) => [{ context: { namespace } }, /odd: expected a namespace in context everyday, found /] as const,
+    ),
+    [{ cluster: { 'proxy-url': 'me:secret@//x' } }, /cluster everyday is behind the proxy-url \(no URL\), which/],
+    [{ cluster: { 'proxy-url': 'http://me:secret@proxy.invalid:3128' } }, /the proxy-url proxy\.invalid:3128, which/],
+  ];
+  for (const [change, message] of odd) {
+    await writeFile(file, kubeconfig('everyday', change));
+    await assert.rejects(loadConnection({ kubeconfig: file, env: {} }), { code: 'ConnectionError', message });
   }
 });
