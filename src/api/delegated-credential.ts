@@ -32,7 +32,7 @@ export const KIND = DELEGATED_CREDENTIALS.kind;
 
 /** Leaves room for `<name>-<pod name>` and for the volume name `dcred-<name>` (63 characters at most, no dots). */
 export const MAX_NAME_LENGTH = 40;
-const DEFAULT_LIFETIME_SECONDS = 172_800;
+export const DEFAULT_LIFETIME_SECONDS = 172_800;
 
 const LIFETIME_MESSAGE = `lifetimeSeconds must be from ${MIN_LIFETIME_SECONDS} to ${MAX_LIFETIME_SECONDS} (seven days less one hour of clock skew); the default ${DEFAULT_LIFETIME_SECONDS} is two days`;
 const RENEW_MESSAGE =

@@ -6,6 +6,7 @@ import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Condition } from '../kubernetes/objects.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
 import { OWN } from '../operator/core/access.ts';
+import { expiring } from '../operator/core/certificate-conditions.ts';
 import {
   type CertificateSecret,
   type CertificateState,
@@ -27,13 +28,13 @@ export interface Wanted {
   readonly namespace: string;
   readonly certificateRef: { readonly name: string; readonly namespace?: string | undefined };
   readonly usage: Usage;
+  /** Of its credentials. */
+  readonly lifetimeSeconds: number;
   /** What the operator says of the resource; undefined where there is none yet. */
   readonly ready?: Pick<Condition, 'reason' | 'message'> | undefined;
   /** The operator has it from a signer, which finds it by this name where it is: perhaps in no Secret, perhaps in no cluster. */
   readonly bySigner?: boolean | undefined;
 }
-
-const RENEW_SOON_SECONDS = 14 * 86_400;
 
 /**
  * @param client undefined: the Secret is not read, and the operator's word for it is reported
@@ -45,7 +46,7 @@ export async function checkCertificate(
   now: number,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const { bySigner = false, certificateRef, namespace, ready, usage, what } = wanted;
+  const { bySigner = false, certificateRef, lifetimeSeconds, namespace, ready, usage, what } = wanted;
   const secret: ObjectKey = { namespace: certificateRef.namespace ?? namespace, name: certificateRef.name };
   if (bySigner) return asReported(`${what}: the signer has ${secret.namespace}/${secret.name}`, ready);
   if (client === undefined) return asReported(`${what}: Secret ${secret.namespace}/${secret.name} not read`, ready);
@@ -69,7 +70,7 @@ export async function checkCertificate(
   const expiry = formatRfc3339(certificate.notAfter);
   const message = `${what}: ${name} in Secret ${secret.namespace}/${secret.name} can delegate (${certificate.keyAlgorithm}, until ${expiry})`;
   if (isRefusal(ready)) return problem(ready.reason, `${message}; ${saidBy(ready)}`, 'correct what the operator names');
-  if (certificate.notAfter - now > RENEW_SOON_SECONDS) return ok('Certificate', message);
+  if (expiring(certificate, lifetimeSeconds, now) === undefined) return ok('Certificate', message);
   return warning('Certificate', `${message}, which is soon`, 'renew the certificate: no credential outlives it');
 }
 

@@ -1,5 +1,6 @@
 /** Runs every check, in the order in which a person would: what the later ones need comes first. */
 import { clusterIssuerDefinition, customResourceDefinition, grantDefinition, issuerDefinition } from '../api/crd.ts';
+import { DEFAULT_LIFETIME_SECONDS } from '../api/delegated-credential.ts';
 import { isReadable, readDelegatedCredential } from '../api/read.ts';
 import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { ApiError, isApiError } from '../kubernetes/api-error.ts';
@@ -202,6 +203,7 @@ async function checkResources(
       namespace: metadata.namespace,
       certificateRef: spec.certificateRef,
       usage: spec.usage,
+      lifetimeSeconds: spec.lifetimeSeconds,
       ready: status.conditions?.find(({ type }) => type === 'Ready'),
       bySigner: signerUrl(operatorOf(metadata.namespace, installed)?.args ?? []) !== undefined,
     })),
@@ -210,6 +212,7 @@ async function checkResources(
       namespace: namespace ?? 'default',
       certificateRef: { name },
       usage: 'Server' as const,
+      lifetimeSeconds: DEFAULT_LIFETIME_SECONDS,
     })),
   ];
   const now = Math.floor(nowMs() / 1000);

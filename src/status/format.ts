@@ -54,9 +54,7 @@ export function formatTree(resource: ResourceOverview, options: FormatOptions): 
   const rows = [
     `${namespace}/${name}  ${paint(`Ready=${ready} ${reason}`, ready === 'True' ? 'green' : 'red', options.colour)}`,
     `  ${printable(message, 1024)}`,
-    ...warnings.map((one) =>
-      paint(`  ${one.type}: ${one.reason}: ${printable(one.message, 1024)}`, 'yellow', options.colour),
-    ),
+    ...warnings.map((one) => paint(`  ${titleOf(one)}: ${printable(one.message, 1024)}`, 'yellow', options.colour)),
     ...(suspended ? [paint('  suspended: nothing is issued or re-issued', 'yellow', options.colour)] : []),
     ...(grant === undefined ? [] : [grantRow(grant, options.colour)]),
     `  certificate  ${describeCertificate(certificateName, certificate, options.now)}`,
@@ -66,6 +64,11 @@ export function formatTree(resource: ResourceOverview, options: FormatOptions): 
     ...podRows(pods, options),
   ];
   return `${rows.join('\n')}\n`;
+}
+
+/** `CertificateExpiring` is the reason of the condition `CertificateExpiring`. */
+function titleOf({ reason, type }: ResourceOverview['warnings'][number]): string {
+  return type === reason ? type : `${type}: ${reason}`;
 }
 
 function grantRow(grant: GrantFact, colour: boolean): string {

@@ -5,6 +5,7 @@ import { isReadable, type UnreadableResource } from '../api/read.ts';
 import type { Installed } from '../check/installation.ts';
 import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { Pod } from '../operator/core/pod.ts';
+import { ALARMS } from '../operator/core/status.ts';
 import type { GrantFact } from './grants.ts';
 import { type SignerFact, signerOf } from './signer.ts';
 
@@ -32,7 +33,7 @@ export interface ResourceOverview {
   readonly ready: 'True' | 'False' | 'Unknown';
   readonly reason: string;
   readonly message: string;
-  /** Conditions other than Ready that are not True. */
+  /** Conditions other than Ready that say that something is wrong. */
   readonly warnings: readonly { readonly type: string; readonly reason: string; readonly message: string }[];
   readonly suspended: boolean;
   readonly certificateName: string | undefined;
@@ -106,7 +107,7 @@ function resourceFacts(
       ready?.message ??
       'no operator has reported on this resource yet: is dcred running, and does it serve this namespace?',
     warnings: conditions
-      .filter((condition) => condition.type !== 'Ready' && condition.status !== 'True')
+      .filter(({ status: is, type }) => type !== 'Ready' && (ALARMS.has(type) ? is === 'True' : is !== 'True'))
       .map(({ message, reason, type }) => ({ type, reason, message })),
     suspended: isReadable(resource) && resource.spec.suspend,
     certificateName: isReadable(resource) ? secretOf(resource) : undefined,

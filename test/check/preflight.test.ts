@@ -5,7 +5,7 @@ import { COMPONENT_LABEL } from '../../src/api/keys.ts';
 import { type PreflightOptions, preflight } from '../../src/check/preflight.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
-import { leaf } from '../../testing/support/openssl.ts';
+import { type LeafOptions, leaf } from '../../testing/support/openssl.ts';
 
 const refusal = (status: number, reason: string) => new ApiError(`fake ${reason}`, { status, reason });
 
@@ -63,17 +63,21 @@ const operator = (...args: readonly string[]) => ({
 
 const METADATA = { namespace: 'edge', name: 'web', uid: 'u', resourceVersion: '1', generation: 1 };
 
-function resource(certificateRef: object, ready?: { readonly status: string; readonly reason: string }) {
+function resource(
+  certificateRef: object,
+  ready?: { readonly status: string; readonly reason: string },
+  spec: object = {},
+) {
   const condition = { type: 'Ready', message: 'as it is', lastTransitionTime: '2027-01-15T08:00:00Z', ...ready };
   return {
     metadata: METADATA,
-    spec: { certificateRef },
+    spec: { certificateRef, ...spec },
     status: ready === undefined ? {} : { conditions: [condition] },
   };
 }
 
-function secret() {
-  const { certificatePem, keyPem } = leaf();
+function secret(options: LeafOptions = {}) {
+  const { certificatePem, keyPem } = leaf(options);
   const encoded = (text: string) => Buffer.from(text).toString('base64');
   return {
     metadata: { namespace: 'edge', name: 'web-tls' },
@@ -139,6 +143,24 @@ describe('a certificate that is good by itself', () => {
     assert.equal(found?.level, 'problem');
     assert.match(found?.message ?? '', /can delegate .*; the operator reports CertificateNotPermitted: as it is$/);
   });
+});
+
+test('a certificate expires soon when the operator says so, whatever its life and that of its credentials', async () => {
+  const DAY_MS = 86_400_000;
+  const cases = [
+    { days: 6, afterDays: 1, lifetimeSeconds: 172_800, level: 'ok' },
+    { days: 6, afterDays: 5, lifetimeSeconds: 172_800, level: 'warning' },
+    { days: 90, afterDays: 70.5, lifetimeSeconds: 601_200, level: 'warning' },
+    { days: 90, afterDays: 80, lifetimeSeconds: 172_800, level: 'ok' },
+  ];
+  for (const { afterDays, days, level, lifetimeSeconds } of cases) {
+    const answers = {
+      'get secrets edge/web-tls': secret({ days }),
+      'list delegatedcredentials': [resource({ name: 'web-tls' }, undefined, { lifetimeSeconds })],
+    };
+    const findings = await check(answers, { now: () => Date.now() + afterDays * DAY_MS });
+    assert.equal(findings.find((one) => one.check === 'Certificate')?.level, level, `${days} days, after ${afterDays}`);
+  }
 });
 
 describe('what I may not read', () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { CONDITION_TYPES } from '../../src/operator/core/status.ts';
 import { ageBar, formatTable, formatTree, relative } from '../../src/status/format.ts';
 import { overviews } from '../../src/status/overview.ts';
 import { facts, issuedSecret, LIFETIME, NOW, podOf, resource, SHA256, specOf } from '../../testing/support/builders.ts';
@@ -54,6 +55,22 @@ describe('an overview', () => {
     assert.deepEqual([one?.ready, one?.reason], ['Unknown', 'NotReported']);
     assert.match(one?.message ?? '', /is dcred running/);
   });
+});
+
+describe('what the conditions warn of is shown', () => {
+  for (const type of CONDITION_TYPES) {
+    if (type === 'Ready') continue;
+    const bad = type === 'CertificateExpiring' ? 'True' : 'False';
+    test(`${type} where it is ${bad}, and not where it is ${bad === 'True' ? 'False' : 'True'}`, () => {
+      for (const status of ['True', 'False'] as const) {
+        const condition = { ...ready, type, status, reason: 'AsItIs', message: 'in words' };
+        const resources = [resource({ status: { certificate, conditions: [ready, condition] } })];
+        const [one] = overviews({ resources, pods: [], secrets: [], now: NOW });
+        assert.ok(one);
+        assert.equal(formatTree(one, options).includes(`\n  ${type}: AsItIs: in words\n`), status === bad, status);
+      }
+    });
+  }
 });
 
 describe('as text', () => {

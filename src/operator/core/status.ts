@@ -25,6 +25,9 @@ export const CONDITION_TYPES: ReadonlySet<string> = new Set([
   'NextCertificate',
 ]);
 
+/** Those of them that are True when something is wrong; the others are False then. */
+export const ALARMS: ReadonlySet<string> = new Set(['CertificateExpiring']);
+
 /** The reasons of the Ready condition. `SpecInvalid`: an object that an older CRD let pass. */
 export const READY_REASONS = [
   'Issued',
