@@ -69,7 +69,8 @@ export async function checkCertificate(
   const name = printable(certificate.subject || certificate.dnsNames[0] || 'a leaf without a name');
   const expiry = formatRfc3339(certificate.notAfter);
   const message = `${what}: ${name} in Secret ${secret.namespace}/${secret.name} can delegate (${certificate.keyAlgorithm}, until ${expiry})`;
-  if (isRefusal(ready)) return problem(ready.reason, `${message}; ${saidBy(ready)}`, 'correct what the operator names');
+  if (ready !== undefined && isRefusal(ready))
+    return problem(ready.reason, `${message}; ${saidBy(ready)}`, 'correct what the operator names');
   if (expiring(certificate, lifetimeSeconds, now) === undefined) return ok('Certificate', message);
   return warning('Certificate', `${message}, which is soon`, 'renew the certificate: no credential outlives it');
 }
@@ -94,12 +95,16 @@ function asReported(unread: string, ready: Wanted['ready']): Finding {
     );
   }
   if (isRefusal(ready)) return problem(ready.reason, `${unread}; ${saidBy(ready)}`, 'correct the certificate');
+  if (ready.reason === 'SignerUnavailable') {
+    const remedy = 'check that the signer runs, and that the operator reaches it';
+    return problem(ready.reason, `${unread}; ${saidBy(ready)}`, remedy);
+  }
   return ok('Certificate', `${unread}; ${saidBy(ready)}`);
 }
 
 /** It may refuse what is good by itself: by its own flags, and by what it may not read. */
-function isRefusal(ready: Wanted['ready']): ready is NonNullable<Wanted['ready']> {
-  return ready?.reason.startsWith('Certificate') === true;
+function isRefusal({ reason }: NonNullable<Wanted['ready']>): boolean {
+  return reason.startsWith('Certificate');
 }
 
 function saidBy({ message, reason }: NonNullable<Wanted['ready']>): string {

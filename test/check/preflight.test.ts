@@ -105,6 +105,15 @@ describe('a certificate that the operator has from a signer', () => {
     );
   });
 
+  test('that does not answer is a problem', async () => {
+    const findings = await check({
+      'list deployments': [signed],
+      'list delegatedcredentials': [resource(elsewhere, { status: 'False', reason: 'SignerUnavailable' })],
+    });
+    const [found] = findings.filter((one) => one.message.includes('the operator reports SignerUnavailable'));
+    assert.deepEqual([found?.check, found?.level], ['SignerUnavailable', 'problem']);
+  });
+
   test('that is refused has the words of the operator', async () => {
     const findings = await check({
       'list deployments': [signed],
