@@ -40,7 +40,9 @@ describe('dcred agent --once', () => {
 describe('dcred agent', () => {
   test('answers probes and scrapes, and exits on SIGTERM', async (t) => {
     const mount = await emptyMount(t);
-    const agent = await startAgent(t, ['--dir', mount.directory, '--reload', 'http:POST:http://127.0.0.1:1/']);
+    // Of no process: there is nothing to reload.
+    const target = `signal:HUP:${freshName()}`;
+    const agent = await startAgent(t, ['--dir', mount.directory, '--reload', target]);
     await agent.logged('mounted credential is not valid, not reloading');
     assert.equal((await agent.get('/healthz')).status, 200);
     const notReady = await agent.get('/readyz');
@@ -52,7 +54,7 @@ describe('dcred agent', () => {
     for (const line of [
       'dcred_agent_ready 1',
       'dcred_agent_checks_total{outcome="verified"} 1',
-      'dcred_agent_reloads_total{target="http:POST:http://127.0.0.1:1/",outcome="failed"} 0',
+      `dcred_agent_reloads_total{target="${target}",outcome="failed"} 0`,
     ]) {
       assert.ok(body.includes(`${line}\n`), `${line} in:\n${body}`);
     }
