@@ -42,9 +42,7 @@ export async function checkIssuer(options: IssuerCheckOptions): Promise<readonly
   const found = await Promise.all([
     ...deployments.map((one) => checkProcess(options, one)),
     attempt('CertManager', signal, () => checkCertManager(options)),
-    ...issuers.map((issuer) =>
-      attempt('DelegationIssuer', signal, async () => [await checkCa(options, issuer, deployments[0])]),
-    ),
+    ...issuers.map((issuer) => attempt('DelegationIssuer', signal, () => checkCa(options, issuer, deployments[0]))),
   ]);
   return [...missing(options, issuers), ...own.findings, ...clusterWide.findings, ...found.flat()];
 }
@@ -87,11 +85,9 @@ async function checkProcess(options: IssuerCheckOptions, deployment: Installed):
   const own = { check, needer, namespace: undefined, wanted: issuerPermissions() };
   const election = { check, needer, namespace, wanted: leaderElectionPermissions(ISSUER_LEASE_NAME) };
   const found = await Promise.all([
-    elects
-      ? attempt('Leader', signal, async () => [await checkLease(client, deployment, ISSUER_LEASE_NAME, nowMs, signal)])
-      : [],
+    elects ? attempt('Leader', signal, () => checkLease(client, deployment, ISSUER_LEASE_NAME, nowMs, signal)) : [],
     ...(elects ? [own, election] : [own]).map((need) =>
-      attempt(check, signal, async () => [await checkAccount(client, account, need, signal)]),
+      attempt(check, signal, () => checkAccount(client, account, need, signal)),
     ),
   ]);
   return found.flat();

@@ -77,12 +77,7 @@ export async function preflight(options: PreflightOptions): Promise<readonly Fin
   apis.catch(() => undefined);
   const sections: readonly (() => Promise<readonly Finding[]>)[] = [
     async () => [checkApis(await apis)],
-    () =>
-      Promise.all(
-        [customResourceDefinition(), grantDefinition(), issuerDefinition(), clusterIssuerDefinition()].map((one) =>
-          checkInstalledDefinition(options, one, apis),
-        ),
-      ),
+    () => checkInstalledDefinitions(options, apis),
     async () => [...installed.findings, ...checkDeployments(installed.value, 'operator', options.version)],
     ...operators.flatMap((operator: Installed) => [
       async () => [await checkLeader(client, operator, nowMs(), signal)],
@@ -118,25 +113,40 @@ interface ApiResourceList {
   readonly resources?: readonly { readonly name?: string }[];
 }
 
-/** Whether the API server has a type of dcred's: one of them may be of a later version of dcred than the others. */
-async function isServed({ client, signal }: PreflightOptions, plural: string | undefined): Promise<boolean> {
+/** The plurals of dcred's types that the API server has: one of them may be of a later version of dcred than the others. */
+async function servedTypes(client: ApiClient, signal: AbortSignal): Promise<readonly string[]> {
   try {
     const path = `/apis/${apiVersionOf(DELEGATED_CREDENTIALS)}`;
     const { resources = [] } = await client.getPath<ApiResourceList>(path, { signal });
-    return resources.some(({ name }) => name === plural);
+    return resources.flatMap(({ name }) => name ?? []);
   } catch (error) {
-    if (isApiError(error, 'NotFound')) return false;
+    if (isApiError(error, 'NotFound')) return [];
     throw error;
   }
 }
 
-/** Where I may not read it, that it is served is all there is to know. */
-async function checkInstalledDefinition(
-  options: PreflightOptions,
-  definition: object,
+/** Where I may not read them, that they are served is all there is to know: it is read once for all of them. */
+async function checkInstalledDefinitions(
+  { client, signal }: PreflightOptions,
   apis: Promise<readonly string[]>,
+): Promise<readonly Finding[]> {
+  let reading: Promise<readonly string[]> | undefined;
+  const served = () => {
+    reading ??= apis.then((all) =>
+      all.includes(apiVersionOf(DELEGATED_CREDENTIALS)) ? servedTypes(client, signal) : [],
+    );
+    return reading;
+  };
+  const definitions = [customResourceDefinition(), grantDefinition(), issuerDefinition(), clusterIssuerDefinition()];
+  return await Promise.all(definitions.map((one) => checkInstalledDefinition(client, one, served, signal)));
+}
+
+async function checkInstalledDefinition(
+  client: ApiClient,
+  definition: object,
+  served: () => Promise<readonly string[]>,
+  signal: AbortSignal,
 ): Promise<Finding> {
-  const { client, signal } = options;
   const expected = definition as Definition;
   const name = expected.metadata.name ?? '';
   try {
@@ -144,10 +154,7 @@ async function checkInstalledDefinition(
   } catch (error) {
     if (isApiError(error, 'NotFound')) return checkDefinition(expected, undefined);
     if (!isApiError(error, 'Forbidden')) throw error;
-    const served = await apis;
-    const isInstalled =
-      served.includes(apiVersionOf(DELEGATED_CREDENTIALS)) && (await isServed(options, expected.spec?.names?.plural));
-    if (!isInstalled) return checkDefinition(expected, undefined);
+    if (!(await served()).includes(expected.spec?.names?.plural ?? '')) return checkDefinition(expected, undefined);
     const message = `${name} is served; no permission to compare it with the one of this dcred`;
     return warning('CustomResourceDefinition', message, 'run this as a user who may read CustomResourceDefinitions');
   }
@@ -228,9 +235,7 @@ async function checkResources(
   for (let first = 0; first < wanted.length; first += BATCH) {
     const batch = wanted.slice(first, first + BATCH);
     const checked = batch.map((one) =>
-      attempt('Certificate', signal, async () => [
-        await checkCertificate(readsKeys ? client : undefined, one, now, signal),
-      ]),
+      attempt('Certificate', signal, () => checkCertificate(readsKeys ? client : undefined, one, now, signal)),
     );
     findings.push(...(await Promise.all(checked)).flat());
   }

@@ -30,8 +30,8 @@ export async function section<T>(check: string, signal: AbortSignal, run: () => 
 export async function attempt(
   check: string,
   signal: AbortSignal,
-  run: () => Promise<readonly Finding[]>,
+  run: () => Promise<Finding | readonly Finding[]>,
 ): Promise<readonly Finding[]> {
   const { findings, value = [] } = await section(check, signal, run);
-  return [...findings, ...value];
+  return [...findings, ...[value].flat()];
 }
