@@ -163,8 +163,8 @@ async function execute([file, ...words]: readonly [string, ...string[]], signal:
 }
 
 /**
- * With node:http: `fetch` would cost a sidecar several megabytes. Redirects are not followed. The answer is read to its end: nobody would
- * close a connection whose answer goes on for ever.
+ * With node:http: `fetch` would cost a sidecar several megabytes. Redirects are not followed. The reload ends with the answer: a
+ * connection whose answer never ends would otherwise stay open.
  */
 async function request(method: string, url: string, code: ReloadErrorCode, signal: AbortSignal): Promise<void> {
   const { request: send } = url.startsWith('https:') ? await import('node:https') : await import('node:http');

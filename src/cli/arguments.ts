@@ -100,9 +100,18 @@ function joinBooleanValues(table: Readonly<Record<string, OptionSpec>>, argv: re
 }
 
 /** What is empty is a variable that was not set: it names no file and no object, and as a selector it would select all of them. */
-const NEVER_EMPTY: ReadonlySet<string | undefined> = new Set(
-  'CONTEXT DIR DIRECTORY FILE IMAGE KEY NAME NAMESPACE PROTOCOL SELECTOR'.split(' '),
-);
+const NEVER_EMPTY: ReadonlySet<string | undefined> = new Set([
+  'CONTEXT',
+  'DIR',
+  'DIRECTORY',
+  'FILE',
+  'IMAGE',
+  'KEY',
+  'NAME',
+  'NAMESPACE',
+  'PROTOCOL',
+  'SELECTOR',
+]);
 
 function checkValue(name: string, { choices, expects, value: form }: OptionSpec, value: Values[string]): void {
   if (value === undefined) return;

@@ -58,7 +58,7 @@ export const SPEC_VALUES: Readonly<Record<string, readonly unknown[]>> = {
   suspend: [false, true],
 };
 
-/** Secret names that a pod may request in vain: not a valid name, and a Secret that is not dcred's. */
+/** Secret names that no pod gets: an invalid one, and that of a Secret that dcred did not issue. */
 const UNUSABLE_NAMES: readonly string[] = ['Not_a_Name', 'stranger'];
 
 /** For each label and annotation of a pod that dcred reads. */

@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { createPublicKey } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, type TestContext, test } from 'node:test';
 import { schemeBySubjectPublicKeyInfo } from '../../src/credential/scheme.ts';
 import { verifyWithNode } from '../../src/credential/signature.ts';
 import type { KeyResult } from '../../src/keys/guarded-key.ts';
@@ -206,12 +206,17 @@ describe('the fake, which does what a real Vault does rarely', () => {
     }
   });
 
-  test('a service account logs in, again before its token expires, and again where Vault refuses it', async (t) => {
-    const name = await createKey(fake);
+  /** The environment of one that may log in. */
+  function serviceAccount(t: TestContext): Readonly<Record<string, string>> {
     const path = join(temporaryDirectory(t), 'token');
     writeFileSync(path, 'header.payload.signature');
     fake.accounts.set('header.payload.signature', { role: 'dcred', leaseSeconds: 3_600 });
-    const env = { VAULT_TOKEN: '', VAULT_KUBERNETES_ROLE: 'dcred', VAULT_KUBERNETES_TOKEN_FILE: path };
+    return { VAULT_TOKEN: '', VAULT_KUBERNETES_ROLE: 'dcred', VAULT_KUBERNETES_TOKEN_FILE: path };
+  }
+
+  test('a service account logs in, again before its token expires, and again where Vault refuses it', async (t) => {
+    const name = await createKey(fake);
+    const env = serviceAccount(t);
     const clock = new FakeClock(Date.now());
     const logins = () => fake.calls.get('POST auth/kubernetes/login') ?? 0;
     const key = await open(fake, name, await certificateOf(fake, name), env, { clock });
@@ -233,10 +238,7 @@ describe('the fake, which does what a real Vault does rarely', () => {
   for (const call of ['GET auth/token/lookup-self', 'POST auth/kubernetes/login']) {
     test(`an answer to ${call} that does not end holds up no caller that gives up, and no later one`, async (t) => {
       const name = await createKey(fake);
-      const path = join(temporaryDirectory(t), 'token');
-      writeFileSync(path, 'header.payload.signature');
-      fake.accounts.set('header.payload.signature', { role: 'dcred', leaseSeconds: 3_600 });
-      const env = { VAULT_TOKEN: '', VAULT_KUBERNETES_ROLE: 'dcred', VAULT_KUBERNETES_TOKEN_FILE: path };
+      const env = serviceAccount(t);
       const clock = new FakeClock(Date.now());
       const key = await open(fake, name, await certificateOf(fake, name), env, { clock });
       for (const token of fake.tokens) if (token !== fake.rootToken) fake.revoke(token);
@@ -256,10 +258,7 @@ describe('the fake, which does what a real Vault does rarely', () => {
 
   test('a service account that may not sign does not log in for each signature that is refused', async (t) => {
     const name = await createKey(fake);
-    const path = join(temporaryDirectory(t), 'token');
-    writeFileSync(path, 'header.payload.signature');
-    fake.accounts.set('header.payload.signature', { role: 'dcred', leaseSeconds: 3_600 });
-    const env = { VAULT_TOKEN: '', VAULT_KUBERNETES_ROLE: 'dcred', VAULT_KUBERNETES_TOKEN_FILE: path };
+    const env = serviceAccount(t);
     const logins = () => fake.calls.get('POST auth/kubernetes/login') ?? 0;
     const key = await open(fake, name, await certificateOf(fake, name), env);
     const before = logins();
