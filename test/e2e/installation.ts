@@ -41,6 +41,26 @@ export async function startNodeWithDcred(options: NodeOptions = {}, release?: Re
   }
 }
 
+export interface FailedMount {
+  readonly podName: string;
+  readonly message: string;
+  /** The kubelet looked for a Secret that was not there. A busy one also waits for its own watches, or for permission to read. */
+  readonly isSecretMissing: boolean;
+}
+
+/** The FailedMount Events in the namespace of the tests' own pods. */
+export async function failedMounts({ plane }: Node): Promise<readonly FailedMount[]> {
+  const words = ['get', 'events', '--namespace', SHOP, '--field-selector=reason=FailedMount', '--output', 'json'];
+  const { items } = JSON.parse((await plane.kubectl(words)).stdout) as {
+    readonly items: readonly { readonly involvedObject: { readonly name: string }; readonly message: string }[];
+  };
+  return items.map(({ involvedObject, message }) => ({
+    podName: involvedObject.name,
+    message,
+    isSecretMissing: /\bsecrets? "[^"]*" not found/.test(message),
+  }));
+}
+
 /** Runs the BoringSSL server on the files of an issued Secret; its input stays open, or it would end. */
 export function serverSpec(directory: string, mount?: { readonly secretName: string }): object {
   const container = {

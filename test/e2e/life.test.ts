@@ -7,7 +7,7 @@ import { createNssClient, type NssClient } from '../../testing/peers/nss-client.
 import { createTestAuthority } from '../../testing/support/certificates.ts';
 import { eventually } from '../../testing/support/processes.ts';
 import { NAMESPACE } from '../chart/chart.ts';
-import { credentialObjects, SERVER_PORT, SHOP, serverSpec, startNodeWithDcred } from './installation.ts';
+import { credentialObjects, failedMounts, SERVER_PORT, SHOP, serverSpec, startNodeWithDcred } from './installation.ts';
 import { load } from './load.ts';
 import { deployment, list, pod, podSpec, service } from './workloads.ts';
 
@@ -217,14 +217,10 @@ describe('the life of a Deployment on a real node', { skip: await whyNoNode() },
   });
 
   test('no pod has waited for a Secret', async (t: TestContext) => {
-    const messages = 'jsonpath={range .items[*]}{.message}{"\\n"}{end}';
-    const failed = (await text('get', 'events', '--field-selector=reason=FailedMount', '--output', messages)).split(
-      '\n',
-    );
-    // A busy kubelet also waits for its own watches, and reports that in the same Event.
-    t.diagnostic(`FailedMount Events of any kind: ${failed.filter((line) => line !== '').join('; ') || 'none'}`);
+    const failed = await failedMounts(node);
+    t.diagnostic(`FailedMount Events of any kind: ${failed.map(({ message }) => message).join('; ') || 'none'}`);
     assert.deepEqual(
-      failed.filter((line) => / not found/.test(line)),
+      failed.filter(({ isSecretMissing }) => isSecretMissing),
       [],
     );
   });

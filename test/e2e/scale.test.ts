@@ -6,7 +6,7 @@ import type { Node } from '../../testing/node/node.ts';
 import { whyNoNode } from '../../testing/node/requirements.ts';
 import { createTestAuthority } from '../../testing/support/certificates.ts';
 import { eventually } from '../../testing/support/processes.ts';
-import { credentialObjects, SHOP, startNodeWithDcred } from './installation.ts';
+import { credentialObjects, failedMounts, SHOP, startNodeWithDcred } from './installation.ts';
 import { deployment, list, podSpec } from './workloads.ts';
 
 /** With DCRED_E2E_YARDSTICK=on as many pods without dcred are measured first: a minute more, and nothing is asserted on it. */
@@ -81,17 +81,17 @@ describe('a Deployment that is scaled from none to a hundred', { skip: await why
       [],
       'no pod had a node before it had a Secret',
     );
-    const messages = 'jsonpath={range .items[*]}{.message}{"\\n"}{end}';
-    const failed = await text('get', 'events', '--field-selector=reason=FailedMount', '--output', messages);
-    const lines = failed.split('\n').filter((line) => line !== '');
-    // With a hundred pods at once, a kubelet also waits for its own watches, and for permission to read what its pods mount.
-    const others = lines.filter((line) => !isMissing(line));
-    t.diagnostic(`FailedMount Events for other reasons than a missing Secret: ${others.length} ${others[0] ?? ''}`);
-    assert.deepEqual(lines.filter(isMissing), []);
+    const failed = await failedMounts(node);
+    const others = failed.filter(({ isSecretMissing }) => !isSecretMissing);
+    t.diagnostic(
+      `FailedMount Events for other reasons than a missing Secret: ${others.length} ${others[0]?.message ?? ''}`,
+    );
+    assert.deepEqual(
+      failed.filter(({ isSecretMissing }) => isSecretMissing),
+      [],
+    );
   });
 });
-
-const isMissing = (line: string) => / not found/.test(line);
 
 interface Life {
   /** When the API server answered, in seconds; `issued` is NaN for a pod that never had a Secret. */
