@@ -129,7 +129,8 @@ async function moveEach(
   const first = files.filter(({ isFirst }) => isFirst);
   const moved = files
     .filter(({ isFirst }) => isFirst !== true)
-    .map(({ name }) => ({ from: join(target, `.${name}.new`), to: join(target, name), name }));
+    // Names of this call alone: another one at work in the same directory removes its own, whatever becomes of it.
+    .map(({ name }) => ({ from: join(target, `${basename(staged)}.${name}`), to: join(target, name), name }));
   const made: string[] = [];
   try {
     for (const { name } of first) {
@@ -137,10 +138,7 @@ async function moveEach(
       made.push(join(target, name));
     }
     // A rename within one directory never crosses file systems; a copy into it may fail half-way, and changes nothing yet.
-    for (const { from, name } of moved) {
-      await rm(from, { force: true });
-      await copyFlushed(join(staged, name), from);
-    }
+    for (const { from, name } of moved) await copyFlushed(join(staged, name), from);
     for (const name of obsolete) await rm(join(target, name), { force: true });
     for (const { from, to } of moved) await rename(from, to);
     await syncDirectory(target);
