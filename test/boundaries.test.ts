@@ -27,7 +27,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   credential: ['text'],
   kubernetes: ['text'],
   'kubernetes/index.ts': ENGINE,
-  'kubernetes/connection': ['text', 'kubernetes'],
+  'kubernetes/connection': ['text', 'files', 'kubernetes'],
   'kubernetes/client': ['text', 'kubernetes', 'kubernetes/connection'],
   'kubernetes/cache': ['text', 'kubernetes', 'kubernetes/client'],
   'kubernetes/queue': ['text', 'kubernetes'],

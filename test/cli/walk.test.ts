@@ -105,8 +105,8 @@ for (const command of COMMANDS) {
         for (const [file, message] of [
           ['missing', /no kubeconfig: .*missing does not exist; name another with --kubeconfig or KUBECONFIG\n/],
           ['directory', /no kubeconfig: .*directory is a directory; name another/],
-          ['empty', /empty cannot be parsed as a kubeconfig/],
-          ['binary', /expected a context to be current in .*binary|binary cannot be parsed as a kubeconfig/],
+          ['empty', /expected a context to be current in .*empty, found none; name one with --context/],
+          ['binary', /expected a context to be current in .*binary|binary is not a valid kubeconfig/],
           ['url', /expected the cluster's server as https:\/\/HOST:PORT in .*url, found "not a url"\n/],
         ] as const) {
           const { status, stderr } = await answer([...line, `--kubeconfig=${join(folder, file)}`]);

@@ -10,9 +10,9 @@ import { ConnectionError } from './connection-error.ts';
 /** `user.exec` of a kubeconfig. */
 export interface ExecPlugin {
   readonly command: string;
-  readonly args?: readonly string[];
-  readonly env?: readonly { readonly name: string; readonly value: string }[];
-  readonly apiVersion?: string;
+  readonly args?: readonly string[] | null;
+  readonly env?: readonly { readonly name: string; readonly value: string }[] | null;
+  readonly apiVersion?: string | null;
 }
 
 /** `status` of an ExecCredential. */
@@ -45,9 +45,9 @@ export async function runExecPlugin(plugin: ExecPlugin, signal: AbortSignal): Pr
   };
 }
 
-function run({ command, args = [], env = [], apiVersion }: ExecPlugin, signal: AbortSignal): Promise<string> {
+function run({ command, args, env, apiVersion }: ExecPlugin, signal: AbortSignal): Promise<string> {
   const info = JSON.stringify({ apiVersion, kind: 'ExecCredential', spec: { interactive: false } });
-  const variables = Object.fromEntries(env.map(({ name, value }) => [name, value]));
+  const variables = Object.fromEntries((env ?? []).map(({ name, value }) => [name, value]));
   const options = {
     env: { ...process.env, KUBERNETES_EXEC_INFO: info, ...variables },
     maxBuffer: MAX_OUTPUT_BYTES,
@@ -55,7 +55,7 @@ function run({ command, args = [], env = [], apiVersion }: ExecPlugin, signal: A
     signal,
   } as const;
   return new Promise((resolve, reject) => {
-    const child = execFile(command, args, options, (error, stdout, stderr) => {
+    const child = execFile(command, args ?? [], options, (error, stdout, stderr) => {
       if (error === null) resolve(stdout);
       else if (signal.aborted) reject(signal.reason);
       else reject(failed(command, error, stderr));

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../clock.ts';
+import { assertAuthorities } from './authorities.ts';
 import type { Connection } from './connection.ts';
 import { ConnectionError } from './connection-error.ts';
 import { CredentialCache } from './credential-cache.ts';
@@ -51,6 +52,7 @@ export async function inClusterConnection(options: InClusterOptions): Promise<Co
   const cache = new CredentialCache(
     async () => {
       const [token, ca] = await Promise.all([read('token'), read('ca.crt')]);
+      assertAuthorities(ca, join(folder, 'ca.crt'));
       return { headers: { authorization: `Bearer ${token.trim()}` }, tls: { ca } };
     },
     clock,

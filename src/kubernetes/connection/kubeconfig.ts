@@ -2,17 +2,24 @@
 
 import { readFile } from 'node:fs/promises';
 import type { RequestOptions } from 'node:https';
-import { dirname, resolve } from 'node:path';
+import { resolve, sep } from 'node:path';
 import type { Cluster, KubeConfig, User } from '@kubernetes/client-node';
 import { isDnsLabel } from '../../text/dns-name.ts';
 import { explainOpenSsl } from '../../text/openssl-error.ts';
-import { explainFileError } from '../../text/system-error.ts';
 import { trimEndWhile } from '../../text/trim.ts';
 import { type Clock, systemClock } from '../clock.ts';
-import type { Connection, ConnectionCredentials, ConnectionTls } from './connection.ts';
+import type { Connection, ConnectionCredentials } from './connection.ts';
 import { ConnectionError } from './connection-error.ts';
 import { CredentialCache } from './credential-cache.ts';
 import { type ExecCredential, type ExecPlugin, runExecPlugin } from './exec-plugin.ts';
+import type { UserExtras } from './kubeconfig-file.ts';
+import { kubeconfigTls } from './kubeconfig-tls.ts';
+
+interface Loaded {
+  readonly config: KubeConfig;
+  /** By user. */
+  readonly extras: ReadonlyMap<string, UserExtras>;
+}
 
 /**
  * @param files merged as kubectl merges KUBECONFIG: the first that has a name wins
@@ -24,37 +31,37 @@ export async function kubeconfigConnection(
   context?: string,
   clock: Clock = systemClock,
 ): Promise<Connection> {
-  // Loaded only here: an operator in its pod never needs it.
-  const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
-  const load = (): KubeConfig => select(merge(KubeConfig, files), context, files);
+  const load = async (): Promise<Loaded> => select(await merge(files), context, files);
 
-  let config = load();
+  let { config, extras } = await load();
   const cluster = config.getCurrentCluster();
   if (cluster === null) {
-    throw new ConnectionError(`expected a cluster in context ${config.getCurrentContext()} of ${files.join(', ')}`);
+    throw new ConnectionError(
+      `expected a cluster with a server in context ${config.getCurrentContext()} of ${files.join(', ')}`,
+    );
   }
-  if (cluster.proxyUrl !== undefined) {
+  if (cluster.proxyUrl) {
     throw new ConnectionError(
       `cluster ${cluster.name} is behind the proxy-url ${hostOf(cluster.proxyUrl)}, which is not supported; ` +
         'give a kubeconfig whose server is reachable directly',
     );
   }
   assertReachable(cluster, files);
-  const tokenFiles = await readTokenFiles(files);
   let printed: ExecCredential | undefined;
   const cache = new CredentialCache(async ({ rejected, signal }) => {
     // A new KubeConfig forgets what its authenticators cached, and sees a file that was rewritten in place.
-    if (rejected) config = load();
+    if (rejected) ({ config, extras } = await load());
     const user = config.getCurrentUser();
-    const tokenFile = user === null ? undefined : tokenFiles.get(user.name);
-    if (user !== null && tokenFile !== undefined) {
+    if (user === null) return { headers: {}, tls: await kubeconfigTls(cluster, undefined) };
+    const tokenFile = extras.get(user.name)?.tokenFile;
+    if (tokenFile !== undefined) {
       const token = await readToken(tokenFile);
-      return credentialsOf(withExecCredential(config, new KubeConfig(), user, { token, expiresAt: undefined }));
+      return credentialsOf(await withCredential(config, user, { token, expiresAt: undefined }));
     }
-    if (user === null || !user.exec) return credentialsOf(config);
+    if (!user.exec) return credentialsOf(config);
     const isCurrent = printed !== undefined && (printed.expiresAt ?? Number.POSITIVE_INFINITY) > clock.now();
     if (rejected || !isCurrent || printed === undefined) printed = await runExecPlugin(user.exec as ExecPlugin, signal);
-    return credentialsOf(withExecCredential(config, new KubeConfig(), user, printed));
+    return credentialsOf(await withCredential(config, user, printed));
   }, clock);
   return {
     server: trimEndWhile(cluster.server, (character) => character === '/'),
@@ -65,46 +72,35 @@ export async function kubeconfigConnection(
 
 /** Throws ConnectionError when a file cannot be read. */
 export async function kubeconfigContexts(files: readonly string[]): Promise<readonly string[]> {
-  const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
-  return merge(KubeConfig, files).contexts.map(({ name }) => name);
+  return (await merge(files)).config.contexts.map(({ name }) => name);
 }
 
-function merge(Config: new () => KubeConfig, files: readonly string[]): KubeConfig {
-  const merged = new Config();
+/** Entries that lack what they must have are left out: those of other contexts are nobody's concern here. */
+const LENIENT = { onInvalidEntry: 'filter' } as const;
+
+/** Loaded only here: an operator in its pod never needs it. */
+async function newConfig(): Promise<KubeConfig> {
+  const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
+  return new KubeConfig();
+}
+
+async function merge(files: readonly string[]): Promise<Loaded> {
+  const { readKubeconfigFile } = await import('./kubeconfig-file.ts');
+  const merged = await newConfig();
+  const extras = new Map<string, UserExtras>();
   for (const file of files) {
-    const config = new Config();
-    try {
-      config.loadFromFile(file);
-    } catch (error) {
-      throw unreadable(file, error);
-    }
+    const { folder, text, users } = await readKubeconfigFile(file);
+    const config = await newConfig();
+    config.loadFromString(text, LENIENT);
+    config.makePathsAbsolute(folder);
+    for (const { exec } of config.users) if (exec?.command.includes(sep)) exec.command = resolve(folder, exec.command);
     for (const one of config.clusters) if (merged.getCluster(one.name) === null) merged.addCluster(one);
     for (const one of config.users) if (merged.getUser(one.name) === null) merged.addUser(one);
     for (const one of config.contexts) if (merged.getContextObject(one.name) === null) merged.addContext(one);
+    for (const [name, extra] of users) if (!extras.has(name)) extras.set(name, extra);
     if (!merged.currentContext) merged.setCurrentContext(config.currentContext);
   }
-  return merged;
-}
-
-interface RawUsers {
-  readonly users?: readonly { readonly name?: unknown; readonly user?: { readonly tokenFile?: unknown } | null }[];
-}
-
-/** By user; client-node reads no `tokenFile`, and would send such a user's requests without a token. */
-async function readTokenFiles(files: readonly string[]): Promise<ReadonlyMap<string, string>> {
-  const found = new Map<string, string>();
-  for (const file of files) {
-    const text = await readFile(file, 'utf8');
-    if (!text.includes('tokenFile')) continue;
-    const { load } = await import('js-yaml');
-    const { users } = (load(text) ?? {}) as RawUsers;
-    for (const { name, user } of Array.isArray(users) ? users : []) {
-      const tokenFile = user?.tokenFile;
-      if (typeof name !== 'string' || typeof tokenFile !== 'string' || tokenFile === '' || found.has(name)) continue;
-      found.set(name, resolve(dirname(file), tokenFile));
-    }
-  }
-  return found;
+  return { config: merged, extras };
 }
 
 async function readToken(file: string): Promise<string> {
@@ -113,15 +109,6 @@ async function readToken(file: string): Promise<string> {
   } catch (cause) {
     throw new ConnectionError(`expected a token in ${file}, the tokenFile of the kubeconfig's user`, { cause });
   }
-}
-
-/** The YAML parser quotes the text around what it does not like, which may be a key: its message goes no further. */
-function unreadable(file: string, error: unknown): ConnectionError {
-  if (error instanceof Error && 'code' in error && typeof error.code === 'string')
-    return new ConnectionError(
-      `no kubeconfig: ${explainFileError(file, error)}; name another with --kubeconfig or KUBECONFIG`,
-    );
-  return new ConnectionError(`${file} cannot be parsed as a kubeconfig; "kubectl config view" shows the error`);
 }
 
 /** Without the password that may be in it. */
@@ -143,28 +130,45 @@ function namespaceOf(config: KubeConfig, files: readonly string[]): string {
 function assertReachable({ server, skipTLSVerify }: Cluster, files: readonly string[]): void {
   const protocol = URL.parse(server)?.protocol;
   if (protocol === 'https:' || (protocol === 'http:' && skipTLSVerify === true)) return;
+  const found = server.includes('@') ? 'a URL with a user in it, which is not shown' : JSON.stringify(server);
   throw new ConnectionError(
-    `expected the cluster's server as https://HOST:PORT in ${files.join(', ')}, found ${JSON.stringify(server)}`,
+    `expected the cluster's server as https://HOST:PORT in ${files.join(', ')}, found ${found}`,
   );
 }
 
-function select(config: KubeConfig, context: string | undefined, files: readonly string[]): KubeConfig {
+/** With the named context, or the current one, as the current one. */
+function select({ config, extras }: Loaded, context: string | undefined, files: readonly string[]): Loaded {
   const name = context ?? config.getCurrentContext();
-  if (!name || config.getContextObject(name) === null) {
+  const selected = name ? config.getContextObject(name) : null;
+  if (selected === null) {
     const known = config.getContexts().map((one) => one.name);
     throw new ConnectionError(
       `expected a context ${name ? `named ${name}` : 'to be current'} in ${files.join(', ')}, found ${known.join(', ') || 'none'}; name one with --context`,
     );
   }
+  const { user } = selected;
+  if (user && config.getUser(user) === null) {
+    const known = config.getUsers().map((one) => one.name);
+    throw new ConnectionError(
+      `expected a user named ${user}, as in context ${name}, in ${files.join(', ')}, found ${known.join(', ') || 'none'}`,
+    );
+  }
+  const [unsupported] = extras.get(user)?.unsupported ?? [];
+  if (unsupported !== undefined) {
+    throw new ConnectionError(
+      `user ${user} of ${files.join(', ')} has ${unsupported}, which is not supported; impersonate with "as" alone, or name another context with --context`,
+    );
+  }
   config.setCurrentContext(name);
-  return config;
+  return { config, extras };
 }
 
 /** The same kubeconfig with a credential that was printed by its plug-in, or read from its file, in the place of that. */
-function withExecCredential(config: KubeConfig, copy: KubeConfig, user: User, printed: ExecCredential): KubeConfig {
+async function withCredential(config: KubeConfig, user: User, printed: ExecCredential): Promise<KubeConfig> {
   const { exec: _, ...rest } = user;
   const { token, clientCertificateData, clientKeyData } = printed;
   const base64 = (pem: string): string => Buffer.from(pem).toString('base64');
+  const copy = await newConfig();
   copy.loadFromOptions({
     clusters: config.clusters,
     contexts: config.contexts,
@@ -182,6 +186,10 @@ function withExecCredential(config: KubeConfig, copy: KubeConfig, user: User, pr
 }
 
 async function credentialsOf(config: KubeConfig): Promise<ConnectionCredentials> {
+  const cluster = config.getCurrentCluster();
+  const user = config.getCurrentUser();
+  // Before client-node reads the same files, without a limit.
+  const tls = await kubeconfigTls(cluster ?? undefined, user ?? undefined);
   const options: RequestOptions = {};
   try {
     await config.applyToHTTPSOptions(options);
@@ -191,21 +199,12 @@ async function credentialsOf(config: KubeConfig): Promise<ConnectionCredentials>
       error instanceof Error && !(error instanceof SyntaxError)
         ? `: ${explainOpenSsl(error.message).slice(0, 300).trim()}`
         : '';
-    const user = config.getCurrentUser()?.name ?? '(none)';
-    throw new ConnectionError(`the credentials of user ${user} could not be loaded${said}`);
+    throw new ConnectionError(`the credentials of user ${user?.name ?? '(none)'} could not be loaded${said}`);
   }
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(options.headers ?? {})) {
     if (value !== undefined) headers[name.toLowerCase()] = String(value).trim();
   }
   if (options.auth) headers['authorization'] = `Basic ${Buffer.from(options.auth).toString('base64')}`;
-  const { ca, cert, key, rejectUnauthorized, servername } = options;
-  const tls: ConnectionTls = {
-    ...(ca !== undefined && { ca }),
-    ...(cert !== undefined && { cert }),
-    ...(key !== undefined && { key }),
-    ...(rejectUnauthorized !== undefined && { rejectUnauthorized }),
-    ...(servername !== undefined && { servername }),
-  };
   return { headers, tls };
 }

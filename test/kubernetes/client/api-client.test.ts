@@ -492,7 +492,7 @@ describe('ways to connect', () => {
     const path = join(folder, 'broken');
     await writeFile(path, 'users:\n- name: x\n  user: {token: "SECRET\n- ]');
     const cases = [
-      [path, undefined, /broken cannot be parsed as a kubeconfig/],
+      [path, undefined, /broken is not a valid kubeconfig: the error is at or before line \d, column \d/],
       [join(folder, 'absent'), undefined, /no kubeconfig: .*absent does not exist; name another/],
       [plane.kubeconfig, 'nowhere', /expected a context named nowhere/],
       [

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { contextNames, loadConnection } from '../../../src/kubernetes/connection/load-connection.ts';
+import { createTestAuthority } from '../../../testing/support/certificates.ts';
 
 let folder: string;
 
@@ -35,10 +36,17 @@ describe('a KUBECONFIG whose files are all missing', () => {
   });
 
   test('leads to the cluster of a pod in a pod, as with kubectl', async () => {
-    for (const name of ['token', 'ca.crt', 'namespace']) await writeFile(join(folder, name), name);
+    for (const name of ['token', 'namespace']) await writeFile(join(folder, name), name);
+    await writeFile(join(folder, 'ca.crt'), (await createTestAuthority()).certificatePem);
     const env = { HOME: folder, KUBECONFIG, KUBERNETES_SERVICE_HOST: '192.0.2.1' };
     const { server } = await loadConnection({ env, serviceAccountFolder: folder });
     assert.equal(server, 'https://192.0.2.1:443');
+
+    await writeFile(join(folder, 'ca.crt'), '');
+    await assert.rejects(loadConnection({ env, serviceAccountFolder: folder }), {
+      code: 'ConnectionError',
+      message: /^expected the certificates of authorities, in PEM, in .*ca\.crt$/,
+    });
   });
 });
 
