@@ -4,13 +4,8 @@ import { onBrokenOutput } from './cli/broken-output.ts';
 import type { Command, CommandIo } from './cli/command.ts';
 import { COMPLETE_COMMAND } from './cli/expected.ts';
 import { programName, run } from './cli/run.ts';
+import { stopSignal } from './cli/stop-signal.ts';
 import { HELPER_COMMAND } from './keys/pkcs11/helper-messages.ts';
-
-const stop = new AbortController();
-for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  // A second signal ends the process at once, as an impatient person expects.
-  process.once(signal, () => stop.abort());
-}
 
 let isOutputLost = false;
 onBrokenOutput([process.stdout], (message) => {
@@ -26,7 +21,7 @@ const io: CommandIo = {
   env: process.env,
   // A single executable has no script: it is known by the name that it was called by.
   program: [process.argv[1] ?? '', process.argv0].map(programName).find((name) => name !== 'dcred') ?? 'dcred',
-  signal: stop.signal,
+  signal: stopSignal(process),
   now: Date.now,
 };
 
