@@ -15,6 +15,7 @@ import {
   UpdateAliasCommand,
 } from '@aws-sdk/client-kms';
 import { verifyWithNode } from '../../src/credential/signature.ts';
+import { AwsKmsKey } from '../../src/keys/awskms/aws-kms-key.ts';
 import { kmsError } from '../../src/keys/awskms/kms-error.ts';
 import type { KeyResult } from '../../src/keys/guarded-key.ts';
 import { KeyOpener } from '../../src/keys/key-opener.ts';
@@ -257,6 +258,37 @@ describe('a key in AWS KMS', { skip }, () => {
       });
     }
   });
+});
+
+test('an answer without end is not read on, of KMS and of STS', async (t) => {
+  const answers = new Set<Promise<unknown>>();
+  const server = createServer((_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/x-amz-json-1.1' });
+    const more = () => {
+      while (response.write('x'.repeat(65_536)));
+    };
+    response.on('drain', more);
+    answers.add(new Promise((resolve) => response.once('close', resolve)));
+    more();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => server.close());
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const token = join(temporaryDirectory(t), 'token');
+  writeFileSync(token, 'header.payload.signature');
+  const uri = parseKeyUri('awskms:///alias/web');
+  assert.ok(uri.scheme === 'awskms');
+  const identity = { AWS_ROLE_ARN: 'arn:aws:iam::123456789012:role/dcred', AWS_WEB_IDENTITY_TOKEN_FILE: token };
+  for (const credentials of [STATIC, identity]) {
+    const env = { AWS_REGION: 'eu-west-1', AWS_ENDPOINT_URL: url, ...credentials };
+    await assert.rejects(AwsKmsKey.open({ uri, publicKey: undefined, env, clock: systemClock, signal: never }), {
+      code: 'KeyUnavailable',
+      message: /AWS answered with more than 1048576 bytes/,
+    });
+  }
+  assert.equal(answers.size, 2);
+  // Each connection is closed, and not only left alone.
+  await Promise.all(answers);
 });
 
 test('an error of another kind is a plain sentence, and its text is not repeated', () => {

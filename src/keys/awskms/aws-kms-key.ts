@@ -13,6 +13,7 @@ import { untilAborted } from '../../kubernetes/deadline.ts';
 import { KeyError } from '../key-error.ts';
 import type { AwsKmsKeyUri } from '../key-uri.ts';
 import type { OpenRequest, RemoteKey } from '../remote-key.ts';
+import { BoundedHandler } from './bounded-handler.ts';
 import { awsCredentials } from './credentials.ts';
 import { awsEndpoint } from './endpoint.ts';
 import { areExpired, kmsError } from './kms-error.ts';
@@ -140,7 +141,11 @@ function createClient({ endpoint, region: arnRegion }: AwsKmsKeyUri, env: OpenRe
     credentials: awsCredentials(env, region, clock),
     maxAttempts: 1,
     // Without the last, a call that is not answered is only logged.
-    requestHandler: { connectionTimeout: CONNECT_MS, requestTimeout: ANSWER_MS, throwOnRequestTimeout: true },
+    requestHandler: new BoundedHandler({
+      connectionTimeout: CONNECT_MS,
+      requestTimeout: ANSWER_MS,
+      throwOnRequestTimeout: true,
+    }),
     ...(address === undefined ? {} : { endpoint: address }),
   });
 }

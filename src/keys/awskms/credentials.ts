@@ -8,6 +8,7 @@ import { fromTokenFile } from '@aws-sdk/credential-provider-web-identity';
 import type { Clock } from '../../kubernetes/clock.ts';
 import { Deadline, untilAborted } from '../../kubernetes/deadline.ts';
 import { KeyError } from '../key-error.ts';
+import { BoundedHandler } from './bounded-handler.ts';
 import { awsEndpoint } from './endpoint.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -46,7 +47,7 @@ function fromEnvironment(env: Env, region: string): Provider {
       roleArn,
       webIdentityTokenFile,
       roleSessionName: env['AWS_ROLE_SESSION_NAME'] || 'dcred',
-      clientConfig: { region, ...(endpoint === undefined ? {} : { endpoint }) },
+      clientConfig: { region, requestHandler: new BoundedHandler(), ...(endpoint === undefined ? {} : { endpoint }) },
     });
   }
   const awsContainerCredentialsFullUri = env['AWS_CONTAINER_CREDENTIALS_FULL_URI'];
