@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../clock.ts';
-import { assertAuthorities } from './authorities.ts';
+import { assertAuthorities, assertHeader } from './assertions.ts';
 import type { Connection } from './connection.ts';
 import { ConnectionError } from './connection-error.ts';
 import { CredentialCache } from './credential-cache.ts';
@@ -36,7 +36,7 @@ export async function inClusterConnection(options: InClusterOptions): Promise<Co
       'expected KUBERNETES_SERVICE_HOST to be set, as it is in every pod; give a kubeconfig elsewhere',
     );
   }
-  const port = env['KUBERNETES_SERVICE_PORT'] ?? '443';
+  const server = serverOf(host, env['KUBERNETES_SERVICE_PORT'] || '443');
   const read = async (name: string): Promise<string> => {
     try {
       return await readFile(join(folder, name), 'utf8');
@@ -53,7 +53,9 @@ export async function inClusterConnection(options: InClusterOptions): Promise<Co
     async () => {
       const [token, ca] = await Promise.all([read('token'), read('ca.crt')]);
       assertAuthorities(ca, join(folder, 'ca.crt'));
-      return { headers: { authorization: `Bearer ${token.trim()}` }, tls: { ca } };
+      const authorization = `Bearer ${token.trim()}`;
+      assertHeader(authorization, join(folder, 'token'));
+      return { headers: { authorization }, tls: { ca } };
     },
     clock,
     MAX_AGE_MS,
@@ -61,8 +63,17 @@ export async function inClusterConnection(options: InClusterOptions): Promise<Co
   await cache.get();
   const namespace = await read('namespace').catch(() => '');
   return {
-    server: `https://${isIPv6(host) ? `[${host}]` : host}:${port}`,
+    server,
     defaultNamespace: namespace.trim() || 'default',
     credentials: (rejected) => cache.get(rejected),
   };
+}
+
+function serverOf(host: string, port: string): string {
+  const server = `https://${isIPv6(host) ? `[${host}]` : host}:${port}`;
+  const { hash, pathname, search, username } = URL.parse(server) ?? { pathname: '' };
+  if (pathname === '/' && !hash && !search && !username) return server;
+  throw new ConnectionError(
+    `expected a host and a port in KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT, found "${host}" and "${port}"`,
+  );
 }

@@ -8,6 +8,7 @@ import * as z from 'zod/mini';
 import { describeSchemaProblems } from '../../text/schema-problem.ts';
 import { explainFileError } from '../../text/system-error.ts';
 import { explainYamlError } from '../../text/yaml-error.ts';
+import { isHeaderText } from './assertions.ts';
 import { ConnectionError } from './connection-error.ts';
 
 export interface KubeconfigFile {
@@ -36,7 +37,7 @@ const secret = z.nullish(
     .unknown()
     .check(
       z.refine(
-        (value) => isHeaderText(value),
+        (value) => typeof value === 'string' && isHeaderText(value),
         'expected text of one line, found something else; a number needs quotes',
       ),
     ),
@@ -92,11 +93,6 @@ const schema = z.looseObject({
     ),
   }),
 });
-
-/** What an HTTP header can carry; around it, blanks are dropped. */
-function isHeaderText(value: unknown): boolean {
-  return typeof value === 'string' && /^[\t\x20-\x7e\x80-\xff]*$/.test(value.trim());
-}
 
 /** Of impersonation, client-node sends `as` alone. */
 const IMPERSONATION = ['as-groups', 'as-uid', 'as-user-extra'] as const;

@@ -4,7 +4,7 @@ import type { Cluster, User } from '@kubernetes/client-node';
 import { FileRefusedError, readBounded } from '../../files/read-bounded.ts';
 import { explainOpenSsl } from '../../text/openssl-error.ts';
 import { explainFileError } from '../../text/system-error.ts';
-import { assertAuthorities } from './authorities.ts';
+import { assertAuthorities } from './assertions.ts';
 import type { ConnectionTls } from './connection.ts';
 import { ConnectionError } from './connection-error.ts';
 

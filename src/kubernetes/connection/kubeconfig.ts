@@ -8,6 +8,7 @@ import { isDnsLabel } from '../../text/dns-name.ts';
 import { explainOpenSsl } from '../../text/openssl-error.ts';
 import { trimEndWhile } from '../../text/trim.ts';
 import { type Clock, systemClock } from '../clock.ts';
+import { assertHeader } from './assertions.ts';
 import type { Connection, ConnectionCredentials } from './connection.ts';
 import { ConnectionError } from './connection-error.ts';
 import { CredentialCache } from './credential-cache.ts';
@@ -206,5 +207,6 @@ async function credentialsOf(config: KubeConfig): Promise<ConnectionCredentials>
     if (value !== undefined) headers[name.toLowerCase()] = String(value).trim();
   }
   if (options.auth) headers['authorization'] = `Basic ${Buffer.from(options.auth).toString('base64')}`;
+  for (const value of Object.values(headers)) assertHeader(value, `the credentials of user ${user?.name ?? '(none)'}`);
   return { headers, tls };
 }

@@ -156,6 +156,15 @@ describe('a kubeconfig that cannot be used says what is wrong', () => {
     assert.match(message, /found a URL with a user in it, which is not shown$/);
   });
 
+  test('a token that no header can carry, from a file or a plug-in', async () => {
+    await writeFile(join(folder, 'lines'), 'SECRET\nx: y');
+    const expected = /^expected a token of one line in the credentials of user jane, found characters/;
+    assert.match(await refusal(kubeconfig({ user: { tokenFile: 'lines' } })), expected);
+    const script = `#!/bin/sh\ncat <<'END'\n${JSON.stringify({ status: { token: 'SECRET\nx: y' } })}\nEND\n`;
+    await writeFile(join(folder, 'plug-in-of-lines'), script, { mode: 0o755 });
+    assert.match(await refusal(kubeconfig({ user: { exec: { command: './plug-in-of-lines' } } })), expected);
+  });
+
   test('what has no end', async () => {
     await assert.rejects(
       kubeconfigConnection(['/dev/zero']),

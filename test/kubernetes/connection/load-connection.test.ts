@@ -42,6 +42,27 @@ describe('a KUBECONFIG whose files are all missing', () => {
     const { server } = await loadConnection({ env, serviceAccountFolder: folder });
     assert.equal(server, 'https://192.0.2.1:443');
 
+    for (const [host, port] of [
+      ['a b', '443'],
+      ['::1', 'x'],
+      ['192.0.2.1', '99999'],
+      ['192.0.2.1', '443/x'],
+      ['me@host', '443'],
+    ] as const) {
+      const odd = { ...env, KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port };
+      await assert.rejects(loadConnection({ env: odd, serviceAccountFolder: folder }), {
+        code: 'ConnectionError',
+        message: `expected a host and a port in KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT, found "${host}" and "${port}"`,
+      });
+    }
+
+    await writeFile(join(folder, 'token'), 'SECRET\nx: y');
+    await assert.rejects(loadConnection({ env, serviceAccountFolder: folder }), {
+      code: 'ConnectionError',
+      message: /^expected a token of one line in .*token, found characters that no HTTP header can carry$/,
+    });
+    await writeFile(join(folder, 'token'), 'token');
+
     await writeFile(join(folder, 'ca.crt'), '');
     await assert.rejects(loadConnection({ env, serviceAccountFolder: folder }), {
       code: 'ConnectionError',

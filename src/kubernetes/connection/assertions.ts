@@ -1,0 +1,26 @@
+/** What must hold for credentials before they are sent: what Node would pass over, or report as a fault of the request. */
+import { X509Certificate } from 'node:crypto';
+import { ConnectionError } from './connection-error.ts';
+
+/**
+ * Throws ConnectionError where `text` begins with no certificate: Node takes an empty text for no text, and would trust whom the world
+ * trusts; what it cannot parse it passes over.
+ */
+export function assertAuthorities(text: string, place: string): void {
+  try {
+    new X509Certificate(text);
+  } catch (cause) {
+    throw new ConnectionError(`expected the certificates of authorities, in PEM, in ${place}`, { cause });
+  }
+}
+
+/** Throws ConnectionError, without the value. */
+export function assertHeader(value: string, place: string): void {
+  if (isHeaderText(value)) return;
+  throw new ConnectionError(`expected a token of one line in ${place}, found characters that no HTTP header can carry`);
+}
+
+/** Around it, blanks are dropped. RFC 9110, section 5.5. */
+export function isHeaderText(value: string): boolean {
+  return /^[\t\x20-\x7e\x80-\xff]*$/.test(value.trim());
+}
