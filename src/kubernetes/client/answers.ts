@@ -5,6 +5,7 @@
 import type { Dispatcher, Pool } from 'undici';
 import undiciRequest from 'undici/lib/api/api-request.js';
 import type { Deadline } from '../deadline.ts';
+import { GrowingBytes } from '../growing-bytes.ts';
 
 export interface Answer {
   readonly statusCode: number;
@@ -56,8 +57,7 @@ class WholeHandler implements Dispatcher.DispatchHandler {
   readonly #onHead: OnHead;
   readonly #resolve: (answer: WholeAnswer) => void;
   readonly #reject: (error: unknown) => void;
-  readonly #chunks: Buffer[] = [];
-  #length = 0;
+  readonly #body = new GrowingBytes();
   #settled = false;
   #controller: Dispatcher.DispatchController | undefined;
   #statusCode = 0;
@@ -94,9 +94,8 @@ class WholeHandler implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#chunks.push(chunk);
-    this.#length += chunk.length;
-    if (this.#length < MAX_ERROR_BODY_BYTES || isSuccess({ statusCode: this.#statusCode })) return;
+    this.#body.append(chunk);
+    if (this.#body.length < MAX_ERROR_BODY_BYTES || isSuccess({ statusCode: this.#statusCode })) return;
     this.#finish();
     controller.abort(new Error('the rest of a refusal is not read'));
   }
@@ -118,9 +117,7 @@ class WholeHandler implements Dispatcher.DispatchHandler {
   }
 
   #finish(): void {
-    const [first, ...more] = this.#chunks;
-    // Nearly every answer is one chunk.
-    const text = first === undefined ? '' : (more.length === 0 ? first : Buffer.concat(this.#chunks)).toString('utf8');
+    const text = this.#body.take().toString('utf8');
     this.#settle(() => this.#resolve({ statusCode: this.#statusCode, headers: this.#headers, text }));
   }
 }

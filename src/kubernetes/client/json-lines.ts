@@ -1,6 +1,7 @@
 /** Cuts a stream of bytes into the JSON texts that stand on its lines. */
 
 import { ApiError } from '../api-error.ts';
+import { GrowingBytes } from '../growing-bytes.ts';
 
 const NEWLINE = 0x0a;
 /** etcd stores no object above 1.5 MB, unless configured to; its JSON with managed fields is a small multiple. */
@@ -8,9 +9,8 @@ const MAX_LINE_BYTES = 16 * 1024 * 1024;
 
 export class JsonLines {
   readonly #maxLineBytes: number;
-  /** Pieces of the line that has not ended yet. Joined once, when it does: a long line in small pieces costs its length. */
-  #pieces: Uint8Array[] = [];
-  #length = 0;
+  /** The line that has not ended yet. */
+  readonly #line = new GrowingBytes();
 
   constructor(maxLineBytes: number = MAX_LINE_BYTES) {
     this.#maxLineBytes = maxLineBytes;
@@ -18,7 +18,7 @@ export class JsonLines {
 
   /** Bytes of a line that has begun and not ended: none after a clean end. */
   get pending(): number {
-    return this.#length;
+    return this.#line.length;
   }
 
   /**
@@ -39,21 +39,16 @@ export class JsonLines {
   }
 
   #append(piece: Uint8Array): void {
-    this.#length += piece.length;
-    if (this.#length > this.#maxLineBytes) {
+    if (this.#line.length + piece.length > this.#maxLineBytes) {
       throw new ApiError(`expected lines of at most ${this.#maxLineBytes} bytes from a watch, found a longer one`, {
         status: 0,
         reason: 'InvalidResponse',
       });
     }
-    this.#pieces.push(piece);
+    this.#line.append(piece);
   }
 
   #take(): string {
-    const [only] = this.#pieces;
-    const whole = this.#pieces.length === 1 && only !== undefined ? only : Buffer.concat(this.#pieces, this.#length);
-    this.#pieces = [];
-    this.#length = 0;
-    return Buffer.from(whole.buffer, whole.byteOffset, whole.byteLength).toString('utf8').trim();
+    return this.#line.take().toString('utf8').trim();
   }
 }

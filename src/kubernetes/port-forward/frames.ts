@@ -1,4 +1,5 @@
 /** WebSocket framing for a client (RFC 6455 section 5). Pure but for the mask, which is passed in. */
+import { GrowingBytes } from '../growing-bytes.ts';
 
 export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
@@ -45,23 +46,32 @@ interface Header {
 
 /** Holds at most one message, and what arrived of the next frame. */
 export class MessageReader {
-  #pending: Buffer = Buffer.alloc(0);
-  #fragments: Uint8Array[] = [];
+  readonly #pending = new GrowingBytes();
+  readonly #fragments = new GrowingBytes();
   #opcode: number | undefined;
-  #length = 0;
+  /** How much of it there must be before more is done with `#pending` than to add to it. */
+  #needed = 0;
 
   /** The messages that `bytes` complete. Throws WebSocketError. */
   push(bytes: Uint8Array): readonly Message[] {
-    this.#pending = this.#pending.length === 0 ? Buffer.from(bytes) : Buffer.concat([this.#pending, bytes]);
+    this.#pending.append(bytes);
+    if (this.#pending.length < this.#needed) return [];
+    let rest = this.#pending.take();
     const messages: Message[] = [];
-    for (let header = readHeader(this.#pending); header !== undefined; header = readHeader(this.#pending)) {
+    this.#needed = 0;
+    for (let header = readHeader(rest); header !== undefined; header = readHeader(rest)) {
       const end = header.start + header.length;
-      if (this.#length + header.length > MAX_MESSAGE_BYTES) throw new WebSocketError('a message exceeds 1 MiB');
-      if (this.#pending.length < end) break;
-      const message = this.#take(header, this.#pending.subarray(header.start, end));
-      this.#pending = this.#pending.subarray(end);
+      if (this.#fragments.length + header.length > MAX_MESSAGE_BYTES)
+        throw new WebSocketError('a message exceeds 1 MiB');
+      if (rest.length < end) {
+        this.#needed = end;
+        break;
+      }
+      const message = this.#take(header, rest.subarray(header.start, end));
+      rest = rest.subarray(end);
       if (message !== undefined) messages.push(message);
     }
+    this.#pending.append(rest);
     return messages;
   }
 
@@ -74,13 +84,11 @@ export class MessageReader {
       throw new WebSocketError('a fragment is out of order');
     }
     this.#opcode ??= opcode;
-    this.#length += length;
-    if (length > 0) this.#fragments.push(payload);
+    this.#fragments.append(payload);
     if (!final) return undefined;
-    const whole = { opcode: this.#opcode, payload: Buffer.concat(this.#fragments) };
+    // A copy: a message that waits for its reader keeps nothing else of what it was read with.
+    const whole = { opcode: this.#opcode, payload: Buffer.from(this.#fragments.take()) };
     this.#opcode = undefined;
-    this.#fragments = [];
-    this.#length = 0;
     return whole;
   }
 }
