@@ -22,6 +22,11 @@ export class ForwardedStream extends Duplex {
   readonly #reader = new MessageReader();
   readonly #opened = new Set<number>();
   #error = '';
+  /** The server has sent its last message: what comes behind is none (RFC 6455 section 5.5.1). */
+  #closed = false;
+  /** The last ping that is not answered yet. Only one answer waits to be written: the other side may send, and read nothing. */
+  #ping: Uint8Array | undefined;
+  #answering = false;
 
   /** `head`: what came behind the answer to the upgrade. */
   constructor(socket: Duplex, head: Uint8Array, randomBytes: (length: number) => Uint8Array) {
@@ -59,9 +64,9 @@ export class ForwardedStream extends Duplex {
   }
 
   #receive(bytes: Uint8Array): void {
-    if (this.destroyed) return;
+    if (this.destroyed || this.#closed) return;
     try {
-      for (const { opcode, payload } of this.#reader.push(bytes)) this.#handle(opcode, payload);
+      for (const { opcode, payload } of this.#reader.push(bytes)) if (!this.#closed) this.#handle(opcode, payload);
     } catch (error) {
       this.destroy(error as Error);
     }
@@ -70,15 +75,25 @@ export class ForwardedStream extends Duplex {
   #handle(opcode: number, payload: Uint8Array): void {
     switch (opcode) {
       case OPCODE.ping:
-        this.#send(OPCODE.pong, payload, () => {});
+        this.#ping = payload;
+        if (!this.#answering) this.#answer();
         break;
       case OPCODE.close:
+        this.#closed = true;
         this.#end();
         break;
       case OPCODE.binary:
         this.#deliver(payload);
         break;
     }
+  }
+
+  /** RFC 6455 section 5.5.3: of pings that come faster than they are answered, the last is enough. */
+  #answer(): void {
+    const payload = this.#ping;
+    this.#ping = undefined;
+    this.#answering = payload !== undefined;
+    if (payload !== undefined) this.#send(OPCODE.pong, payload, () => this.#answer());
   }
 
   #deliver(payload: Uint8Array): void {

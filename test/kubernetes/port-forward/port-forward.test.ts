@@ -150,6 +150,51 @@ describe('a forwarded port', () => {
     stream.destroy();
   });
 
+  test('answers the last of the pings of a server that does not read, and keeps no others', async () => {
+    const written: Buffer[] = [];
+    const pending: (() => void)[] = [];
+    const socket = new Duplex({
+      read() {},
+      write: (chunk, _encoding, done) => {
+        written.push(chunk as Buffer);
+        pending.push(done);
+      },
+    });
+    const stream = new ForwardedStream(socket, new Uint8Array(0), randomBytes);
+    for (let number = 0; number < 200; number += 1) {
+      socket.push(serverFrame(OPCODE.ping, Uint8Array.of(number)));
+      await new Promise(setImmediate);
+    }
+    assert.deepEqual([written.length, socket.writableLength <= 16], [1, true]);
+    for (let next = pending.shift(); next !== undefined; next = pending.shift()) {
+      next();
+      await new Promise(setImmediate);
+    }
+    assert.deepEqual(
+      written.map((frame) => unmask(frame)[0]),
+      [0, 199],
+    );
+    stream.destroy();
+  });
+
+  test('ends at the close of the server, whatever is sent behind it', async () => {
+    const data = (text: string) => serverFrame(OPCODE.binary, Buffer.concat([Uint8Array.of(0), Buffer.from(text)]));
+    const sent = [
+      serverFrame(OPCODE.binary, Buffer.concat([Uint8Array.of(0), PORT])),
+      data('all of it'),
+      serverFrame(OPCODE.close, new Uint8Array(0)),
+      data('more'),
+      serverFrame(OPCODE.close, new Uint8Array(0)),
+    ];
+    for (const chunks of [sent, [Buffer.concat(sent)]]) {
+      const { far, stream } = pair();
+      for (const chunk of chunks) far.write(chunk);
+      const received: Buffer[] = [];
+      for await (const chunk of stream) received.push(chunk as Buffer);
+      assert.equal(Buffer.concat(received).toString(), 'all of it');
+    }
+  });
+
   test('fails with the message of the container runtime, without text that could hide a key', async () => {
     const { send, stream } = pair();
     send(1, PORT);
