@@ -1,5 +1,5 @@
 /** Reads private keys in PEM: bounded, and without a byte of them in any error. */
-import { createPrivateKey, type KeyObject } from 'node:crypto';
+import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import { PEM_LIMITS } from './certificate.ts';
 
 /** Why a text is not one usable private key. Never quotes the text. */
@@ -25,7 +25,21 @@ export function parsePrivateKeyPem(pem: string): KeyObject {
   const keys = pem.split('-----BEGIN ').filter((rest) => beginsPrivateKey(rest)).length;
   if (keys > 1)
     throw new PrivateKeyPemError(`it holds ${keys} private keys: keep the one that belongs to the certificate`);
-  return createPrivateKey(pem);
+  const key = createPrivateKey(pem);
+  if (isWhole(key)) return key;
+  throw new PrivateKeyPemError(
+    'its private half does not belong to its public half: it is damaged, or put together of two keys',
+  );
+}
+
+/**
+ * An EC key carries its public half too (RFC 5915), and OpenSSL takes that as it is written: a key with a damaged private half would
+ * pass for the one that its credential is for, and sign handshakes that no client accepts. BoringSSL does not load it. 0.2 ms for P-256.
+ */
+function isWhole(key: KeyObject): boolean {
+  if (key.asymmetricKeyType !== 'ec') return true;
+  const message = Buffer.from('dcred: do the two halves of this key belong together?');
+  return verify('sha256', message, createPublicKey(key), sign('sha256', message, key));
 }
 
 function beginsPrivateKey(rest: string): boolean {

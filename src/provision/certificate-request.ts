@@ -5,7 +5,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { CertificateError } from '../credential/errors.ts';
 import { writePem } from '../credential/pem.ts';
-import { parsePrivateKeyPem } from '../credential/private-key-pem.ts';
+import { PrivateKeyPemError, parsePrivateKeyPem } from '../credential/private-key-pem.ts';
 import { schemeByKeyType, type Usage } from '../credential/scheme.ts';
 import { type Signer, signerFromPem } from '../credential/signer.ts';
 import { element, explicit, objectIdentifier, sequence, unsignedInteger } from './der-write.ts';
@@ -58,11 +58,12 @@ export function requestKeyFromPem(keyPem: string): RequestKey {
 function parseKey(keyPem: string): KeyObject {
   try {
     return parsePrivateKeyPem(keyPem);
-  } catch {
+  } catch (error) {
     // The cause is dropped: OpenSSL's errors may quote what they read.
+    const why = error instanceof PrivateKeyPemError ? `: ${error.message}` : '';
     throw new CertificateError(
       'CertificateInvalid',
-      'the private key cannot be read: expected an unencrypted EC key in PEM ("-----BEGIN PRIVATE KEY-----")',
+      `the private key cannot be read${why}; expected an unencrypted EC key in PEM ("-----BEGIN PRIVATE KEY-----")`,
     );
   }
 }

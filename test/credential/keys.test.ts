@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
-import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { inspect } from 'node:util';
 import { credentialKeyFromPem, generateCredentialKey } from '../../src/credential/credential-key.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { CertificateError, type CertificateErrorCode, CredentialKeyError } from '../../src/credential/errors.ts';
+import { writePem } from '../../src/credential/pem.ts';
 import { KEY_ALGORITHMS, schemeByKeyAlgorithm, schemeBySubjectPublicKeyInfo } from '../../src/credential/scheme.ts';
 import { assertSignerMatches, type Signer, signerFromPem } from '../../src/credential/signer.ts';
+import { requestKeyFromPem } from '../../src/provision/certificate-request.ts';
 import { convert, type KeyKind, leaf } from '../../testing/support/openssl.ts';
 import { vectorKeyPem, vectorLeaf } from './vectors.ts';
 
@@ -181,6 +183,44 @@ describe('a credential key', () => {
     assertNoKeyMaterial(key, key.pkcs8Pem());
     assert.ok(!JSON.stringify(key).includes('PRIVATE'));
   });
+});
+
+describe('a private key whose two halves are of different keys', () => {
+  const readers = { credentialKeyFromPem, signerFromPem, requestKeyFromPem };
+  /** Both end in the public point: an uncompressed one is 0x04 and two coordinates. */
+  const mixed = (namedCurve: string, format: 'pkcs8' | 'sec1', pointLength: number) => {
+    const [one, other] = [1, 2].map(() => {
+      const { privateKey } = generateKeyPairSync('ec', { namedCurve });
+      return Buffer.from(privateKey.export({ type: format, format: 'der' }) as Uint8Array);
+    });
+    assert.ok(one !== undefined && other !== undefined);
+    const der = Buffer.concat([one.subarray(0, -pointLength), other.subarray(-pointLength)]);
+    return writePem(format === 'sec1' ? 'EC PRIVATE KEY' : 'PRIVATE KEY', der);
+  };
+
+  for (const [namedCurve, pointLength] of [
+    ['prime256v1', 65],
+    ['secp384r1', 97],
+    ['secp521r1', 133],
+  ] as const) {
+    for (const format of ['pkcs8', 'sec1'] as const) {
+      test(`is refused wherever one is read: ${namedCurve} as ${format}`, () => {
+        const pem = mixed(namedCurve, format, pointLength);
+        for (const [name, read] of Object.entries(readers)) {
+          assert.throws(
+            () => read(pem),
+            (error: unknown) => {
+              assert.ok(error instanceof CredentialKeyError || error instanceof CertificateError, String(error));
+              assert.match(error.message, /private half does not belong to its public half/, name);
+              assertNoKeyMaterial(error, pem);
+              return true;
+            },
+            name,
+          );
+        }
+      });
+    }
+  }
 });
 
 test('a leaf and its key, as cert-manager writes them, make a delegation', async () => {
