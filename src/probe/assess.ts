@@ -2,6 +2,7 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { type Certificate, readCertificate } from '../credential/certificate.ts';
+import { CertificateError } from '../credential/errors.ts';
 import { findTrustPath } from '../credential/trust-path.ts';
 import { type VerifyResult, verifyCredential } from '../credential/verify.ts';
 import { decodeDelegatedCredential } from '../credential/wire.ts';
@@ -62,12 +63,10 @@ export interface AssessOptions {
 
 const MAX_DNS_NAMES = 100;
 
-/** Throws CertificateError where the leaf cannot be read at all. */
+/** Throws CertificateError where the leaf cannot be read at all. Of the others, those that cannot be read lead nowhere, as in clients. */
 export function assess(outcome: HandshakeOutcome, options: AssessOptions): Assessment {
-  const [leaf, ...chain] = outcome.certificates.map((der, position) =>
-    readServed(der, position, outcome.certificates.length),
-  );
-  if (leaf === undefined) throw new TypeError('an outcome without a certificate');
+  const [leafDer, ...others] = outcome.certificates;
+  const leaf = readServed(leafDer, `certificate 1 of ${outcome.certificates.length} from the server`);
   const { omitted: dnsNamesOmitted, shown: dnsNames } = firstItems(leaf.dnsNames, MAX_DNS_NAMES);
   const result = outcome.credential === undefined ? undefined : verify(outcome.credential, leaf, options.now);
   return {
@@ -80,23 +79,29 @@ export function assess(outcome: HandshakeOutcome, options: AssessOptions): Asses
       notBefore: leaf.notBefore,
       notAfter: leaf.notAfter,
       canDelegate: leaf.delegationUsage === 'present',
-      chainLength: chain.length + 1,
+      chainLength: outcome.certificates.length,
     },
     credential: outcome.credential === undefined ? undefined : describe(outcome.credential, leaf),
     checks: [
-      ...(options.roots === undefined ? [] : [checkChain(leaf, chain, options.roots, options.now)]),
+      ...(options.roots === undefined ? [] : [checkChain(leaf, others, options.roots, options.now)]),
       ...(options.name === undefined ? [] : [checkName(leaf, options.name)]),
       ...(result === undefined ? [] : result.checks.map(({ message, name, ok }) => ({ name, ok, message }))),
     ],
   };
 }
 
-function readServed(der: Uint8Array, position: number, count: number): Certificate {
-  return readCertificate(der, {
-    chainPem: '',
-    leafPem: '',
-    where: `certificate ${position + 1} of ${count} from the server`,
-  });
+function readServed(der: Uint8Array, where: string): Certificate {
+  return readCertificate(der, { chainPem: '', leafPem: '', where });
+}
+
+/** A server may send more than its path, such as a root of an algorithm that is new. */
+function readIfPossible(der: Uint8Array): readonly Certificate[] {
+  try {
+    return [readServed(der, 'a certificate of the chain')];
+  } catch (error) {
+    if (error instanceof CertificateError) return [];
+    throw error;
+  }
 }
 
 function verify(bytes: Uint8Array, certificate: Certificate, now: number): VerifyResult {
@@ -114,14 +119,17 @@ function describe(bytes: Uint8Array, leaf: Certificate): ServedCredential {
   };
 }
 
-function checkChain(leaf: Certificate, chain: readonly Certificate[], roots: TrustedRoots, now: number): Check {
+function checkChain(leaf: Certificate, others: readonly Uint8Array[], roots: TrustedRoots, now: number): Check {
   const name = 'the chain leads to a trusted CA';
+  const chain = others.flatMap(readIfPossible);
   const path =
     findTrustPath(leaf, chain, roots.named([leaf, ...chain]), now) ?? findTrustPath(leaf, chain, roots.all(), now);
   if (path !== undefined) return { name, ok: true, message: `${path.length} certificates` };
+  const unread = others.length - chain.length;
   const message =
-    `no valid path from "${printable(leaf.subject)}" through the ${chain.length} other certificates that the server sent to a trusted CA: ` +
-    'name the CA with --ca, and serve its intermediates behind the leaf';
+    `no valid path from "${printable(leaf.subject)}" through the ${others.length} other certificates that the server sent ` +
+    `${unread === 0 ? '' : `(${unread} of them cannot be read) `}to a trusted CA: name the CA with --ca, and serve its intermediates ` +
+    'behind the leaf';
   return { name, ok: false, message };
 }
 
