@@ -17,6 +17,7 @@ import { SECRETS } from '../kubernetes/resource-type.ts';
 import {
   type CertificateSecret,
   type CertificateState,
+  isNeverCertificate,
   notReadable,
   PENDING,
   readCertificateSecret,
@@ -40,7 +41,7 @@ interface Watched {
   blocked: CertificateState | undefined;
   /** Of the Secret that was read; undefined: there was none. */
   resourceVersion: string | undefined;
-  /** Hash of the two entries: others of the Secret may change without consequence. */
+  /** Hash of the entries that are read: others may change without consequence. Undefined: there was no certificate to read. */
   fingerprint: string | undefined;
   failingSince: number | undefined;
   /** Since when every read was Forbidden. */
@@ -235,7 +236,7 @@ export class CertificateWatcher {
   async #refresh(watched: Watched, signal: AbortSignal): Promise<void> {
     const { namespace, name } = parseObjectKey(watched.key);
     const secret = await this.#get({ namespace, name }, signal);
-    const fingerprint = secret === undefined ? undefined : fingerprintOf(secret);
+    const fingerprint = fingerprintOf(secret);
     watched.failingSince = undefined;
     watched.refusedSince = undefined;
     watched.backoff.reset();
@@ -293,7 +294,10 @@ export class CertificateWatcher {
   }
 }
 
-function fingerprintOf({ data = {} }: CertificateSecret): string {
+/** By its type and its labels too, a Secret is none that is read as a certificate. */
+function fingerprintOf(secret: CertificateSecret | undefined): string | undefined {
+  if (secret === undefined || isNeverCertificate(secret)) return undefined;
+  const { data = {} } = secret;
   const hash = createHash('sha256');
   for (const key of ['tls.crt', 'tls.key', NEXT_CERTIFICATE_KEY, NEXT_KEY_KEY]) hash.update(`${data[key] ?? ''}\0`);
   return hash.digest('base64');

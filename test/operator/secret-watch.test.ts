@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
+import { ISSUED_SECRET_TYPE, RESOURCE_LABEL } from '../../src/api/keys.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { type Clock, systemClock } from '../../src/kubernetes/clock.ts';
@@ -247,22 +248,22 @@ describe('with a fake API server, a certificate', () => {
 
   /** Every watch fails as long as `broken`, with `failure`; else it lists one Secret and stays open. */
   function server() {
-    const state = { broken: false, failure, readable: true, cut: new AbortController(), gets: 0 };
+    const state = { broken: false, failure, readable: true, cut: new AbortController(), gets: 0, found };
     const client = {
       get: async () => {
         state.gets += 1;
         if (!state.readable) throw state.failure;
-        return found;
+        return state.found;
       },
       list: async () => {
         if (state.broken) throw state.failure;
-        return { metadata: { resourceVersion: '7' }, items: [found] };
+        return { metadata: { resourceVersion: '7' }, items: [state.found] };
       },
       async *watch(_type: unknown, _selection: unknown, options: Parameters<ApiClient['watch']>[2]) {
         if (state.broken) throw state.failure;
         options.onAccepted?.();
         const annotations = { 'k8s.io/initial-events-end': 'true' };
-        yield { type: 'ADDED', object: found };
+        yield { type: 'ADDED', object: state.found };
         yield { type: 'BOOKMARK', object: { metadata: { resourceVersion: '7', annotations } } };
         const ends = AbortSignal.any([options.signal, state.cut.signal]);
         if (!ends.aborted) await new Promise((resolve) => ends.addEventListener('abort', resolve, { once: true }));
@@ -379,5 +380,32 @@ describe('with a fake API server, a certificate', () => {
     Object.assign(state, { readable: true });
     await clock.advanceAsync(60_000);
     assert.equal(followed.word('web'), one.certificate.sha256);
+  });
+
+  test('is judged by the Secret as it is now, whatever it was before: its type, its labels and its files', async () => {
+    type Parts = { readonly type?: string; readonly labels?: object; readonly data?: object };
+    const states: readonly (readonly [string, Parts, string])[] = [
+      ['a certificate', {}, one.certificate.sha256],
+      ['an issued Secret, by its label', { labels: { [RESOURCE_LABEL]: 'web' } }, 'CertificateNotFound'],
+      ['an issued Secret, by its type', { type: ISSUED_SECRET_TYPE }, 'CertificateNotFound'],
+      ['without files', { data: {} }, 'CertificateNotFound'],
+      ['without a key', { data: { 'tls.crt': found.data['tls.crt'] } }, 'CertificateInvalid'],
+    ];
+    for (const before of states) {
+      for (const after of states) {
+        const { client, state } = server();
+        const clock = new FakeClock();
+        await using followed = new Followed(client, [], clock);
+        for (const [index, [what, { labels, ...parts }, expected]] of [before, after, before].entries()) {
+          const metadata = { ...found.metadata, resourceVersion: String(8 + index), labels };
+          Object.assign(state, { found: { ...found, ...parts, metadata } });
+          if (index === 0) followed.refer('web');
+          state.cut.abort();
+          state.cut = new AbortController();
+          await clock.advanceAsync(33_000);
+          assert.equal(followed.word('web'), expected, `${before[0]}, then ${after[0]}: now ${what}`);
+        }
+      }
+    }
   });
 });

@@ -181,7 +181,7 @@ function notPermitted({ name, namespace }: ObjectKey, ownNamespace: string, usag
   );
 }
 
-function isNeverCertificate({ metadata, type = '' }: CertificateSecret): boolean {
+export function isNeverCertificate({ metadata, type = '' }: CertificateSecret): boolean {
   return NEVER_CERTIFICATES.includes(type) || Object.hasOwn(metadata.labels ?? {}, RESOURCE_LABEL);
 }
 
