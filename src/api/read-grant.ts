@@ -7,6 +7,7 @@ import {
   grantSpecSchema,
   grantStatusSchema,
 } from './delegation-grant.ts';
+import { readableStatus } from './readable-status.ts';
 import { objectMetadata } from './schema-parts.ts';
 
 /** A grant whose spec the schema refuses. It permits nothing, and it is no proof that nothing is permitted. */
@@ -29,7 +30,7 @@ const certificateNameSchema = z.object({ certificateRef: z.object({ name: z.stri
 export function readDelegationGrant(raw: unknown): DelegationGrantResource | UnreadableGrant {
   const { metadata } = z.object({ metadata: objectMetadata }).parse(raw);
   const { spec: rawSpec, status: rawStatus } = raw as { readonly spec?: unknown; readonly status?: unknown };
-  const status = grantStatusSchema.safeParse(rawStatus ?? {}).data ?? {};
+  const status = readableStatus(grantStatusSchema, rawStatus) ?? {};
   const spec = grantSpecSchema.safeParse(rawSpec);
   if (!spec.success)
     return {

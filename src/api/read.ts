@@ -8,6 +8,7 @@ import {
   statusSchema,
 } from './delegated-credential.ts';
 import { RENEW_REQUESTED_AT } from './keys.ts';
+import { readableStatus } from './readable-status.ts';
 import { readRenewRequest } from './renew-request.ts';
 import { objectMetadata } from './schema-parts.ts';
 
@@ -32,7 +33,7 @@ export function readDelegatedCredential(raw: unknown): DelegatedCredentialResour
   const requested = annotations?.[RENEW_REQUESTED_AT];
   const metadata = { ...identity, ...(requested !== undefined && { renewRequestedAt: readRenewRequest(requested) }) };
   const { spec: rawSpec, status: rawStatus } = raw as { readonly spec?: unknown; readonly status?: unknown };
-  const status = statusSchema.safeParse(rawStatus ?? {}).data ?? {};
+  const status = readableStatus(statusSchema, rawStatus) ?? {};
   const spec = specSchema.safeParse(rawSpec);
   if (spec.success) return { metadata, spec: spec.data, status };
   return {

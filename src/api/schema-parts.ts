@@ -124,7 +124,10 @@ export function labelSelector(what: string, maxEntries: number) {
     .meta({ 'x-kubernetes-map-type': 'atomic' });
 }
 
-export const timestamp = (description: string) => z.iso.datetime().optional().describe(description);
+/** The API server takes any offset, and not every client writes `Z`. */
+const dateTime = z.iso.datetime({ offset: true });
+
+export const timestamp = (description: string) => dateTime.optional().describe(description);
 export const count = (description: string) => z.int32().optional().describe(description);
 
 const condition = z.object({
@@ -133,7 +136,7 @@ const condition = z.object({
   reason: z.string().min(1).max(1024).describe('Machine-readable reason, one word.'),
   message: z.string().max(32768).describe('Human-readable message: what was found, and what to do.'),
   observedGeneration: z.int().optional().describe('The generation of the resource that the condition was set for.'),
-  lastTransitionTime: z.iso.datetime().describe('When status last changed.'),
+  lastTransitionTime: dateTime.describe('When status last changed.'),
 });
 
 export const conditions = (description: string) =>

@@ -112,3 +112,55 @@ test('an object without metadata throws', () => {
     assert.throws(() => readDelegatedCredential(raw));
   }
 });
+
+describe('a status', () => {
+  const condition = {
+    type: 'Ready',
+    status: 'True',
+    reason: 'Issued',
+    message: '',
+    lastTransitionTime: '2026-01-01T00:00:00Z',
+  };
+  const others = { ...condition, type: 'example.com/Scanned' };
+  const status = {
+    observedGeneration: 2,
+    conditions: [condition],
+    certificate: { sha256: 'ab', notAfter: '2026-03-01T00:00:00Z' },
+    pods: { selected: 3, issued: 3, failed: 0 },
+    earliestExpiryTime: '2026-01-03T00:00:00Z',
+  };
+  const read = (raw: unknown) => readDelegatedCredential({ metadata: METADATA, spec: SPEC, status: raw }).status;
+
+  test('without one of its fields, where that cannot be read, has all others', () => {
+    for (const field of Object.keys(status) as (keyof typeof status)[]) {
+      const { [field]: _, ...rest } = status;
+      for (const wrong of [null, 'wrong', true, [7]]) {
+        if (field === 'conditions' && Array.isArray(wrong)) continue;
+        assert.deepEqual(read({ ...status, [field]: wrong }), rest, `${field}: ${JSON.stringify(wrong)}`);
+      }
+    }
+  });
+
+  test('keeps its conditions beside one of another client that cannot be read, whatever is wrong with it', () => {
+    for (const field of Object.keys(others)) {
+      for (const wrong of [null, 7, 'wrong'.repeat(10_000), {}]) {
+        const conditions = [{ ...others, [field]: wrong }, condition, 7, null];
+        assert.deepEqual(read({ ...status, conditions }), status, `${field}: ${JSON.stringify(wrong)}`);
+      }
+    }
+  });
+
+  test('may have times of any offset, as the API server takes them', () => {
+    for (const time of ['2026-01-01T00:00:00+00:00', '2026-01-01T01:00:00.123456-05:30']) {
+      const conditions = [{ ...others, lastTransitionTime: time }, condition];
+      assert.deepEqual(read({ ...status, conditions }), { ...status, conditions });
+    }
+  });
+
+  test('is never thrown on', () => {
+    fc.assert(fc.property(fc.jsonValue(), (raw) => void read(raw)));
+    fc.assert(
+      fc.property(fc.jsonValue(), (raw) => assert.deepEqual(read({ ...status, conditions: [raw, condition] }), status)),
+    );
+  });
+});
