@@ -12,7 +12,8 @@ import type { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import type { Outcome } from '../kubernetes/queue/workers.ts';
 import type { Access } from './core/access.ts';
 import { type CertificateState, PENDING } from './core/certificate-state.ts';
-import { grantStatus } from './core/grant-status.ts';
+import { GRANT_CONDITION_TYPES, grantStatus } from './core/grant-status.ts';
+import { ownPart } from './core/own-part.ts';
 import { NotServedError } from './owned-client.ts';
 import { STATUS_INTERVAL_MS } from './status-writer.ts';
 
@@ -67,15 +68,16 @@ export class GrantController {
     const grant = grantOf(parseObjectKey(grantKey));
     if (grant === undefined) return { kind: 'done' };
     const { generation, name, namespace, uid } = grant.metadata;
+    const previous = ownPart(grant.status, GRANT_CONDITION_TYPES);
     const status = grantStatus({
       generation,
-      previous: grant.status,
+      previous,
       problem: isReadableGrant(grant) ? undefined : grant.problem,
       users: this.#usersOf(grantKey),
       certificate: this.#certificateOf(grantKey, grant),
       now: Math.floor(clock.now() / 1000),
     });
-    if (isDeepStrictEqual(plain(grant.status), plain(status))) return { kind: 'done' };
+    if (isDeepStrictEqual(plain(previous), plain(status))) return { kind: 'done' };
     try {
       const applied = { metadata: { name, namespace, uid }, status };
       await client.apply(DELEGATION_GRANTS, applied, {

@@ -11,6 +11,7 @@ import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Outcome } from '../kubernetes/queue/workers.ts';
 import type { Caches } from './caches.ts';
+import { ownPart } from './core/own-part.ts';
 import { RestorationGuard } from './core/restoration-guard.ts';
 import { CONDITION_TYPES as OWN_CONDITIONS, type ReadyReason } from './core/status.ts';
 import type { Reporter } from './reporter.ts';
@@ -51,13 +52,13 @@ export class StatusWriter {
 
   /** What the next status is computed from: conditions keep their times as long as this process knows them. */
   previous(key: string, { metadata, status }: Target): DelegatedCredentialStatus {
-    return this.#last(key, metadata.uid)?.status ?? ownPart(status);
+    return this.#last(key, metadata.uid)?.status ?? ownPart(status, OWN_CONDITIONS);
   }
 
   /** Whether it has the status that we wrote last, or are writing. */
   isOwn(key: string, { metadata, status }: Target): boolean {
     const own = [this.#writing.get(key), this.#last(key, metadata.uid)?.status];
-    return own.some((one) => one !== undefined && same(ownPart(status), one));
+    return own.some((one) => one !== undefined && same(ownPart(status, OWN_CONDITIONS), one));
   }
 
   forget(key: string): void {
@@ -74,7 +75,7 @@ export class StatusWriter {
     const { metadata } = resource;
     const last = this.#last(key, metadata.uid);
     const isBehind = last !== undefined && this.#isBehind(last, metadata.namespace);
-    const found = isBehind ? last.status : ownPart(resource.status);
+    const found = isBehind ? last.status : ownPart(resource.status, OWN_CONDITIONS);
     if (same(found, status)) return undefined;
     const isCorrection = last !== undefined && same(last.status, status);
     const allowedMs = this.#allowedAt(key, last, isCorrection);
@@ -90,7 +91,7 @@ export class StatusWriter {
       this.#writing.delete(key);
     }
     if (isCorrection) this.#corrections.restored(key, metadata.uid, this.#options.clock.now());
-    this.#announce(metadata, last?.status ?? ownPart(resource.status), status);
+    this.#announce(metadata, last?.status ?? ownPart(resource.status, OWN_CONDITIONS), status);
     return undefined;
   }
 
@@ -160,11 +161,6 @@ export class StatusWriter {
     const reason = is.reason as ReadyReason;
     reporter.readyChanged(metadata, { reason, ok: is.status === 'True', message: is.message });
   }
-}
-
-function ownPart(status: DelegatedCredentialStatus): DelegatedCredentialStatus {
-  if (status.conditions === undefined) return status;
-  return { ...status, conditions: status.conditions.filter(({ type }) => OWN_CONDITIONS.has(type)) };
 }
 
 /** A merge patch that removes what is in our part and should not be; undefined where there is nothing. */

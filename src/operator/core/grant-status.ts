@@ -5,8 +5,12 @@ import type { Condition } from '../../kubernetes/objects.ts';
 import { printable } from '../../text/printable.ts';
 import type { CertificateState } from './certificate-state.ts';
 
+/** The types of conditions that dcred writes; those of any other type belong to others. */
+export const GRANT_CONDITION_TYPES: ReadonlySet<string> = new Set(['Accepted', 'CertificateUsable']);
+
 export interface GrantStatusInput {
   readonly generation: number;
+  /** Without the conditions of others: what dcred applies it owns, and would write over their next version. */
   readonly previous: DelegationGrantStatus;
   /** What is wrong with its spec; undefined where nothing is. */
   readonly problem: string | undefined;
