@@ -80,11 +80,11 @@ function sameFanOutInputs(a: FanOutInputs, b: FanOutInputs): boolean {
   return keys.every((key) => Object.is(a[key], b[key])) && isDeepStrictEqual(a.spec, b.spec);
 }
 
-/** What is remembered of a resource between two reconciles. */
+/** What is remembered of a resource between two reconciles. What waits does so by the monotonic clock: the other may be set back. */
 interface ResourceState {
-  /** When it was first seen. */
+  /** When it was first seen, by the monotonic clock. */
   readonly sinceMs: number;
-  /** The certificate and usage that it wants, and since when. */
+  /** The certificate and usage that it wants, and since when, likewise. */
   wanted: string;
   wantedSinceMs: number;
   /** A resource re-created under the same name is another one. */
@@ -181,11 +181,8 @@ export class ResourceController {
     const resolved = this.#options.certificates.resolve(resource);
     const certificate = stateAt(resolved, now);
     this.#fanOutOnce(key, resource, certificate, access, state);
-    const waitUntil = state.sinceMs + CERTIFICATE_TIMEOUT_MS;
-    if (certificate.kind === 'pending' && clock.now() < waitUntil) return { kind: 'at', timeMs: waitUntil };
-
-    const answersAt = answerTime(certificate, state);
-    if (clock.now() < answersAt) return { kind: 'at', timeMs: answersAt };
+    const waitMs = answerTime(certificate, state) - clock.monotonic();
+    if (waitMs > 0) return { kind: 'at', timeMs: clock.now() + waitMs };
 
     state.countedMs = clock.now();
     const tally = this.#tally.count({ resource, certificate, now });
@@ -220,7 +217,7 @@ export class ResourceController {
     const known = this.#states.get(key);
     if (known?.uid === metadata.uid) return known;
     const state: ResourceState = {
-      sinceMs: this.#options.clock.now(),
+      sinceMs: this.#options.clock.monotonic(),
       uid: metadata.uid,
       wanted: '',
       wantedSinceMs: 0,
@@ -253,7 +250,7 @@ export class ResourceController {
     const { namespace, name } = metadata;
     certificates.follow(key, resource);
     const wanted = JSON.stringify([spec.certificateRef, spec.usage]);
-    if (wanted !== state.wanted) Object.assign(state, { wanted, wantedSinceMs: this.#options.clock.now() });
+    if (wanted !== state.wanted) Object.assign(state, { wanted, wantedSinceMs: this.#options.clock.monotonic() });
     if (isDeepStrictEqual(state.selector, spec.podSelector)) {
       state.selector = spec.podSelector;
       return;
@@ -308,8 +305,9 @@ export class ResourceController {
   }
 }
 
-/** When the status may say what is known; see NOT_PERMITTED_MS. */
-function answerTime(certificate: CertificateState, { wantedSinceMs }: ResourceState): number {
+/** When the status may say what is known, by the monotonic clock: see CERTIFICATE_TIMEOUT_MS and NOT_PERMITTED_MS. */
+function answerTime(certificate: CertificateState, { sinceMs, wantedSinceMs }: ResourceState): number {
+  if (certificate.kind === 'pending') return sinceMs + CERTIFICATE_TIMEOUT_MS;
   const isSecretive = certificate.kind === 'refused' && certificate.reason === 'CertificateNotPermitted';
   return isSecretive ? wantedSinceMs + NOT_PERMITTED_MS : Number.NEGATIVE_INFINITY;
 }

@@ -206,6 +206,29 @@ describe('a resource that is new', () => {
     assert.equal(world.reason(), 'CertificateNotPermitted');
   });
 
+  test('says what is wrong when it should, whenever and however far the clock was set', async () => {
+    for (const [certificate, ms] of [
+      [PENDING, 5_000],
+      [refused('CertificateNotPermitted', 'grant it'), 1_000],
+    ] as const) {
+      for (const jump of [-31_536_000_000, -3_600_000, -2_000, 2_000, 3_600_000]) {
+        for (const before of [0, ms - 1, ms, 60_000]) {
+          const world = new World();
+          world.certificate = certificate;
+          await world.reconcile();
+          world.clock.advance(before);
+          await world.reconcile();
+          world.clock.jump(jump);
+          const { kind } = await world.reconcile();
+          assert.equal(kind === 'at', before < ms, `${certificate.kind}, set by ${jump} ms after ${before} ms`);
+          if (before < ms) world.clock.advance(ms - before);
+          await world.reconcile();
+          assert.equal(world.reason(), certificate.kind === 'refused' ? certificate.reason : 'Issuing');
+        }
+      }
+    }
+  });
+
   test('whose certificate is granted says so, and how long its credentials live', async () => {
     const world = new World();
     world.found = resource({ spec: specOf({ certificateRef: { name: 'web-tls', namespace: 'vault' } }) });
