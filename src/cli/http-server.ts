@@ -1,5 +1,6 @@
 /** A small HTTP server for probes and metrics. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type Clock, systemClock } from '../kubernetes/clock.ts';
 import { Connections } from '../serving/connections.ts';
 import { type ListenAddress, listen, portOf } from '../serving/listen.ts';
 import { TIMEOUTS } from '../serving/timeouts.ts';
@@ -23,6 +24,8 @@ export class AddressError extends Error {
 /** Kubelet and a few scrapers use a handful. */
 const MAX_CONNECTIONS = 64;
 const MAX_HEADER_BYTES = 32 * 1024;
+/** From the headers until the answer was read. A client that reads no further would keep its place for ever; Prometheus waits for 10 s. */
+const REQUEST_MS = 60_000;
 const TEXT = 'text/plain; charset=utf-8';
 
 /** `:8080`, `127.0.0.1:8080`, `[::1]:8080`; undefined for `0`, which disables it. Throws AddressError. */
@@ -44,11 +47,16 @@ export async function serveHttp(
   address: ListenAddress,
   routes: Readonly<Record<string, PathHandler>>,
   authorize?: (authorization: string | undefined, address: string) => Promise<number>,
+  clock: Pick<Clock, 'setTimeout'> = systemClock,
 ): Promise<HttpServer> {
   const connections = new Connections(MAX_CONNECTIONS);
   const turns = new Turns();
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
-    response.once('close', () => connections.end(request.socket));
+    const timer = clock.setTimeout(() => request.socket.destroy(), REQUEST_MS);
+    response.once('close', () => {
+      timer.cancel();
+      connections.end(request.socket);
+    });
     // Not by URL, which throws for what any client may send: `GET //`.
     const [route = ''] = (request.url ?? '').split('?', 1);
     const answer = Object.hasOwn(routes, route) ? routes[route] : undefined;

@@ -10,6 +10,7 @@ import {
   probeHandler,
   serveHttp,
 } from '../../src/cli/http-server.ts';
+import { FakeClock } from '../../testing/support/fake-clock.ts';
 
 const LOOPBACK = { host: '127.0.0.1', port: 0 };
 const hello: PathHandler = async () => ({ status: 200, type: 'text/plain', body: 'hello\n' });
@@ -170,6 +171,33 @@ describe('the HTTP server', () => {
       assert.equal(calls, 1);
       asked.resolve();
     });
+  });
+
+  test('closes the connection of a client that does not read its answer', async () => {
+    const clock = new FakeClock();
+    // More than both sides buffer.
+    const body = 'x'.repeat(32 * 1024 * 1024);
+    const answered = Promise.withResolvers<void>();
+    const large: PathHandler = async () => {
+      answered.resolve();
+      return { status: 200, type: 'text/plain', body };
+    };
+    const server = await serveHttp(LOOPBACK, { '/metrics': large, '/other': hello }, undefined, clock);
+    try {
+      const socket = connect(server.port, '127.0.0.1').on('error', () => {});
+      socket.write('GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+      await answered.promise;
+      clock.advance(120_000);
+      let bytes = 0;
+      socket.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+      });
+      await once(socket, 'close');
+      assert.ok(bytes < body.length, `${bytes} bytes were sent to a client that did not read`);
+      assert.equal(await (await ask(server, '/other')).text(), 'hello\n');
+    } finally {
+      await server.close();
+    }
   });
 
   test('closes at once, with connections open', async () => {
