@@ -1,5 +1,6 @@
 /** AdmissionReview, admission.k8s.io/v1: reads the request, writes the response. */
 import { INJECT_KEY } from '../../api/keys.ts';
+import { isDnsLabel } from '../../text/dns-name.ts';
 import { printable } from '../../text/printable.ts';
 import { type Injection, type InjectionOptions, inject } from './inject.ts';
 import { requestsAgent } from './inject-agent.ts';
@@ -57,7 +58,7 @@ export function readReview(text: string): Review {
   return {
     uid,
     pod,
-    namespace: typeof namespace === 'string' ? namespace : undefined,
+    namespace: namespaceOf(namespace),
     needsLimitRanges: pod !== undefined && requestsAgent(pod),
     bytes: text.length,
   };
@@ -104,6 +105,15 @@ function answer(uid: string, { injected, patch, warnings }: Injection): Admissio
   };
   const body = JSON.stringify({ apiVersion: API_VERSION, kind: KIND, response });
   return { outcome: injected.length === 0 ? 'unchanged' : 'injected', body, warnings: fitting };
+}
+
+/** What the API server and the log are given: a stranger may have written it, in megabytes. */
+function namespaceOf(value: unknown): string | undefined {
+  // A review of an object that is in no namespace.
+  if (value === undefined || value === '') return undefined;
+  if (typeof value !== 'string' || !isDnsLabel(value))
+    throw new ReviewError(`request.namespace: expected the name of a namespace, found ${shown(value)}`);
+  return value;
 }
 
 function parseJson(text: string): unknown {
