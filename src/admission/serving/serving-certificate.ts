@@ -6,6 +6,7 @@
 import 'reflect-metadata';
 import { createPrivateKey, randomBytes, type webcrypto, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
+import { createSecureContext } from 'node:tls';
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
@@ -18,7 +19,7 @@ import {
   SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
 } from '@peculiar/x509';
-import { AUTHORITY_NAME } from './trust-bundle.ts';
+import { AUTHORITY_NAME, readBundle } from './trust-bundle.ts';
 
 /** Times in milliseconds since the epoch. */
 export interface ServingCertificate {
@@ -109,6 +110,8 @@ export function readServingCertificate(
   if (!authorityPem || !certificatePem || !keyPem) return 'it is incomplete';
   try {
     const [authority, leaf] = [new X509Certificate(authorityPem), new X509Certificate(certificatePem)];
+    // Another one would never be found in the bundle again, and be added to it for ever.
+    if (readBundle(authorityPem)[0]?.id !== authority.fingerprint256) return 'its CA is not one that dcred made';
     if (!leaf.checkPrivateKey(createPrivateKey(keyPem))) return 'its key does not match its certificate';
     if (!leaf.verify(authority.publicKey)) return 'it is not signed by its CA';
     const missing = names.find((name) => (isIP(name) === 0 ? leaf.checkHost(name) : leaf.checkIP(name)) === undefined);
@@ -116,6 +119,8 @@ export function readServingCertificate(
     const [issuedAt, notAfter] = [leaf.validFromDate.getTime() + BACKDATED_MS, leaf.validToDate.getTime()];
     if (notAfter <= now) return 'it has expired';
     if (leaf.validFromDate.getTime() > now) return 'it is not yet valid';
+    // Stricter than what has been parsed so far: the whole chain, and a key that OpenSSL finds long enough.
+    createSecureContext({ cert: certificatePem, key: keyPem });
     return {
       authorityPem,
       authorityId: authority.fingerprint256,
@@ -127,7 +132,7 @@ export function readServingCertificate(
     };
   } catch {
     // A parser's message could quote what it has read.
-    return 'it cannot be parsed';
+    return 'it cannot be parsed, or not be served';
   }
 }
 

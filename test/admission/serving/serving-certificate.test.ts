@@ -62,12 +62,15 @@ describe('a serving certificate', () => {
 
   test('cannot be used, and the reason reveals nothing of the files, when', async (t) => {
     const garbage = `-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n`;
+    const brokenChain = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
     for (const [what, changed, reason] of [
       ['a file is missing', { 'tls.key': '' }, 'it is incomplete'],
       ['the key is another one', { 'tls.key': other['tls.key'] }, 'its key does not match its certificate'],
       ['the authority is another one', { 'ca.crt': other['ca.crt'] }, 'it is not signed by its CA'],
-      ['the key is garbage', { 'tls.key': garbage }, 'it cannot be parsed'],
-      ['the certificate is garbage', { 'tls.crt': 'secret' }, 'it cannot be parsed'],
+      ['the key is garbage', { 'tls.key': garbage }, 'it cannot be parsed, or not be served'],
+      ['the authority is no CA', { 'ca.crt': files['tls.crt'] }, 'its CA is not one that dcred made'],
+      ['the chain is garbage', { 'tls.crt': files['tls.crt'] + brokenChain }, 'it cannot be parsed, or not be served'],
+      ['the certificate is garbage', { 'tls.crt': 'secret' }, 'it cannot be parsed, or not be served'],
     ] as const) {
       await t.test(what, () => assert.equal(readServingCertificate({ ...files, ...changed }, NAMES, NOW), reason));
     }
