@@ -1,4 +1,5 @@
 /** Every metric that a dcred process serves, read from what Prometheus would read. */
+import type { Registry } from 'prom-client';
 import { WebhookMetrics } from '../../src/admission/metrics.ts';
 import { AgentMetrics } from '../../src/agent/metrics.ts';
 import { AuditMetrics } from '../../src/audit/metrics.ts';
@@ -24,18 +25,59 @@ export async function sampleNames(): Promise<ReadonlySet<string>> {
   return new Set(names);
 }
 
-/** The names of the metric families that operator and webhook serve, without those of the process. */
-export async function documentedNames(): Promise<readonly string[]> {
-  const text = (await operatorText({ isProcess: false })) + (await webhookText());
-  return [...new Set([...text.matchAll(/^# TYPE (\w+) /gm)].map(([, name = '']) => name))];
+const PROGRAMS = {
+  operator: () => operatorRegistry().registry,
+  webhook: () => new WebhookMetrics('0').registry,
+  signer: () => new SignerMetrics('0').registry,
+  audit: () => new AuditMetrics('0').registry,
+  issuer: () => new IssuerMetrics('0').registry,
+} as const satisfies Readonly<Record<string, () => Registry>>;
+
+/** The labels of each metric family of a program, in the order of their declaration; `agent` too. */
+export async function labelsOf(program: keyof typeof PROGRAMS | 'agent'): Promise<ReadonlyMap<string, string>> {
+  if (program === 'agent') return sampleLabels(agentText());
+  const registry = PROGRAMS[program]();
+  const declared = registry.getMetricsAsArray() as unknown as readonly { name: string; labelNames: string[] }[];
+  const found = new Map(declared.map(({ labelNames, name }) => [name, labelNames.join(', ')]));
+  // What prom-client does not know of: the series of the resources.
+  for (const [name, labels] of sampleLabels(await registry.metrics()))
+    if (!isKnown(name, found)) found.set(name, labels);
+  return found;
 }
 
-async function operatorText({ isProcess = true } = {}): Promise<string> {
+function isKnown(sample: string, families: ReadonlyMap<string, string>): boolean {
+  return families.has(sample) || families.has(sample.replace(/_(?:bucket|sum|count)$/, ''));
+}
+
+function sampleLabels(text: string): ReadonlyMap<string, string> {
+  const samples = [...text.matchAll(/^(\w+)(?:\{(.*)\})? \S+$/gm)];
+  return new Map(
+    samples.map(([, name = '', labels = '']) => [
+      name,
+      [...labels.matchAll(/(\w+)="/g)].map(([, label]) => label).join(', '),
+    ]),
+  );
+}
+
+/** With a sample of every series that a resource has. */
+function operatorRegistry(): OperatorMetrics {
   const operator = new OperatorMetrics('0');
   operator.watchClockSkew(() => 0);
   operator.watchRefusals(() => []);
-  if (isProcess) operator.engine.collectProcessMetrics();
   new SignerClientMetrics(operator.registry);
+  operator.resource({
+    namespace: 'edge',
+    name: 'web',
+    ready: true,
+    pods: { selected: 1, issued: 1, failed: 0, notInjected: 0, earliestExpiry: 2, renewalDeadline: 2, nextRenewal: 1 },
+    certificate: { notBefore: 0, notAfter: 3 },
+  });
+  return operator;
+}
+
+async function operatorText(): Promise<string> {
+  const operator = operatorRegistry();
+  operator.engine.collectProcessMetrics();
   return await operator.registry.metrics();
 }
 
