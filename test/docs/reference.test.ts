@@ -1,10 +1,15 @@
-/** The reference lists what there is: every command, every label and annotation; metrics are in `metrics.test.ts`. */
+/** The reference lists what there is: every condition, reason, command, label and annotation; metrics are in `metrics.test.ts`. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import * as keys from '../../src/api/keys.ts';
+import { SERVING } from '../../src/audit/serving-condition.ts';
 import { COMMANDS } from '../../src/cli/commands.ts';
+import { POD_WARNING_REASONS } from '../../src/operator/core/missed-injection.ts';
+import { DELETE_REASONS, ISSUE_REASONS } from '../../src/operator/core/plan.ts';
+import { CONDITION_TYPES, READY_REASONS } from '../../src/operator/core/status.ts';
+import { POD_FAILURE_REASONS } from '../../src/operator/pod-failure.ts';
 
 const text = await readFile(join(import.meta.dirname, '..', '..', 'docs', 'reference.md'), 'utf8');
 
@@ -21,6 +26,26 @@ function firstColumn(part: string): readonly string[] {
   const cells = [...part.matchAll(/^\| ([^|]*) \|/gm)].map(([, cell = '']) => cell);
   return cells.flatMap((cell) => [...cell.matchAll(/`([\w-]+)[^`]*`/g)].map(([, word = '']) => word));
 }
+
+test('every Event on a pod is listed, failures before warnings, and nothing else', () => {
+  const [failures = '', warnings = ''] = section('Pods').split('These are warnings:');
+  const reasons = (part: string) => firstColumn(part.slice(part.indexOf('| Event on a pod |')));
+  assert.deepEqual([...reasons(failures)].sort(), [...POD_FAILURE_REASONS].sort());
+  assert.deepEqual([...reasons(warnings)].sort(), [...POD_WARNING_REASONS].sort());
+});
+
+test('every condition and every reason of Ready is listed, and nothing else', () => {
+  assert.deepEqual([...firstColumn(section('The Ready condition'))].sort(), [...READY_REASONS].sort());
+  const others = [...CONDITION_TYPES].filter((type) => type !== 'Ready');
+  assert.deepEqual([...firstColumn(section('Other conditions'))].sort(), [...others, SERVING].sort());
+});
+
+test('every reason to issue and to delete is listed, and nothing else', () => {
+  const [issued = '', deleted = ''] = section('Why a credential is issued, and a Secret deleted').split('\nDeleted: ');
+  assert.deepEqual([...firstColumn(issued)].sort(), [...ISSUE_REASONS].sort());
+  const words = [...deleted.matchAll(/`([A-Z]\w+)`/g)].map(([, word = '']) => word);
+  assert.deepEqual(words.sort(), [...DELETE_REASONS].sort());
+});
 
 test('every command is listed, and nothing else', () => {
   assert.deepEqual([...firstColumn(section('Commands'))].sort(), COMMANDS.map(({ name }) => name).sort());
