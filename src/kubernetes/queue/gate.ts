@@ -15,10 +15,14 @@ export class Gate {
 
   /** Resolves when there is room, and then counts as inside; or when the signal aborts: false, and nothing is counted. */
   async enter(signal: AbortSignal): Promise<boolean> {
-    if (!signal.aborted && this.#inside >= this.#limit()) await this.#room(signal);
     if (signal.aborted) return false;
-    this.#inside += 1;
-    return true;
+    const admitted = this.#turn(signal);
+    this.admit();
+    if (!(await admitted)) return false;
+    if (!signal.aborted) return true;
+    // Since it was let in: the next has its place.
+    this.leave();
+    return false;
   }
 
   /** Does the work inside, once there is room. Throws the signal's reason, or what the work throws. */
@@ -36,27 +40,27 @@ export class Gate {
     this.admit();
   }
 
-  /** The limit may be higher now. */
+  /** The limit may be higher now. Who is let in counts from here on, so that nobody who comes later takes the place. */
   admit(): void {
-    let room = this.#limit() - this.#inside;
-    for (const wake of this.#waiting) {
-      if (room <= 0) return;
-      room -= 1;
-      wake();
+    for (const letIn of this.#waiting) {
+      if (this.#inside >= this.#limit()) return;
+      this.#inside += 1;
+      letIn();
     }
   }
 
-  async #room(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted && this.#inside >= this.#limit()) {
-      await new Promise<void>((resolve) => {
-        const wake = (): void => {
-          this.#waiting.delete(wake);
-          signal.removeEventListener('abort', wake);
-          resolve();
-        };
-        this.#waiting.add(wake);
-        signal.addEventListener('abort', wake, { once: true });
-      });
-    }
+  /** False when the signal aborts before. */
+  #turn(signal: AbortSignal): Promise<boolean> {
+    return new Promise((resolve) => {
+      const settle = (isIn: boolean): void => {
+        this.#waiting.delete(letIn);
+        signal.removeEventListener('abort', abandon);
+        resolve(isIn);
+      };
+      const letIn = (): void => settle(true);
+      const abandon = (): void => settle(false);
+      this.#waiting.add(letIn);
+      signal.addEventListener('abort', abandon, { once: true });
+    });
   }
 }

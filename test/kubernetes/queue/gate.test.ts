@@ -38,6 +38,52 @@ test('lets in as many callers as the limit allows, in turn, and none waits while
   );
 });
 
+test('whatever happens in one turn of the event loop, nobody waits while there is room, and nobody overtakes', async () => {
+  const steps = fc.array(
+    fc.record({
+      step: fc.constantFrom('enter' as const, 'leave' as const, 'abort' as const, 'pause' as const),
+      which: fc.nat({ max: 20 }),
+    }),
+    { maxLength: 30 },
+  );
+  await fc.assert(
+    fc.asyncProperty(steps, async (sequence) => {
+      const limit = 2;
+      const gate = new Gate(() => limit);
+      const callers: { readonly stop: AbortController; answer?: boolean }[] = [];
+      const entered: number[] = [];
+      const enter = (): void => {
+        const caller: (typeof callers)[number] = { stop: new AbortController() };
+        const number = callers.push(caller);
+        void gate.enter(caller.stop.signal).then((isIn) => {
+          caller.answer = isIn;
+          if (isIn) entered.push(number);
+        });
+      };
+      let left = 0;
+      for (const { step, which } of sequence) {
+        if (step === 'enter') enter();
+        if (step === 'abort') callers[which]?.stop.abort();
+        if (step === 'pause') await settled();
+        if (step === 'leave' && left < entered.length) {
+          left += 1;
+          gate.leave();
+        }
+        assert.ok(gate.inside <= limit, `${gate.inside} inside`);
+      }
+      await settled();
+      assert.equal(gate.inside, entered.length - left);
+      const waiting = callers.filter(({ answer }) => answer === undefined).length;
+      assert.ok(waiting === 0 || gate.inside === limit, `${waiting} wait, ${gate.inside} are inside`);
+      assert.deepEqual(
+        entered,
+        entered.toSorted((a, b) => a - b),
+      );
+    }),
+    { numRuns: 300 },
+  );
+});
+
 test('a waiting caller leaves when the signal aborts, and takes no room', async () => {
   const gate = new Gate(() => 1);
   const stop = new AbortController();
