@@ -60,6 +60,22 @@ export function encodeClientHello(options: ClientHelloOptions): Uint8Array {
   return handshakeMessage(HANDSHAKE.clientHello, body);
 }
 
+/** Types of the extensions in such a ClientHello that a server may answer in EncryptedExtensions (RFC 8446 section 4.2). */
+export function answerableExtensions({
+  alpn,
+  serverName,
+}: Pick<ClientHelloOptions, 'alpn' | 'serverName'>): readonly number[] {
+  return [
+    EXTENSION.supportedGroups,
+    ...(sentName(serverName) === undefined ? [] : [EXTENSION.serverName]),
+    ...(alpn.length === 0 ? [] : [EXTENSION.applicationLayerProtocols]),
+  ];
+}
+
+function sentName(serverName: string | undefined): string | undefined {
+  return serverName === undefined || isIP(serverName) !== 0 ? undefined : serverName;
+}
+
 export function handshakeMessage(type: number, body: Uint8Array): Uint8Array {
   return Buffer.concat([uint8(type), vector(3, body)]);
 }
@@ -73,8 +89,9 @@ function extensions(options: ClientHelloOptions): readonly Uint8Array[] {
     extension(EXTENSION.signatureAlgorithms, vector(2, ...schemes.map(uint16))),
     extension(EXTENSION.keyShare, vector(2, uint16(keyShare.code), vector(2, keyShare.publicKey))),
   ];
-  if (serverName !== undefined && isIP(serverName) === 0) {
-    sent.unshift(extension(EXTENSION.serverName, vector(2, uint8(0), vector(2, Buffer.from(serverName, 'ascii')))));
+  const name = sentName(serverName);
+  if (name !== undefined) {
+    sent.unshift(extension(EXTENSION.serverName, vector(2, uint8(0), vector(2, Buffer.from(name, 'ascii')))));
   }
   if (alpn.length > 0) {
     const names = alpn.map((name) => vector(1, Buffer.from(name, 'ascii')));

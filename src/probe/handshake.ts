@@ -20,7 +20,7 @@ import type { DelegatedCredential } from '../credential/wire.ts';
 import { decodeDelegatedCredential } from '../credential/wire.ts';
 import { alertName } from '../text/tls-alert.ts';
 import type { CipherSuite } from './cipher-suite.ts';
-import { encodeClientHello, HANDSHAKE, handshakeMessage } from './client-hello.ts';
+import { answerableExtensions, encodeClientHello, HANDSHAKE, handshakeMessage } from './client-hello.ts';
 import type { GroupName, KeyShare } from './key-exchange.ts';
 import {
   clientApplicationSecret,
@@ -200,7 +200,10 @@ export class ClientHandshake {
     }
     switch (this.#awaiting) {
       case 'EncryptedExtensions':
-        this.#alpn = readEncryptedExtensions(body);
+        this.#alpn = readEncryptedExtensions(body, {
+          types: answerableExtensions(this.#options),
+          alpn: this.#options.alpn,
+        });
         return this.#next('Certificate', message);
       case 'Certificate':
         this.#served = readCertificateMessage(body, this.#options.delegatedCredentials);

@@ -167,6 +167,10 @@ export class RecordReader {
       throw new TlsError('Unexpected', 'the server sent application data before its ServerHello');
     }
     const record = this.#protection.open(header, fragment);
+    // Section 5: it is there for middleboxes, which see no other.
+    if (record.type === CONTENT.changeCipherSpec) {
+      throw new TlsError('Unexpected', 'the server sent a protected change_cipher_spec');
+    }
     if (record.content.length > MAX_PLAINTEXT) throw new TlsError('TooLarge', 'a protected record exceeds 16 KiB');
     return record;
   }

@@ -1,4 +1,5 @@
 /** The server's handshake messages (RFC 8446 section 4), read strictly: what was not offered is refused, nothing is skipped. */
+import { printable } from '../text/printable.ts';
 import { type CipherSuite, cipherSuiteByCode } from './cipher-suite.ts';
 import { EXTENSION, TLS_1_2, TLS_1_3 } from './client-hello.ts';
 import { GROUPS, type GroupName } from './key-exchange.ts';
@@ -61,7 +62,7 @@ export function readServerHello(body: Uint8Array, sessionId: Uint8Array): Server
 }
 
 function readRetry(suite: CipherSuite, extensions: Extensions): ServerHello {
-  allow(extensions, 'HelloRetryRequest', [EXTENSION.supportedVersions, EXTENSION.keyShare, EXTENSION.cookie]);
+  allow(extensions, 'a HelloRetryRequest', [EXTENSION.supportedVersions, EXTENSION.keyShare, EXTENSION.cookie]);
   const group = extensions.get(EXTENSION.keyShare);
   const cookie = extensions.get(EXTENSION.cookie);
   if (group === undefined && cookie === undefined) {
@@ -86,7 +87,7 @@ function readCookie(data: Uint8Array): Uint8Array {
 }
 
 function readHello(suite: CipherSuite, extensions: Extensions): ServerHello {
-  allow(extensions, 'ServerHello', [EXTENSION.supportedVersions, EXTENSION.keyShare]);
+  allow(extensions, 'a ServerHello', [EXTENSION.supportedVersions, EXTENSION.keyShare]);
   const share = extensions.get(EXTENSION.keyShare);
   if (share === undefined) throw new TlsError('Unexpected', 'the ServerHello has no key share');
   return {
@@ -96,22 +97,31 @@ function readHello(suite: CipherSuite, extensions: Extensions): ServerHello {
   };
 }
 
-/** The protocol that ALPN chose, or undefined. Throws TlsError. */
-export function readEncryptedExtensions(body: Uint8Array): string | undefined {
+export interface Offered {
+  /** Types of extensions that the ClientHello had, and that may be answered here (RFC 8446 section 4.2). */
+  readonly types: readonly number[];
+  readonly alpn: readonly string[];
+}
+
+/** The protocol that ALPN chose, or undefined. Throws TlsError, also for an answer to what was not offered: clients end the handshake. */
+export function readEncryptedExtensions(body: Uint8Array, offered: Offered): string | undefined {
   const reader = new Reader(body, 'EncryptedExtensions');
   const extensions = readExtensions(reader.nested(2));
   reader.end();
   if (extensions.has(EXTENSION.delegatedCredential)) {
     throw new TlsError('Unexpected', 'EncryptedExtensions has a delegated_credential: expected it on the leaf only');
   }
+  allow(extensions, 'these EncryptedExtensions', offered.types);
   const alpn = extensions.get(EXTENSION.applicationLayerProtocols);
   if (alpn === undefined) return undefined;
-  return only(alpn, 'application_layer_protocol_negotiation', (data) => {
+  const chosen = only(alpn, 'application_layer_protocol_negotiation', (data) => {
     const names = data.nested(2);
     const name = Buffer.from(names.vector(1)).toString('latin1');
     names.end();
     return name;
   });
+  if (offered.alpn.includes(chosen)) return chosen;
+  throw new TlsError('Unexpected', `the server chose the protocol "${printable(chosen)}", which was not offered`);
 }
 
 /** `offered`: whether the ClientHello said that it takes credentials. Throws TlsError. */
@@ -128,7 +138,9 @@ export function readCertificateMessage(body: Uint8Array, offered: boolean): Cert
     }
     const der = list.vector(3);
     if (der.length === 0) throw new TlsError('Malformed', 'the server sent an empty certificate');
-    const found = readExtensions(list.nested(2)).get(EXTENSION.delegatedCredential);
+    const extensions = readExtensions(list.nested(2));
+    allow(extensions, 'this Certificate', [EXTENSION.delegatedCredential]);
+    const found = extensions.get(EXTENSION.delegatedCredential);
     // RFC 9345 section 4.1.1: only where the client asked for it. On any other certificate it is to be ignored.
     if (found !== undefined && !offered) {
       throw new TlsError('Unexpected', 'the server sent a delegated credential, which was not offered');
@@ -182,7 +194,7 @@ function readExtensions(reader: Reader): Extensions {
 
 function allow(extensions: Extensions, message: string, types: readonly number[]): void {
   const other = [...extensions.keys()].find((type) => !types.includes(type));
-  if (other !== undefined) throw new TlsError('Unexpected', `extension ${other} may not be in a ${message}`);
+  if (other !== undefined) throw new TlsError('Unexpected', `extension ${other} may not be in ${message}`);
 }
 
 function only<T>(data: Uint8Array, name: string, read: (reader: Reader) => T): T {

@@ -16,7 +16,7 @@ interface Session {
   readonly clientHello: Uint8Array;
 }
 
-const extension = (type: number, data: Uint8Array) => Buffer.concat([uint16(type), vector(2, data)]);
+export const extension = (type: number, data: Uint8Array) => Buffer.concat([uint16(type), vector(2, data)]);
 const VERSION = extension(EXTENSION.supportedVersions, uint16(TLS_1_3));
 
 function serverHello(sessionId: Uint8Array, random: Uint8Array, ...extensions: readonly Uint8Array[]): Uint8Array {
@@ -71,12 +71,17 @@ export class ScriptedServer {
     return this.record(HANDSHAKE_RECORD, message);
   }
 
-  encryptedExtensions(): Uint8Array {
-    return this.message(HANDSHAKE.encryptedExtensions, vector(2));
+  encryptedExtensions(...extensions: readonly Uint8Array[]): Uint8Array {
+    return this.message(HANDSHAKE.encryptedExtensions, vector(2, ...extensions));
   }
 
   certificate(...chain: readonly Uint8Array[]): Uint8Array {
-    const entries = chain.map((der) => Buffer.concat([vector(3, der), vector(2)]));
+    return this.certificateWith(chain, []);
+  }
+
+  /** With the same extensions of every certificate. */
+  certificateWith(chain: readonly Uint8Array[], extensions: readonly Uint8Array[]): Uint8Array {
+    const entries = chain.map((der) => Buffer.concat([vector(3, der), vector(2, ...extensions)]));
     return this.message(HANDSHAKE.certificate, Buffer.concat([vector(1), vector(3, ...entries)]));
   }
 

@@ -6,12 +6,13 @@ import fc from 'fast-check';
 import { readPem } from '../../src/credential/pem.ts';
 import { ClientHandshake } from '../../src/probe/handshake.ts';
 import { type GroupName, generateKeyShare, type KeyShare } from '../../src/probe/key-exchange.ts';
+import { vector } from '../../src/probe/presentation.ts';
 import { plainRecords } from '../../src/probe/record.ts';
 import { StartTls } from '../../src/probe/starttls.ts';
 import { TlsError, type TlsErrorCode } from '../../src/probe/tls-error.ts';
 import { leaf } from '../../testing/support/openssl.ts';
 import { feed, refusal } from './feed.ts';
-import { helloRetryRequest, ScriptedServer } from './scripted-server.ts';
+import { extension, helloRetryRequest, ScriptedServer } from './scripted-server.ts';
 
 const SESSION_ID = new Uint8Array(32).fill(7);
 const made = leaf();
@@ -23,10 +24,10 @@ interface Meeting {
   readonly server: ScriptedServer;
 }
 
-function newClient(shares: KeyShare[]): ClientHandshake {
+function newClient(shares: KeyShare[], alpn: readonly string[] = []): ClientHandshake {
   return new ClientHandshake({
     serverName: 'web.example',
-    alpn: [],
+    alpn,
     delegatedCredentials: true,
     firstGroup: 'x25519',
     randomBytes: () => SESSION_ID,
@@ -39,9 +40,9 @@ function newClient(shares: KeyShare[]): ClientHandshake {
 }
 
 /** A client that has received the ServerHello. */
-function meeting(): Meeting {
+function meeting(alpn: readonly string[] = []): Meeting {
   const shares: KeyShare[] = [];
-  const client = newClient(shares);
+  const client = newClient(shares, alpn);
   const clientHello = client.start();
   const [clientShare] = shares;
   assert.ok(clientShare !== undefined);
@@ -73,6 +74,47 @@ test('what follows the Finished, in the same piece or without end, is not read',
     const outcome = feed(client, [...flight, last, ...[1, 2, 3].map(() => new Uint8Array(16_384))]);
     assert.ok(outcome !== undefined && !(outcome instanceof TlsError), `message ${type}`);
   }
+});
+
+describe('an answer to what was offered', () => {
+  const protocol = (name: string) => extension(16, vector(2, vector(1, Buffer.from(name))));
+  const meet = (answers: readonly Uint8Array[], ofCertificate: readonly Uint8Array[], alpn: readonly string[]) => {
+    const { client, server } = meeting(alpn);
+    const records = [server.encryptedExtensions(...answers), server.certificateWith([der], ofCertificate)];
+    return feed(client, [...records, server.certificateVerify(sign), server.finished()]);
+  };
+
+  test('is accepted: the name, the groups, a protocol', () => {
+    const outcome = meet(
+      [extension(0, Uint8Array.of()), extension(10, Buffer.from('0002001d', 'hex')), protocol('h2')],
+      [],
+      ['h2'],
+    );
+    assert.ok(outcome !== undefined && !(outcome instanceof TlsError));
+    assert.equal(outcome.alpn, 'h2');
+  });
+
+  test('is the only one: any other extension is refused, in EncryptedExtensions and with a certificate', () => {
+    const isRefused = (outcome: unknown) => {
+      assert.ok(outcome instanceof TlsError && outcome.code === 'Unexpected');
+      assert.match(outcome.message, /may not be in th|expected it on the leaf only/);
+    };
+    fc.assert(
+      fc.property(fc.nat(0xffff), fc.uint8Array({ maxLength: 20 }), (type, data) => {
+        if (![0, 10].includes(type)) isRefused(meet([extension(type, data)], [], []));
+        if (type !== 34) isRefused(meet([], [extension(type, data)], []));
+      }),
+      { numRuns: 60, examples: [5, 13, 16, 18, 28, 34, 42, 43, 44, 51].map((type) => [type, Uint8Array.of()]) },
+    );
+  });
+
+  test('is refused where it names another protocol', () => {
+    for (const name of ['h2', 'http/1.1\x1b[2J', '']) {
+      const outcome = meet([protocol(name)], [], ['http/1.1']);
+      assert.ok(outcome instanceof TlsError && outcome.code === 'Unexpected');
+      assert.match(outcome.message, /^the server chose the protocol "[ -~]*", which was not offered$/);
+    }
+  });
 });
 
 describe('under the right keys, the client refuses', () => {
@@ -156,6 +198,12 @@ describe('under the right keys, the client refuses', () => {
         (server) => [server.record(21, Uint8Array.of(1, 0))],
         'Closed',
         /closed the connection where its EncryptedExtensions was expected/,
+      ],
+      [
+        'a change_cipher_spec that is protected',
+        (server) => [server.record(20, Uint8Array.of(1))],
+        'Unexpected',
+        /protected change_cipher_spec/,
       ],
       ['plain text', () => [plainRecords(22, Uint8Array.of(8, 0, 0, 2, 0, 0))], 'Unexpected', /unprotected/],
       [
