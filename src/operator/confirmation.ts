@@ -12,6 +12,7 @@ import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { PODS, type ResourceType } from '../kubernetes/resource-type.ts';
+import { isDnsSubdomain } from '../text/dns-name.ts';
 import type { GrantProof } from './certificates.ts';
 import type { DeleteReason } from './core/plan.ts';
 import { type Pod, readPod } from './core/pod.ts';
@@ -46,6 +47,8 @@ export class Confirmation {
   async isUnwanted(secret: IssuedSecret, reason: DeleteReason, key: PodKey, signal: AbortSignal): Promise<void> {
     const { namespace, podName, podUid } = secret;
     if (reason === 'ResourceGone') {
+      // A label may be empty, or in capitals: no object has such a name, and some are no path to ask for.
+      if (!isDnsSubdomain(key.resourceName)) return;
       const resource = await this.#find(DELEGATED_CREDENTIALS, namespace, key.resourceName, signal);
       if (resource === undefined) return;
       throw new StaleCacheError(`DelegatedCredential "${key.resourceName}" exists, and the cache does not show it yet`);

@@ -6,6 +6,7 @@ import { readIssuedSecret } from '../../src/issued-secret/issued-secret.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
+import { type ResourceType, resourcePath } from '../../src/kubernetes/resource-type.ts';
 import { Applier, type Subject } from '../../src/operator/apply.ts';
 import type { Step } from '../../src/operator/core/plan.ts';
 import { GrantCheck } from '../../src/operator/grant-check.ts';
@@ -36,7 +37,10 @@ function fakeClient(answers: Answers): { readonly client: ApiClient; readonly ca
   const client = {
     create: async (_type: unknown, object: KubernetesObject) => answer('create', object.metadata.name),
     replace: async (_type: unknown, object: KubernetesObject) => answer('replace', object.metadata.name),
-    get: async (_type: unknown, ref: { name: string }) => answer('get', ref.name),
+    get: async (type: ResourceType, ref: { namespace: string; name: string }) => {
+      resourcePath(type, ref);
+      return answer('get', ref.name);
+    },
     list: async (_type: unknown, { fieldSelector }: { fieldSelector?: string }) => ({
       items: [answer('list', fieldSelector)],
     }),
@@ -299,6 +303,16 @@ describe('nothing is deleted because a cache does not show something', () => {
     const step: Step = { kind: 'delete', reason: 'ResourceGone', secret: issuedSecret() };
     await assert.rejects(applier(client).apply(step, subject(), SIGNAL), StaleCacheError);
     assert.equal(calls.length, 1);
+  });
+
+  test('a Secret whose label names no resource goes, whatever a client has made of the label', async () => {
+    for (const resourceName of ['', 'other', 'Other', 'a_b', '0.9', 'x'.repeat(63)]) {
+      const { client, calls } = fakeClient({ get: refusal('NotFound', 404) });
+      const step: Step = { kind: 'delete', reason: 'ResourceGone', secret: issuedSecret({ resourceName }) };
+      const key = { namespace: 'edge', resourceName, pod: 'web-0' };
+      await applier(client).apply(step, { ...subject(), key, resource: undefined }, SIGNAL);
+      assert.equal(calls.at(-1)?.verb, 'delete', resourceName);
+    }
   });
 
   const trulyGone: Readonly<Record<string, () => KubernetesObject | undefined>> = {
