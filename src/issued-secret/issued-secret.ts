@@ -7,6 +7,7 @@ import { CREDENTIAL_FILE_NAMES } from '../credential/files.ts';
 import { KEY_ALGORITHMS, type KeyAlgorithm, USAGES, type Usage } from '../credential/scheme.ts';
 import type { KubernetesObject, ObjectMeta } from '../kubernetes/objects.ts';
 import { isDnsSubdomain } from '../text/dns-name.ts';
+import { parseRfc3339 } from '../text/rfc3339.ts';
 import { fieldOwnership, type Ownership } from './field-ownership.ts';
 import { formatPodKey } from './names.ts';
 
@@ -184,7 +185,8 @@ function readFacts(annotations: Entries): CredentialFacts | undefined {
   const certificateSha256 = annotations[SECRET_ANNOTATIONS.certificateSha256];
   const usage = USAGES.find((one) => one === annotations[SECRET_ANNOTATIONS.usage]);
   const keyAlgorithm = KEY_ALGORITHMS.find((one) => one === annotations[SECRET_ANNOTATIONS.keyAlgorithm]);
-  if (issuedAt === undefined || expiresAt === undefined || renewAt === undefined) return undefined;
+  if (issuedAt === undefined || expiresAt === undefined || renewAt === undefined || issuedAt >= expiresAt)
+    return undefined;
   if (certificateSha256 === undefined || usage === undefined || keyAlgorithm === undefined) return undefined;
   if (!SHA256.test(certificateSha256)) return undefined;
   return {
@@ -206,10 +208,13 @@ function readHash(text: string | undefined): string | undefined {
 /** Lower-case hex. */
 const SHA256 = /^[0-9a-f]{64}$/;
 
+/** The last second that RFC 3339 can write: the API server takes no later time into a status. */
+const MAX_SECONDS = Date.UTC(9999, 11, 31, 23, 59, 59) / 1000;
+
 /** RFC 3339 to seconds since the epoch. */
 function readTime(text: string | undefined): number | undefined {
-  const milliseconds = Date.parse(text ?? '');
-  return Number.isNaN(milliseconds) ? undefined : Math.floor(milliseconds / 1000);
+  const seconds = Math.floor(parseRfc3339(text ?? '') / 1000);
+  return seconds >= 0 && seconds <= MAX_SECONDS ? seconds : undefined;
 }
 
 /** The (resource, pod) that it was issued for. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { statusSchema } from '../../src/api/delegated-credential.ts';
 import { claimFields } from '../../src/issued-secret/field-ownership.ts';
 import {
   dataKeys,
@@ -10,6 +11,7 @@ import {
   readWholeIssuedSecret,
 } from '../../src/issued-secret/issued-secret.ts';
 import type { KubernetesObject, ObjectMeta } from '../../src/kubernetes/objects.ts';
+import { formatRfc3339 } from '../../src/text/rfc3339.ts';
 import { issuedSecret } from '../../testing/support/builders.ts';
 
 const OWNER = { apiVersion: 'v1', kind: 'Pod', name: 'web-0', uid: 'u1' };
@@ -104,6 +106,40 @@ describe('a Secret without complete annotations counts as changed', () => {
       assert.equal(readIssuedSecret(secret({ annotations }))?.intact, false);
     });
   }
+});
+
+describe('the times of a credential', () => {
+  const keys = ['dcred.dev/issued-at', 'dcred.dev/expires-at', 'dcred.dev/renew-at'];
+  const year = fc.constantFrom('0000', '1969', '1970', '2027', '9999', '+010000', '+275760', '-000001');
+  const offset = fc.constantFrom('Z', '+00:00', '-23:59', '+23:59', '', ' GMT');
+  const stamp = fc.tuple(year, fc.constantFrom('-01-01T00:00:00', '-12-31T23:59:59', '-02-30T00:00:00'), offset);
+  const text = fc.oneof(
+    stamp.map((parts) => parts.join('')),
+    fc.constantFrom('1', '2027', 'Fri, 15 Jan 2027 08:00:00 GMT', '2027-01-15'),
+  );
+
+  test('are such as a status may hold, and in their order, whatever another client wrote', () => {
+    fc.assert(
+      fc.property(fc.tuple(text, text, text), (texts) => {
+        const annotations = { ...ANNOTATIONS, ...Object.fromEntries(keys.map((key, index) => [key, texts[index]])) };
+        const facts = readIssuedSecret(secret({ annotations }))?.facts;
+        if (facts === undefined) return;
+        assert.ok(facts.issuedAt < facts.expiresAt);
+        for (const time of [facts.issuedAt, facts.expiresAt, facts.renewAt]) {
+          assert.deepEqual(statusSchema.safeParse({ earliestExpiryTime: formatRfc3339(time) }).error, undefined);
+        }
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  test('count as changed where dcred writes no such time', () => {
+    for (const time of ['Fri, 15 Jan 2027 08:00:00 GMT', '2027-01-15', '2027', '+010000-01-01T00:00:00Z']) {
+      for (const key of keys) {
+        assert.equal(readIssuedSecret(secret({ annotations: { ...ANNOTATIONS, [key]: time } }))?.intact, false, time);
+      }
+    }
+  });
 });
 
 describe("the credential's hash", () => {
