@@ -24,6 +24,7 @@ import type { OperatorMetrics } from './metrics.ts';
 import type { PodFailures } from './pod-failure.ts';
 import type { Reporter } from './reporter.ts';
 import { STATUS_INTERVAL_MS, StatusWriter, type StatusWriterOptions } from './status-writer.ts';
+import type { TakenNames } from './taken-names.ts';
 import { Tally } from './tally.ts';
 
 /**
@@ -41,6 +42,7 @@ export interface ResourceControllerOptions {
   readonly certificates: Pick<Certificates, 'access' | 'follow' | 'resolve'>;
   readonly grants: Pick<GrantController, 'used'>;
   readonly failures: PodFailures;
+  readonly names: Pick<TakenNames, 'releaseNamespaces'>;
   readonly podQueue: WorkQueue;
   readonly resourceQueue: WorkQueue;
   readonly reporter: Reporter;
@@ -128,16 +130,18 @@ export class ResourceController {
 
   /** Another replica serves these namespaces now: nothing of their resources is kept, followed or shown here. */
   release(isReleased: (namespace: string) => boolean): void {
-    const { certificates, failures, membership, metrics } = this.#options;
+    const { certificates, failures, grants, membership, metrics, names } = this.#options;
     for (const key of this.#states.keys()) {
       const { name, namespace } = parseObjectKey(key);
       if (!isReleased(namespace)) continue;
       this.#drop(key);
       certificates.follow(key, undefined);
+      grants.used(key, OWN, 0);
       membership.removeResource(namespace, name);
       metrics.resourceGone(namespace, name);
     }
     failures.release(isReleased);
+    names.releaseNamespaces(isReleased);
   }
 
   #drop(key: string): void {

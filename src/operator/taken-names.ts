@@ -1,5 +1,5 @@
 /** Pods that wait for the name of their Secret, and the watch that says when it is free: at once, not with the next retry. */
-import { parseObjectKey } from '../issued-secret/names.ts';
+import { parseObjectKey, parsePodKey } from '../issued-secret/names.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import { SecretWatch, type WatchEngine } from './secret-watch.ts';
 
@@ -47,6 +47,12 @@ export class TakenNames {
     if (pods === undefined || pods.size > 0) return;
     this.#waiting.delete(secretKey);
     this.#watchOf(secretKey).unwant(secretKey);
+  }
+
+  /** Another replica serves these namespaces now: their pods wait there. */
+  releaseNamespaces(isReleased: (namespace: string) => boolean): void {
+    for (const podKey of [...this.#secretOf.keys()])
+      if (isReleased(parsePodKey(podKey).namespace)) this.release(podKey);
   }
 
   /** No Secret has this name now, as far as is known. */

@@ -61,6 +61,8 @@ class World {
   certificate: CertificateState = usable();
   access: Access = OWN;
   readonly users: string[] = [];
+  /** Whether the names that its pods wait for were released, each time that any were. */
+  readonly released: boolean[] = [];
   refusal: string | undefined;
   /** The resource's version at the API server, and the newest that the cache shows. */
   version = 100;
@@ -108,6 +110,7 @@ class World {
       certificates,
       grants: { used: (key, access, pods) => void this.users.push(`${key} ${access.kind} ${pods}`) },
       failures: this.failures,
+      names: { releaseNamespaces: (isReleased) => void this.released.push(isReleased('edge')) },
       podQueue: this.podQueue,
       resourceQueue: this.resourceQueue,
       reporter: new Reporter({ events: { record: () => {} }, metrics: this.metrics, log, clock: new FakeClock() }),
@@ -351,6 +354,22 @@ describe('a resource that is gone', () => {
     await world.reconcile();
     world.controller.podReconciled(POD_KEY);
     assert.deepEqual([world.resourceQueue.length, world.resourceQueue.delayed], [0, 0]);
+  });
+});
+
+describe('a resource that another replica serves now', () => {
+  test('is followed, shown and counted here no longer', async () => {
+    const world = new World();
+    world.access = granted({});
+    await world.reconcile();
+    assert.deepEqual([world.referred, world.users], [['web-tls'], ['edge/web granted 0']]);
+    world.controller.release((namespace) => namespace === 'other');
+    assert.deepEqual([world.users.length, await world.metric('dcred_ready{')], [1, '0']);
+    world.controller.release((namespace) => namespace === 'edge');
+    assert.deepEqual(world.referred, ['web-tls', undefined]);
+    assert.deepEqual(world.users, ['edge/web granted 0', 'edge/web own 0']);
+    assert.deepEqual(world.released, [false, true]);
+    assert.equal(await world.metric('dcred_ready{'), undefined);
   });
 });
 
