@@ -17,6 +17,7 @@ import {
 import { type HttpServer, probeHandler, scrapes, serveHttp } from './http-server.ts';
 import { readInputText } from './input.ts';
 import { connect, createClient, KUBERNETES_OPTIONS } from './kubernetes-options.ts';
+import { METRICS_AUTH_OPTION, scrapeAuthorizer } from './metrics-guard.ts';
 import { reloadFiles } from './reloaded-files.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
 import { keySetsOf, readSignerFiles, signerFiles } from './signer-files.ts';
@@ -50,6 +51,7 @@ export const signerCommand: Command = {
     },
     'token-review': { type: 'boolean', help: "accept service account tokens of the signer's own cluster" },
     ...ADDRESS_OPTIONS,
+    ...METRICS_AUTH_OPTION,
     ...LOG_OPTIONS,
   },
 
@@ -92,7 +94,9 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
   const metrics = new SignerMetrics(VERSION);
   metrics.collectProcessMetrics();
   const reviews = args.boolean('token-review');
-  const client = reviews || needsApiServer(config) ? createClient(await connect(args, io)) : undefined;
+  const needsClient = reviews || args.boolean('metrics-auth') || needsApiServer(config);
+  const client = needsClient ? createClient(await connect(args, io)) : undefined;
+  const authorize = client && scrapeAuthorizer(args, client, signal);
   const signer = await Process.create({
     address,
     tls: files,
@@ -117,7 +121,8 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
   try {
     const probes = { '/healthz': probeHandler(() => undefined), '/readyz': probeHandler(() => signer.problem) };
     if (healthAddress !== undefined) servers.push(await serveHttp(healthAddress, probes));
-    if (metricsAddress !== undefined) servers.push(await serveHttp(metricsAddress, scrapes(metrics.registry)));
+    if (metricsAddress !== undefined)
+      servers.push(await serveHttp(metricsAddress, scrapes(metrics.registry), authorize));
     await signer.listen(signal);
     log.info({ version: VERSION, port: signer.port }, 'starting');
     await Promise.all([

@@ -84,6 +84,49 @@ describe('every variant', () => {
   }
 });
 
+describe('metrics of every component', () => {
+  // Found by what their pods serve, so that one that is added later is not forgotten.
+  const everything: Values = {
+    namespaces: ['edge'],
+    metrics: { auth: true, serviceMonitor: { enabled: true } },
+    signer: { enabled: true, certificates: [{ namespace: 'vault', names: ['web-tls'] }] },
+    audit: { enabled: true },
+    issuer: { enabled: true, authorities: [{ namespace: 'vault', names: ['web-ca'] }] },
+  };
+  const includes = (labels: Readonly<Record<string, string>>, selector: Readonly<Record<string, string>>) =>
+    Object.entries(selector).every(([label, value]) => labels[label] === value);
+
+  test('are served to authorized scrapers only, and scraped', async () => {
+    const objects = await render(everything);
+    const auth = objects.filter(({ kind, metadata }) => /-metrics-auth$/.test(metadata.name) && kind !== 'ClusterRole');
+    const reviewers: readonly { readonly name: string }[] = auth.flatMap((binding) => binding['subjects']);
+    const scraped = objects.filter(({ kind }) => kind === 'ServiceMonitor');
+    assert.equal(deployments(objects).length, 5);
+    for (const { metadata, spec } of deployments(objects)) {
+      const { containers, serviceAccountName } = spec.template.spec;
+      assert.ok(
+        containers[0].ports.some(({ name }: Variable) => name === 'metrics'),
+        metadata.name,
+      );
+      assert.ok(containers[0].args.includes('--metrics-auth=true'), `${metadata.name} serves metrics to everybody`);
+      assert.ok(
+        reviewers.some(({ name }) => name === serviceAccountName),
+        `${metadata.name} may not review scrapers`,
+      );
+      const services = objects.filter(
+        (one) =>
+          one.kind === 'Service' &&
+          includes(spec.template.metadata.labels, one['spec'].selector) &&
+          one['spec'].ports.some(({ name }: Variable) => name === 'metrics'),
+      );
+      const monitors = scraped.filter((monitor) =>
+        services.some((service) => includes(service.metadata.labels ?? {}, monitor['spec'].selector.matchLabels)),
+      );
+      assert.deepEqual([services.length, monitors.length], [1, 1], `${metadata.name} is not scraped once`);
+    }
+  });
+});
+
 describe('the image', () => {
   for (const [values, expected] of [
     [{}, /^registry\.invalid\/dcred:\d+\.\d+\.\d+$/],
