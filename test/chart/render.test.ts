@@ -319,3 +319,58 @@ describe('the keys of a signer', () => {
     assert.ok((await render(withKeys({ a: 'hashivault://web' }, { extraEnv }))).length > 0);
   });
 });
+
+describe('service accounts', () => {
+  const components = ['operator', 'webhook', 'audit', 'issuer', 'signer'] as const;
+  /** Every component, two of them with the same account. */
+  const sharing = (create: boolean, pair: readonly string[]): Values => {
+    const of = (component: string) => (pair.includes(component) ? 'shared' : component);
+    const named = { enabled: true };
+    return {
+      namespaces: ['edge'],
+      serviceAccount: { create, name: of('operator') },
+      webhook: { serviceAccountName: of('webhook') },
+      audit: { ...named, serviceAccountName: of('audit') },
+      issuer: {
+        ...named,
+        serviceAccountName: of('issuer'),
+        authorities: [{ namespace: 'vault', names: ['web-ca'] }],
+      },
+      signer: {
+        ...named,
+        serviceAccountName: of('signer'),
+        certificates: [{ namespace: 'vault', names: ['web-tls'] }],
+      },
+    };
+  };
+
+  for (const [index, one] of components.entries()) {
+    for (const other of components.slice(index + 1)) {
+      const holdsKeys = other === 'issuer' || other === 'signer';
+      test(`of ${one} and ${other} ${holdsKeys ? 'must differ' : 'may be one, which is made once'}`, async () => {
+        if (holdsKeys) {
+          await assert.rejects(render(sharing(false, [one, other])), /"shared" is also the account of the/);
+          return;
+        }
+        const accounts = (await render(sharing(true, [one, other]))).filter(({ kind }) => kind === 'ServiceAccount');
+        const names = accounts.map(({ metadata }) => metadata.name);
+        assert.deepEqual(new Set(names).size, names.length, names.join(' '));
+      });
+    }
+  }
+});
+
+test('a namespace with two entries is refused: the Role of the second would take the place of the first', async () => {
+  const twice = [
+    { namespace: 'vault', names: ['a'] },
+    { namespace: 'vault', names: ['b'] },
+  ];
+  for (const [name, values] of Object.entries({
+    certificates: { certificates: twice },
+    'signer.certificates': { signer: { enabled: true, certificates: twice } },
+    'issuer.authorities': { issuer: { enabled: true, authorities: twice } },
+  })) {
+    const pattern = new RegExp(`${name}: namespace "vault" has two entries`);
+    await assert.rejects(render({ namespaces: ['edge'], ...values }), pattern);
+  }
+});

@@ -139,3 +139,33 @@ namespace.
     - port: 53
       protocol: TCP
 {{- end }}
+
+{{/*
+Who uses keys has an account of its own: whoever shares it could use them too. Each entry: the component's name, its account, and whether
+it holds keys.
+*/}}
+{{- define "dcred.checkAccounts" -}}
+{{- $accounts := list (list "operator" (include "dcred.serviceAccountName" .) false) -}}
+{{- if .Values.webhook.enabled }}{{ $accounts = append $accounts (list "webhook" (include "dcred.webhookServiceAccountName" .) false) }}{{ end -}}
+{{- if .Values.audit.enabled }}{{ $accounts = append $accounts (list "audit" (include "dcred.auditServiceAccountName" .) false) }}{{ end -}}
+{{- if .Values.issuer.enabled }}{{ $accounts = append $accounts (list "issuer" (include "dcred.issuerServiceAccountName" .) true) }}{{ end -}}
+{{- if .Values.signer.enabled }}{{ $accounts = append $accounts (list "signer" (include "dcred.signerServiceAccountName" .) true) }}{{ end -}}
+{{- range $keeper := $accounts -}}
+{{- range $other := $accounts -}}
+{{- if and (last $keeper) (ne (first $keeper) (first $other)) (eq (index $keeper 1) (index $other 1)) -}}
+{{- fail (printf "%s.serviceAccountName: %q is also the account of the %s, which could then use the %s's keys: set one that no other component has" (first $keeper) (index $keeper 1) (first $other) (first $keeper)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Each entry is a Role in its namespace: of two with one name, the later one takes the place of the other. */}}
+{{- define "dcred.checkNamespacesOnce" -}}
+{{- $seen := list -}}
+{{- range .entries -}}
+{{- if has .namespace $seen -}}
+{{- fail (printf "%s: namespace %q has two entries: put all of its names into one" $.value .namespace) -}}
+{{- end -}}
+{{- $seen = append $seen .namespace -}}
+{{- end -}}
+{{- end }}
