@@ -96,7 +96,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     ...ENGINE,
   ],
   'signer/protocol.ts': ['text', 'credential'],
-  'signer-client': ['text', 'tracing', 'credential', 'signer/protocol.ts', ...ENGINE],
+  'signer-client': ['text', 'files', 'tracing', 'credential', 'signer/protocol.ts', ...ENGINE],
   renew: ['text', 'api', 'issued-secret', 'operator', 'operator/core', ...ENGINE],
   cli: [
     'text',

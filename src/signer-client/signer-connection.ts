@@ -1,6 +1,7 @@
 /** How a client reaches the signer: its address, the CA that it trusts, and a token or a certificate of its own, all in files. */
-import { readFile } from 'node:fs/promises';
+import { FileRefusedError, readBounded } from '../files/read-bounded.ts';
 import type { Clock } from '../kubernetes/clock.ts';
+import { assertAuthorities, assertHeader, assertPair } from '../kubernetes/connection/assertions.ts';
 import type { Connection } from '../kubernetes/connection/connection.ts';
 import { ConnectionError } from '../kubernetes/connection/connection-error.ts';
 import { CredentialCache } from '../kubernetes/connection/credential-cache.ts';
@@ -19,10 +20,13 @@ export interface SignerConnectionOptions {
   readonly clock: Clock;
 }
 
+/** More than a system's whole bundle of CAs. */
+const MAX_BYTES = 1024 * 1024;
+
 /**
  * The files are read again every few seconds while the connection is used, and at once when the signer answers 401: kubelet replaces
  * a projected token at four fifths of its hour.
- * @throws ConnectionError for a URL that is not https, and for files that cannot be read
+ * @throws ConnectionError for a URL that is not https, and for files that cannot be read, or are not what they are named for
  */
 export async function signerConnection(options: SignerConnectionOptions): Promise<Connection> {
   const { caFile, certFile, clock, keyFile, tokenFile } = options;
@@ -32,8 +36,14 @@ export async function signerConnection(options: SignerConnectionOptions): Promis
   }
   const cache = new CredentialCache(async () => {
     const [ca, token, cert, key] = await Promise.all([caFile, tokenFile, certFile, keyFile].map(readOptional));
+    const authorization = token === undefined ? undefined : `Bearer ${token.trim()}`;
+    if (ca !== undefined) assertAuthorities(ca, caFile ?? '');
+    if (authorization !== undefined) assertHeader(authorization, tokenFile ?? '');
+    if (cert !== undefined && key !== undefined) {
+      assertPair(cert, key, `a client certificate in ${certFile} and its key in ${keyFile}`);
+    }
     return {
-      headers: token === undefined ? {} : { authorization: `Bearer ${token.trim()}` },
+      headers: authorization === undefined ? {} : { authorization },
       tls: { ...(ca === undefined ? {} : { ca }), ...(cert === undefined || key === undefined ? {} : { cert, key }) },
     };
   }, clock);
@@ -52,10 +62,9 @@ function readUrl(text: string): string {
 async function readOptional(path: string | undefined): Promise<string | undefined> {
   if (path === undefined) return undefined;
   try {
-    return await readFile(path, 'utf8');
+    return (await readBounded(path, MAX_BYTES)).toString('utf8');
   } catch (cause) {
-    throw new ConnectionError(`cannot read a file for the connection to the signer: ${explainFileError(path, cause)}`, {
-      cause,
-    });
+    const why = cause instanceof FileRefusedError ? cause.message : explainFileError(path, cause);
+    throw new ConnectionError(`cannot read a file for the connection to the signer: ${why}`, { cause });
   }
 }

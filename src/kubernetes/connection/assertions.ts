@@ -1,5 +1,7 @@
 /** What must hold for credentials before they are sent: what Node would pass over, or report as a fault of the request. */
 import { X509Certificate } from 'node:crypto';
+import { createSecureContext } from 'node:tls';
+import { explainOpenSsl } from '../../text/openssl-error.ts';
 import { ConnectionError } from './connection-error.ts';
 
 /**
@@ -11,6 +13,18 @@ export function assertAuthorities(text: string, place: string): void {
     new X509Certificate(text);
   } catch (cause) {
     throw new ConnectionError(`expected the certificates of authorities, in PEM, in ${place}`, { cause });
+  }
+}
+
+/** Throws ConnectionError where they are not a client certificate and its key. `what`: `the client certificate of user jane and its key`. */
+export function assertPair(cert: string, key: string, what: string): void {
+  try {
+    // Node takes an empty text for none, and would show no certificate.
+    if (cert === '' || key === '') throw new TypeError('one of them is empty');
+    createSecureContext({ cert, key });
+  } catch (error) {
+    const said = error instanceof Error ? explainOpenSsl(error.message).slice(0, 300).trim() : '';
+    throw new ConnectionError(`expected ${what}, in PEM: ${said}`);
   }
 }
 

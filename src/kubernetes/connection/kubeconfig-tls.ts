@@ -1,10 +1,8 @@
 /** What a kubeconfig says about TLS: whom to trust, and the client certificate to show. Read again each time: others rotate the files. */
-import { createSecureContext } from 'node:tls';
 import type { Cluster, User } from '@kubernetes/client-node';
 import { FileRefusedError, readBounded } from '../../files/read-bounded.ts';
-import { explainOpenSsl } from '../../text/openssl-error.ts';
 import { explainFileError } from '../../text/system-error.ts';
-import { assertAuthorities } from './assertions.ts';
+import { assertAuthorities, assertPair } from './assertions.ts';
 import type { ConnectionTls } from './connection.ts';
 import { ConnectionError } from './connection-error.ts';
 
@@ -26,7 +24,7 @@ export async function kubeconfigTls(cluster: Cluster | undefined, user: User | u
     assertAuthorities(ca, caData ? `certificate-authority-data of cluster ${name}` : (caFile ?? ''));
   const cert = await textOf(user?.certData, user?.certFile);
   const key = await textOf(user?.keyData, user?.keyFile);
-  if (user !== undefined) assertPair(user, cert, key);
+  if (user !== undefined) assertUsersPair(user, cert, key);
   return {
     ...(ca !== undefined && { ca }),
     ...(cert !== undefined && { cert }),
@@ -47,16 +45,11 @@ async function textOf(data: string | undefined, file: string | undefined): Promi
   }
 }
 
-function assertPair({ name }: User, cert: string | undefined, key: string | undefined): void {
+function assertUsersPair({ name }: User, cert: string | undefined, key: string | undefined): void {
   if (cert === undefined && key === undefined) return;
   if (cert === undefined || key === undefined) {
     const [there, missing] = cert === undefined ? ['key', 'certificate'] : ['certificate', 'key'];
     throw new ConnectionError(`user ${name} has a client ${there} and no client ${missing}: expected both`);
   }
-  try {
-    createSecureContext({ cert, key });
-  } catch (error) {
-    const said = error instanceof Error ? explainOpenSsl(error.message).slice(0, 300).trim() : '';
-    throw new ConnectionError(`expected the client certificate of user ${name} and its key, in PEM: ${said}`);
-  }
+  assertPair(cert, key, `the client certificate of user ${name} and its key`);
 }
