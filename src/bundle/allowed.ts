@@ -195,8 +195,19 @@ export function allowedLogLine(line: string): unknown {
     if (!isRecord(value)) return line;
     // By class, code and message: as dcred logs an error.
     const err = pick(value['err'], 'class', 'code', 'message');
-    return { ...pick(value, ...LOG_FIELDS), ...(err !== undefined && { err }) };
+    return { ...plain(pick(value, ...LOG_FIELDS)), ...(err !== undefined && { err: plain(err) }) };
   } catch {
     return line;
   }
+}
+
+/** Text, numbers and lists of them, as dcred logs: any pod with the chart's label is read, and what others log may be nested without end. */
+function plain(fields: Fields = {}): Fields {
+  const isPlain = (value: unknown) => value === null || typeof value !== 'object';
+  return Object.fromEntries(
+    Object.entries(fields).flatMap(([name, value]) => {
+      if (Array.isArray(value)) return [[name, value.filter(isPlain)]];
+      return isPlain(value) ? [[name, value]] : [];
+    }),
+  );
 }

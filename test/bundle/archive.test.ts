@@ -230,6 +230,20 @@ describe('a support archive', () => {
     assert.ok(!bundleFiles(planted).some(({ text }) => text.includes('planted')));
   });
 
+  test('is made whatever is in a line of a log', () => {
+    const nested = (depth: number) => `${'[{"a":'.repeat(depth)}{"b":"secret-of-others"}${'}]'.repeat(depth)}`;
+    for (const depth of [0, 1, 100_000]) {
+      for (const field of ['msg', 'detail', 'err', 'err.message', 'other']) {
+        const [name = '', inner] = field.split('.');
+        const value = inner === undefined ? nested(depth) : `{"${inner}":${nested(depth)}}`;
+        const logs = { 'dcred-system/dcred-1 operator': `{"level":"info","${name}":${value}}\n{"msg":"next"}` };
+        const text = bundleFiles({ ...COLLECTED, logs }).find(({ path }) => path === 'logs/0.log')?.text ?? '';
+        assert.match(text, /^\{"level":"info".*\n\{"msg":"next"\}\n$/, `${field} ${depth}`);
+        assert.doesNotMatch(text, /secret-of-others/);
+      }
+    }
+  });
+
   test('keeps what is needed to find a fault', () => {
     const text = bundleFiles(COLLECTED)
       .map((file) => file.text)
