@@ -294,6 +294,23 @@ describe('scrubbing', () => {
     fc.assert(fc.property(fc.string({ maxLength: 200 }), (text) => assert.equal(scrub(scrub(text)), scrub(text))));
   });
 
+  test('takes out a short secret where a URI has one', () => {
+    const word = fc.stringMatching(/^[A-Za-z0-9!$()*+,;:._~-]{1,30}$/);
+    const places = fc.constantFrom(
+      ['--ca-key=edge=pkcs11:object=b?module-path=/lib/a.so&pin-value=', ''],
+      ['"pkcs11:object=b?Pin-Value=', '&module-path=/lib/a.so"'],
+      ['https://', '@proxy:3128/path'],
+      ['failed to reach http://', '@[::1], trying again'],
+    );
+    fc.assert(
+      fc.property(word, places, (secret, [before, after]) => {
+        const text = scrub(`${before}${secret}${after}`);
+        assert.equal(text, `${before}(${secret.length} characters)${after}`);
+        assert.equal(scrub(text), text);
+      }),
+    );
+  });
+
   test('takes out random bytes in any encoding', () => {
     const encodings = fc.constantFrom('base64' as const, 'base64url' as const, 'hex' as const);
     fc.assert(
