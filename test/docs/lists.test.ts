@@ -17,6 +17,14 @@ test('the architecture lists every folder of src', async () => {
   );
 });
 
+test('the architecture lists every room of the engine', async () => {
+  const [, row = ''] = /^\| `src\/kubernetes` \|(.*)$/m.exec(await read('docs/architecture.md')) ?? [];
+  const entries = await readdir(join(ROOT, 'src/kubernetes'), { withFileTypes: true });
+  const rooms = entries.filter((one) => one.isDirectory()).map(({ name }) => name);
+  const listed = [...row.matchAll(/`([\w-]+)`/g)].map(([, name = '']) => name);
+  assert.deepEqual(listed.sort(), rooms.sort());
+});
+
 for (const page of ['docs/operations.md', 'charts/dcred/README.md']) {
   test(`${page} removes every CustomResourceDefinition`, async () => {
     const [, removed = ''] = /kubectl delete crd ([^`\n]*)/.exec(await read(page)) ?? [];
