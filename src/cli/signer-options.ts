@@ -19,7 +19,7 @@ export const SIGNER_OPTIONS = {
   'signer-ca': {
     type: 'string',
     value: 'FILE',
-    help: "CA of the signer's certificate, PEM; default: the system's CAs",
+    help: "CA of the signer's certificate, PEM; default: Node's own list of public CAs",
   },
   'signer-token': {
     type: 'string',

@@ -10,7 +10,7 @@ import { explainFileError } from '../text/system-error.ts';
 export interface SignerConnectionOptions {
   /** `https://HOST:PORT`. */
   readonly url: string;
-  /** Undefined: the system's CAs. */
+  /** Undefined: Node's own list of public CAs; the system's store is not read. */
   readonly caFile?: string | undefined;
   /** A service account's token with the audience `dcred-signer`. */
   readonly tokenFile?: string | undefined;
