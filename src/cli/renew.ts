@@ -29,7 +29,7 @@ export const renewCommand: Command = {
   summary: 're-issue credentials now',
   usage: 'renew NAME... | -l SELECTOR | -A [-n NAMESPACE] [--wait]',
   description:
-    'Requests that the operator re-issues, now, every credential of these DelegatedCredentials: for a key that was stolen, or may ' +
+    'Has the operator re-issue every credential of these DelegatedCredentials now: for a key that was stolen, or may ' +
     `have been. It writes the annotation ${RENEW_REQUESTED_AT}, so that the request outlives a restart of the operator. ` +
     'A credential cannot be revoked: a stolen one is valid until it expires. Where that is too long, replace and revoke the ' +
     'certificate. Exit status 1 when it could not be requested for one of them; the others are.',

@@ -26,7 +26,7 @@ import { startTracing } from './tracing.ts';
 export const signerCommand: Command = {
   name: 'signer',
   summary: 'sign delegated credentials for operators that hold no key',
-  usage: 'signer --config FILE --audit-log FILE | signer verify-log FILE',
+  usage: 'signer --config FILE --audit-log FILE --tls-cert FILE --tls-key FILE | verify-log FILE',
   description:
     'Holds the keys of delegation certificates, and signs delegated credentials and nothing else for the clients and grants of its ' +
     'configuration. Each signature and each refusal is a line of the audit log, chained by hashes; "signer verify-log FILE" checks ' +

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { parseArguments } from '../../src/cli/arguments.ts';
 import { COMMANDS } from '../../src/cli/commands.ts';
@@ -52,6 +54,16 @@ for (const one of COMMANDS) {
         assert.ok(found !== undefined, line);
         parseArguments(found, argv);
       }
+    });
+
+    test('names in its usage every option that it cannot do without', async () => {
+      const file = join(import.meta.dirname, '../../src/cli', `${one.name}.ts`);
+      const source = await readFile(file, 'utf8').catch(() => '');
+      const needed = [...source.matchAll(/required\('([a-z-]+)'\)/g)].flatMap(([, name = '']) => name);
+      const silent = needed.filter(
+        (name) => one.options[name]?.default === undefined && !one.usage.includes(`--${name} `),
+      );
+      assert.deepEqual(silent, []);
     });
 
     test('explains every option', () => {
