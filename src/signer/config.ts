@@ -20,7 +20,7 @@ export interface SignerConfig {
   readonly cluster: string | undefined;
   /** The signer's own cap on the life of a credential. */
   readonly maxLifetimeSeconds: number;
-  /** Signatures a second for each client, after a burst of twice as many. */
+  /** Signatures a second for each client, after a burst of twice as many, and of 1,000 at least. */
   readonly ratePerSecond: number;
 }
 

@@ -1,8 +1,9 @@
 /** Every metric that a page lists has the labels that the page says, and no program has one that its page leaves out. */
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { glob, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { SignerMetrics } from '../../src/signer/metrics.ts';
 import { labelsOf } from '../alerts/registries.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -60,6 +61,26 @@ test('the issuer', async () => {
 test('the signer', async () => {
   const text = between(await read('signer.md'), '\n## Metrics\n', undefined);
   assert.deepEqual(inlineLabels(text), without(await labelsOf('signer'), COMMON));
+});
+
+test("the signer's answers", async () => {
+  const page = between(await read('signer.md'), '\n## Requests\n', '\n## ');
+  const results = await new SignerMetrics('0').registry.getSingleMetricAsString('dcred_signer_requests_total');
+  const reasons = [...results.matchAll(/result="(\w+)"/g)].flatMap(([, result = '']) =>
+    result === 'signed' ? [] : result,
+  );
+  assert.ok(reasons.length > 3, results);
+  assert.deepEqual(
+    reasons.filter((reason) => !page.includes(`| \`${reason}\` |`)),
+    [],
+  );
+  const statuses = new Set<string>();
+  for await (const path of glob('src/signer/*.ts', { cwd: ROOT })) {
+    const source = await readFile(join(ROOT, path), 'utf8');
+    for (const [, status = ''] of source.matchAll(/HttpRefusal\(\s*(\d{3})\b/g)) statuses.add(status);
+  }
+  const listed = [...page.matchAll(/^\| HTTP ([\d, ]+) \|/gm)].flatMap(([, codes = '']) => codes.split(', '));
+  assert.deepEqual(listed.sort(), [...statuses].sort());
 });
 
 test('the audit', async () => {
