@@ -1,6 +1,7 @@
 /**
  * Takes out of text whatever might be a key or a token, so that what somebody put into a label, an annotation or a message does not
- * leave the cluster with a support archive, and the short secrets that have a known place in a URI. Errs on the side of taking too much: a fingerprint goes too. Pure.
+ * leave the cluster with a support archive, and the short secrets that have a known place in a URI. Errs on the side of taking too much:
+ * a fingerprint goes too. Pure.
  */
 
 /** PEM from its first line to its last, or to the end of the text. */
@@ -12,7 +13,7 @@ const COLON_HEX = /(?:[0-9A-Fa-f]{2}:){7,}[0-9A-Fa-f]{0,2}/g;
 /** Long words of base64, base64url, hex or digits. A key of 32 bytes has 43 characters; a piece of one may have fewer. */
 const LONG_WORD = /[A-Za-z0-9+/=_-]{20,}/g;
 
-/** The PIN of a token in a key URI (RFC 7512), which may be an argument of `dcred issuer`: short, as PINs are. Not what was taken out already. */
+/** The PIN of a token in a key URI (RFC 7512), which may be an argument of `dcred issuer`: short, as PINs are. Not what is already out. */
 const PIN = /(pin-value=)(?!\(\d{1,9} characters\))([^&\s"']+)/gi;
 
 /** User and password in a URL (RFC 3986 section 3.2.1): of a proxy, a collector of traces. */
