@@ -227,9 +227,9 @@ export class Reflector<T> {
       }
     }
     if (snapshot === undefined) return;
-    throw new ApiError(`watch ${type.plural}: closed before its initial list was complete`, {
+    throw new ApiError(`watch ${type.plural}: ended before its initial list was complete`, {
       status: 0,
-      reason: 'Network',
+      reason: 'InvalidResponse',
     });
   }
 
@@ -323,8 +323,12 @@ function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
 }
 
-/** Refused as invalid (before 1.32, or switched off), or ignored, so that the bookmark that ends the list never comes. */
+/**
+ * Refused as invalid (before 1.32, or switched off), or ignored, so that the bookmark that ends the list never comes: then the watch falls
+ * silent, or it goes on until its time is over. What cannot be read in a stream is read from pages, too.
+ */
 function cannotStream(error: unknown): boolean {
   if (!(error instanceof ApiError)) return false;
-  return error.status === 400 || error.status === 422 || (error.status === 0 && error.reason === 'Timeout');
+  if (error.status === 0) return error.reason === 'Timeout' || error.reason === 'InvalidResponse';
+  return error.status === 400 || error.status === 422;
 }

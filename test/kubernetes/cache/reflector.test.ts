@@ -400,6 +400,30 @@ describe('with a fake API server', () => {
     assert.deepEqual(it.changes, ['+a']);
   });
 
+  for (const [what, answer] of [
+    ['goes on with events and bookmarks until its time is over', [line('ADDED', 'a', 1), bookmark(1), bookmark(5)]],
+    ['is over at once', []],
+    ['holds what cannot be read', ['<html></html>\n']],
+  ] as const) {
+    test(`a server that ignores the request to stream, and whose watch ${what}, is listed page by page`, async () => {
+      await using fake = await FakeApiServer.start(
+        stream(answer, 'end'),
+        json(200, { metadata: { resourceVersion: '5' }, items: [object('a', 1)] }),
+        stream([expired], 'end'),
+        json(200, { metadata: { resourceVersion: '8' }, items: [object('b', 7)] }),
+        stream([], 'silence'),
+      );
+      await using it = reflecting(fake.client());
+      await it.until(() => it.reflector.resourceVersion === '8');
+      assert.deepEqual(it.changes, ['+a', '-a', '+b']);
+      // It is not asked again for what it does not know.
+      assert.deepEqual(
+        fake.requests.map(({ query }) => query.has('sendInitialEvents')),
+        [true, false, false, false, ...(fake.requests.length === 5 ? [false] : [])],
+      );
+    });
+  }
+
   test('a watch that is silent for too long is dropped and resumed', async () => {
     await using fake = await FakeApiServer.start(
       stream([listEnd(5)], 'silence'),
