@@ -20,6 +20,7 @@ export type {
   CallOptions,
   CreateOptions,
   DeleteOptions,
+  ListOptions,
   ListSelection,
   ObjectReference,
   ReadOptions,

@@ -193,7 +193,7 @@ export class Reflector<T> {
   async #checkVersion(signal: AbortSignal): Promise<void> {
     const { client, type } = this.#options;
     const selection = { ...this.#selection(), metadataOnly: true, limit: 1 };
-    const { metadata } = await client.list(type, selection, { signal });
+    const { metadata } = await client.list(type, selection, { signal, anyItems: true });
     this.#expectReached(metadata.resourceVersion);
   }
 

@@ -64,7 +64,8 @@ export async function listPages<T>(
   keep: Keep<T>,
   signal: AbortSignal,
 ): Promise<Snapshot<T>> {
-  const { resourceVersion, sink } = await listInto(client, type, selection, () => new Snapshot(keep), signal);
+  const options = { signal, anyItems: true };
+  const { resourceVersion, sink } = await listInto(client, type, selection, () => new Snapshot(keep), options);
   sink.resourceVersion = resourceVersion;
   return sink;
 }

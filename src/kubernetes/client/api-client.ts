@@ -3,6 +3,7 @@
  * reason; what is retried, and why so few of the writes, is in retry-policy.ts.
  */
 
+import { isRecord } from '../../text/is-record.ts';
 import { ApiError } from '../api-error.ts';
 import { delay } from '../clock.ts';
 import type { Connection } from '../connection/connection.ts';
@@ -16,6 +17,7 @@ import type {
   CallOptions,
   CreateOptions,
   DeleteOptions,
+  ListOptions,
   ListSelection,
   ObjectReference,
   ReadOptions,
@@ -67,7 +69,7 @@ export class ApiClient {
 
   get<T = KubernetesObject>(type: ResourceType, ref: ObjectReference, options: ReadOptions): Promise<T> {
     const request = this.#request('get', 'GET', type, ref, { accept: options.metadataOnly ? METADATA : JSON_TYPE });
-    return this.#call<T>(request, 'repeatable', options);
+    return this.#call<T>(request, 'repeatable', options, parseNamed);
   }
 
   /** What no type describes, by its path: `/version`, `/apis`. */
@@ -84,7 +86,7 @@ export class ApiClient {
   async list<T = KubernetesObject>(
     type: ResourceType,
     selection: ListSelection,
-    options: CallOptions,
+    options: ListOptions,
   ): Promise<ObjectList<T>> {
     const { namespace, metadataOnly, ...query } = selection;
     const accept = metadataOnly ? METADATA_LIST : JSON_TYPE;
@@ -98,6 +100,7 @@ export class ApiClient {
     if (typeof metadata !== 'object' || metadata === null || !(items === null || Array.isArray(items))) {
       throw invalidResponseError(request.what, 'an object that is not a list');
     }
+    if (!(options.anyItems || (items ?? []).every(isNamed))) throw namelessError(request.what);
     return { metadata, items: items ?? [] };
   }
 
@@ -371,4 +374,20 @@ function parseObject<T>(what: string, text: string): T {
   if (typeof value !== 'object' || value === null) throw invalidResponseError(what, typeof value);
   // Boundary of trust: the API server keeps its own schema; whoever needs more certainty parses T.
   return value as T;
+}
+
+function parseNamed<T>(what: string, text: string): T {
+  const value = parseObject<T>(what, text);
+  if (!isNamed(value)) throw namelessError(what);
+  return value;
+}
+
+function namelessError(what: string): ApiError {
+  const message = `${what}: expected an object of Kubernetes, found one without a name in its metadata; is there a proxy in between?`;
+  return new ApiError(message, { status: 0, reason: 'InvalidResponse' });
+}
+
+/** Every object in the store of an API server has a name: what has none is no object of Kubernetes. */
+function isNamed(value: unknown): boolean {
+  return isRecord(value) && isRecord(value['metadata']) && typeof value['metadata']['name'] === 'string';
 }

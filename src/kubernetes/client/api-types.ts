@@ -47,6 +47,11 @@ export interface ReadOptions extends CallOptions {
   readonly metadataOnly?: boolean;
 }
 
+export interface ListOptions extends CallOptions {
+  /** Items that are no objects are passed on too, to who skips them; without it they fail the list. */
+  readonly anyItems?: boolean;
+}
+
 export interface WriteOptions extends ReadOptions {
   readonly subresource?: string;
 }

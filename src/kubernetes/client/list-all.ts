@@ -4,7 +4,7 @@ import { ApiError, isApiError } from '../api-error.ts';
 import type { KubernetesObject } from '../objects.ts';
 import type { ResourceType } from '../resource-type.ts';
 import type { ApiClient } from './api-client.ts';
-import type { ListSelection } from './api-types.ts';
+import type { ListOptions, ListSelection } from './api-types.ts';
 import { isExpired } from './status-error.ts';
 
 type Lister = Pick<ApiClient, 'list'>;
@@ -50,7 +50,7 @@ export async function listKept<Kept, T extends KubernetesObject = KubernetesObje
     };
     return { kept, add };
   };
-  return (await listInto(client, type, selection, begin, signal)).sink.kept;
+  return (await listInto(client, type, selection, begin, { signal })).sink.kept;
 }
 
 /**
@@ -64,16 +64,16 @@ export async function listInto<T extends KubernetesObject, Sink extends ListSink
   type: ResourceType,
   selection: WholeSelection,
   begin: () => Sink,
-  signal: AbortSignal,
+  options: ListOptions,
 ): Promise<{ readonly sink: Sink; readonly resourceVersion: string }> {
   const pages = begin();
   try {
-    return { sink: pages, resourceVersion: await readPages(client, type, selection, pages, signal) };
+    return { sink: pages, resourceVersion: await readPages(client, type, selection, pages, options) };
   } catch (error) {
     if (!isExpired(error)) throw error;
   }
   const sink = begin();
-  const { items, metadata } = await client.list<T>(type, selection, { signal });
+  const { items, metadata } = await client.list<T>(type, selection, options);
   for (const item of items) sink.add(item);
   return { sink, resourceVersion: metadata.resourceVersion ?? '' };
 }
@@ -84,7 +84,7 @@ async function readPages<T extends KubernetesObject>(
   type: ResourceType,
   selection: WholeSelection,
   sink: ListSink<T>,
-  signal: AbortSignal,
+  options: ListOptions,
 ): Promise<string> {
   const bound = new Bound();
   let limit = PAGE_SIZE;
@@ -92,7 +92,7 @@ async function readPages<T extends KubernetesObject>(
   for (;;) {
     const page = token === undefined ? { ...selection, limit } : { ...selection, limit, continue: token };
     try {
-      const { items, metadata } = await client.list<T>(type, page, { signal });
+      const { items, metadata } = await client.list<T>(type, page, options);
       for (const item of items) sink.add(item);
       if (!metadata.continue) return metadata.resourceVersion ?? '';
       if (metadata.continue === token) throw endlessList('a page that leads to itself');

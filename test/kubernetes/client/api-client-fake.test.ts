@@ -144,6 +144,34 @@ describe('unusable answers', () => {
     });
   }
 
+  const nameless = [
+    null,
+    7,
+    'x',
+    [],
+    {},
+    { metadata: null },
+    { metadata: [] },
+    { metadata: {} },
+    { metadata: { name: 7 } },
+  ];
+
+  for (const odd of nameless) {
+    test(`${JSON.stringify(odd)} is no object of Kubernetes: neither the answer to a get, nor an item of a list`, async () => {
+      const list = { metadata: { resourceVersion: '7' }, items: [POD, odd] };
+      await using fake = await FakeApiServer.start(json(200, odd), json(200, list), json(200, list));
+      const client = fake.client();
+      const refused = { reason: 'InvalidResponse' };
+      await assert.rejects(client.get(PODS, ref, { signal }), refused);
+      await assert.rejects(client.list(PODS, {}, { signal }), {
+        ...refused,
+        message: /without a name in its metadata/,
+      });
+      // A reflector skips it.
+      assert.deepEqual((await client.list(PODS, {}, { signal, anyItems: true })).items, [POD, odd]);
+    });
+  }
+
   test('an answer nested a million deep is read, or refused, and nothing overflows', async () => {
     const depth = 1_000_000;
     const body = `{"metadata":{"name":"a","x":${'['.repeat(depth)}${']'.repeat(depth)}}}`;
