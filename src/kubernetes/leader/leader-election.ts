@@ -13,7 +13,15 @@ import { type Clock, delay } from '../clock.ts';
 import { Deadline, untilAborted } from '../deadline.ts';
 import type { Logger } from '../log.ts';
 import { LEASES } from '../resource-type.ts';
-import { claimedSpec, isHeldByOther, type Lease, type Observation, observe, releasedSpec } from './lease.ts';
+import {
+  claimedSpec,
+  isClaimedBy,
+  isHeldByOther,
+  type Lease,
+  type Observation,
+  observe,
+  releasedSpec,
+} from './lease.ts';
 
 export interface LeaderElectorOptions {
   readonly client: Pick<ApiClient, 'create' | 'get' | 'replace'>;
@@ -216,6 +224,7 @@ export class LeaderElector {
         before === undefined
           ? await client.create<Lease>(LEASES, lease({ namespace, name }, spec), { signal, reserved: true })
           : await client.replace<Lease>(LEASES, lease(before.metadata, spec), { signal, reserved: true });
+      if (!isClaimedBy(written, identity)) throw notClaimedError(name, identity);
       this.#observation = { lease: written, seenAt: clock.monotonic() };
       return true;
     } catch (error) {
@@ -250,4 +259,11 @@ function lease(metadata: Lease['metadata'], spec: Lease['spec']) {
 /** NotFound of the lease, which may be created, against NotFound of its namespace, which may not. */
 function namespaceIsGone(error: unknown): boolean {
   return error instanceof ApiError && error.reason === 'NotFound' && error.details?.kind === 'namespaces';
+}
+
+function notClaimedError(name: string, identity: string): ApiError {
+  const message =
+    `write lease ${name}: expected an answer with ${identity} as its holder, found another; ` +
+    'does a proxy or an admission webhook change it?';
+  return new ApiError(message, { status: 0, reason: 'InvalidResponse' });
 }

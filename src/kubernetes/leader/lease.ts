@@ -37,6 +37,11 @@ export function isHeldByOther({ lease, seenAt }: Observation, identity: string, 
   return seenAt + leaseDurationSeconds * 1000 > monotonic;
 }
 
+/** Whether this is the answer to a claim that was stored. Whoever leads by any other may not be alone. */
+export function isClaimedBy({ metadata, spec }: Partial<Lease>, identity: string): boolean {
+  return spec?.holderIdentity === identity && typeof metadata?.resourceVersion === 'string';
+}
+
 export interface Claim {
   readonly identity: string;
   readonly leaseDurationMs: number;

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { ApiError } from '../../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../../src/kubernetes/client/api-client.ts';
 import { systemClock } from '../../../src/kubernetes/clock.ts';
 import { holderIdentity } from '../../../src/kubernetes/leader/holder-identity.ts';
@@ -64,6 +65,58 @@ class Throne {
     return new Promise((resolve) => this.#waiting.add(resolve));
   }
 }
+
+describe('with an API server, or a proxy before it, that says yes to every write', () => {
+  const metadata = { namespace: 'default', name: 'odd', uid: 'u', resourceVersion: '9' };
+  const held = { metadata, spec: { holderIdentity: 'me', leaseDurationSeconds: 15 } };
+  const answers = {
+    'of nothing': {},
+    'of no spec': { metadata },
+    'that another candidate holds': { metadata, spec: { ...held.spec, holderIdentity: 'other' } },
+    'of no version': { ...held, metadata: { namespace: 'default', name: 'odd' } },
+  };
+
+  /** Claims are answered with this, once a first one was stored where `first` is given. */
+  function contend(answer: object, first?: Lease) {
+    const clock = new FakeClock();
+    const log = recordingLogger();
+    let writes = 0;
+    const write = async () => (first !== undefined && writes++ === 0 ? first : answer);
+    const get = async () => {
+      throw new ApiError('get leases default/odd: fake', { status: 404, reason: 'NotFound' });
+    };
+    const client = { get, create: write, replace: write } as LeaderElectorOptions['client'];
+    const options = { client, namespace: 'default', name: 'odd', identity: 'me', clock, log, ...USUAL };
+    const stop = new AbortController();
+    const leading: AbortSignal[] = [];
+    const lead = async (own: AbortSignal): Promise<void> => {
+      leading.push(own);
+      if (!own.aborted) await new Promise((resolve) => own.addEventListener('abort', resolve));
+    };
+    return { clock, ended: new LeaderElector(options).run({ signal: stop.signal, lead }), leading, log, stop };
+  }
+
+  for (const [what, answer] of Object.entries(answers)) {
+    test(`nobody leads by a lease ${what}`, async () => {
+      const { clock, ended, leading, log, stop } = contend(answer);
+      for (let round = 0; round < 5; round += 1) await clock.advanceAsync(2_000);
+      assert.equal(leading.length, 0);
+      assert.ok(log.lines.some(({ message }) => message === 'failed to acquire or renew the lease'));
+      stop.abort();
+      assert.equal(await ended, 'released');
+    });
+
+    test(`a leader whose renewals are answered with a lease ${what} stops`, async () => {
+      const { clock, ended, leading } = contend(answer, held);
+      for (let round = 0; round < 9; round += 1) await clock.advanceAsync(2_000);
+      assert.deepEqual(
+        leading.map(({ aborted }) => aborted),
+        [true],
+      );
+      assert.equal(await ended, 'lost');
+    });
+  }
+});
 
 describe('with a real API server', () => {
   let plane: ControlPlane;
