@@ -36,13 +36,17 @@ export async function* watchStream<T>(
   const lines = new JsonLines();
   const chunks = (response.body as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
   try {
+    deadline.extend(quietMs);
     for (;;) {
-      // Only silence of the server counts, not what the reader takes between two events.
-      deadline.extend(quietMs);
       const chunk = await next(chunks, request, deadline, quietMs);
-      deadline.hold();
       if (chunk === undefined) break;
-      for (const line of lines.push(chunk)) yield parseEvent<T>(request.what, line);
+      const whole = lines.push(chunk);
+      // Empty lines, and a line that never ends, are silence too: whatever keeps a connection alive says nothing of the server behind it.
+      if (whole.length === 0) continue;
+      // Only the server's silence counts, not what the reader takes between two events.
+      deadline.hold();
+      for (const line of whole) yield parseEvent<T>(request.what, line);
+      deadline.extend(quietMs);
     }
   } finally {
     response.body.destroy();

@@ -473,6 +473,33 @@ describe('a watch', () => {
     await rejected;
   });
 
+  for (const [what, piece] of [
+    ['empty lines', '\n'],
+    ['a line that never ends', ' '],
+  ] as const) {
+    test(`a stream that holds nothing but ${what} is silent, and dropped`, async () => {
+      let write = (): void => {};
+      await using fake = await FakeApiServer.start(async (request, response) => {
+        await stream([event('ADDED', 'a')], 'silence')(request, response);
+        write = () => void response.write(piece);
+      });
+      const clock = new FakeClock();
+      const seen: string[] = [];
+      let error: unknown;
+      const ended = names(fake, seen, 100, clock).catch((caught: unknown) => {
+        error = caught;
+      });
+      await eventually('the event', async () => seen[0], { intervalMs: 5 });
+      for (let written = 0; written < 20 && error === undefined; written += 1) {
+        write();
+        for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
+        await clock.advanceAsync(30);
+      }
+      assert.ok(isApiError(error, 'Timeout'), String(error));
+      await ended;
+    });
+  }
+
   for (const line of [
     'nonsense',
     '7',
