@@ -40,7 +40,7 @@ export async function replaceFiles(
   const names = new Set([...files.map(({ name }) => name), ...obsolete]);
   // The shell would stay in the old directory, which is gone then.
   const isWorkingDirectory = target === process.cwd();
-  const isOwn = existing === undefined || (await readdir(target)).every((name) => names.has(name));
+  const isOwn = existing === undefined || (await holdsOnly(target, names));
   const mayReplace = existing === undefined || !files.some(({ isFirst }) => isFirst);
   const name = `.${basename(target)}.${randomBytes(6).toString('hex')}`;
   const beside = join(dirname(target), name);
@@ -49,7 +49,7 @@ export async function replaceFiles(
   try {
     if (!isBeside) await mkdir(staged, { mode: 0o700 });
     await stage(staged, files, signal);
-    if (isBeside && isOwn && mayReplace && !isWorkingDirectory && (await swap(staged, target, existing))) return;
+    if (isBeside && isOwn && mayReplace && !isWorkingDirectory && (await swap(staged, target, existing, names))) return;
     await moveEach(staged, target, files, obsolete);
   } finally {
     await rm(staged, { recursive: true, force: true });
@@ -92,12 +92,28 @@ async function stage(staged: string, files: readonly NewFile[], signal: AbortSig
   signal.throwIfAborted();
 }
 
-/** False where the target cannot be renamed: a mount point, the root, the directory of another user. */
-async function swap(staged: string, target: string, mode: number | undefined): Promise<boolean> {
+async function holdsOnly(directory: string, names: ReadonlySet<string>): Promise<boolean> {
+  return (await readdir(directory)).every((name) => names.has(name));
+}
+
+/**
+ * False where the target cannot be renamed (a mount point, the root, the directory of another user), and where another file has
+ * come into it since the first look: it would be removed with the old set.
+ */
+async function swap(
+  staged: string,
+  target: string,
+  mode: number | undefined,
+  names: ReadonlySet<string>,
+): Promise<boolean> {
   const old = `${staged}.old`;
   if (mode !== undefined) {
     await chmod(staged, mode);
     if (!(await tryRename(target, old))) return false;
+    if (!(await holdsOnly(old, names))) {
+      await rename(old, target);
+      return false;
+    }
   }
   try {
     await rename(staged, target);

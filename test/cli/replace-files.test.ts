@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -28,4 +28,19 @@ test('of many at once that may replace nothing, exactly one writes its set', asy
     );
     assert.deepEqual(readdirSync(target).sort(), ['key', 'note', 'request']);
   }
+});
+
+test('a file of another process, which came while the set was written, stays', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'dcred-test-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const target = join(directory, 'web');
+  mkdirSync(target);
+  writeFileSync(join(target, 'key'), 'old');
+  const { signal } = new AbortController();
+  // It is looked at before each file of the set, after the directory was.
+  t.mock.method(signal, 'throwIfAborted', () => writeFileSync(join(target, 'other'), 'kept'));
+  await replaceFiles(target, [{ name: 'key', content: Buffer.from('new'), mode: 0o600 }], { obsolete: [], signal });
+  assert.ok(existsSync(join(target, 'other')), 'the other file is there');
+  assert.equal(readFileSync(join(target, 'key'), 'utf8'), 'new');
+  assert.deepEqual(readdirSync(directory), ['web']);
 });
