@@ -1,6 +1,6 @@
 /** Writes a set of files that belong together so that no reader, and no crash, sees half of it. */
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 
 export interface NewFile {
@@ -24,7 +24,7 @@ export interface ReplaceOptions {
  * A directory that holds nothing but the set is then replaced as a whole, by a rename: readers see all files of one set, or for
  * the moment between two renames no directory. Where it holds other files, is a mount point or the working directory, or where nothing
  * can be written beside it (a volume in a read-only root), the files are renamed one by one in the order given: put last what readers
- * watch, so that by then all that it belongs to is in place.
+ * watch, so that by then all that it belongs to is in place. Whoever else replaces them at the same time, all are of one set in the end.
  */
 export async function replaceFiles(
   directory: string,
@@ -135,33 +135,67 @@ async function tryRename(from: string, to: string): Promise<boolean> {
   }
 }
 
-/** `obsolete` files go before the first rename: a reader is better off without one than with one of another set. */
+/** Each attempt fails only where another call renames files between its own first rename and its last look. */
+const MOVE_ATTEMPTS = 20;
+
 async function moveEach(
   staged: string,
   target: string,
   files: readonly NewFile[],
   obsolete: readonly string[],
 ): Promise<void> {
-  const first = files.filter(({ isFirst }) => isFirst);
-  const moved = files
-    .filter(({ isFirst }) => isFirst !== true)
-    // Names of this call alone: another one at work in the same directory removes its own, whatever becomes of it.
-    .map(({ name }) => ({ from: join(target, `${basename(staged)}.${name}`), to: join(target, name), name }));
   const made: string[] = [];
   try {
-    for (const { name } of first) {
+    for (const { name } of files.filter(({ isFirst }) => isFirst)) {
       await copyFlushed(join(staged, name), join(target, name));
       made.push(join(target, name));
     }
+    const others = files.filter(({ isFirst }) => isFirst !== true);
+    for (let attempt = 0; attempt < MOVE_ATTEMPTS; attempt += 1) {
+      await moveOnce(staged, target, others, obsolete);
+      if (await holdsSet(target, others, obsolete)) return;
+    }
+    throw new Error('other processes write into it at the same time: let them end, and run the command again');
+  } catch (error) {
+    for (const path of made) await rm(path, { force: true });
+    throw error;
+  }
+}
+
+/** `obsolete` files go before the first rename: a reader is better off without one than with one of another set. */
+async function moveOnce(
+  staged: string,
+  target: string,
+  files: readonly NewFile[],
+  obsolete: readonly string[],
+): Promise<void> {
+  const moved = files
+    // Names of this call alone: another one at work in the same directory removes its own, whatever becomes of it.
+    .map(({ name }) => ({ from: join(target, `${basename(staged)}.${name}`), to: join(target, name), name }));
+  try {
     // A rename within one directory never crosses file systems; a copy into it may fail half-way, and changes nothing yet.
     for (const { from, name } of moved) await copyFlushed(join(staged, name), from);
     for (const name of obsolete) await rm(join(target, name), { force: true });
     for (const { from, to } of moved) await rename(from, to);
     await syncDirectory(target);
   } catch (error) {
-    for (const path of [...made, ...moved.map(({ from }) => from)]) await rm(path, { force: true });
+    for (const { from } of moved) await rm(from, { force: true });
     throw error;
   }
+}
+
+/**
+ * Whether all is still of this set. Two calls that rename at the same time would leave a key of one and a credential of the other;
+ * whoever renames last sees that, and moves its set again.
+ */
+async function holdsSet(target: string, files: readonly NewFile[], obsolete: readonly string[]): Promise<boolean> {
+  const present = await readdir(target);
+  if (obsolete.some((name) => present.includes(name))) return false;
+  for (const { content, name } of files) {
+    const found = await readFile(join(target, name)).catch(() => undefined);
+    if (found === undefined || Buffer.compare(found, content) !== 0) return false;
+  }
+  return true;
 }
 
 async function copyFlushed(from: string, to: string): Promise<void> {

@@ -30,6 +30,30 @@ test('of many at once that may replace nothing, exactly one writes its set', asy
   }
 });
 
+test('of several at once in a directory with other files, one has written all that is there in the end', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'dcred-test-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const { signal } = new AbortController();
+  const names = Array.from({ length: 24 }, (_, index) => `file${index}`);
+  /** Every other set lacks the last file, as a set without fizz.pem does. */
+  const setOf = (writer: number) => (writer % 2 === 0 ? names : names.slice(0, -1));
+  for (let round = 0; round < 8; round += 1) {
+    const target = join(directory, String(round));
+    mkdirSync(target);
+    writeFileSync(join(target, 'other'), '');
+    await Promise.all(
+      Array.from({ length: 3 }, (_, writer) => {
+        const files = setOf(writer).map((name) => ({ name, content: Buffer.from(String(writer)), mode: 0o600 }));
+        return replaceFiles(target, files, { obsolete: names.filter((name) => !setOf(writer).includes(name)), signal });
+      }),
+    );
+    const found = readdirSync(target).filter((name) => name !== 'other');
+    const [writer, ...more] = new Set(found.map((name) => readFileSync(join(target, name), 'utf8')));
+    assert.deepEqual(more, [], `round ${round}: files of several sets`);
+    assert.deepEqual(found.sort(), setOf(Number(writer)).toSorted());
+  }
+});
+
 test('a file of another process, which came while the set was written, stays', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'dcred-test-'));
   t.after(() => rmSync(directory, { recursive: true }));
