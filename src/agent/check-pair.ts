@@ -1,9 +1,10 @@
 /** Checks whether the files of one mounted version are a valid credential, safe for a server to load. Pure. */
 import { createHash } from 'node:crypto';
-import { readCertificateChain } from '../credential/certificate.ts';
+import { type Certificate, readCertificateChain } from '../credential/certificate.ts';
 import { credentialKeyFromPem } from '../credential/credential-key.ts';
 import { CertificateError, CredentialKeyError, MalformedCredentialError } from '../credential/errors.ts';
-import { readCredentialFile } from '../credential/formats.ts';
+import type { CredentialFileName } from '../credential/files.ts';
+import { type CredentialFormat, fizzKeyPem, readCredentialFile } from '../credential/formats.ts';
 import type { Usage } from '../credential/scheme.ts';
 import { verifyCredential } from '../credential/verify.ts';
 import type { Files } from './mounted-version.ts';
@@ -26,8 +27,14 @@ export interface BadPair {
   readonly message: string;
 }
 
-/** The same credential in the formats of other servers. */
-const COPIES = ['dc.hex', 'dc.pem', 'fizz.pem'] as const;
+/** The same credential for different servers: each reads its own format and no other. */
+const FORMATS = {
+  'dc.bin': 'raw',
+  'dc.hex': 'hex',
+  'dc.pem': 'pem',
+  'fizz.pem': 'fizz',
+} as const satisfies Partial<Record<CredentialFileName, CredentialFormat>>;
+const COPIES = ['dc.bin', 'dc.hex', 'dc.pem', 'fizz.pem'] as const satisfies (keyof typeof FORMATS)[];
 
 /**
  * @param usage the side of TLS that the credential must be signed for
@@ -40,11 +47,11 @@ export function checkPair(files: Files, usage: Usage, now: number): GoodPair | B
     const { subjectPublicKeyInfo } = credentialKeyFromPem(contentOf(files, 'dc.key').toString('utf8'));
     const verified = verifyCredential({ bytes, certificate, usage, now, publicKey: subjectPublicKeyInfo });
     if (!verified.ok) return { ok: false, code: verified.code, message: verified.message };
+    const parts = { bytes, certificate, subjectPublicKeyInfo, usage };
     for (const name of COPIES) {
       const content = files.get(name);
-      if (content !== undefined && Buffer.compare(readCredentialFile(content).bytes, bytes) !== 0) {
-        return { ok: false, code: 'Mixed', message: `${name} contains a different credential than dc.bin` };
-      }
+      const bad = content === undefined ? undefined : checkCopy(name, content, parts);
+      if (bad !== undefined) return bad;
     }
     return {
       ok: true,
@@ -64,6 +71,35 @@ export function checkPair(files: Files, usage: Usage, now: number): GoodPair | B
     }
     throw error;
   }
+}
+
+interface Parts {
+  readonly bytes: Uint8Array;
+  readonly certificate: Certificate;
+  readonly subjectPublicKeyInfo: Uint8Array;
+  readonly usage: Usage;
+}
+
+function checkCopy(name: keyof typeof FORMATS, content: Buffer, parts: Parts): BadPair | undefined {
+  const file = readCredentialFile(content);
+  if (file.format !== FORMATS[name]) {
+    const message = `${name} holds a credential in the format ${file.format}: its readers expect ${FORMATS[name]}`;
+    return { ok: false, code: 'WrongFormat', message };
+  }
+  const mixed = (what: string): BadPair => ({
+    ok: false,
+    code: 'Mixed',
+    message: `${name} contains a different ${what}`,
+  });
+  if (Buffer.compare(file.bytes, parts.bytes) !== 0) return mixed('credential than dc.bin');
+  if (name !== 'fizz.pem') return undefined;
+  // Fizz reads nothing but this file.
+  if (file.usage !== parts.usage) return mixed('usage than the one it is for');
+  const leaf = file.leafPem === undefined ? undefined : readCertificateChain(file.leafPem)[0];
+  if (leaf?.sha256 !== parts.certificate.sha256) return mixed('certificate than tls.crt');
+  const keyPem = fizzKeyPem(content.toString('latin1'), parts.usage);
+  const key = keyPem === undefined ? new Uint8Array() : credentialKeyFromPem(keyPem).subjectPublicKeyInfo;
+  return Buffer.compare(key, parts.subjectPublicKeyInfo) === 0 ? undefined : mixed('key than dc.key');
 }
 
 function contentOf(files: Files, name: 'dc.bin' | 'dc.key' | 'tls.crt'): Buffer {

@@ -85,6 +85,12 @@ function fizzChain(pem: string): string {
   return text;
 }
 
+/** The credential key in Fizz's combined file, PEM `PRIVATE KEY`; undefined where it has none. Throws MalformedCredentialError. */
+export function fizzKeyPem(text: string, usage: Usage): string | undefined {
+  const block = readBlocks(text).find(({ label }) => label === FIZZ_LABEL[usage].key);
+  return block === undefined ? undefined : writePem('PRIVATE KEY', block.der);
+}
+
 export type CredentialFormat = 'raw' | 'hex' | 'pem' | 'fizz';
 
 /** What a file with a credential holds. */

@@ -55,6 +55,34 @@ describe('what is mounted', () => {
     });
   }
 
+  test('is refused where a file holds the credential in the format of another one', () => {
+    const formats = ['dc.bin', 'dc.hex', 'dc.pem', 'fizz.pem'] as const;
+    for (const name of formats) {
+      for (const other of formats) {
+        const given = new Map([...files, [name, files.get(other) ?? '']]);
+        assert.equal(check(given), name === other ? 'valid' : 'WrongFormat', `${name} with the content of ${other}`);
+      }
+    }
+  });
+
+  test('is refused where any part of fizz.pem is of another one, or missing', () => {
+    const blocksOf = (given: SecretFiles) =>
+      String(given.get('fizz.pem')).match(/-----BEGIN [^-]+-----\n[^-]+-----END [^-]+-----\n/g) ?? [];
+    const other = new Map([...others, ['fizz.pem', String(others.get('fizz.pem'))]]);
+    const [credentialBlock = '', keyBlock = '', certificateBlock = ''] = blocksOf(files);
+    const [, otherKey = ''] = blocksOf(other);
+    const fizz = (...blocks: readonly string[]) => check(new Map([...files, ['fizz.pem', blocks.join('')]]));
+    assert.equal(fizz(credentialBlock, keyBlock, certificateBlock), 'valid');
+    assert.equal(fizz(credentialBlock, otherKey, certificateBlock), 'Mixed');
+    assert.equal(fizz(credentialBlock, certificateBlock), 'Mixed');
+    assert.equal(fizz(credentialBlock, keyBlock, delegation().chainPem), 'Mixed');
+    assert.equal(fizz(credentialBlock, keyBlock), 'Mixed');
+    assert.equal(
+      fizz(...[credentialBlock, keyBlock, certificateBlock].map((it) => it.replaceAll('SERVER', 'CLIENT'))),
+      'Mixed',
+    );
+  });
+
   test('is refused under another certificate', () => {
     const other = delegation();
     assert.equal(check(new Map([...files, ['tls.crt', other.chainPem]])), 'BadSignature');
