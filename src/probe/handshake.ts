@@ -84,6 +84,8 @@ const MAX_CHANGE_CIPHER_SPECS = 4;
 /** An alert (RFC 8446 section 6.1). */
 const CLOSE_NOTIFY = 0;
 const NOTHING = new Uint8Array(0);
+/** A message's type and its length. */
+const MESSAGE_HEADER_BYTES = 4;
 
 type Awaiting = 'ServerHello' | 'EncryptedExtensions' | 'Certificate' | 'CertificateVerify' | 'Finished';
 
@@ -98,7 +100,11 @@ export class ClientHandshake {
   #retry: { readonly suite: CipherSuite; readonly group: GroupName } | undefined;
   #suite: CipherSuite | undefined;
   #secrets: HandshakeSecrets | undefined;
-  #messageBytes: Uint8Array = NOTHING;
+  /** Of messages that are not whole yet. */
+  #pieces: Uint8Array[] = [];
+  #pieceBytes = 0;
+  /** Joining the pieces is not worth it before: a server that sends single bytes would make it quadratic. */
+  #neededBytes = MESSAGE_HEADER_BYTES;
   #changeCipherSpecs = 0;
   #alpn: string | undefined;
   #requestContext: Uint8Array | undefined;
@@ -151,7 +157,7 @@ export class ClientHandshake {
   }
 
   *#messagesOf({ content, type }: PlainRecord): Generator<Uint8Array> {
-    if (type !== CONTENT.handshake && this.#messageBytes.length > 0) {
+    if (type !== CONTENT.handshake && this.#pieceBytes > 0) {
       throw new TlsError('Unexpected', 'a record of another type interrupts a handshake message');
     }
     if (type === CONTENT.changeCipherSpec) return this.#countChangeCipherSpec(content);
@@ -163,16 +169,22 @@ export class ClientHandshake {
       throw new TlsError('Unexpected', `the server sent ${recordName(type)} before its Finished`);
     // RFC 8446 section 5.1: no empty fragments of a handshake.
     if (content.length === 0) throw new TlsError('Malformed', 'an empty record of handshake messages');
-    this.#messageBytes = Buffer.concat([this.#messageBytes, content]);
-    while (this.#messageBytes.length >= 4) {
-      const [, high = 0, middle = 0, low = 0] = this.#messageBytes;
-      const end = 4 + ((high << 16) | (middle << 8) | low);
+    this.#pieces.push(content);
+    this.#pieceBytes += content.length;
+    while (this.#pieceBytes >= this.#neededBytes) {
+      const bytes = Buffer.concat(this.#pieces);
+      const end = MESSAGE_HEADER_BYTES + bytes.readUIntBE(1, 3);
       if (end > MAX_MESSAGE_BYTES) throw new TlsError('TooLarge', `a handshake message of ${end} bytes`);
-      if (this.#messageBytes.length < end) return;
-      const message = this.#messageBytes.subarray(0, end);
-      this.#messageBytes = this.#messageBytes.subarray(end);
-      yield message;
+      const isWhole = bytes.length >= end;
+      this.#keepPieces(isWhole ? bytes.subarray(end) : bytes, isWhole ? MESSAGE_HEADER_BYTES : end);
+      if (isWhole) yield bytes.subarray(0, end);
     }
+  }
+
+  #keepPieces(rest: Uint8Array, neededBytes: number): void {
+    this.#pieces = [rest];
+    this.#pieceBytes = rest.length;
+    this.#neededBytes = neededBytes;
   }
 
   #countChangeCipherSpec(content: Uint8Array): void {
@@ -228,7 +240,7 @@ export class ClientHandshake {
     }
     const hello = readServerHello(body, this.#sessionId);
     if (hello.kind === 'retry') return this.#startAgain(hello, message);
-    if (this.#messageBytes.length > 0) {
+    if (this.#pieceBytes > 0) {
       throw new TlsError('Unexpected', 'unprotected bytes follow the ServerHello: expected a change of keys');
     }
     if (hello.group !== this.#keyShare.group || (this.#retry !== undefined && this.#retry.suite !== hello.suite)) {

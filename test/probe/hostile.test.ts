@@ -158,6 +158,30 @@ describe('floods', () => {
     assert.equal(refusal(started(), [hello(), hello()]).code, 'Unexpected');
   });
 
+  test('of a long message in records of one byte is copied once, and not again for every byte', (t) => {
+    const whole = Buffer.alloc(250_000);
+    whole.writeUInt8(2);
+    whole.writeUIntBE(whole.length - 4, 1, 3);
+    const begun = 240_000;
+    const bytes = Buffer.concat([
+      plainRecords(22, whole.subarray(0, begun)),
+      ...Array.from(whole.subarray(begun), (byte) => plainRecords(22, Uint8Array.of(byte))),
+    ]);
+    const chunks = Array.from({ length: Math.ceil(bytes.length / 65_536) }, (_, i) =>
+      bytes.subarray(i * 65_536, (i + 1) * 65_536),
+    );
+    const client = started();
+    let copied = 0;
+    const concat = Buffer.concat.bind(Buffer);
+    t.mock.method(Buffer, 'concat', (...args: Parameters<typeof concat>) => {
+      const joined = concat(...args);
+      copied += joined.length;
+      return joined;
+    });
+    refusal(client, chunks);
+    assert.ok(copied < 4 * bytes.length, `copied ${copied} bytes of ${bytes.length}`);
+  });
+
   test('never make the reader hold more than a record', () => {
     const reader = new RecordReader();
     const record = plainRecords(22, new Uint8Array(16_384));
