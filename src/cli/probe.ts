@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { probe } from '../probe/probe.ts';
 import { givenRoots, systemRoots } from '../probe/roots.ts';
 import { STARTTLS_PROTOCOLS, type StartTlsProtocol } from '../probe/starttls.ts';
-import { parseTarget } from '../probe/target.ts';
+import { parseTarget, tlsName } from '../probe/target.ts';
 import { type Command, UsageError } from './command.ts';
 import { readCaFile } from './credential-input.ts';
 import { parseDuration } from './duration.ts';
@@ -20,7 +20,13 @@ export const probeCommand: Command = {
   example: 'dcred probe web.example:443 --ca ca.crt --expect-dc',
   positionals: { min: 1, max: 1 },
   options: {
-    sni: { type: 'string', value: 'NAME', help: 'server name to send and to verify; HOST when absent' },
+    sni: {
+      type: 'string',
+      value: 'NAME',
+      expects: (value) =>
+        tlsName(value) === undefined ? 'a DNS name or an IP address, such as web.example' : undefined,
+      help: 'server name to send and to verify; HOST when absent',
+    },
     ca: { type: 'string', value: 'FILE', help: "CA certificates to trust, PEM; the system's when absent" },
     alpn: {
       type: 'string',
@@ -49,7 +55,8 @@ export const probeCommand: Command = {
     }
     const seconds = parseDuration(args.required('timeout'), '--timeout');
     if (seconds < 1 || seconds > 3600) throw new UsageError('--timeout takes 1s to 1h');
-    const name = args.string('sni') ?? target.host;
+    const name = tlsName(args.string('sni') ?? target.host);
+    if (name === undefined) throw new UsageError(`"${target.host}" is no DNS name: give the one to send with --sni`);
     const ca = args.string('ca');
     const report = await probe({
       target,

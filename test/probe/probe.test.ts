@@ -8,6 +8,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
+import { UsageError } from '../../src/cli/command.ts';
 import { probeCommand } from '../../src/cli/probe.ts';
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
@@ -59,6 +60,33 @@ async function issue(algorithm: KeyAlgorithm, options: { usage?: Usage; now?: nu
   await writeFile(leafKeyFile, made.keyPem);
   return { directory, leafKeyFile, [Symbol.asyncDispose]: () => rm(directory, { recursive: true }) };
 }
+
+test('a name is sent and verified as TLS has it, whatever the way it is written', async (t) => {
+  const named = leaf({ issuer: ca, subjectAltName: 'DNS:xn--bcher-kva.example' });
+  const seen: string[] = [];
+  const SNICallback = (name: string, done: (error: null) => void) => {
+    seen.push(name);
+    done(null);
+  };
+  await using server = await startTlsServer({ cert: named.certificatePem, key: named.keyPem, SNICallback });
+  for (const name of [
+    'b\u00fccher.example',
+    'B\u00dcCHER.example.',
+    'xn--bcher-kva.example',
+    'xn--bcher-kva.example.',
+  ]) {
+    const { status, stdout } = await probe(t, server.port, '--sni', name);
+    assert.equal(status, 0, `${name}: ${stdout}`);
+  }
+  assert.deepEqual([...new Set(seen)], ['xn--bcher-kva.example']);
+});
+
+test('what is no name is wrong usage, before anything is sent', async (t) => {
+  for (const name of ['.example', '.', 'a b', '\u001b[2J', 'a/b', 'x'.repeat(254), '\u{1f512}\u200b\u202e ']) {
+    await assert.rejects(probe(t, 1, '--sni', name), UsageError, JSON.stringify(name));
+  }
+  await assert.rejects(runCommand(probeCommand, ['.example:1']), UsageError);
+});
 
 describe('a server with a delegated credential', { skip: absent ?? false }, () => {
   for (const algorithm of ['ECDSAP256', 'ECDSAP384', 'ECDSAP521'] as const) {
