@@ -38,6 +38,7 @@ export async function replaceFiles(
   // A symbolic link stays: what it leads to is replaced.
   const target = existing === undefined ? path : await realpath(path);
   const names = new Set([...files.map(({ name }) => name), ...obsolete]);
+  if (existing !== undefined) await checkNoDirectories(target, names);
   // The shell would stay in the old directory, which is gone then.
   const isWorkingDirectory = target === process.cwd();
   const isOwn = existing === undefined || (await holdsOnly(target, names));
@@ -90,6 +91,13 @@ async function stage(staged: string, files: readonly NewFile[], signal: AbortSig
   }
   await syncDirectory(staged);
   signal.throwIfAborted();
+}
+
+/** A container engine makes a directory of a file that it is to mount and that is missing. Nothing is known of what may be in it. */
+async function checkNoDirectories(directory: string, names: ReadonlySet<string>): Promise<void> {
+  const entries = await readdir(directory, { withFileTypes: true });
+  const found = entries.find((entry) => entry.isDirectory() && names.has(entry.name));
+  if (found !== undefined) throw new Error(`${found.name} in it is a directory, expected a file: remove it`);
 }
 
 async function holdsOnly(directory: string, names: ReadonlySet<string>): Promise<boolean> {

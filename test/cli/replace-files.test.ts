@@ -68,3 +68,27 @@ test('a file of another process, which came while the set was written, stays', a
   assert.equal(readFileSync(join(target, 'key'), 'utf8'), 'new');
   assert.deepEqual(readdirSync(directory), ['web']);
 });
+
+test('a directory where a file of the set belongs is refused, and nothing changes', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'dcred-test-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const { signal } = new AbortController();
+  const names = ['a', 'b', 'c'];
+  for (const other of [true, false]) {
+    for (const wrong of [...names, 'obsolete']) {
+      const target = join(directory, `${wrong}-${other}`);
+      mkdirSync(join(target, wrong), { recursive: true });
+      writeFileSync(join(target, wrong, 'kept'), '');
+      for (const name of names) if (name !== wrong) writeFileSync(join(target, name), 'old');
+      if (other) writeFileSync(join(target, 'other'), '');
+      const before = readdirSync(target);
+      const files = names.map((name) => ({ name, content: Buffer.from('new'), mode: 0o600 }));
+      await assert.rejects(replaceFiles(target, files, { obsolete: ['obsolete'], signal }), {
+        message: `${wrong} in it is a directory, expected a file: remove it`,
+      });
+      assert.deepEqual(readdirSync(target), before);
+      assert.ok(existsSync(join(target, wrong, 'kept')));
+      for (const name of names) if (name !== wrong) assert.equal(readFileSync(join(target, name), 'utf8'), 'old');
+    }
+  }
+});
