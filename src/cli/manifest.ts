@@ -16,12 +16,14 @@ export interface SecretInput {
 
 /** Whether a text is a Kubernetes manifest: a JSON object, or YAML that names a kind, which PEM never does. */
 export function looksLikeManifest(text: string): boolean {
-  return text.trimStart().startsWith('{') || /^(?:- +)?kind *:/m.test(text);
+  return text.trimStart().startsWith('{') || /^\ufeff?(?:- +)?kind *:/m.test(text);
 }
 
 /** The Secrets of a manifest: one, several documents, or a List. Throws CommandError when there is none. */
 export async function readSecretManifests(text: string, source: string): Promise<readonly SecretInput[]> {
-  const documents = text.trimStart().startsWith('{') ? [parseJson(text, source)] : await parseYaml(text, source);
+  // With a byte order mark, as PowerShell writes it: kubectl takes that, and JSON.parse does not.
+  const body = text.trimStart();
+  const documents = body.startsWith('{') ? [parseJson(body, source)] : await parseYaml(text, source);
   checkSize(documents, source);
   const objects = documents.flatMap((document) =>
     isRecord(document) && Array.isArray(document['items']) ? document['items'] : [document],

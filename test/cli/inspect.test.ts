@@ -263,6 +263,20 @@ test('what is encoded or of another kind is named, with what to do', async (t) =
   for (const [content, message] of cases) await assert.rejects(inspect(t, content), { name: 'CommandError', message });
 });
 
+test('a manifest is read with a byte order mark and with blank lines before it', async (t) => {
+  const manifests = [
+    JSON.stringify(secret({})),
+    'kind: Secret\nmetadata: {name: web}\n',
+    '- kind: x\n---\nkind: Secret\n',
+  ];
+  for (const manifest of manifests) {
+    const expected = (await inspect(t, manifest)).stdout;
+    for (const before of ['\ufeff', '\ufeff\n', '\n\n']) {
+      assert.equal((await inspect(t, `${before}${manifest}`)).stdout, expected, JSON.stringify(before + manifest));
+    }
+  }
+});
+
 test('YAML whose aliases expand without bound is refused', async (t) => {
   const levels = Array.from(
     { length: 9 },
