@@ -61,6 +61,9 @@ export async function findInstalled(
   }
 }
 
+/** Whoever may create a Deployment may label it as dcred's, with a hundred thousand arguments. */
+const MAX_ARGS = 2048;
+
 export function readDeployment({ metadata, spec, status }: Deployment): Installed {
   const { labels = {}, name = '', namespace = '' } = metadata;
   const pod = spec?.template?.spec;
@@ -72,7 +75,7 @@ export function readDeployment({ metadata, spec, status }: Deployment): Installe
     version: labels[VERSION_LABEL],
     image: container?.image,
     account: { namespace, name: pod?.serviceAccountName ?? 'default' },
-    args: container?.args ?? [],
+    args: (container?.args ?? []).slice(0, MAX_ARGS),
     replicas: spec?.replicas ?? 1,
     available: status?.availableReplicas ?? 0,
   };
@@ -87,9 +90,9 @@ export function flagValues(args: readonly string[], ...names: readonly string[])
   });
 }
 
-/** The namespaces that an operator with these arguments serves; none: all of them. */
+/** The namespaces that an operator with these arguments serves, each once; none: all of them. */
 export function servedNamespaces(args: readonly string[]): readonly string[] {
-  return flagValues(args, '--namespace', '-n');
+  return [...new Set(flagValues(args, '--namespace', '-n'))];
 }
 
 /** The operator that serves a namespace; undefined where there is none, or I may not list Deployments. */

@@ -5,7 +5,7 @@ import type { Lease } from '../kubernetes/leader/lease.ts';
 import { MAX_SHARDS, shardLeaseNames } from '../kubernetes/leader/shards.ts';
 import { LEASES } from '../kubernetes/resource-type.ts';
 import { LEASE_NAME } from '../operator/operator.ts';
-import { printable, printableList } from '../text/printable.ts';
+import { firstItems, printable, printableList } from '../text/printable.ts';
 import { refusedOf, type ServiceAccount } from './access.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 import { flagValues, type Installed, isOn, PART_OF_DCRED, servedNamespaces } from './installation.ts';
@@ -114,6 +114,11 @@ export async function checkLease(
   }
 }
 
+/** Of one operator: each costs some thirty calls of the API server. */
+const MAX_NAMESPACES = 256;
+/** That are asked about at a time. */
+const BATCH = 8;
+
 export async function checkOperatorAccess(
   client: Client,
   operator: Installed,
@@ -123,12 +128,22 @@ export async function checkOperatorAccess(
   const { account, args } = operator;
   const served = servedNamespaces(args);
   const patchPods = gatesPods || isOn(args, '--notify-pods', true);
-  const places = served.length === 0 ? [undefined] : served;
-  const checks = places.map((namespace) => ({ namespace, wanted: operatorPermissions({ namespace, patchPods }) }));
+  const { omitted, shown } = firstItems<string | undefined>(served.length === 0 ? [undefined] : served, MAX_NAMESPACES);
+  const checks = shown.map((namespace) => ({ namespace, wanted: operatorPermissions({ namespace, patchPods }) }));
   const election = { namespace: operator.namespace, wanted: leaderElectionPermissions(LEASE_NAME, shardsOf(args)) };
   const all = isOn(args, '--leader-elect', true) ? [...checks, election] : checks;
   const named = { check: 'OperatorPermissions', needer: 'the operator' };
-  return await Promise.all(all.map((one) => checkAccount(client, account, { ...named, ...one }, signal)));
+  const findings: Finding[] = [];
+  for (let first = 0; first < all.length; first += BATCH) {
+    const batch = all.slice(first, first + BATCH);
+    findings.push(
+      ...(await Promise.all(batch.map((one) => checkAccount(client, account, { ...named, ...one }, signal)))),
+    );
+  }
+  if (omitted === 0) return findings;
+  const remedy = `ask for each of the others: kubectl auth can-i --list -n NAMESPACE --as system:serviceaccount:${account.namespace}:${account.name}`;
+  const message = `the operator serves more than ${MAX_NAMESPACES} namespaces: its permissions were checked in the first of them`;
+  return [...findings, warning(named.check, message, remedy)];
 }
 
 interface Need {
