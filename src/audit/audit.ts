@@ -17,7 +17,7 @@ export interface AuditOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Throws what `refresh` throws, and the signal's reason. */
+/** Throws what `refresh` throws, and the signal's reason, once nothing of it runs any more. */
 export async function audit(options: AuditOptions, signal: AbortSignal): Promise<AuditResult> {
   const { concurrency, input, now, onProgress } = options;
   const startedAt = Math.floor(now() / 1000);
@@ -27,15 +27,25 @@ export async function audit(options: AuditOptions, signal: AbortSignal): Promise
   const entries: AuditEntry[] = [];
   let done = 0;
   const waiting = subjects.values();
+  const failed = new AbortController();
+  const until = AbortSignal.any([signal, failed.signal]);
   const work = async (): Promise<void> => {
     for (const subject of waiting) {
-      const entry = await auditOne(subject, { ...options, holderOf }, signal);
+      const entry = await auditOne(subject, { ...options, holderOf }, until);
+      until.throwIfAborted();
       if (entry !== undefined) entries.push(entry);
       done += 1;
       onProgress?.(done, subjects.length);
     }
   };
-  await Promise.all(Array.from({ length: Math.min(concurrency, subjects.length) }, work));
+  const workers = Array.from({ length: Math.min(concurrency, subjects.length) }, work);
+  try {
+    await Promise.all(workers);
+  } finally {
+    // After a failure the others must not go on behind the back of whoever audits next, or has closed the client.
+    failed.abort();
+    await Promise.allSettled(workers);
+  }
   return auditResult({ resources: input.resources, entries, startedAt, finishedAt: Math.floor(now() / 1000) });
 }
 
