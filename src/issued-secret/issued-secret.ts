@@ -208,13 +208,10 @@ function readHash(text: string | undefined): string | undefined {
 /** Lower-case hex. */
 const SHA256 = /^[0-9a-f]{64}$/;
 
-/** The last second that RFC 3339 can write: the API server takes no later time into a status. */
-const MAX_SECONDS = Date.UTC(9999, 11, 31, 23, 59, 59) / 1000;
-
 /** RFC 3339 to seconds since the epoch. */
 function readTime(text: string | undefined): number | undefined {
-  const seconds = Math.floor(parseRfc3339(text ?? '') / 1000);
-  return seconds >= 0 && seconds <= MAX_SECONDS ? seconds : undefined;
+  const milliseconds = parseRfc3339(text ?? '');
+  return Number.isNaN(milliseconds) ? undefined : Math.floor(milliseconds / 1000);
 }
 
 /** The (resource, pod) that it was issued for. */

@@ -17,11 +17,17 @@ export function formatRfc3339Milli(milliseconds: number): string {
 
 const RFC3339 = /^(\d{4}-\d{2}-\d{2})[Tt]([01]\d|2[0-3]):\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/;
 
-/** In milliseconds since the epoch, for any offset; NaN for text that is not such a time. */
+/** In milliseconds since the epoch, for any offset; NaN for text that is not such a time, or that is none when it is written in UTC. */
 export function parseRfc3339(text: string): number {
   const [, day] = RFC3339.exec(text) ?? [];
-  return day !== undefined && isDay(day) ? Date.parse(text.toUpperCase()) : Number.NaN;
+  if (day === undefined || !isDay(day)) return Number.NaN;
+  const time = Date.parse(text.toUpperCase());
+  return time >= FIRST && time <= LAST ? time : Number.NaN;
 }
+
+/** Years have four digits: an offset may lead out of them. */
+const FIRST = Date.parse('0000-01-01T00:00:00Z');
+const LAST = Date.parse('9999-12-31T23:59:59Z');
 
 /** Date.parse takes 30 February for 2 March. */
 function isDay(day: string): boolean {

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { statusSchema } from '../../src/api/delegated-credential.ts';
 import { readDelegatedCredential } from '../../src/api/read.ts';
 import { formatRenewRequest, readRenewRequest } from '../../src/api/renew-request.ts';
+import { requestedRenewal } from '../../src/operator/core/plan.ts';
+import { formatRfc3339 } from '../../src/text/rfc3339.ts';
 
 const resource = (annotations?: Readonly<Record<string, string>>) =>
   readDelegatedCredential({
@@ -42,4 +45,20 @@ test('a resource whose request is not a time is still served', () => {
   const read = resource({ 'dcred.dev/renew-requested-at': 'now' });
   assert.ok('spec' in read);
   assert.ok(Number.isNaN(read.metadata.renewRequestedAt));
+});
+
+test('a request at any time leads to a time that a status may hold', () => {
+  const year = fc.constantFrom('0000', '1969', '2027', '9999');
+  const moment = fc.constantFrom('-01-01T00:00:00', '-12-31T23:59:59', '-12-31T23:59:59.5');
+  const offset = fc.constantFrom('Z', '+00:00', '-23:59', '+23:59');
+  fc.assert(
+    fc.property(year, moment, offset, (...parts) => {
+      const text = parts.join('');
+      const requested = readRenewRequest(text);
+      const renewal = Number.isNaN(requested) ? undefined : requestedRenewal({ issuedAt: -1e12 }, requested);
+      if (renewal === undefined) return;
+      const status = { nextRenewalTime: formatRfc3339(renewal) };
+      assert.equal(statusSchema.safeParse(status).success, true, `${text} is ${status.nextRenewalTime}`);
+    }),
+  );
 });
