@@ -83,7 +83,7 @@ const OPTIONAL_ANNOTATIONS: readonly string[] = [
 ];
 const REQUIRED_ANNOTATIONS = OWN_ANNOTATIONS.filter((name) => !OPTIONAL_ANNOTATIONS.includes(name));
 /** kubectl stores the whole object there, private key included; it must not outlive a re-issue. */
-const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+export const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 
 const NO_ENTRIES: Entries = Object.freeze({});
 const NO_EXTRAS: ExtraMetadata = Object.freeze({ labels: NO_ENTRIES, annotations: NO_ENTRIES });

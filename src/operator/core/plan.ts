@@ -4,8 +4,14 @@
  * The reason of a step is the same word in the Event, the metric and the log.
  */
 import type { DelegatedCredentialSpec } from '../../api/delegated-credential.ts';
+import { MANAGED_BY_LABEL, OWN_PREFIX } from '../../api/keys.ts';
 import { CLOCK_SKEW_SECONDS } from '../../credential/lifetime.ts';
-import type { CredentialFacts, ExtraMetadata, IssuedSecret } from '../../issued-secret/issued-secret.ts';
+import {
+  type CredentialFacts,
+  type ExtraMetadata,
+  type IssuedSecret,
+  LAST_APPLIED,
+} from '../../issued-secret/issued-secret.ts';
 import { sameEntries } from './pod.ts';
 import { renewalTime } from './schedule.ts';
 
@@ -280,7 +286,16 @@ function pick(entries: Entries, keys: Entries): Entries {
   return Object.fromEntries(Object.entries(entries).filter(([key]) => Object.hasOwn(keys, key)));
 }
 
-/** What `secretTemplate` asks for. */
+/**
+ * What `secretTemplate` asks for, less what it may not: the CRD refuses dcred's own keys, but an older one may have let them pass, and a
+ * label of dcred's that is written over loses the Secret. kubectl's copy of an object is never kept on a Secret (`issued-secret.ts`).
+ */
 export function wantedMetadata({ secretTemplate }: DelegatedCredentialSpec): ExtraMetadata {
-  return { labels: secretTemplate?.labels ?? {}, annotations: secretTemplate?.annotations ?? {} };
+  return { labels: permitted(secretTemplate?.labels), annotations: permitted(secretTemplate?.annotations) };
+}
+
+function permitted(entries: Entries = {}): Entries {
+  const refused = (key: string) => key.startsWith(OWN_PREFIX) || key === MANAGED_BY_LABEL || key === LAST_APPLIED;
+  if (!Object.keys(entries).some(refused)) return entries;
+  return Object.fromEntries(Object.entries(entries).filter(([key]) => !refused(key)));
 }

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { DelegatedCredentialSpec } from '../../../src/api/delegated-credential.ts';
+import { MANAGED_BY_LABEL, RESOURCE_LABEL, SECRET_ANNOTATIONS } from '../../../src/api/keys.ts';
 import { KEY_ALGORITHMS, USAGES } from '../../../src/credential/scheme.ts';
-import type { IssuedSecret } from '../../../src/issued-secret/issued-secret.ts';
+import { type IssuedSecret, LAST_APPLIED } from '../../../src/issued-secret/issued-secret.ts';
 import {
   DELETE_REASONS,
   FAILURE_REASONS,
@@ -492,6 +493,16 @@ describe('the plan', () => {
     assert.ok(step?.kind === 'annotate');
     assert.equal(step.renewAt, facts().renewAt);
     assert.equal(decided.wakeAt, undefined);
+  });
+
+  test("has no label or annotation of dcred's own in it that a template asks for, under whatever CRD it was written", () => {
+    const entries = Object.values(SECRET_ANNOTATIONS).map((key) => [key, 'mine'] as const);
+    const labels = { team: 'edge', [MANAGED_BY_LABEL]: 'mine', [RESOURCE_LABEL]: 'mine' };
+    const annotations = { note: 'x', [LAST_APPLIED]: '{}', ...Object.fromEntries(entries) };
+    const spec = specOf({ secretTemplate: { labels, annotations } });
+    const template = { labels: { team: 'edge' }, annotations: { note: 'x' } };
+    assert.deepEqual(wantedMetadata(spec), template);
+    assert.deepEqual(words(plan(observed({ spec, secrets: [issuedSecret({ template })] }))), []);
   });
 
   test('replaces exactly the Secret that it saw', () => {
