@@ -95,9 +95,11 @@ export function checkCaBundle(
 
 const PEM = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
 
+/** Undefined for what is no certificate, or has no time that can be read: OpenSSL shows "Bad time value" then. */
 function expiryOf(pem: string): number | undefined {
   try {
-    return Date.parse(new X509Certificate(pem).validTo);
+    const expiry = Date.parse(new X509Certificate(pem).validTo);
+    return Number.isNaN(expiry) ? undefined : expiry;
   } catch {
     return undefined;
   }

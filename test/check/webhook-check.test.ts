@@ -24,6 +24,23 @@ test('a caBundle is good while one of its certificates is valid', async () => {
   }
 });
 
+test('a caBundle is checked, whatever byte of its certificate was changed', async () => {
+  const { certificatePem } = await createTestAuthority();
+  const der = Buffer.from(certificatePem.replace(/-----[^-]+-----/g, ''), 'base64');
+  for (let at = 0; at < der.length; at += 1) {
+    for (const byte of [0x00, 0x20, 0x58, 0xff]) {
+      const changed = Buffer.from(der);
+      changed[at] = byte;
+      const pem = `-----BEGIN CERTIFICATE-----\n${changed.toString('base64')}\n-----END CERTIFICATE-----\n`;
+      for (const bundle of [pem, certificatePem + pem]) {
+        const { message } = checkCaBundle('dcred', encode(bundle), 'Fail', Date.now());
+        assert.match(message, /trusts a CA until|expired on|holds no certificate/, `byte ${at} is ${byte}`);
+        if (bundle !== pem) assert.match(message, /trusts a CA until/, `byte ${at} is ${byte}, beside a good one`);
+      }
+    }
+  }
+});
+
 test('the arguments of a container are read as the operator reads them', () => {
   const args = ['operator', '--namespace=edge', '-n', 'shop', '--notify-pods=false', '--leader-elect'];
   assert.deepEqual(flagValues(args, '--namespace', '-n'), ['edge', 'shop']);
