@@ -112,7 +112,7 @@ export class PodController {
     const unseen = this.#unseen.check(key, namespace);
     if (unseen === 'behind') return { kind: 'at', timeMs: clock.now() + CACHE_TIMEOUT_MS };
     const situation = situationOf(key, { ...this.#options, now: Math.floor(clock.now() / 1000) });
-    if (situation === undefined) return { kind: 'done' };
+    if (situation === undefined) return this.#undecided(key, podKey);
     const { observed, pod } = situation;
     // Written and deleted again before any cache showed it.
     if (unseen === 'seen' && observed.secrets.length === 0 && pod !== undefined) {
@@ -123,6 +123,19 @@ export class PodController {
     } finally {
       onOutcome(podKey);
     }
+  }
+
+  /** Of a resource that cannot be read. Once it can, what there is of its pods is enqueued, and nothing else. */
+  #undecided(key: string, { namespace, pod }: PodKey): Outcome {
+    const { caches, failures, names } = this.#options;
+    const [secret] = caches.secrets.byIndex(namespace, 'podKey', key);
+    if (secret === undefined && caches.pods.get(namespace, pod) === undefined) {
+      failures.clear(key);
+      failures.clearCleanUp(key);
+      names.release(key);
+      this.#transient.delete(key);
+    }
+    return { kind: 'done' };
   }
 
   async #carryOut(key: string, situation: Situation, signal: AbortSignal): Promise<Outcome> {

@@ -188,6 +188,35 @@ describe('a resource that cannot be read', () => {
     assert.deepEqual(world.did(), []);
     assert.deepEqual(world.outcomes, []);
   });
+
+  test('has nothing left to report of a pod that went, with its Secrets, before the resource could be read again', async () => {
+    for (const refusal of ['delete', 'issue'] as const) {
+      for (const goes of [['pod'], ['secrets'], ['pod', 'secrets']]) {
+        const world = new World();
+        world.secrets = [issuedSecret({ name: 'web-old', podUid: 'uid-of-the-one-before' })];
+        world.answer = (step) => {
+          if (step.kind === refusal) throw new PodFailure('SecretRefused', 'the API server refuses it');
+          return world.taken(step, '100');
+        };
+        await world.reconcile();
+        const refused = () => [world.failures.failureOf(KEY), world.failures.cleanUpOf(KEY)].filter((one) => one);
+        assert.equal(refused().length, 1);
+        const readable = world.found;
+        const { metadata, status } = resource();
+        world.found = { metadata, status, problem: 'spec.usage: wrong' };
+        if (goes.includes('pod')) world.pod = undefined;
+        if (goes.includes('secrets')) world.secrets = [];
+        await world.reconcile();
+        world.found = readable;
+        // As the fan-out does.
+        if (world.pod !== undefined || world.secrets.length > 0) {
+          world.answer = (step) => world.taken(step, '100');
+          await world.reconcile();
+        }
+        assert.deepEqual(refused(), [], `${refusal}, ${goes.join(' and ')}`);
+      }
+    }
+  });
 });
 
 describe('a write that the caches do not show yet', () => {
