@@ -1,12 +1,17 @@
 /** A Secret that cannot be replaced in place: what to tell its owner. */
 import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
 import { type ApiError, isApiError } from '../kubernetes/api-error.ts';
+import { printableList } from '../text/printable.ts';
 import { PodFailure } from './pod-failure.ts';
 
+/** Named in a message: whoever may write the Secret may give it ten thousand. */
+const MAX_FINALIZERS = 5;
+
 export function heldByFinalizer({ finalizers = [], name }: IssuedSecret, cause: unknown): PodFailure {
+  const held = printableList(finalizers, { maxItems: MAX_FINALIZERS });
   return new PodFailure(
     'SecretRefused',
-    `Secret "${name}" is immutable and cannot be re-created while it has the finalizers ${finalizers.join(', ')}: remove them, ` +
+    `Secret "${name}" is immutable and cannot be re-created while it has the finalizers ${held}: remove them, ` +
       'and dcred replaces the Secret',
     { cause },
   );

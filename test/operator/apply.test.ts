@@ -252,6 +252,28 @@ describe('a re-issue that was planned on a stale cache', () => {
   });
 });
 
+describe('a Secret that another client made immutable', () => {
+  const immutable = refusal('Invalid', 422, 'data: field is immutable when `immutable` is set');
+
+  test('and holds by finalizers is not deleted, and the first of them are named, however many there are', async () => {
+    for (const count of [1, 5, 6, 10_000]) {
+      const finalizers = Array.from({ length: count }, (_, index) => `example.com/${index}-${'x'.repeat(40)}`);
+      const { client, calls } = fakeClient({ replace: immutable });
+      const step: Step = { ...DUE, replaces: issuedSecret({ finalizers }) };
+      await assert.rejects(applier(client).apply(step, subject(), SIGNAL), (error) => {
+        assert.ok(error instanceof PodFailure && error.code === 'SecretRefused');
+        assert.match(
+          error.message,
+          /has the finalizers example\.com\/0-x.*: remove them, and dcred replaces the Secret$/,
+        );
+        assert.ok(error.message.length < 1_000, `${error.message.length} characters`);
+        return true;
+      });
+      assert.ok(calls.every(({ verb }) => verb !== 'delete'));
+    }
+  });
+});
+
 describe('a gate', () => {
   const lift = (answers: Answers) => {
     const { calls, client } = fakeClient(answers);
