@@ -320,6 +320,50 @@ describe('the keys of a signer', () => {
   });
 });
 
+describe("the keys of an issuer's CAs", () => {
+  const withKeys = (...uris: readonly string[]): Values => ({
+    issuer: {
+      enabled: true,
+      authorities: [{ namespace: 'vault', names: ['web-ca'] }],
+      caKeys: uris.map((uri, index) => ({ name: `k${index}`, uri })),
+    },
+  });
+  const issuerOf = async (values: Values) =>
+    deploymentOf(await render(values), 'issuer')['spec'].template.spec.containers[0];
+  const token = 'pkcs11:token=ca;object=ca?module-path=/usr/lib/hsm.so';
+
+  for (const [what, values, message] of [
+    ['a PIN, which would be in the Deployment', withKeys(`${token}&pin-value=S3CRET`), /PIN .* Deployment/],
+    ['Vault without its address', withKeys('hashivault://web'), /"k0" needs VAULT_ADDR/],
+    ['an argument in a URI', withKeys('awskms:///alias/a\n            - --log-level=debug'), /pattern/],
+    ['a comment in a URI', withKeys('awskms:///alias/a # b'), /pattern/],
+    [
+      'a digest of the image without PKCS#11 for a key that needs it',
+      { ...withKeys(token), image: { digest: `sha256:${'0'.repeat(64)}` } },
+      /issuer\.image\.digest/,
+    ],
+  ] as const) {
+    test(`refuses ${what}, and quotes no PIN`, async () => {
+      await assert.rejects(render(values), (error: Error) => {
+        assert.match(error.message, message);
+        assert.doesNotMatch(error.message, /S3CRET/);
+        return true;
+      });
+    });
+  }
+
+  test('reach it as they are, and on a token with the variant of the image', async () => {
+    const uris = [token, "pkcs11:object=a'b;token=x?module-path=/a:b/c.so&pin-source=/run/pin"];
+    const { args, image } = await issuerOf(withKeys(...uris));
+    assert.deepEqual(
+      args.filter((arg: string) => arg.startsWith('--ca-key')),
+      uris.map((uri, index) => `--ca-key=k${index}=${uri}`),
+    );
+    assert.match(image, /:\d+\.\d+\.\d+-pkcs11$/);
+    assert.match((await issuerOf(withKeys('awskms:///alias/a'))).image, /:\d+\.\d+\.\d+$/);
+  });
+});
+
 describe('service accounts', () => {
   const components = ['operator', 'webhook', 'audit', 'issuer', 'signer'] as const;
   /** Every component, two of them with the same account. */

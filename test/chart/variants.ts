@@ -78,7 +78,21 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
       enabled: true,
       replicas: 3,
       authorities: [{ namespace: 'dcred-system', names: ['edge-ca'] }],
-      caKeys: [{ name: 'edge', uri: 'awskms:///alias/edge-ca' }],
+      caKeys: [
+        { name: 'edge', uri: 'awskms:///alias/edge-ca' },
+        { name: 'hsm', uri: 'pkcs11:token=ca;object=ca?module-path=/usr/lib/hsm/hsm.so&pin-source=/etc/pin/ca' },
+        { name: 'vault', uri: 'hashivault://edge-ca' },
+      ],
+      image: { tag: 'v9-pkcs11', digest: `sha256:${'cd'.repeat(32)}` },
+      extraEnv: [{ name: 'VAULT_ADDR', value: 'https://vault.example:8200' }],
+      extraVolumes: [
+        { name: 'hsm', persistentVolumeClaim: { claimName: 'hsm-library' } },
+        { name: 'pin', secret: { secretName: 'hsm-pins' } },
+      ],
+      extraVolumeMounts: [
+        { name: 'hsm', mountPath: '/usr/lib/hsm', readOnly: true },
+        { name: 'pin', mountPath: '/etc/pin', readOnly: true },
+      ],
       approverRole: { enabled: true, namespace: 'certificates', serviceAccountName: 'controller' },
       resources: { limits: { memory: '512Mi' } },
       serviceAccountName: 'authority',

@@ -45,21 +45,26 @@ https://{{ include "dcred.signerName" . }}.{{ .Release.Namespace }}.svc
 {{- end }}{{ end }}
 {{- end }}
 
-{{/* PKCS#11 needs the variant of the image that has the add-on for it. */}}
-{{- define "dcred.signerImage" -}}
-{{- $given := .Values.signer.image -}}
-{{- $isVariant := regexMatch "(?m)^pkcs11:" (include "dcred.signerKeyUris" .) -}}
+{{/* PKCS#11 needs the variant of the image that has the add-on for it: `of` is the component, `uris` its keys, one a line. */}}
+{{- define "dcred.imageForKeys" -}}
+{{- $image := .root.Values.image -}}
+{{- $given := (get .root.Values .of).image -}}
+{{- $isVariant := regexMatch "(?m)^pkcs11:" .uris -}}
 {{- if $given.digest -}}
-{{- printf "%s@%s" .Values.image.repository $given.digest }}
+{{- printf "%s@%s" $image.repository $given.digest }}
 {{- else if $given.tag -}}
-{{- printf "%s:%s" .Values.image.repository $given.tag }}
+{{- printf "%s:%s" $image.repository $given.tag }}
 {{- else if not $isVariant -}}
-{{- include "dcred.image" . }}
-{{- else if .Values.image.digest -}}
-{{- fail "signer.image.digest: with image.digest, set the digest of the image whose tag ends in -pkcs11 too: it has what a pkcs11: key needs" -}}
+{{- include "dcred.image" .root }}
+{{- else if $image.digest -}}
+{{- fail (printf "%s.image.digest: with image.digest, set the digest of the image whose tag ends in -pkcs11 too: it has what a pkcs11: key needs" .of) -}}
 {{- else -}}
-{{- printf "%s:%s-pkcs11" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- printf "%s:%s-pkcs11" $image.repository (default .root.Chart.AppVersion $image.tag) }}
 {{- end }}
+{{- end }}
+
+{{- define "dcred.signerImage" -}}
+{{- include "dcred.imageForKeys" (dict "root" . "of" "signer" "uris" (include "dcred.signerKeyUris" .)) }}
 {{- end }}
 
 {{/* Where the backends of the keys find their services. */}}
