@@ -320,6 +320,37 @@ describe('the keys of a signer', () => {
   });
 });
 
+describe("the volume of a signer's audit log", () => {
+  const withVolume = (volume: Values, replicas: number): Values => ({
+    namespaces: ['edge'],
+    signer: { enabled: true, replicas, certificates: [{ namespace: 'vault', names: ['a'] }], auditLog: { volume } },
+  });
+  const strategyOf = async (values: Values) => deploymentOf(await render(values), 'signer')['spec'].strategy?.type;
+
+  for (const [type, volume] of Object.entries({
+    persistentVolumeClaim: { claimName: 'audit' },
+    hostPath: { path: '/var/log/dcred' },
+    nfs: { server: 'nfs.example', path: '/audit' },
+  })) {
+    test(`has one writer where it is a ${type}`, async () => {
+      assert.equal(await strategyOf(withVolume({ [type]: volume }, 1)), 'Recreate');
+      await assert.rejects(
+        render(withVolume({ [type]: volume }, 2)),
+        /signer\.auditLog\.volume: one log has one writer/,
+      );
+    });
+  }
+
+  for (const [type, volume] of Object.entries({
+    emptyDir: { sizeLimit: '2Gi' },
+    ephemeral: { volumeClaimTemplate: { spec: { accessModes: ['ReadWriteOnce'] } } },
+  })) {
+    test(`is each replica's own where it is an ${type}`, async () => {
+      assert.equal(await strategyOf(withVolume({ [type]: volume }, 2)), undefined);
+    });
+  }
+});
+
 describe("the keys of an issuer's CAs", () => {
   const withKeys = (...uris: readonly string[]): Values => ({
     issuer: {

@@ -123,7 +123,7 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
       issuers: [{ url: 'https://oidc.us.example', jwks: '{"keys": []}' }],
       maxLifetimeSeconds: 86400,
       ratePerSecond: 500,
-      replicas: 2,
+      replicas: 1,
       port: 9444,
       tls: { secretName: 'signer-cert', clientCA: '-----BEGIN CERTIFICATE-----' },
       auditLog: { volume: { persistentVolumeClaim: { claimName: 'audit' } } },

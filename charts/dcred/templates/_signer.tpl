@@ -114,6 +114,11 @@ https://{{ include "dcred.signerName" . }}.{{ .Release.Namespace }}.svc
 {{- end -}}
 {{- end }}
 
+{{/* Whether two pods would write into one volume for the audit log. Those of other types go with their pod. */}}
+{{- define "dcred.signerLogIsShared" -}}
+{{- if omit .Values.signer.auditLog.volume "emptyDir" "ephemeral" "csi" }}true{{ end }}
+{{- end }}
+
 {{/* What would make the modes pointless is refused: an operator that may read the keys all the same. */}}
 {{- define "dcred.checkSigner" -}}
 {{- if .Values.signer.enabled -}}
@@ -132,6 +137,9 @@ https://{{ include "dcred.signerName" . }}.{{ .Release.Namespace }}.svc
 {{- end -}}
 {{- end -}}
 {{- include "dcred.checkSignerKeys" . -}}
+{{- if and (include "dcred.signerLogIsShared" .) (gt (int .Values.signer.replicas) 1) -}}
+{{- fail "signer.auditLog.volume: one log has one writer, and all replicas would write to this volume: set signer.replicas to 1, or use an ephemeral volume" -}}
+{{- end -}}
 {{- if has .Release.Namespace .Values.namespaces -}}
 {{- fail (printf "namespaces: the operator must not serve its own namespace %q where the signer runs: it could read the signer's Secrets" .Release.Namespace) -}}
 {{- end -}}
