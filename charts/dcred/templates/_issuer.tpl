@@ -3,8 +3,8 @@
 {{- end }}
 
 {{- define "dcred.issuerSelectorLabels" -}}
-app.kubernetes.io/name: {{ include "dcred.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "dcred.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: issuer
 {{- end }}
 

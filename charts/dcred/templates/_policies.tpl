@@ -52,10 +52,10 @@ ask the API server, and then lists groups only, no kinds: the policies are rende
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
 metadata:
-  name: {{ include "dcred.policyName" . }}
+  name: {{ include "dcred.policyName" . | quote }}
   labels:
     {{- include "dcred.labels" .root | nindent 4 }}
 spec:
-  policyName: {{ include "dcred.policyName" . }}
+  policyName: {{ include "dcred.policyName" . | quote }}
   validationActions: [Deny]
 {{- end }}

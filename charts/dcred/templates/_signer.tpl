@@ -3,8 +3,8 @@
 {{- end }}
 
 {{- define "dcred.signerSelectorLabels" -}}
-app.kubernetes.io/name: {{ include "dcred.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "dcred.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: signer
 {{- end }}
 
@@ -83,7 +83,7 @@ https://{{ include "dcred.signerName" . }}.{{ .Release.Namespace }}.svc
 {{- end }}
 {{- range $name, $value := $env }}
 {{- if $value }}
-- name: {{ $name }}
+- name: {{ $name | quote }}
   value: {{ $value | quote }}
 {{- end }}
 {{- end }}

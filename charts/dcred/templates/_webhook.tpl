@@ -8,8 +8,8 @@
 {{- end }}
 
 {{- define "dcred.webhookSelectorLabels" -}}
-app.kubernetes.io/name: {{ include "dcred.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "dcred.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: webhook
 {{- end }}
 
