@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { deploymentOf, type Manifest, render } from './chart.ts';
+import { deploymentOf, type Manifest, pick, render } from './chart.ts';
 
 function policies(objects: readonly Manifest[]): readonly Manifest[] {
   return objects.filter(({ kind }) => kind === 'NetworkPolicy');
@@ -37,6 +37,24 @@ describe('NetworkPolicies', () => {
     const [container] = deploymentOf(objects, 'audit')['spec'].template.spec.containers;
     const allowed = spec.ingress.flatMap(({ ports }: { ports: { port: string }[] }) => ports.map(({ port }) => port));
     assert.deepEqual(allowed.toSorted(), container.ports.map(({ name }: { name: string }) => name).toSorted());
+  });
+
+  test('narrow who may scrape, and let the pod of helm test ask the operator', async () => {
+    const prometheus = { namespaceSelector: { matchLabels: { name: 'monitoring' } } };
+    const objects = await render({
+      audit: { enabled: true },
+      issuer: { enabled: true, authorities: [{ namespace: 'vault', names: ['web-ca'] }] },
+      networkPolicy: { metricsFrom: [prometheus] },
+    });
+    const { labels = {} } = pick(objects, 'Pod').metadata;
+    for (const { metadata, spec } of policies(objects)) {
+      const rule = spec.ingress.find(({ ports }: { ports: { port: string }[] }) => ports[0]?.port === 'metrics');
+      const [first, ...others] = rule.from;
+      assert.deepEqual(first, prometheus, metadata.name);
+      assert.equal(others.length, metadata.name === 'dcred' ? 1 : 0, metadata.name);
+      for (const { podSelector } of others)
+        for (const [label, value] of Object.entries(podSelector.matchLabels)) assert.equal(labels[label], value, label);
+    }
   });
 
   test('restrict egress to the API server and DNS on request', async () => {

@@ -25,6 +25,13 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end }}
 
+{{/* Of the pod of `helm test`. */}}
+{{- define "dcred.testLabels" -}}
+app.kubernetes.io/name: {{ include "dcred.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/component: test
+{{- end }}
+
 {{- define "dcred.labels" -}}
 {{- $standard := dict
   "app.kubernetes.io/name" (include "dcred.name" .)
