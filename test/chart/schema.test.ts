@@ -46,6 +46,18 @@ test('a ServiceMonitor without metrics is refused, with the value to set', async
   await assert.rejects(renderText(values), { message: /metrics\.serviceMonitor\.enabled needs metrics\.port/ });
 });
 
+for (const component of ['webhook', 'signer'] as const) {
+  test(`metrics on the port of the ${component} are refused, where there is one`, async () => {
+    const certificates = [{ namespace: 'vault', names: ['web-tls'] }];
+    const signer = { enabled: component === 'signer', certificates, port: 9000 };
+    const values = { namespaces: ['edge'], metrics: { port: 9000 }, webhook: { enabled: false, port: 9000 }, signer };
+    await assert.rejects(renderText({ ...values, [component]: { ...values[component], enabled: true } }), {
+      message: new RegExp(`${component}\\.port: 9000 is the port of metrics \\(metrics\\.port\\) too`),
+    });
+    assert.ok(await renderText({ ...values, [component]: { ...values[component], enabled: false } }));
+  });
+}
+
 test('memory in a unit that containers do not use is refused', async () => {
   await assert.rejects(renderText({ resources: { limits: { memory: '100m' } } }), {
     message: /resources\.limits\.memory: expected a quantity such as 256Mi/,

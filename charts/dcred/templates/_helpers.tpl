@@ -176,3 +176,13 @@ it holds keys.
 {{- $seen = append $seen .namespace -}}
 {{- end -}}
 {{- end }}
+
+{{/* A port that two servers of one process have ends it at its start. */}}
+{{- define "dcred.checkPorts" -}}
+{{- range $component := list "webhook" "signer" -}}
+{{- $given := get $.Values $component -}}
+{{- if and $given.enabled (eq (int $given.port) (int $.Values.metrics.port)) -}}
+{{- fail (printf "%s.port: %d is the port of metrics (metrics.port) too: set another" $component (int $given.port)) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
