@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { createHash, createPublicKey } from 'node:crypto';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -16,6 +17,7 @@ import {
 } from '@aws-sdk/client-kms';
 import { verifyWithNode } from '../../src/credential/signature.ts';
 import { AwsKmsKey } from '../../src/keys/awskms/aws-kms-key.ts';
+import { awsCredentials } from '../../src/keys/awskms/credentials.ts';
 import { kmsError } from '../../src/keys/awskms/kms-error.ts';
 import type { KeyResult } from '../../src/keys/guarded-key.ts';
 import { KeyOpener } from '../../src/keys/key-opener.ts';
@@ -290,6 +292,55 @@ test('an answer without end is not read on, of KMS and of STS', async (t) => {
   // Each connection is closed, and not only left alone.
   await Promise.all(answers);
 });
+
+for (const kind of ['STS', 'the agent of EKS Pod Identity']) {
+  // Of one that fails: it then waits for a connection that it never gets.
+  const options = { timeout: 30_000 };
+  test(`credentials are there again when ${kind} answers, however often it did not`, options, async (t) => {
+    let silent = true;
+    const Expiration = new Date(Date.now() + 3_600_000).toISOString();
+    const fields = { AccessKeyId: 'a', SecretAccessKey: 'S3CRET', Expiration };
+    const xml = Object.entries({ ...fields, SessionToken: 't' }).map(([name, value]) => `<${name}>${value}</${name}>`);
+    const namespace = 'xmlns="https://sts.amazonaws.com/doc/2011-06-15/"';
+    const answer =
+      kind === 'STS'
+        ? `<A ${namespace}><AssumeRoleWithWebIdentityResult><Credentials>${xml.join('')}</Credentials></AssumeRoleWithWebIdentityResult></A>`
+        : JSON.stringify({ ...fields, Token: 't' });
+    const server = createServer((request, response) => {
+      request.resume();
+      if (!silent) response.end(answer);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    t.after(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const token = join(temporaryDirectory(t), 'token');
+    writeFileSync(token, 'header.payload.signature');
+    const env =
+      kind === 'STS'
+        ? {
+            AWS_ROLE_ARN: 'arn:aws:iam::123456789012:role/a',
+            AWS_WEB_IDENTITY_TOKEN_FILE: token,
+            AWS_ENDPOINT_URL: url,
+          }
+        : { AWS_CONTAINER_CREDENTIALS_FULL_URI: `${url}/credentials` };
+    const credentials = awsCredentials(env, 'eu-west-1', systemClock);
+    // The SDK warns of what it does not cut.
+    t.mock.method(console, 'warn', () => {});
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    for (let attempt = 0; attempt < 60; attempt += 1) {
+      const asked = once(server, 'request');
+      const refused = assert.rejects(credentials(), { code: 'KeyUnavailable' });
+      await asked;
+      t.mock.timers.tick(10_000);
+      await refused;
+    }
+    silent = false;
+    assert.equal((await credentials()).accessKeyId, 'a');
+  });
+}
 
 test('an error of another kind is a plain sentence, and its text is not repeated', () => {
   const network = kmsError('sign', Object.assign(new Error('S3CRET'), { code: 'ECONNRESET' }));

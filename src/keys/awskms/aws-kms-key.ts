@@ -30,8 +30,6 @@ const ALGORITHMS: Readonly<Partial<Record<SignatureScheme['keyAlgorithm'], Signi
 
 /** KMS hashes up to so much by itself: what it signs is then what it was sent. A leaf with many names makes more. */
 const MAX_RAW_BYTES = 4_096;
-const CONNECT_MS = 3_000;
-const ANSWER_MS = 10_000;
 
 interface Found {
   readonly keyId: string;
@@ -140,12 +138,7 @@ function createClient({ endpoint, region: arnRegion }: AwsKmsKeyUri, env: OpenRe
     region,
     credentials: awsCredentials(env, region, clock),
     maxAttempts: 1,
-    // Without the last, a call that is not answered is only logged.
-    requestHandler: new BoundedHandler({
-      connectionTimeout: CONNECT_MS,
-      requestTimeout: ANSWER_MS,
-      throwOnRequestTimeout: true,
-    }),
+    requestHandler: new BoundedHandler(),
     ...(address === undefined ? {} : { endpoint: address }),
   });
 }

@@ -5,8 +5,19 @@ import { KeyError } from '../key-error.ts';
 /** A signature or a public key is under a kilobyte, credentials a few. */
 const MAX_ANSWER_BYTES = 1024 * 1024;
 
-/** The SDK's own way to AWS, which reads an answer for as long as it comes. */
+const CONNECT_MS = 3_000;
+const ANSWER_MS = 10_000;
+
+/**
+ * The SDK's own way to AWS, which waits for an answer for as long as none comes, and reads one for as long as it does. It has 50 connections: as many calls
+ * that are never answered would leave none for the next one.
+ */
 export class BoundedHandler extends NodeHttpHandler {
+  constructor() {
+    // Without the last, a call that is not answered is only logged.
+    super({ connectionTimeout: CONNECT_MS, requestTimeout: ANSWER_MS, throwOnRequestTimeout: true });
+  }
+
   /** Of a longer answer, reading the body fails with KeyError. */
   override async handle(...request: Parameters<NodeHttpHandler['handle']>): ReturnType<NodeHttpHandler['handle']> {
     const { response } = await super.handle(...request);

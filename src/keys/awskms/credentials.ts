@@ -53,10 +53,12 @@ function fromEnvironment(env: Env, region: string): Provider {
   const awsContainerCredentialsFullUri = env['AWS_CONTAINER_CREDENTIALS_FULL_URI'];
   if (awsContainerCredentialsFullUri) {
     const awsContainerAuthorizationTokenFile = env['AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE'];
-    return fromHttp({
+    const settings = {
       awsContainerCredentialsFullUri,
       ...(awsContainerAuthorizationTokenFile ? { awsContainerAuthorizationTokenFile } : {}),
-    });
+    };
+    // One for each attempt: it never gives up a call that is not answered, and 50 of them are all that one makes.
+    return async () => await fromHttp(settings)();
   }
   throw new KeyError(
     'KeyNotConfigured',
