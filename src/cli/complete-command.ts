@@ -3,6 +3,7 @@
  * candidate a line, its description after a tab, and a directive in the last line.
  * https://github.com/spf13/cobra/blob/main/site/content/completions/_index.md
  */
+import { printable } from '../text/printable.ts';
 import type { Command } from './command.ts';
 import { complete } from './complete.ts';
 import { type Candidate, COMPLETE_COMMAND, type Expected } from './expected.ts';
@@ -31,7 +32,7 @@ export function completeCommand(commands: () => readonly Command[]): Command {
         const { liveNames } = await import('./live-names.ts');
         return await liveNames(kind, scope, io);
       });
-      const fitting = candidates.filter(({ word }) => word.startsWith(typed));
+      const fitting = candidates.filter(({ word }) => word.startsWith(typed) && isOneLine(word));
       io.stdout.write([...fitting.map(lineOf), `:${directive}`, ''].join('\n'));
       return 0;
     },
@@ -58,6 +59,11 @@ async function offer(expected: Expected, names: Names): Promise<Offer> {
     case 'nothing':
       return { candidates: [], directive: DIRECTIVE.noFiles };
   }
+}
+
+/** A context of a kubeconfig may have any name: one that a shell would take for something else, or a terminal obey, is not offered. */
+function isOneLine(word: string): boolean {
+  return !word.startsWith(':') && printable(word) === word;
 }
 
 function lineOf({ description, word }: Candidate): string {

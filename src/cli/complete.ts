@@ -22,7 +22,7 @@ const NO_SCOPE: TypedScope = { allNamespaces: false };
 
 /** @param words after `dcred`, the last being the one that is typed: empty after a space */
 export function complete(commands: readonly Command[], words: readonly string[]): Completion {
-  const [name = '', ...rest] = joinEqualsSigns(words);
+  const [name = '', ...rest] = joinBrokenWords(words);
   const typed = rest.at(-1) ?? name;
   if (rest.length === 0) return { expected: commandNames(commands, true), typed, scope: NO_SCOPE };
   if (name === 'help' && rest.length === 1) return { expected: commandNames(commands, false), typed, scope: NO_SCOPE };
@@ -31,15 +31,20 @@ export function complete(commands: readonly Command[], words: readonly string[])
   return completeCommand(command, rest.slice(0, -1), typed);
 }
 
-/** bash takes `--namespace=edge` for three words. */
-function joinEqualsSigns(words: readonly string[]): readonly string[] {
+/** bash takes `--namespace=edge` for three words, and each colon of `arn:aws:eks` for one. */
+function joinBrokenWords(words: readonly string[]): readonly string[] {
   const joined: string[] = [];
   for (const [position, word] of words.entries()) {
     const [option, sign] = word === '=' ? [words[position - 1], word] : [words[position - 2], words[position - 1]];
-    if (sign === '=' && option?.startsWith('--')) joined.push(`${joined.pop()}${word}`);
+    const isBroken = (sign === '=' && option?.startsWith('--')) || isColons(word) || isColons(words[position - 1]);
+    if (isBroken && joined.length > 0) joined.push(`${joined.pop()}${word}`);
     else joined.push(word);
   }
   return joined;
+}
+
+function isColons(word = ''): boolean {
+  return /^:+$/.test(word);
 }
 
 function commandNames(commands: readonly Command[], withHelp: boolean): Expected {

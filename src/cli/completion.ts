@@ -40,18 +40,26 @@ export const completionCommand: Command = {
   },
 };
 
-/** bash 3.2, which macOS has, knows no `compopt`: there, no candidate means files. */
+/**
+ * bash 3.2, which macOS has, knows no `compopt`: there, no candidate means files. bash replaces the word only from its last colon on, and
+ * puts a candidate into the line as it is: one with a blank or a semicolon is quoted.
+ */
 function bash(): string {
   return `_dcred() {
-  local line directive=0 current="\${COMP_WORDS[COMP_CWORD]}" program="\${COMP_WORDS[0]}"
+  local line word directive=0 at=$COMP_CWORD before= current="\${COMP_WORDS[COMP_CWORD]}" program="\${COMP_WORDS[0]}"
   # The shell expands it only once the line is run.
   case "$program" in "~/"*) program="$HOME/\${program#??}" ;; esac
-  [ "$current" = = ] && current=
+  while [ "$at" -gt 1 ]; do
+    case "\${COMP_WORDS[at]}\${COMP_WORDS[at-1]}" in *:*) ;; *) break ;; esac
+    [ -z "\${COMP_WORDS[at]//:/}" ] || [ -z "\${COMP_WORDS[at-1]//:/}" ] || break
+    at=$((at - 1)) before="\${COMP_WORDS[at]}$before"
+  done
+  case "$current" in =) current= ;; :*) before="$before$current" ;; esac
   COMPREPLY=()
   while IFS= read -r line; do
     case "$line" in
       :*) directive="\${line#:}" ;;
-      *) COMPREPLY+=("\${line%%$'\\t'*}") ;;
+      *) word="\${line%%$'\\t'*}"; printf -v word %q "\${word#"$before"}"; COMPREPLY+=("$word") ;;
     esac
   done < <("$program" ${COMPLETE_COMMAND} -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
   if [ "$((directive & 16))" -ne 0 ]; then COMPREPLY=($(compgen -d -- "$current")); fi

@@ -1,6 +1,6 @@
 /** The scripts, in real shells. They run `dcred` from its sources. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -34,13 +34,13 @@ function lines(stdout: string): readonly string[] {
 }
 
 /** What the script leaves in COMPREPLY for the last of these words. */
-async function offers(words: readonly string[]): Promise<readonly string[]> {
+async function offers(words: readonly string[], more: NodeJS.ProcessEnv = {}): Promise<readonly string[]> {
   const quoted = words.map((word) => `'${word}'`).join(' ');
   const ask = `${await script('bash')}
 COMP_WORDS=(${quoted}); COMP_CWORD=${words.length - 1}
 _dcred
 printf '%s\\n' "\${COMPREPLY[@]}"`;
-  const { stdout, stderr } = await run('bash', ['--norc', '-u', '-c', ask], { env, cwd: folder });
+  const { stdout, stderr } = await run('bash', ['--norc', '-u', '-c', ask], { env: { ...env, ...more }, cwd: folder });
   assert.equal(stderr, '');
   return lines(stdout);
 }
@@ -53,6 +53,41 @@ describe('in a real bash, completion', () => {
   test('offers what dcred offers, without the descriptions', async () => {
     assert.deepEqual(await offers(['dcred', 'v']), ['verify', 'version']);
     assert.deepEqual(await offers(['dcred', 'version', '--output', '=', 'j']), ['json']);
+  });
+
+  test('offers a context by what follows its last colon, and as bash reads it back', async () => {
+    const names = [
+      'arn:aws:eks:eu-west-1:123456789012:cluster/edge',
+      'arn:aws:eks:eu-west-1:123456789012:cluster/shop',
+      'my edge',
+      'a;touch pwned',
+      'a$(touch pwned)',
+      ':a[$(touch pwned)]',
+      'red\u001b[31m',
+      'two\nlines',
+    ];
+    const contexts = names.map((name) => ({ name, context: { cluster: 'c', user: 'u' } }));
+    const clusters = [{ name: 'c', cluster: { server: 'https://127.0.0.1:1' } }];
+    const config = { apiVersion: 'v1', kind: 'Config', clusters, users: [{ name: 'u', user: {} }], contexts };
+    const KUBECONFIG = join(folder, 'kubeconfig');
+    writeFileSync(KUBECONFIG, JSON.stringify(config));
+    const offered = async (...typed: readonly string[]) => await offers(['dcred', 'status', ...typed], { KUBECONFIG });
+    assert.deepEqual(await offered('--context', 'arn', ':', 'aws', ':', 'e'), [
+      'eks:eu-west-1:123456789012:cluster/edge',
+      'eks:eu-west-1:123456789012:cluster/shop',
+    ]);
+    assert.deepEqual(await offered('--context', '=', 'arn', ':'), [
+      'aws:eks:eu-west-1:123456789012:cluster/edge',
+      'aws:eks:eu-west-1:123456789012:cluster/shop',
+    ]);
+    assert.deepEqual(await offered('--context', ''), [
+      ...names.slice(0, 2),
+      'my\\ edge',
+      'a\\;touch\\ pwned',
+      'a\\$\\(touch\\ pwned\\)',
+    ]);
+    assert.equal(existsSync(join(folder, 'pwned')), false);
+    rmSync(KUBECONFIG);
   });
 
   test('offers folders where a folder is expected', async () => {
