@@ -1,5 +1,6 @@
 /** The files that the signer is given, but for its configuration and its certificates: each is used again as it is replaced. */
-import { createLocalJWKSet, type JSONWebKeySet } from 'jose';
+import { createPublicKey } from 'node:crypto';
+import { createLocalJWKSet, type JSONWebKeySet, type JWK } from 'jose';
 import { readCertificateChain } from '../credential/certificate.ts';
 import type { SignerConfig } from '../signer/config.ts';
 import type { SignerProcess } from '../signer/signer.ts';
@@ -91,12 +92,26 @@ async function readKeySet(path: string, signal: AbortSignal): Promise<string> {
   return await readInputText(path, { what: 'a JSON Web Key Set', signal });
 }
 
+/** Checked here: jose takes any list of objects for keys, and a token that fits none of them is a stranger's. */
 function parseKeySet(text: string, path: string): JSONWebKeySet {
+  let set: JSONWebKeySet;
   try {
-    const set = JSON.parse(text) as JSONWebKeySet;
+    set = JSON.parse(text) as JSONWebKeySet;
     createLocalJWKSet(set);
-    return set;
   } catch (cause) {
     throw new CommandError(`${path}: expected a JSON Web Key Set, {"keys": [...]}`, { cause });
+  }
+  if (set.keys.some(isTokenKey)) return set;
+  throw new CommandError(
+    `${path}: expected an RSA or EC public key among the ${set.keys.length} of the JSON Web Key Set, found none`,
+  );
+}
+
+/** Of a kind that API servers sign tokens by. Others may stand beside it. */
+function isTokenKey(key: JWK): boolean {
+  try {
+    return (key.kty === 'RSA' || key.kty === 'EC') && createPublicKey({ key, format: 'jwk' }).type === 'public';
+  } catch {
+    return false;
   }
 }

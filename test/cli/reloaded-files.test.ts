@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -18,7 +19,15 @@ const [first, second] = await Promise.all(
   ['one', 'two'].map((name) => makeDevCertificate({ dnsNames: [name], now, lifetimeSeconds: 86_400 })),
 );
 assert.ok(first && second);
-const JWKS = (kid: string) => JSON.stringify({ keys: [{ kty: 'oct', kid, k: 'AA' }] });
+const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const JWK = publicKey.export({ format: 'jwk' });
+const JWKS = (kid: string) =>
+  JSON.stringify({
+    keys: [
+      { ...JWK, kid },
+      { kty: 'AKP', kid: 'of a later day' },
+    ],
+  });
 
 /** The signer is a fake that records what it is given to use. */
 async function running(t: TestContext) {
@@ -92,6 +101,9 @@ for (const [what, file, broken, name] of [
   ['half a CA file', 'ca.crt', first.authority.slice(0, 200), 'client CA'],
   ['a key set that is cut', 'keys.json', '{"keys": [', `keys of ${URL}`],
   ['a key set without keys', 'keys.json', '{}', `keys of ${URL}`],
+  ['a key set with an empty list', 'keys.json', '{"keys": []}', `keys of ${URL}`],
+  ['a key set whose keys are not public', 'keys.json', '{"keys": [{"kty":"oct","k":"AA"}]}', `keys of ${URL}`],
+  ['a key set whose keys are cut', 'keys.json', JSON.stringify({ keys: [{ ...JWK, x: 'AA' }] }), `keys of ${URL}`],
   ['a key set of something else', 'keys.json', '{"keys": [1]}', `keys of ${URL}`],
 ] as const) {
   test(`${what} leaves the last good one in use, is logged once, and shows in the metrics`, async (t) => {
