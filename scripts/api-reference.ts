@@ -50,7 +50,7 @@ function kindSections({ spec: { group, names, scope, versions } }: Definition): 
     const short = (names.shortNames ?? []).map((one) => `, short name ${code(one)}`).join('');
     const sections = [
       `## ${names.kind}`,
-      `${code(`${group}/${name}`)}, plural ${code(names.plural)}${short}. ${scope}. ${schema.description ?? ''}`.trim(),
+      `${code(`${group}/${name}`)}, plural ${code(names.plural)}${short}. ${scope === 'Cluster' ? 'Cluster-scoped' : scope}. ${schema.description ?? ''}`.trim(),
       ...rulesOf(schema),
       `### ${names.kind} spec`,
       table(spec, 'spec'),

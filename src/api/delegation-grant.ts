@@ -115,7 +115,9 @@ export const grantSpecSchema = z
 export const grantStatusSchema = z
   .object({
     observedGeneration: z.int().optional().describe('The generation of the grant that this status was computed for.'),
-    conditions: conditions('Accepted: whether the grant is in force.'),
+    conditions: conditions(
+      'Accepted: whether the grant is in force. CertificateUsable: present while the certificate cannot be used, with the reason.',
+    ),
     namespaces: count('How many namespaces use the grant.'),
     pods: count('How many pods have a credential issued under it.'),
     users: z

@@ -21,7 +21,6 @@ const HOUR = 3_600;
 /** What browsers accept of a server's certificate. */
 const MAX_DURATION = 397 * 24 * HOUR;
 const DURATION_MESSAGE = `maxDurationSeconds must be from ${HOUR} to ${MAX_DURATION} (397 days)`;
-const ONE_KEY_MESSAGE = 'ca needs secretName, and keyName where the key is not in that Secret';
 
 const allowedName = z
   .string()
@@ -71,7 +70,7 @@ export const clusterIssuerSpecSchema = z
           .optional()
           .describe('In place of tls.key: a key that "dcred issuer --ca-key NAME=URI" names.'),
       })
-      .describe(`The CA that signs; its Secret is in the namespace of dcred issuer. ${ONE_KEY_MESSAGE}.`),
+      .describe('The CA that signs. Its Secret is in the namespace of dcred issuer.'),
     ...shared,
   })
   .describe('A CA that signs delegation certificates for every namespace.');
