@@ -20,7 +20,9 @@ const OTHER_PROGRAMS: ReadonlySet<string> = new Set([
   '--single-threaded-gc',
   '--etcd-servers-overrides', // kube-apiserver
   '--quota-backend-bytes', // etcd
-  '--take-ownership', // helm
+  '--reset-then-reuse-values', // helm, as the next two
+  '--reuse-values',
+  '--take-ownership',
 ]);
 
 interface Span {
