@@ -65,7 +65,7 @@ export async function checkWebhookConfiguration(
   }
   const found = await Promise.all(
     own.map(async ({ clientConfig = {}, configuration, failurePolicy = 'Fail' }) => [
-      checkCaBundle(configuration, clientConfig.caBundle, failurePolicy, nowMs),
+      checkCaBundle(configuration, clientConfig, failurePolicy, nowMs),
       ...(clientConfig.service === undefined ? [] : [await checkEndpoints(client, clientConfig.service, signal)]),
     ]),
   );
@@ -75,12 +75,13 @@ export async function checkWebhookConfiguration(
 /** The webhook writes it at its start, and at each rotation of its CA. */
 export function checkCaBundle(
   configuration: string,
-  caBundle: string | undefined,
+  { caBundle, service }: ClientConfig,
   failurePolicy: string,
   nowMs: number,
 ): Finding {
   const check = 'WebhookConfiguration';
-  const remedy = `see the log of the webhook, which writes it: kubectl logs -l ${COMPONENT_LABEL}=webhook -A`;
+  const command = service && `: kubectl logs -n ${service.namespace} -l ${COMPONENT_LABEL}=webhook --tail=50`;
+  const remedy = `see the log of the webhook, which writes it${command ?? ''}`;
   if (caBundle === undefined || caBundle === '') {
     return problem(check, `${configuration} has no caBundle, so the API server cannot call the webhook`, remedy);
   }

@@ -10,11 +10,14 @@ const encode = (text: string) => Buffer.from(text).toString('base64');
 
 test('a caBundle is good while one of its certificates is valid', async () => {
   const { certificatePem } = await createTestAuthority();
-  const check = (bundle: string | undefined, nowMs = Date.now()) => checkCaBundle('dcred', bundle, 'Fail', nowMs);
+  const service = { namespace: 'dcred-system', name: 'dcred-webhook' };
+  const check = (caBundle: string | undefined, nowMs = Date.now()) =>
+    checkCaBundle('dcred', { ...(caBundle !== undefined && { caBundle }), service }, 'Fail', nowMs);
   assert.match(check(encode(certificatePem)).message, /^dcred trusts a CA until \d{4}-\d\d-\d\d; failurePolicy Fail$/);
   assert.match(check(encode(certificatePem), Date.now() + 400 * 86_400_000).message, /expired on/);
   assert.match(check(undefined).message, /has no caBundle/);
   assert.match(check('').message, /has no caBundle/);
+  assert.match(check('').remedy ?? '', /: kubectl logs -n dcred-system -l \S+=webhook /);
   for (const odd of [
     'x',
     encode('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----'),
