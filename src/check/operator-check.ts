@@ -52,7 +52,7 @@ function checkDeployment(
   }
   if (version !== undefined && version !== own && own !== 'development') {
     const remedy = 'use the version of dcred that runs in the cluster, or upgrade the chart';
-    return warning(check, `${what} is of another version than this dcred, ${own}`, remedy);
+    return warning(check, `${what} has another version than this dcred, ${own}`, remedy);
   }
   return ok(check, `${what}: ${available} of ${replicas} replicas available`);
 }

@@ -92,7 +92,7 @@ function formatSecret(secret: SecretInspection, now: number): string {
 
 function formatPod({ injected, issued, name, namespace, problems, waitsFor }: PodInspection): string {
   const section = formatSection(`Pod ${namespace}/${name}`, [
-    ['asks for', injected.join(' ') || '(nothing)'],
+    ['requests', injected.join(' ') || '(nothing)'],
     ['Secrets', issued.join(' ') || '(none)'],
     ['waits for', waitsFor.length === 0 ? undefined : `${waitsFor.join(' ')}: not scheduled until issued`],
   ]);

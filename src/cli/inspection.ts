@@ -197,7 +197,12 @@ export function inspectPod(pod: Pod, issued: readonly string[]): PodInspection {
       message: `DelegatedCredential ${resource} has no Secret "${printable(secret)}" for it: see dcred events ${resource} -n ${namespace}`,
     })),
     ...(issued.length === 0 && injected.length === 0
-      ? [{ code: 'NotSelected', message: 'no DelegatedCredential has issued to it, and no label of it asks for one' }]
+      ? [
+          {
+            code: 'NotSelected',
+            message: 'no DelegatedCredential has issued to it, and none of its labels requests one',
+          },
+        ]
       : []),
   ];
   const names = Object.fromEntries(

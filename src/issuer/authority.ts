@@ -31,7 +31,7 @@ export function readAuthority(chainPem: string, now: number): Omit<Authority, 's
   if (!certificate.authority || !x509.ca) {
     throw new CertificateError(
       'CertificateInvalid',
-      `"${certificate.subject}" is no CA: expected basicConstraints CA:TRUE and keyUsage keyCertSign`,
+      `"${certificate.subject}" is not a CA: expected basicConstraints CA:TRUE and keyUsage keyCertSign`,
     );
   }
   const problem = problemOfTime(certificate, now);

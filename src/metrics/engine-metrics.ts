@@ -151,7 +151,7 @@ function queueMetrics(registry: Registry, queues: ReadonlyMap<string, WorkQueue>
   );
   gauge(
     'workqueue_unfinished_work_seconds',
-    'Seconds that all keys now in processing have been in processing, in sum.',
+    'Sum of the seconds that the keys now in processing have been in processing.',
     ({ processing }) => processing.reduce((sum, seconds) => sum + seconds, 0),
   );
   return {

@@ -44,7 +44,7 @@ export class OperatorMetrics {
   );
   readonly #warned = this.#counter(
     'dcred_pod_warnings_total',
-    'Warnings about pods that ask for a credential and cannot use one, by reason.',
+    'Warnings about pods that request a credential and cannot use one, by reason.',
     ['reason'],
   );
   readonly #chains = this.#counter(
@@ -54,7 +54,7 @@ export class OperatorMetrics {
   );
   readonly #cleanUps = this.#counter(
     'dcred_clean_up_failures_total',
-    'Secrets that are no longer needed and cannot be deleted, or not be labelled.',
+    'Secrets that are no longer needed and could not be deleted or relabelled.',
     [],
   );
   readonly #issueSeconds = this.#histogram(

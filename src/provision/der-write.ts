@@ -26,7 +26,7 @@ export function objectIdentifier(dotted: string): Uint8Array {
   const [first = Number.NaN, second = Number.NaN, ...rest] = dotted.split('.').map(Number);
   const arcs = [first * 40 + second, ...rest];
   if (!arcs.every((arc) => Number.isSafeInteger(arc) && arc >= 0))
-    throw new RangeError(`"${dotted}" is no object identifier`);
+    throw new RangeError(`"${dotted}" is not an object identifier`);
   return element(0x06, Uint8Array.from(arcs.flatMap(base128)));
 }
 

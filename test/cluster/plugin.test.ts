@@ -376,7 +376,7 @@ describe('in a namespace with pods', () => {
     const pod = await runCommand(inspectCommand, ['pod', 'web-1', ...ofNamespace()]);
     assert.match(
       pod.stdout,
-      new RegExp(`^Pod ${namespace}/web-1\\n {2}asks for +\\(nothing\\)\\n {2}Secrets +web-web-1\\n`),
+      new RegExp(`^Pod ${namespace}/web-1\\n {2}requests +\\(nothing\\)\\n {2}Secrets +web-web-1\\n`),
     );
     assert.match(pod.stdout, /^Secret .*\/web-web-1$/m);
     const clash = await runCommand(inspectCommand, ['pod/clash', '-o', 'json', ...ofNamespace()]);

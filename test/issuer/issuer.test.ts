@@ -167,7 +167,7 @@ describe('an issuer', () => {
   });
 
   test('does not sign with a certificate that is not a CA, is expired, or expires within the hour', () => {
-    assert.throws(() => readAuthority(leaf().certificatePem, now), { message: /is no CA/ });
+    assert.throws(() => readAuthority(leaf().certificatePem, now), { message: /is not a CA/ });
     assert.throws(() => readAuthority(makeAuthority().certificatePem, now + 90 * 366 * 86_400), {
       message: /is expired/,
     });

@@ -92,6 +92,6 @@ function parseLine(what: string, line: string): RawEvent {
   } catch {
     throw invalidResponseError(what, 'a line that is not JSON');
   }
-  if (typeof event !== 'object' || event === null) throw invalidResponseError(what, 'a line that is no object');
+  if (typeof event !== 'object' || event === null) throw invalidResponseError(what, 'a line that is not an object');
   return event;
 }

@@ -1,5 +1,5 @@
 /**
- * Warnings for pods that ask for a credential by `dcred.dev/inject` and cannot use one. Pure; the cost is that of the names which
+ * Warnings for pods that request a credential by `dcred.dev/inject` and cannot use one. Pure; the cost is that of the names which
  * one pod may have.
  */
 
@@ -73,9 +73,9 @@ export function notInjected(
   resourceName: string,
   ownNamespace: string,
 ): PodWarning {
-  const asks = `this pod asks for DelegatedCredential "${resourceName}" by ${INJECT_KEY}, but`;
+  const requests = `this pod requests DelegatedCredential "${resourceName}" by ${INJECT_KEY}, but`;
   const secret = `Secret "${defaultSecretName(resourceName, pod.name)}"`;
-  return { reason: 'NotInjected', note: `${asks} ${whyNotInjected(pod, secret, resourceName, ownNamespace)}` };
+  return { reason: 'NotInjected', note: `${requests} ${whyNotInjected(pod, secret, resourceName, ownNamespace)}` };
 }
 
 function whyNotInjected(
@@ -100,7 +100,7 @@ function notSelected(resourceName: string): PodWarning {
   return {
     reason: 'NotSelected',
     note:
-      `this pod asks for a credential by ${INJECT_KEY}, but the podSelector of DelegatedCredential "${resourceName}" does not match ` +
+      `this pod requests a credential by ${INJECT_KEY}, but the podSelector of DelegatedCredential "${resourceName}" does not match ` +
       "its labels: remove spec.podSelector to select by that label alone, or correct the selector or the pod's labels",
   };
 }
@@ -114,7 +114,7 @@ function resourceNotFound(resourceName: string): PodWarning {
   return {
     reason: 'ResourceNotFound',
     note:
-      `this pod asks for a credential by ${INJECT_KEY}, and there is no DelegatedCredential "${resourceName}" in this namespace: ` +
+      `this pod requests a credential by ${INJECT_KEY}, and there is no DelegatedCredential "${resourceName}" in this namespace: ` +
       'create it, or correct the name and re-create the pod',
   };
 }
