@@ -2,7 +2,8 @@
  * Publishes scheduled audits: the condition `Serving` on each resource, and an Event on each pod whose state changed. The condition has
  * a field manager of its own: the operator neither writes nor removes it.
  */
-import type { DelegatedCredentialResource } from '../api/delegated-credential.ts';
+import { type DelegatedCredentialResource, KIND } from '../api/delegated-credential.ts';
+import { API_GROUP, API_VERSION } from '../api/keys.ts';
 import type { UnreadableResource } from '../api/read.ts';
 import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
@@ -66,7 +67,9 @@ export class Publisher {
       const notice = podNotice(entry, this.#states.get(key));
       if (notice === undefined) continue;
       const regarding = { apiVersion: 'v1', kind: 'Pod', namespace: pod.namespace, name: pod.name, uid: pod.uid };
-      this.#options.events.record({ ...notice, regarding, action: 'Audit' });
+      const { name, namespace, uid } = resource.metadata;
+      const related = { apiVersion: `${API_GROUP}/${API_VERSION}`, kind: KIND, namespace, name, uid };
+      this.#options.events.record({ ...notice, regarding, related, action: 'Audit' });
     }
     this.#states = states;
   }

@@ -144,7 +144,10 @@ export class Reporter {
       { namespace: pod.namespace, resource: resourceName, pod: pod.name, reason },
       'pod cannot use its credential',
     );
-    events.record({ regarding: podSubject(pod), type: 'Warning', reason, action: 'Inject', note });
+    const subject = { ...resourceReference, namespace: pod.namespace, name: resourceName };
+    // There may be no resource of that name, and none is meant where the pod's own metadata is wrong.
+    const related = resourceName === '' ? undefined : subject;
+    events.record({ regarding: podSubject(pod), related, type: 'Warning', reason, action: 'Inject', note });
   }
 
   /** A new leaf: all credentials are re-issued from it, or have been. */
@@ -214,8 +217,10 @@ const NOTEWORTHY: ReadonlySet<ReadyReason> = new Set([
   'PodsFailed',
 ]);
 
+const resourceReference = { apiVersion: `${API_GROUP}/${API_VERSION}`, kind: KIND } as const;
+
 function resourceSubject({ name, namespace, uid }: Metadata): EventSubject {
-  return { apiVersion: `${API_GROUP}/${API_VERSION}`, kind: KIND, namespace, name, uid };
+  return { ...resourceReference, namespace, name, uid };
 }
 
 function podSubject({ name, namespace, uid }: Pod): EventSubject {

@@ -53,8 +53,8 @@ describe('what an audit publishes', () => {
       ],
     );
     assert.deepEqual(
-      events.map(({ reason, regarding }) => [reason, regarding.kind]),
-      [['ServedCredentialStale', 'Pod']],
+      events.map(({ reason, regarding, related }) => [reason, regarding.kind, related?.kind, related?.name]),
+      [['ServedCredentialStale', 'Pod', 'DelegatedCredential', 'web']],
     );
     await made.publish(result, resources, signal);
     assert.equal(events.length, 1, 'once');

@@ -18,6 +18,7 @@ const OTHER_PROGRAMS: ReadonlySet<string> = new Set([
   '--disable-sigusr1',
   '--optimize-for-size',
   '--single-threaded-gc',
+  '--field-selector', // kubectl
   '--etcd-servers-overrides', // kube-apiserver
   '--quota-backend-bytes', // etcd
   '--reset-then-reuse-values', // helm, as the next two

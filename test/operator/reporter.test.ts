@@ -109,6 +109,19 @@ describe('another reason of the Ready condition', () => {
   }
 });
 
+test('a warning about a pod names the resource that the pod requests, if it requests one', () => {
+  const { events, reporter } = reporting();
+  reporter.podWarned(podOf(), 'web', { reason: 'NotInjected', note: 'do this' });
+  reporter.podWarned(podOf(), '', { reason: 'MetadataIgnored', note: 'do that' });
+  assert.deepEqual(
+    events.map(({ reason, related }) => [reason, related?.kind, related?.namespace, related?.name]),
+    [
+      ['NotInjected', 'DelegatedCredential', 'edge', 'web'],
+      ['MetadataIgnored', undefined, undefined, undefined],
+    ],
+  );
+});
+
 test('an Event says exactly which object it regards', () => {
   const { events, reporter } = reporting();
   reporter.podFailed(podOf({ uid: 'u5' }), resource({ uid: 'r5' }), new PodFailure('SecretRefused', 'x'), true);
