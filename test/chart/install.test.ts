@@ -56,8 +56,8 @@ describe('a release', () => {
   test('shows an example that the API server accepts unchanged', async () => {
     const notes = await deploy(plane, 'install');
     await plane.untilServed(CRD);
-    const example = /<<END\n(.*?)\n\s*END\n/s.exec(notes)?.[1] ?? '';
-    await plane.kubectl(['create', '--validate=strict', '-f', '-'], { input: example.replaceAll(/^ {5}/gm, '') });
+    const example = /<<END\n(.*?)\nEND\n/s.exec(notes)?.[1] ?? '';
+    await plane.kubectl(['create', '--validate=strict', '-f', '-'], { input: example });
     assert.deepEqual(await names('dcred'), ['delegatedcredential.dcred.dev/web']);
   });
 

@@ -16,7 +16,7 @@ import { parseSignerConfig } from '../../src/signer/config.ts';
 import { parseFollowCall, parseSignCall, parseWithdrawalsCall } from '../../src/signer/protocol.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
-const PAGES = ['*.md', 'docs/*.md', 'charts/**/*.md', 'charts/dcred/templates/NOTES.txt', 'examples/**/*.md'];
+const PAGES = ['*.md', 'docs/*.md', 'charts/**/*.md', 'examples/**/*.md'];
 const SCHEMAS = {
   [KIND]: specSchema,
   [GRANT_KIND]: grantSpecSchema,
