@@ -36,7 +36,7 @@ test('a caBundle is checked, whatever byte of its certificate was changed', asyn
       changed[at] = byte;
       const pem = `-----BEGIN CERTIFICATE-----\n${changed.toString('base64')}\n-----END CERTIFICATE-----\n`;
       for (const bundle of [pem, certificatePem + pem]) {
-        const { message } = checkCaBundle('dcred', encode(bundle), 'Fail', Date.now());
+        const { message } = checkCaBundle('dcred', { caBundle: encode(bundle) }, 'Fail', Date.now());
         assert.match(message, /trusts a CA until|expired on|holds no certificate/, `byte ${at} is ${byte}`);
         if (bundle !== pem) assert.match(message, /trusts a CA until/, `byte ${at} is ${byte}, beside a good one`);
       }

@@ -9,8 +9,8 @@ const CONNECT_MS = 3_000;
 const ANSWER_MS = 10_000;
 
 /**
- * The SDK's own way to AWS, which waits for an answer for as long as none comes, and reads one for as long as it does. It has 50 connections: as many calls
- * that are never answered would leave none for the next one.
+ * The SDK's own way to AWS, which waits for an answer for as long as none comes, and reads one for as long as it does. It has 50
+ * connections: as many calls that are never answered would leave none for the next one.
  */
 export class BoundedHandler extends NodeHttpHandler {
   constructor() {
