@@ -36,33 +36,42 @@ export function boundedMessage(message: string): string {
 
 /**
  * What is long between an opening and a closing quote, or after a quote that nothing closes, gives way to its length; so does a
- * long word outside. A backslash escapes the next character, as in the server's own quoting.
+ * long word outside. A backslash escapes the next character, as in the server's own quoting. Ends soon after MAX_MESSAGE characters: a
+ * message may be as long as a line of a watch, and hold nothing but quotes or spaces.
  */
 function withoutLongQuotations(message: string): string {
-  const kept: string[] = [];
+  let kept = '';
   let start = 0;
   let inQuotes = false;
   const close = (end: number): void => {
     const text = message.slice(start, end);
     const isLong = inQuotes && text.length > MAX_QUOTATION;
-    kept.push(isLong ? `(${text.length} characters)` : inQuotes ? text : withoutLongWords(text));
+    kept += isLong ? `(${text.length} characters)` : inQuotes ? text : withoutLongWords(text);
   };
   for (let index = 0; index < message.length; index += 1) {
     const character = message[index];
     if (character === '\\') index += 1;
     if (character !== QUOTE) continue;
     close(index);
-    kept.push(QUOTE);
+    kept += QUOTE;
     start = index + 1;
     inQuotes = !inQuotes;
+    if (kept.length > MAX_MESSAGE) return kept;
   }
   close(message.length);
-  return kept.join('');
+  return kept;
 }
 
 function withoutLongWords(text: string): string {
-  const words = text.split(' ');
-  return words.map((word) => (word.length > MAX_QUOTATION ? `(${word.length} characters)` : word)).join(' ');
+  let kept = '';
+  for (let start = 0; start <= text.length && kept.length <= MAX_MESSAGE; ) {
+    const space = text.indexOf(' ', start);
+    const end = space === -1 ? text.length : space;
+    const word = end - start > MAX_QUOTATION ? `(${end - start} characters)` : text.slice(start, end);
+    kept += start === 0 ? word : ` ${word}`;
+    start = end + 1;
+  }
+  return kept;
 }
 
 function textOf(value: unknown): string | undefined {

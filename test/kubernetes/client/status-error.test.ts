@@ -34,6 +34,34 @@ describe('boundedMessage', () => {
     }
   });
 
+  test('takes no more memory than it keeps, however long a line of a watch is', () => {
+    for (const unit of ['"', ' ', 'a ', '" ']) {
+      const message = unit.repeat((8 * 1024 * 1024) / unit.length);
+      // In KiB, the most that this process ever took: what is let go again counts too.
+      const before = process.resourceUsage().maxRSS;
+      const whole = boundedMessage(message);
+      const more = process.resourceUsage().maxRSS - before;
+      assert.equal(whole.length, 1024 + ' (cut)'.length);
+      assert.ok(more < 64 * 1024, `${more} KiB more for ${JSON.stringify(unit)}`);
+    }
+  });
+
+  test('is cut where the whole of it would be', () => {
+    const word = (text: string) => (text.length > 99 ? `(${text.length} characters)` : text);
+    const pieces = fc.constantFrom('"', ' ', 'word', 'k'.repeat(99), 'k'.repeat(100));
+    fc.assert(
+      fc.property(fc.array(pieces, { maxLength: 400 }), (parts) => {
+        const whole = parts
+          .join('')
+          .split('"')
+          .map((text, index) => (index % 2 === 1 ? word(text) : text.split(' ').map(word).join(' ')))
+          .join('"');
+        const message = boundedMessage(parts.join(''));
+        assert.equal(message, whole.length <= 1024 ? whole : `${whole.slice(0, 1024)} (cut)`);
+      }),
+    );
+  });
+
   test('never passes on a hundred characters of a quotation', () => {
     const part = fc.oneof(
       fc.constantFrom('"', '\\"', ' ', 'x'),
