@@ -68,29 +68,35 @@ export async function listInto<T extends KubernetesObject, Sink extends ListSink
 ): Promise<{ readonly sink: Sink; readonly resourceVersion: string }> {
   const pages = begin();
   try {
-    return { sink: pages, resourceVersion: await readPages(client, type, selection, pages, options) };
+    return { sink: pages, resourceVersion: await readPages(client, type, selection, pages, options, PAGE_SIZE) };
   } catch (error) {
     if (!isExpired(error)) throw error;
   }
   const sink = begin();
-  const { items, metadata } = await client.list<T>(type, selection, options);
-  for (const item of items) sink.add(item);
-  return { sink, resourceVersion: metadata.resourceVersion ?? '' };
+  return { sink, resourceVersion: await readPages(client, type, selection, sink, options, undefined) };
 }
 
-/** The version of the list. */
+/**
+ * The version of the list.
+ * @param pageSize undefined: in one piece, as far as the server allows. One that has a limit of its own says so by a token, as for a page.
+ */
 async function readPages<T extends KubernetesObject>(
   client: Lister,
   type: ResourceType,
   selection: WholeSelection,
   sink: ListSink<T>,
   options: ListOptions,
+  pageSize: number | undefined,
 ): Promise<string> {
   const bound = new Bound();
-  let limit = PAGE_SIZE;
+  let limit = pageSize;
   let token: string | undefined;
   for (;;) {
-    const page = token === undefined ? { ...selection, limit } : { ...selection, limit, continue: token };
+    const page = {
+      ...selection,
+      ...(limit !== undefined && { limit }),
+      ...(token !== undefined && { continue: token }),
+    };
     try {
       const { items, metadata } = await client.list<T>(type, page, options);
       for (const item of items) sink.add(item);
@@ -98,9 +104,9 @@ async function readPages<T extends KubernetesObject>(
       if (metadata.continue === token) throw endlessList('a page that leads to itself');
       bound.add(items.length);
       token = metadata.continue;
-      limit = Math.min(PAGE_SIZE, limit * 2);
+      if (limit !== undefined) limit = Math.min(PAGE_SIZE, limit * 2);
     } catch (error) {
-      if (limit === 1 || !isApiError(error, 'ResponseTooLarge')) throw error;
+      if (limit === undefined || limit === 1 || !isApiError(error, 'ResponseTooLarge')) throw error;
       limit = Math.max(1, limit >> 2);
     }
   }

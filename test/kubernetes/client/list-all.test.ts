@@ -78,6 +78,24 @@ for (const [name, read] of Object.entries(WAYS)) {
       );
     });
 
+    test('gives every object of a server that sends no more than so many at once, whatever it is asked for', async () => {
+      for (const most of [1, 7, 600]) {
+        let hasExpired = false;
+        const server = new FakeServer(({ continue: token, limit }) => {
+          if (limit !== undefined && token !== undefined) {
+            hasExpired = true;
+            throw new ApiError('old', { status: 410, reason: 'Expired' });
+          }
+          const from = Number(token ?? 0);
+          const to = Math.min(1_500, from + most);
+          const next = to < 1_500 ? { continue: String(to) } : {};
+          return { items: objects(from, to), metadata: { resourceVersion: '7', ...next } };
+        });
+        assert.deepEqual(await read(server.client), names(objects(0, 1_500)));
+        assert.ok(hasExpired);
+      }
+    });
+
     test('ends a list that has no end', async () => {
       const same = new FakeServer(() => ({ items: objects(0, 1), metadata: { continue: 'again' } }));
       await assert.rejects(read(same.client), {
