@@ -133,10 +133,13 @@ function checkChain(leaf: Certificate, others: readonly Uint8Array[], roots: Tru
   return { name, ok: false, message };
 }
 
+/** RFC 9525 sections 2 and 6.3: no common name, and a wildcard is a whole label. OpenSSL is more lenient by default. */
+const AS_BROWSERS = { subject: 'never', partialWildcards: false } as const;
+
 function checkName(leaf: Certificate, expected: string): Check {
   const name = `the certificate is for ${expected}`;
   const x509 = new X509Certificate(leaf.der);
-  const ok = (isIP(expected) === 0 ? x509.checkHost(expected) : x509.checkIP(expected)) !== undefined;
+  const ok = (isIP(expected) === 0 ? x509.checkHost(expected, AS_BROWSERS) : x509.checkIP(expected)) !== undefined;
   const message = ok
     ? ''
     : `it is for ${printableList(leaf.dnsNames, { maxItems: 10 }) || 'no DNS name'}: give the name with --sni`;

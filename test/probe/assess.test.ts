@@ -81,3 +81,18 @@ test('a leaf that cannot be read is an error', () => {
     code: 'CertificateInvalid',
   });
 });
+
+test('a certificate is for a name as browsers have it, not as OpenSSL does by default', () => {
+  const isFor = (subjectAltName: string, name: string) => {
+    const der = derOf(leaf({ issuer, subject: '/CN=web.example', subjectAltName }).certificatePem);
+    const [check] = assess(served(der), { roots: undefined, name, now }).checks;
+    return check?.ok;
+  };
+  assert.equal(isFor('DNS:web.example', 'WEB.example'), true);
+  assert.equal(isFor('DNS:*.site.example', 'web.site.example'), true);
+  assert.equal(isFor('DNS:*.site.example', 'a.web.site.example'), false);
+  assert.equal(isFor('DNS:w*.site.example', 'web.site.example'), false, 'a wildcard within a label');
+  assert.equal(isFor('IP:127.0.0.1', 'web.example'), false, 'a common name alone');
+  assert.equal(isFor('IP:127.0.0.1', '127.0.0.1'), true);
+  assert.equal(isFor('DNS:127.0.0.1', '127.0.0.1'), false, 'an address as a DNS name');
+});
