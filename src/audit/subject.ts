@@ -3,6 +3,7 @@ import type { DelegatedCredentialResource } from '../api/delegated-credential.ts
 import { selects } from '../api/pod-selector.ts';
 import { isReadable, type UnreadableResource } from '../api/read.ts';
 import type { CredentialFacts, IssuedSecret } from '../issued-secret/issued-secret.ts';
+import { mountedSecret } from '../operator/core/secret-name.ts';
 import { type Endpoint, endpointOf } from './endpoint.ts';
 import type { AuditedPod } from './pod.ts';
 
@@ -32,8 +33,9 @@ export function auditable(
 /** Costs one pass over the objects, and one over the pods of a namespace for each of its resources. */
 export function auditSubjects({ pods, resources, secrets }: SubjectInput): readonly AuditSubject[] {
   const podsOf = Map.groupBy(pods, ({ namespace }) => namespace);
-  const secretOf = new Map(
-    secrets.map((secret) => [`${secret.namespace}/${secret.resourceName}/${secret.podUid}`, secret]),
+  const secretsOf = Map.groupBy(
+    secrets,
+    ({ namespace, podUid, resourceName }) => `${namespace}/${resourceName}/${podUid}`,
   );
   return auditable(resources).flatMap((resource) => {
     const { name, namespace } = resource.metadata;
@@ -41,7 +43,7 @@ export function auditSubjects({ pods, resources, secrets }: SubjectInput): reado
     return (podsOf.get(namespace) ?? [])
       .filter((pod) => selects(name, resource.spec.podSelector, pod))
       .map((pod) => {
-        const secret = secretOf.get(`${namespace}/${name}/${pod.uid}`);
+        const secret = mountedSecret(secretsOf.get(`${namespace}/${name}/${pod.uid}`) ?? [], name, pod);
         return {
           resource,
           pod,

@@ -16,9 +16,9 @@ import { isDnsSubdomain } from '../text/dns-name.ts';
 import type { GrantProof } from './certificates.ts';
 import type { DeleteReason } from './core/plan.ts';
 import { type Pod, readPod } from './core/pod.ts';
+import { chosenSecretName } from './core/secret-name.ts';
 import { StaleCacheError } from './pod-failure.ts';
 import { refusal } from './refusal.ts';
-import { chosenSecretName } from './situation.ts';
 
 type PodObject = KubernetesObject<{ readonly status?: { readonly phase?: string } }>;
 

@@ -4,13 +4,14 @@ import { secretNameAnnotation } from '../api/keys.ts';
 import { selects } from '../api/pod-selector.ts';
 import { isReadable } from '../api/read.ts';
 import { type IssuedSecret, podKeyOf } from '../issued-secret/issued-secret.ts';
-import { defaultSecretName, isSecretName, type PodKey, parsePodKey } from '../issued-secret/names.ts';
+import { defaultSecretName, type PodKey, parsePodKey } from '../issued-secret/names.ts';
 import type { Caches } from './caches.ts';
 import type { Certificates } from './certificates.ts';
 import { type Access, OWN, underTerms } from './core/access.ts';
 import { type CertificateState, latestExpiry, stateAt } from './core/certificate-state.ts';
 import type { FailureReason, Observed } from './core/plan.ts';
 import type { Pod } from './core/pod.ts';
+import { chosenSecretName } from './core/secret-name.ts';
 import { PodFailure } from './pod-failure.ts';
 
 export interface Situation {
@@ -82,13 +83,6 @@ function nameHolder(caches: Caches, key: string, namespace: string, name: string
 
 function issuedSecrets(cached: Iterable<{ readonly issued: IssuedSecret | undefined }>): readonly IssuedSecret[] {
   return [...cached].flatMap(({ issued }) => (issued === undefined ? [] : [issued]));
-}
-
-/** Undefined where the pod's annotation is no valid name. */
-export function chosenSecretName(resourceName: string, pod: Pod): string | undefined {
-  const annotated = Object.hasOwn(pod.secretNames, resourceName) ? pod.secretNames[resourceName] : undefined;
-  if (annotated === undefined) return defaultSecretName(resourceName, pod.name);
-  return isSecretName(annotated) ? annotated : undefined;
 }
 
 /** What the plan found wrong, with the way out. */

@@ -5,6 +5,7 @@ import { isReadable, type UnreadableResource } from '../api/read.ts';
 import type { Installed } from '../check/installation.ts';
 import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { Pod } from '../operator/core/pod.ts';
+import { mountedSecret } from '../operator/core/secret-name.ts';
 import { ALARMS } from '../operator/core/status.ts';
 import type { GrantFact } from './grants.ts';
 import { type SignerFact, signerOf } from './signer.ts';
@@ -77,10 +78,16 @@ export function overviews({
   return resources.map((resource) => {
     const { name, namespace } = resource.metadata;
     const selected = (podsOf.get(namespace) ?? []).filter((pod) => isSelected(resource, pod));
-    const issued = new Map((secretsOf.get(`${namespace}/${name}`) ?? []).map((secret) => [secret.podUid, secret]));
+    const issued = groupBy(secretsOf.get(`${namespace}/${name}`) ?? [], ({ podUid }) => podUid);
     const sha256 = resource.status.certificate?.sha256;
     const rows = selected.map((pod) =>
-      podOverview({ pod, resourceName: name, secret: issued.get(pod.uid), sha256, now }),
+      podOverview({
+        pod,
+        resourceName: name,
+        secret: mountedSecret(issued.get(pod.uid) ?? [], name, pod),
+        sha256,
+        now,
+      }),
     );
     rows.sort((a, b) => URGENCY[a.state] - URGENCY[b.state] || a.name.localeCompare(b.name));
     const grant = grants?.get(`${namespace}/${name}`);
