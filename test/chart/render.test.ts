@@ -407,6 +407,29 @@ describe("the keys of an issuer's CAs", () => {
   });
 });
 
+test("labels and annotations of yours that the chart sets too appear once, and the selectors' stay the chart's", async () => {
+  const label = { 'app.kubernetes.io/component': 'theirs' };
+  const values: Values = {
+    namespaces: ['edge'],
+    commonLabels: label,
+    podLabels: label,
+    podAnnotations: { 'kubectl.kubernetes.io/default-container': 'mesh', 'checksum/config': 'theirs' },
+    signer: { enabled: true, certificates: [{ namespace: 'vault', names: ['web-tls'] }] },
+    audit: { enabled: true },
+    issuer: { enabled: true, authorities: [{ namespace: 'vault', names: ['web-ca'] }] },
+    metrics: { serviceMonitor: { enabled: true }, dashboards: { enabled: true } },
+  };
+  // A key that is there twice is an error of the parser.
+  const objects = await render(values);
+  for (const { metadata, spec } of deployments(objects)) {
+    const { annotations, labels } = spec.template.metadata;
+    assert.equal(annotations['kubectl.kubernetes.io/default-container'], 'mesh', metadata.name);
+    assert.notEqual(labels['app.kubernetes.io/component'], 'theirs', metadata.name);
+  }
+  const signer = deploymentOf(objects, 'signer')['spec'].template.metadata.annotations;
+  assert.match(signer['checksum/config'], /^[0-9a-f]{64}$/);
+});
+
 test('names of digits only, as of a namespace for each commit, stay text', async () => {
   // Each below 50000 and above 40000, and no other number is: a name that YAML reads as a number is found wherever it is.
   const names = Array.from({ length: 40 }, (_, index) => String(40_001 + index));

@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { renderText, type Values } from './chart.ts';
+import { load } from 'js-yaml';
+import { CHART, renderText, type Values } from './chart.ts';
+
+interface Rule {
+  readonly properties?: Readonly<Record<string, Rule>>;
+  readonly required?: readonly string[];
+}
 
 /** Wrong values, and what the error message must contain. */
 const REFUSED: Readonly<Record<string, readonly [Values, RegExp]>> = {
@@ -44,6 +52,53 @@ describe('values.schema.json refuses', () => {
 test('a ServiceMonitor without metrics is refused, with the value to set', async () => {
   const values = { metrics: { port: 0, serviceMonitor: { enabled: true } } };
   await assert.rejects(renderText(values), { message: /metrics\.serviceMonitor\.enabled needs metrics\.port/ });
+});
+
+/** Helm removes a value that is set to null: a template would stop at what is inside. */
+test('every section of the values is there', async () => {
+  const [values, schema] = await Promise.all(
+    ['values.yaml', 'values.schema.json'].map(async (name) => load(await readFile(join(CHART, name), 'utf8'))),
+  );
+  const missing: string[] = [];
+  const walk = (section: unknown, rule: Rule | undefined, path: string): void => {
+    for (const [name, inner] of Object.entries(section as Values)) {
+      const itsRule = rule?.properties?.[name];
+      if (itsRule?.properties === undefined || typeof inner !== 'object') continue;
+      if (!rule?.required?.includes(name)) missing.push(`${path}${name}`);
+      walk(inner, itsRule, `${path}${name}.`);
+    }
+  };
+  walk(values, schema as Rule, '');
+  assert.deepEqual(missing, []);
+  await assert.rejects(renderText({ reissue: null }), { message: /missing property 'reissue'/ });
+});
+
+test('maps and lists without sections may be null, which is none', async () => {
+  const resources = null;
+  const labels = null;
+  assert.ok(
+    await renderText({
+      ...{ namespaces: ['edge'], podLabels: null, podAnnotations: null, commonLabels: null, podSecurityContext: null },
+      ...{
+        securityContext: null,
+        extraEnv: null,
+        extraArgs: null,
+        tolerations: null,
+        nodeSelector: null,
+        affinity: null,
+      },
+      webhook: { resources },
+      audit: { enabled: true, resources },
+      issuer: { enabled: true, authorities: [{ namespace: 'vault', names: ['web-ca'] }], resources, extraEnv: null },
+      signer: { enabled: true, certificates: [{ namespace: 'vault', names: ['a'] }], resources, extraEnv: null },
+      metrics: {
+        serviceMonitor: { enabled: true, labels },
+        podMonitor: { enabled: true, labels },
+        prometheusRule: { enabled: true, labels },
+        dashboards: { enabled: true, labels },
+      },
+    }),
+  );
 });
 
 for (const component of ['webhook', 'signer'] as const) {

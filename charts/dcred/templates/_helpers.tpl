@@ -41,7 +41,8 @@ app.kubernetes.io/component: test
   "app.kubernetes.io/part-of" "dcred"
   "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_")
 -}}
-{{- toYaml (mergeOverwrite (deepCopy .Values.commonLabels) $standard) }}
+{{- /* The component is written behind these, for the objects that have one. */ -}}
+{{- toYaml (mergeOverwrite (omit (.Values.commonLabels | default dict) "app.kubernetes.io/component") $standard) }}
 {{- end }}
 
 {{- define "dcred.serviceAccountName" -}}
