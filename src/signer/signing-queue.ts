@@ -35,6 +35,8 @@ interface Line {
 export class SigningQueue {
   readonly #options: SigningQueueOptions;
   readonly #lines = new Map<string, Line>();
+  /** Turns of clients that nothing waits of, while others wait: who leaves after each turn would come first each time. */
+  readonly #past = new Map<string, number>();
   #waiting = 0;
   #running = 0;
 
@@ -100,14 +102,20 @@ export class SigningQueue {
       (least, { turns }) => Math.min(least, turns),
       Number.MAX_SAFE_INTEGER,
     );
-    const line: Line = { waiting: [], turns: this.#lines.size === 0 ? 0 : fewest };
+    const line: Line = {
+      waiting: [],
+      turns: this.#lines.size === 0 ? 0 : Math.max(fewest, this.#past.get(client) ?? 0),
+    };
     this.#lines.set(client, line);
     return line;
   }
 
-  #left(client: string, { waiting }: Line): void {
+  #left(client: string, { turns, waiting }: Line): void {
     this.#waiting -= 1;
-    if (waiting.length === 0) this.#lines.delete(client);
+    if (waiting.length > 0) return;
+    this.#lines.delete(client);
+    if (this.#lines.size > 0) this.#past.set(client, turns);
+    else this.#past.clear();
   }
 
   #startNext(): void {

@@ -98,6 +98,36 @@ test('clients take turns: one that requests much, with the soonest expiries, hol
   );
 });
 
+test('a client whose line is empty after each turn, and full again before the next one, holds up no other', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 1, max: 4 }), fc.integer({ min: 1, max: 12 }), async (width, count) => {
+      const queue = new SigningQueue({ concurrency: 1, maxWaiting: 100 });
+      const gate = Promise.withResolvers<void>();
+      const first = queue.run(0, never, () => gate.promise);
+      let [left, turns] = [count, 0];
+      const all: Promise<void>[] = [];
+      // Of a stolen client: the soonest expiry, and another call as soon as one is answered.
+      const again = (): void => {
+        const work = async () => {
+          turns += 1;
+          if (left > 0 && turns < 1_000) again();
+        };
+        all.push(queue.run(1, never, work, 'greedy'));
+      };
+      for (let call = 0; call < width; call += 1) again();
+      const one = async () => {
+        left -= 1;
+      };
+      const honest = Array.from({ length: count }, () => queue.run(9, never, one, 'honest'));
+      gate.resolve();
+      await Promise.all([first, ...honest]);
+      assert.ok(turns <= count + 1, `${turns} turns of one, ${count} of the other`);
+      await Promise.all(all);
+      assert.equal(queue.waiting, 0);
+    }),
+  );
+});
+
 test('a client that fills its share leaves room for the others', async () => {
   const queue = new SigningQueue({ concurrency: 1, maxWaiting: 10, maxWaitingOfOne: 4 });
   const gate = Promise.withResolvers<void>();
