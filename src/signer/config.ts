@@ -53,6 +53,16 @@ const name = z.string().check(z.regex(/^[a-z0-9][a-z0-9./-]{0,252}$/, `a name of
 const certificateName = z.string().check(z.regex(/^[a-z0-9][a-z0-9./-]{0,316}$/, `a name of at most 317 ${NAME_RULE}`));
 const text = z.string().check(z.minLength(1), z.maxLength(1024));
 
+/** OpenSSL takes a dot in front for any name below it, and throws for a name with NUL: then nobody at all is a client. */
+const tlsName = z
+  .string()
+  .check(
+    z.regex(
+      /^(?=.{1,253}$)[a-z0-9_*-]{1,63}(?:\.[a-z0-9_-]{1,63}){0,126}$/i,
+      'a DNS name, such as operator.eu.example',
+    ),
+  );
+
 const serviceAccount = z
   .string()
   .check(
@@ -67,7 +77,7 @@ const schema = z.strictObject({
       z.strictObject({
         name,
         cluster: name,
-        tlsName: z.optional(text),
+        tlsName: z.optional(tlsName),
         serviceAccount: z.optional(serviceAccount),
         issuer: z.optional(text),
       }),
@@ -171,7 +181,8 @@ function checkReferences({ certificates, clients, delegationGrants, grants, issu
   );
   assertUnique(
     'clients.tlsName',
-    clients.flatMap(({ tlsName }) => tlsName ?? []),
+    // Whatever its case, as it is compared.
+    clients.flatMap(({ tlsName }) => tlsName?.toLowerCase() ?? []),
   );
   assertUnique(
     'clients.serviceAccount',

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { systemClock } from '../../src/kubernetes/clock.ts';
+import { makeDevCertificate } from '../../src/provision/dev-authority.ts';
+import { Authenticator } from '../../src/signer/authentication.ts';
 import { parseSignerConfig, SignerConfigError } from '../../src/signer/config.ts';
 import { isRecord } from '../../src/text/is-record.ts';
 import { at, mutationsOf, pathsOf, replaced } from '../../testing/support/mutations.ts';
@@ -78,6 +82,16 @@ describe("the signer's configuration", () => {
       { clients: [client, { ...client, name: 'again' }] },
       'clients.serviceAccount: "dcred-system/dcred" occurs twice: keep one of them',
     ],
+    [
+      'a DNS name twice, in other letters',
+      {
+        clients: [
+          { name: 'us', cluster: 'us', tlsName: 'operator.us.example' },
+          { name: 'eu', cluster: 'eu', tlsName: 'Operator.US.example' },
+        ],
+      },
+      'clients.tlsName: "operator.us.example" occurs twice: keep one of them',
+    ],
   ] as const) {
     test(`with ${what}`, () => {
       const message = refusal({ ...VALID, ...change });
@@ -85,6 +99,46 @@ describe("the signer's configuration", () => {
       else assert.match(message ?? '', expected);
     });
   }
+
+  test('names a client by no name that stands for others, or that nothing can be compared with', async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const shown = 'operator.eu.example';
+    const { certificate } = await makeDevCertificate({ dnsNames: [shown], now, lifetimeSeconds: 3_600 });
+    const authenticate = async (tlsName: string) => {
+      const clients = [{ name: 'eu', cluster: 'eu', tlsName }];
+      const { clients: read } = parseSignerConfig({ ...VALID, clients });
+      const authenticator = new Authenticator({
+        clients: read,
+        keySets: new Map(),
+        reviewToken: undefined,
+        clock: systemClock,
+      });
+      const credentials = { certificate: new X509Certificate(certificate), authorization: undefined, address: '' };
+      return await authenticator.authenticate(credentials, new AbortController().signal);
+    };
+    assert.equal((await authenticate(shown))?.name, 'eu');
+    const parts = fc.constantFrom(
+      '.',
+      'operator',
+      'eu',
+      'example',
+      '*',
+      '\0',
+      ' ',
+      'EXAMPLE',
+      '\u00e9',
+      'operator.eu.example',
+    );
+    const names = fc.array(parts, { minLength: 1, maxLength: 6 }).map((some) => some.join(''));
+    await fc.assert(
+      fc.asyncProperty(names, async (tlsName) => {
+        const isRefused = refusal({ ...VALID, clients: [{ name: 'eu', cluster: 'eu', tlsName }] }) !== undefined;
+        if (!isRefused)
+          assert.equal((await authenticate(tlsName)) !== undefined, tlsName.toLowerCase() === shown, tlsName);
+      }),
+      { examples: [['.example'], ['.eu.example'], ['a\0b'], ['Operator.EU.example'], [shown]] },
+    );
+  });
 
   test('that is not a map is refused with what the file has', () => {
     for (const [config, found] of [
