@@ -178,7 +178,7 @@ export class CertificateSource {
     if (problem === undefined) this.#problems.delete(name);
     else {
       this.#problems.set(name, problem);
-      this.#options.log.warn({ certificate: name, problem }, 'certificate not usable');
+      this.#options.log.warn({ certificate: name, detail: problem }, 'certificate not usable');
     }
     this.#options.onProblem?.(name, problem);
   }
