@@ -25,6 +25,14 @@ test('the architecture lists every room of the engine', async () => {
   assert.deepEqual(listed.sort(), rooms.sort());
 });
 
+test('the README shows the columns that kubectl prints', async () => {
+  const crd = await read('crds/dcred.dev_delegatedcredentials.yaml');
+  const [, columns = ''] = /additionalPrinterColumns:\n((?: {8}.*\n)*)/.exec(crd) ?? [];
+  const named = [...columns.matchAll(/ name: (.+)/g)].map(([, name = '']) => name.toUpperCase());
+  const [, header = ''] = /\n {4}(NAME +READY .*)\n/.exec(await read('README.md')) ?? [];
+  assert.deepEqual(header.split(/ {2,}/), ['NAME', ...named]);
+});
+
 for (const page of ['docs/operations.md', 'charts/dcred/README.md']) {
   test(`${page} removes every CustomResourceDefinition`, async () => {
     const [, removed = ''] = /kubectl delete crd ([^`\n]*)/.exec(await read(page)) ?? [];
