@@ -83,6 +83,22 @@ test('every metric', async () => {
   assert.deepEqual(unknown(/\b(dcred_[a-z_]+)/g, exists), []);
 });
 
+test('every environment variable that dcred reads is in a page, but for those that Kubernetes, the chart or a shell sets', async () => {
+  const given = /^(?:HOME|PATH|POD_\w+|KUBERNETES_\w+|DCRED_ENTRY)$/;
+  const found = new Set<string>();
+  for await (const path of glob('src/**/*.ts', { cwd: ROOT })) {
+    const source = await readFile(join(ROOT, path), 'utf8');
+    const names = /env\['([A-Z][A-Z0-9_]+)'\]|['`]((?:AWS|DCRED|OTEL|VAULT)_[A-Z_]*[A-Z])['`]/g;
+    for (const [, one, other] of source.matchAll(names)) found.add(one ?? other ?? '');
+  }
+  assert.ok(found.size > 20, [...found].join(' '));
+  const named = new Set(spans.flatMap(({ text }) => text.match(/\b[A-Z][A-Z0-9_]+\b/g) ?? []));
+  assert.deepEqual(
+    [...found].filter((name) => !given.test(name) && !named.has(name)),
+    [],
+  );
+});
+
 test('every alert', async () => {
   const alerts = new Set((await read('charts/dcred/files/alerts.yaml')).match(/(?<=- alert: )\w+/g));
   assert.deepEqual(
