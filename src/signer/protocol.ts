@@ -42,6 +42,8 @@ const MAX_PUBLIC_KEY_BASE64 = 4096;
 const certificateName = z
   .string()
   .check(z.regex(/^[a-z0-9][a-z0-9./-]{0,316}$/, 'the name of a certificate, such as shop/web-tls'));
+/** Of what is known of a certificate: a hash. The client sends back what it was given. */
+const version = z.string().check(z.minLength(1), z.maxLength(64));
 const label = z.string().check(z.minLength(1), z.maxLength(253));
 
 const signRequest = z.object({
@@ -69,7 +71,7 @@ const followCall = z.object({
       z.object({
         certificate: certificateName,
         namespace: label,
-        version: z.optional(z.string().check(z.maxLength(64))),
+        version: z.optional(version),
       }),
     )
     .check(z.minLength(1), z.maxLength(MAX_FOLLOWED)),
@@ -266,7 +268,7 @@ const followAnswer = z.object({
       z.object({
         certificate: certificateName,
         namespace: label,
-        version: label,
+        version,
         granted: z.optional(
           z.object({
             chainPem: z.string().check(z.maxLength(MAX_CHAIN)),

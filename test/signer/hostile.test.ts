@@ -12,6 +12,7 @@ import {
   parseFollowCall,
   parseSignCall,
   parseWithdrawalsCall,
+  readFollowAnswer,
   type SignRequest,
 } from '../../src/signer/protocol.ts';
 import { DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN } from '../../src/text/dns-name.ts';
@@ -163,6 +164,24 @@ test('whatever name a tenant may refer to, no call with it is refused as a whole
       assert.equal(parseFollowCall(JSON.stringify({ known: [{ certificate, namespace }] })).known.length, 1);
       assert.equal(parseWithdrawalsCall(JSON.stringify({ uses: [use] })).length, 1);
     }),
+  );
+});
+
+test('what a client accepts of any signer is what it may send to the next one', () => {
+  const text = fc.string({ maxLength: 300, unit: fc.constantFrom('a', 'shop', '/', '.', 'A', '\0') });
+  fc.assert(
+    fc.property(text, text, text, (name, namespace, version) => {
+      const news = { certificate: `a${name}`, namespace, version };
+      const accepted = readFollowAnswer({ certificates: [news] });
+      if (accepted !== undefined) assert.deepEqual(parseFollowCall(JSON.stringify({ known: accepted })).known, [news]);
+    }),
+    {
+      examples: [
+        ['', 'edge', 'a'.repeat(64)],
+        ['', 'edge', 'a'.repeat(65)],
+        ['', 'edge', ''],
+      ],
+    },
   );
 });
 
