@@ -434,10 +434,11 @@ test('names of digits only, as of a namespace for each commit, stay text', async
   // Each below 50000 and above 40000, and no other number is: a name that YAML reads as a number is found wherever it is.
   const names = Array.from({ length: 40 }, (_, index) => String(40_001 + index));
   const name = () => names.pop() ?? '';
+  const release = name();
   const values: Values = {
     namespaces: [name(), name()],
     nameOverride: name(),
-    fullnameOverride: name(),
+    fullnameOverride: release,
     priorityClassName: name(),
     image: { repository: name(), tag: name() },
     serviceAccount: { name: name() },
@@ -472,7 +473,7 @@ test('names of digits only, as of a namespace for each commit, stay text', async
   const config = pick(
     objects.filter((one) => one !== null),
     'ConfigMap',
-    `${values['fullnameOverride']}-signer`,
+    `${release}-signer`,
   );
   const numbers: string[] = [];
   const walk = (value: unknown, path: string): void => {
