@@ -3,7 +3,7 @@
 import type { ApiCall } from '../kubernetes/client/api-types.ts';
 import { systemClock } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
-import { readTracingSettings } from '../tracing/environment.ts';
+import { readTracingEnvironment } from '../tracing/environment.ts';
 import type { Tracing } from '../tracing/tracing.ts';
 import { VERSION } from '../version.ts';
 import type { CommandIo } from './command.ts';
@@ -11,9 +11,9 @@ import { instanceName } from './kubernetes-options.ts';
 
 /** Undefined: off, and nothing of OpenTelemetry is loaded. */
 export async function startTracing(io: CommandIo, service: string, log: Logger): Promise<Tracing | undefined> {
-  const settings = readTracingSettings(io.env, service);
+  const { settings, warnings } = readTracingEnvironment(io.env, service);
+  for (const warning of warnings) log.warn({ detail: warning }, 'tracing setting not used as given');
   if (settings === undefined) return undefined;
-  for (const warning of settings.warnings) log.warn({ detail: warning }, 'tracing setting not used as given');
   const { OpenTelemetry } = await import('../tracing/open-telemetry.ts');
   const tracing = new OpenTelemetry({
     settings,

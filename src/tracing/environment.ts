@@ -2,12 +2,17 @@
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+export interface TracingEnvironment {
+  /** Undefined: off. */
+  readonly settings: TracingSettings | undefined;
+  /** About variables that were passed over. */
+  readonly warnings: readonly string[];
+}
+
 export interface TracingSettings {
   readonly serviceName: string;
   readonly sampler: SamplerSettings;
   readonly batch: BatchSettings;
-  /** About variables that were passed over. */
-  readonly warnings: readonly string[];
 }
 
 export interface SamplerSettings {
@@ -32,26 +37,36 @@ const BATCH = {
   maxQueueSize: 'OTEL_BSP_MAX_QUEUE_SIZE',
   maxExportBatchSize: 'OTEL_BSP_MAX_EXPORT_BATCH_SIZE',
 } as const satisfies Readonly<Record<keyof BatchSettings, string>>;
+const ENDPOINTS = ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const;
 /** OpenTelemetry's default is to export to localhost; dcred exports nothing unless one of these is set. */
-const WANTED_BY = [
-  'OTEL_TRACES_EXPORTER',
-  'OTEL_EXPORTER_OTLP_ENDPOINT',
-  'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT',
-] as const;
+const WANTED_BY = ['OTEL_TRACES_EXPORTER', ...ENDPOINTS] as const;
 
-/** Undefined: off. `program` is the service's name where the environment gives none. */
-export function readTracingSettings(env: Environment, program: string): TracingSettings | undefined {
+/** `program` is the service's name where the environment gives none. */
+export function readTracingEnvironment(env: Environment, program: string): TracingEnvironment {
+  const warnings: string[] = [];
+  return { settings: readSettings(env, program, warnings), warnings };
+}
+
+function readSettings(env: Environment, program: string, warnings: string[]): TracingSettings | undefined {
   // An empty value is as good as none (OpenTelemetry's specification).
   const value = (name: string) => env[name]?.trim() || undefined;
   if (value('OTEL_SDK_DISABLED')?.toLowerCase() === 'true') return undefined;
   if (WANTED_BY.every((name) => value(name) === undefined)) return undefined;
   const exporters = (value('OTEL_TRACES_EXPORTER') ?? 'otlp').split(',').map((name) => name.trim());
   if (exporters.includes('none')) return undefined;
-  const warnings: string[] = [];
   const unknown = exporters.filter((name) => name !== 'otlp');
   if (unknown.length > 0)
     warnings.push(`OTEL_TRACES_EXPORTER: expected otlp or none; found ${quoted(unknown.join(','))}`);
   if (!exporters.includes('otlp')) return undefined;
+  // The one for traces takes the place of the other.
+  const endpoint = ENDPOINTS.find((name) => value(name) !== undefined);
+  if (endpoint !== undefined && !isHttpUrl(value(endpoint) ?? '')) {
+    // Not quoted, here and by the exporter: a password may be in it.
+    warnings.push(
+      `${endpoint}: expected a URL such as http://collector:4318; found another value, and exports nothing`,
+    );
+    return undefined;
+  }
   const protocol = value('OTEL_EXPORTER_OTLP_TRACES_PROTOCOL') ?? value('OTEL_EXPORTER_OTLP_PROTOCOL');
   if (protocol !== undefined && protocol !== 'http/protobuf') {
     warnings.push(
@@ -62,8 +77,12 @@ export function readTracingSettings(env: Environment, program: string): TracingS
     serviceName: value('OTEL_SERVICE_NAME') ?? program,
     sampler: readSampler(value('OTEL_TRACES_SAMPLER'), value('OTEL_TRACES_SAMPLER_ARG'), warnings),
     batch: readBatch(value, warnings),
-    warnings,
   };
+}
+
+function isHttpUrl(text: string): boolean {
+  const { hostname, protocol } = URL.parse(text) ?? {};
+  return (protocol === 'http:' || protocol === 'https:') && !!hostname;
 }
 
 function readSampler(name: string | undefined, argument: string | undefined, warnings: string[]): SamplerSettings {

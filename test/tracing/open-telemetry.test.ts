@@ -15,7 +15,7 @@ import { SignerProcess } from '../../src/signer/signer.ts';
 import { SignerClient } from '../../src/signer-client/signer-client.ts';
 import { signerConnection } from '../../src/signer-client/signer-connection.ts';
 import { SigningBatcher } from '../../src/signer-client/signing-batcher.ts';
-import { readTracingSettings } from '../../src/tracing/environment.ts';
+import { readTracingEnvironment } from '../../src/tracing/environment.ts';
 import { OpenTelemetry } from '../../src/tracing/open-telemetry.ts';
 import { findTraceReceiver, type ReceivedSpan, type TraceReceiver } from '../../testing/otlp/receiver.ts';
 import { leaf } from '../../testing/support/openssl.ts';
@@ -42,7 +42,7 @@ describe('traces', { skip }, () => {
   });
 
   const start = (service: string, env: Readonly<Record<string, string>> = {}) => {
-    const settings = readTracingSettings({ ...process.env, ...env }, service);
+    const { settings } = readTracingEnvironment({ ...process.env, ...env }, service);
     assert.ok(settings !== undefined);
     const shared = { version: '1.2.3', instance: `${service}-0`, clock: systemClock, log: recordingLogger() };
     return new OpenTelemetry({ settings, ...shared });
@@ -198,7 +198,7 @@ describe('traces', { skip }, () => {
     await once(fake, 'listening');
     t.after(() => fake.close());
     process.env['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'] = `http://127.0.0.1:${(fake.address() as AddressInfo).port}`;
-    const settings = readTracingSettings(process.env, 'lost');
+    const { settings } = readTracingEnvironment(process.env, 'lost');
     assert.ok(settings !== undefined);
     const log = recordingLogger();
     const tracing = new OpenTelemetry({ settings, version: '1', instance: 'x', clock: systemClock, log });
