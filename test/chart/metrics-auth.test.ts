@@ -8,14 +8,38 @@ import { systemClock } from '../../src/kubernetes/clock.ts';
 import { loadConnection } from '../../src/kubernetes/connection/load-connection.ts';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { eventually } from '../../testing/support/processes.ts';
-import { NAMESPACE } from './chart.ts';
+import { NAMESPACE, type Values } from './chart.ts';
 import { createRestrictedNamespaces, deploy } from './cluster.ts';
+
+/** Everything that serves metrics. */
+const COMPONENTS: Values = {
+  namespaces: ['default'],
+  metrics: { auth: true },
+  audit: { enabled: true },
+  issuer: { enabled: true, authorities: [{ namespace: NAMESPACE, names: ['ca'] }] },
+  signer: { enabled: true, certificates: [{ namespace: NAMESPACE, names: ['web-tls'] }] },
+};
+const ACCOUNTS = ['dcred', 'dcred-webhook', 'dcred-audit', 'dcred-issuer', 'dcred-signer'];
 
 describe('metrics for authorized scrapers', () => {
   const abort = new AbortController();
+  const clients: ApiClient[] = [];
   let plane: ControlPlane;
-  let client: ApiClient;
   let server: HttpServer;
+
+  /** As the process of this account asks. */
+  const guardOf = async (name: string): Promise<MetricsGuard> => {
+    const kubeconfig = await plane.kubeconfigFor({ serviceAccount: { namespace: NAMESPACE, name } });
+    const connection = await loadConnection({ kubeconfig, env: {} });
+    const client = new ApiClient(connection, {
+      userAgent: 'test',
+      fieldManager: 'dcred',
+      clock: systemClock,
+      random: Math.random,
+    });
+    clients.push(client);
+    return new MetricsGuard(client, systemClock, abort.signal);
+  };
 
   const token = async (account: string, ...options: readonly string[]) =>
     (await plane.kubectl(['create', 'token', account, '-n', 'default', ...options])).stdout.trim();
@@ -33,7 +57,7 @@ describe('metrics for authorized scrapers', () => {
   before(async () => {
     plane = await startControlPlane();
     await createRestrictedNamespaces(plane, [NAMESPACE]);
-    await deploy(plane, 'install', { values: { metrics: { auth: true } } });
+    await deploy(plane, 'install', { values: COMPONENTS });
     for (const account of ['scraper', 'stranger']) await plane.kubectl(['create', 'serviceaccount', account]);
     await plane.kubectl([
       'create',
@@ -42,15 +66,7 @@ describe('metrics for authorized scrapers', () => {
       `--clusterrole=${NAMESPACE}:dcred-metrics-reader`,
       '--serviceaccount=default:scraper',
     ]);
-    const kubeconfig = await plane.kubeconfigFor({ serviceAccount: { namespace: NAMESPACE, name: 'dcred' } });
-    const connection = await loadConnection({ kubeconfig, env: {} });
-    client = new ApiClient(connection, {
-      userAgent: 'test',
-      fieldManager: 'dcred',
-      clock: systemClock,
-      random: Math.random,
-    });
-    const guard = new MetricsGuard(client, systemClock, abort.signal);
+    const guard = await guardOf('dcred');
     const metrics = async () => ({ status: 200, type: 'text/plain', body: 'up 1\n' });
     server = await serveHttp({ host: '127.0.0.1', port: 0 }, { '/metrics': metrics }, (...asked) =>
       guard.check(...asked),
@@ -58,7 +74,7 @@ describe('metrics for authorized scrapers', () => {
   });
   after(async () => {
     await server?.close();
-    await client?.close();
+    for (const client of clients) await client.close();
     await plane?.stop();
   });
 
@@ -68,6 +84,17 @@ describe('metrics for authorized scrapers', () => {
       return found.status === 200 ? found : undefined;
     });
     assert.equal(outcome.body, 'up 1\n');
+  });
+
+  test('may be asked about by the account of every component', async () => {
+    const { stdout } = await plane.kubectl(['get', 'deployments', '-n', NAMESPACE, '-o', 'name']);
+    assert.equal(stdout.trim().split('\n').length, ACCOUNTS.length);
+    const [scraper, stranger] = [await token('scraper', forMetrics), await token('stranger', forMetrics)];
+    for (const account of ACCOUNTS) {
+      const guard = await guardOf(account);
+      assert.equal(await guard.check(`Bearer ${scraper}`, '10.0.0.1'), 200, account);
+      assert.equal(await guard.check(`Bearer ${stranger}`, '10.0.0.1'), 403, account);
+    }
   });
 
   test('are refused to a user who may not get /metrics', async () => {
