@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { open as openFile, rm } from 'node:fs/promises';
 import { Transform, type TransformCallback } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
@@ -42,7 +41,9 @@ export async function download(url: string, path: string, options: DownloadOptio
     const announced = Number(headers['content-length'] ?? 0);
     if (announced > options.maxBytes) throw tooLong(options.maxBytes);
     const check = new Check(options);
-    await pipeline(body, check, createWriteStream(path, { flags: 'wx', mode: 0o600 }), { signal: total });
+    // There from the beginning: a stream may come to make it only after it was to be removed.
+    await using file = await openFile(path, 'wx', 0o600);
+    await pipeline(body, check, file.createWriteStream(), { signal: total });
     const found = check.digest();
     if (found !== options.sha256) throw new DownloadError(`expected SHA-256 ${options.sha256}, found ${found}`);
   } catch (error) {

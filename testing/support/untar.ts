@@ -1,6 +1,5 @@
-import { once } from 'node:events';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { open, rm } from 'node:fs/promises';
 import { createGunzip } from 'node:zlib';
 
 /** The archive does not contain the file, or not all of it. */
@@ -59,21 +58,10 @@ async function extract(archive: string, member: string, path: string, maxBytes: 
   }
 }
 
+/** The file is there from the beginning: a stream may come to make it only after it was to be removed. */
 async function writeEntry(reader: Reader, size: number, path: string): Promise<void> {
-  const out = createWriteStream(path, { flags: 'wx', mode: 0o600 });
-  const ended = new Promise<void>((resolve, reject) => {
-    out.once('finish', resolve);
-    out.once('error', reject);
-  });
-  ended.catch(() => {});
-  try {
-    await reader.pass(size, async (chunk) => {
-      if (!out.write(chunk)) await Promise.race([once(out, 'drain'), ended]);
-    });
-  } finally {
-    out.end();
-  }
-  await ended;
+  await using file = await open(path, 'wx', 0o600);
+  await reader.pass(size, (chunk) => file.writeFile(chunk));
 }
 
 function parseHeader(header: Buffer): Entry {
