@@ -32,6 +32,14 @@ async function variable(values: Values, name: string): Promise<readonly (string 
   return env.filter((entry) => entry.name === name).map(({ value }) => value);
 }
 
+async function assertRefusedWithoutPin(values: Values, message: RegExp): Promise<void> {
+  await assert.rejects(render(values), (error: Error) => {
+    assert.match(error.message, message);
+    assert.doesNotMatch(error.message, /S3CRET/);
+    return true;
+  });
+}
+
 describe('every variant', () => {
   for (const [name, values] of Object.entries(VARIANTS)) {
     test(`${name}: names fit, labels are complete, and every namespaced object has its namespace`, async () => {
@@ -307,13 +315,7 @@ describe('the keys of a signer', () => {
       /signer\.image\.digest/,
     ],
   ] as const) {
-    test(`refuses ${what}, and quotes no PIN`, async () => {
-      await assert.rejects(render(values), (error: Error) => {
-        assert.match(error.message, message);
-        assert.doesNotMatch(error.message, /S3CRET/);
-        return true;
-      });
-    });
+    test(`refuses ${what}, and quotes no PIN`, () => assertRefusedWithoutPin(values, message));
   }
 
   test('on a token take the variant of the image, and only then', async () => {
@@ -386,13 +388,7 @@ describe("the keys of an issuer's CAs", () => {
       /issuer\.image\.digest/,
     ],
   ] as const) {
-    test(`refuses ${what}, and quotes no PIN`, async () => {
-      await assert.rejects(render(values), (error: Error) => {
-        assert.match(error.message, message);
-        assert.doesNotMatch(error.message, /S3CRET/);
-        return true;
-      });
-    });
+    test(`refuses ${what}, and quotes no PIN`, () => assertRefusedWithoutPin(values, message));
   }
 
   test('reach it as they are, and on a token with the variant of the image', async () => {

@@ -61,7 +61,7 @@ test('a file of another process, which came while the set was written, stays', a
   mkdirSync(target);
   writeFileSync(join(target, 'key'), 'old');
   const { signal } = new AbortController();
-  // It is looked at before each file of the set, after the directory was.
+  // Checked before each file of the set is written, and after the directory was read.
   t.mock.method(signal, 'throwIfAborted', () => writeFileSync(join(target, 'other'), 'kept'));
   await replaceFiles(target, [{ name: 'key', content: Buffer.from('new'), mode: 0o600 }], { obsolete: [], signal });
   assert.ok(existsSync(join(target, 'other')), 'the other file is there');
