@@ -7,6 +7,7 @@ import { LEASES } from '../kubernetes/resource-type.ts';
 import { LEASE_NAME } from '../operator/operator.ts';
 import { firstItems, printable, printableList } from '../text/printable.ts';
 import { refusedOf, type ServiceAccount } from './access.ts';
+import { inBatches } from './batches.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 import { flagValues, type Installed, isOn, PART_OF_DCRED, servedNamespaces } from './installation.ts';
 import { describePermission, leaderElectionPermissions, operatorPermissions, type Permission } from './permissions.ts';
@@ -133,13 +134,7 @@ export async function checkOperatorAccess(
   const election = { namespace: operator.namespace, wanted: leaderElectionPermissions(LEASE_NAME, shardsOf(args)) };
   const all = isOn(args, '--leader-elect', true) ? [...checks, election] : checks;
   const named = { check: 'OperatorPermissions', needer: 'the operator' };
-  const findings: Finding[] = [];
-  for (let first = 0; first < all.length; first += BATCH) {
-    const batch = all.slice(first, first + BATCH);
-    findings.push(
-      ...(await Promise.all(batch.map((one) => checkAccount(client, account, { ...named, ...one }, signal)))),
-    );
-  }
+  const findings = await inBatches(all, BATCH, (one) => checkAccount(client, account, { ...named, ...one }, signal));
   if (omitted === 0) return findings;
   const remedy = `ask for each of the others: kubectl auth can-i --list -n NAMESPACE --as system:serviceaccount:${account.namespace}:${account.name}`;
   const message = `the operator serves more than ${MAX_NAMESPACES} namespaces: its permissions were checked in the first of them`;

@@ -10,6 +10,7 @@ import { apiVersionOf, type ResourceType } from '../kubernetes/resource-type.ts'
 import { GrantReader } from '../status/grants.ts';
 import { printable, printableList } from '../text/printable.ts';
 import { refusedOf } from './access.ts';
+import { inBatches } from './batches.ts';
 import { checkCertificate, checkGrant, type Wanted } from './certificate-check.ts';
 import { checkApis, checkClock, checkVersion, type ServerVersion } from './features.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
@@ -232,15 +233,11 @@ async function checkResources(
   const findings: Finding[] = unreadable.map(({ metadata }) =>
     problem('SpecInvalid', `${describe(metadata)} does not fit its schema`, 'correct it'),
   );
-  for (let first = 0; first < wanted.length; first += BATCH) {
-    const batch = wanted.slice(first, first + BATCH);
-    const checked = batch.map((one) =>
-      attempt('Certificate', signal, () => checkCertificate(readsKeys ? client : undefined, one, now, signal)),
-    );
-    findings.push(...(await Promise.all(checked)).flat());
-  }
+  const checked = await inBatches(wanted, BATCH, (one) =>
+    attempt('Certificate', signal, () => checkCertificate(readsKeys ? client : undefined, one, now, signal)),
+  );
   // One by one: a call takes only so many arguments, and a cluster may have more resources.
-  for (const finding of granted.flat()) findings.push(finding);
+  for (const finding of [...checked, ...granted].flat()) findings.push(finding);
   if (permitted === undefined) {
     const message = `no permission to list DelegatedCredentials ${where}, so their certificates were not checked`;
     findings.push(warning('Certificate', message, 'ask for the role view of the namespace'));
