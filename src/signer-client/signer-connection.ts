@@ -1,11 +1,10 @@
 /** How a client reaches the signer: its address, the CA that it trusts, and a token or a certificate of its own, all in files. */
-import { FileRefusedError, readBounded } from '../files/read-bounded.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import { assertAuthorities, assertHeader, assertPair } from '../kubernetes/connection/assertions.ts';
 import type { Connection } from '../kubernetes/connection/connection.ts';
 import { ConnectionError } from '../kubernetes/connection/connection-error.ts';
+import { readConnectionFile } from '../kubernetes/connection/connection-files.ts';
 import { CredentialCache } from '../kubernetes/connection/credential-cache.ts';
-import { explainFileError } from '../text/system-error.ts';
 
 export interface SignerConnectionOptions {
   /** `https://HOST:PORT`. */
@@ -19,9 +18,6 @@ export interface SignerConnectionOptions {
   readonly keyFile?: string | undefined;
   readonly clock: Clock;
 }
-
-/** More than a system's whole bundle of CAs. */
-const MAX_BYTES = 1024 * 1024;
 
 /**
  * The files are read again every few seconds while the connection is used, and at once when the signer answers 401: kubelet replaces
@@ -60,11 +56,7 @@ function readUrl(text: string): string {
 }
 
 async function readOptional(path: string | undefined): Promise<string | undefined> {
-  if (path === undefined) return undefined;
-  try {
-    return (await readBounded(path, MAX_BYTES)).toString('utf8');
-  } catch (cause) {
-    const why = cause instanceof FileRefusedError ? cause.message : explainFileError(path, cause);
-    throw new ConnectionError(`cannot read a file for the connection to the signer: ${why}`, { cause });
-  }
+  return path === undefined
+    ? undefined
+    : await readConnectionFile(path, 'cannot read a file for the connection to the signer');
 }

@@ -1,13 +1,9 @@
 /** What a kubeconfig says about TLS: whom to trust, and the client certificate to show. Read again each time: others rotate the files. */
 import type { Cluster, User } from '@kubernetes/client-node';
-import { FileRefusedError, readBounded } from '../../files/read-bounded.ts';
-import { explainFileError } from '../../text/system-error.ts';
 import { assertAuthorities, assertPair } from './assertions.ts';
 import type { ConnectionTls } from './connection.ts';
 import { ConnectionError } from './connection-error.ts';
-
-/** More than a system's whole bundle of CAs. */
-const MAX_BYTES = 1024 * 1024;
+import { readConnectionFile } from './connection-files.ts';
 
 /**
  * As client-go reads it: data in the kubeconfig count before a file that it names.
@@ -36,13 +32,7 @@ export async function kubeconfigTls(cluster: Cluster | undefined, user: User | u
 
 async function textOf(data: string | undefined, file: string | undefined): Promise<string | undefined> {
   if (data) return Buffer.from(data, 'base64').toString('utf8');
-  if (!file) return undefined;
-  try {
-    return (await readBounded(file, MAX_BYTES)).toString('utf8');
-  } catch (error) {
-    const why = error instanceof FileRefusedError ? error.message : explainFileError(file, error);
-    throw new ConnectionError(`a file of the kubeconfig cannot be used: ${why}`);
-  }
+  return file ? await readConnectionFile(file, 'a file of the kubeconfig cannot be used') : undefined;
 }
 
 function assertUsersPair({ name }: User, cert: string | undefined, key: string | undefined): void {

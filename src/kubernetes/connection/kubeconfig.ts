@@ -53,7 +53,8 @@ export async function kubeconfigConnection(
     // A new KubeConfig forgets what its authenticators cached, and sees a file that was rewritten in place.
     if (rejected) ({ config, extras } = await load());
     const user = config.getCurrentUser();
-    if (user === null) return { headers: {}, tls: await kubeconfigTls(cluster, undefined) };
+    // A context without a user is anonymous.
+    if (user === null) return credentialsOf(config);
     const tokenFile = extras.get(user.name)?.tokenFile;
     if (tokenFile !== undefined) {
       const token = await readToken(tokenFile);
