@@ -28,13 +28,12 @@ export interface BadPair {
 }
 
 /** The same credential for different servers: each reads its own format and no other. */
-const FORMATS = {
-  'dc.bin': 'raw',
-  'dc.hex': 'hex',
-  'dc.pem': 'pem',
-  'fizz.pem': 'fizz',
-} as const satisfies Partial<Record<CredentialFileName, CredentialFormat>>;
-const COPIES = ['dc.bin', 'dc.hex', 'dc.pem', 'fizz.pem'] as const satisfies (keyof typeof FORMATS)[];
+const FORMATS: readonly (readonly [CredentialFileName, CredentialFormat])[] = [
+  ['dc.bin', 'raw'],
+  ['dc.hex', 'hex'],
+  ['dc.pem', 'pem'],
+  ['fizz.pem', 'fizz'],
+];
 
 /**
  * @param usage the side of TLS that the credential must be signed for
@@ -48,9 +47,9 @@ export function checkPair(files: Files, usage: Usage, now: number): GoodPair | B
     const verified = verifyCredential({ bytes, certificate, usage, now, publicKey: subjectPublicKeyInfo });
     if (!verified.ok) return { ok: false, code: verified.code, message: verified.message };
     const parts = { bytes, certificate, subjectPublicKeyInfo, usage };
-    for (const name of COPIES) {
+    for (const [name, format] of FORMATS) {
       const content = files.get(name);
-      const bad = content === undefined ? undefined : checkCopy(name, content, parts);
+      const bad = content === undefined ? undefined : checkCopy(name, format, content, parts);
       if (bad !== undefined) return bad;
     }
     return {
@@ -80,10 +79,15 @@ interface Parts {
   readonly usage: Usage;
 }
 
-function checkCopy(name: keyof typeof FORMATS, content: Buffer, parts: Parts): BadPair | undefined {
+function checkCopy(
+  name: CredentialFileName,
+  format: CredentialFormat,
+  content: Buffer,
+  parts: Parts,
+): BadPair | undefined {
   const file = readCredentialFile(content);
-  if (file.format !== FORMATS[name]) {
-    const message = `${name} holds a credential in the format ${file.format}: its readers expect ${FORMATS[name]}`;
+  if (file.format !== format) {
+    const message = `${name} holds a credential in the format ${file.format}: its readers expect ${format}`;
     return { ok: false, code: 'WrongFormat', message };
   }
   const mixed = (what: string): BadPair => ({
