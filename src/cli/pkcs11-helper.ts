@@ -1,4 +1,6 @@
-import { HELPER_COMMAND } from '../keys/pkcs11/helper-messages.ts';
+import { fstatSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { CHANNEL_FD, HELPER_COMMAND } from '../keys/pkcs11/helper-messages.ts';
 import { type Command, UsageError } from './command.ts';
 
 /** In no list of commands: dcred starts it by itself, with a channel to itself. */
@@ -13,16 +15,20 @@ export const pkcs11HelperCommand: Command = {
   options: {},
 
   async run() {
-    if (process.send === undefined)
+    if (!isSocket(CHANNEL_FD)) {
       throw new UsageError('dcred starts this command by itself: there is no channel to it');
+    }
     const { serveHelper } = await import('../keys/pkcs11/helper.ts');
-    const isDone = await serveHelper({
-      // A parent that is gone needs no answer.
-      send: (message) => process.send?.(message, undefined, undefined, () => undefined),
-      on: (event, listener) => process.on(event, listener),
-      once: (event, listener) => process.once(event, listener),
-    });
+    const isDone = await serveHelper(new Socket({ fd: CHANNEL_FD }));
     if (!isDone) process.kill(process.pid, 'SIGKILL');
     return 0;
   },
 };
+
+function isSocket(descriptor: number): boolean {
+  try {
+    return fstatSync(descriptor).isSocket();
+  } catch {
+    return false;
+  }
+}

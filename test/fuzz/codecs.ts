@@ -25,7 +25,7 @@ import { CsrError, readCsr } from '../../src/issuer/read-csr.ts';
 import { describeKeyUri, parseKeyUri } from '../../src/keys/key-uri.ts';
 import { KeyUriError } from '../../src/keys/percent-decode.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
-import { JsonLines } from '../../src/kubernetes/client/json-lines.ts';
+import { JsonLines } from '../../src/kubernetes/json-lines.ts';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { readPod } from '../../src/operator/core/pod.ts';
 import { printable } from '../../src/text/printable.ts';
@@ -294,7 +294,7 @@ export const CODECS: Readonly<Record<string, Codec>> = {
     const event = JSON.stringify({ type: 'ADDED', object: { metadata } });
     const stream = Buffer.from(mutateText(random, [`${event}\n${event}\n`], ['\n', '\r\n', '\0', '{', 'é', '\u2028']));
     // Shorter than the event at times, so that the limit is met too.
-    const lines = new JsonLines(random.chance(4) ? 500 : 4_096);
+    const lines = new JsonLines('a test', random.chance(4) ? 500 : 4_096);
     const read: string[] = [];
     const isWhole = only([ApiError], () => {
       for (let at = 0; at < stream.length; ) {

@@ -18,6 +18,7 @@ import { verifyWithNode } from '../../src/credential/signature.ts';
 import type { KeyResult } from '../../src/keys/guarded-key.ts';
 import { KeyOpener, type RemoteKeyUri } from '../../src/keys/key-opener.ts';
 import { parseKeyUri } from '../../src/keys/key-uri.ts';
+import { readAnswer } from '../../src/keys/pkcs11/helper-messages.ts';
 import { derFromRaw } from '../../src/keys/pkcs11/raw-signature.ts';
 import { type Clock, systemClock } from '../../src/kubernetes/clock.ts';
 import { findSoftHsm, type TokenStore } from '../../testing/keys/softhsm.ts';
@@ -183,9 +184,22 @@ describe('a key on a PKCS#11 token', { skip }, () => {
     return uriOf({ object: 'P-256', library: hsm.faultyLibrary, ...parts });
   };
 
-  // CKR_SESSION_HANDLE_INVALID, CKR_USER_NOT_LOGGED_IN, CKR_DEVICE_REMOVED.
-  for (const fault of ['0xb3', '0x101', '0x32', 'crash']) {
-    test(`under load, after ${fault}: another session, another login, no signature lost`, async () => {
+  const FAULTS = [
+    // CKR_SESSION_HANDLE_INVALID, CKR_USER_NOT_LOGGED_IN, CKR_DEVICE_REMOVED.
+    '0xb3',
+    '0x101',
+    '0x32',
+    'crash',
+    'shut',
+    'flood',
+    'write null',
+    'write \x01\xff\xff\xff',
+    `write {"id":0,"ok":true,"value":"AAAA"}`,
+    `write {"id":2,"ok":false,"code":"constructor","message":""}`,
+    `write {"id":2,"ok":true,"value":{"length":1e9}}`,
+  ];
+  for (const fault of FAULTS) {
+    test(`under load, after ${JSON.stringify(fault)}: another session, another login, no signature lost`, async () => {
       const results: KeyResult[] = [];
       const { fault: set, keys, logins } = opener(results);
       const key = await keys.open(faulty(), certificateOf('P-256'), never);
@@ -381,7 +395,7 @@ test('a helper that cannot be started, for want of file descriptors, is a fault 
       for (;;) openSync('/dev/null');
     } catch {}
     const helper = new HelperProcess({}, systemClock, () => {});
-    const asked = helper.ask({ do: 'sign', digest: new Uint8Array(1) }, { ms: 60_000, late: '' }, new AbortController().signal);
+    const asked = helper.ask({ do: 'sign', digest: '' }, { ms: 60_000, late: '' }, new AbortController().signal);
     await asked.catch((error) => process.stdout.write(String(error.code) + '\\n'));
     process.exit();`,
     process.env,
@@ -398,6 +412,32 @@ function startScript(text: string, env: NodeJS.ProcessEnv) {
   const words = ['-c', 'ulimit -n 128; exec "$0" --input-type=module -e "$1"', process.execPath, text];
   return spawn('/bin/sh', words, { env, stdio: ['ignore', 'pipe', 'inherit'] });
 }
+
+test('what the helper sends is an answer, whole and within bounds, or none', () => {
+  const plain = { noNullPrototype: true };
+  const answers = fc.oneof(
+    fc.record({ id: fc.nat(), ok: fc.constant(true), value: fc.base64String({ minLength: 4, maxLength: 600 }) }, plain),
+    fc.record(
+      { id: fc.nat(), ok: fc.constant(false), code: fc.constantFrom('KeyDenied', 'KeyUnusable'), message: fc.string() },
+      plain,
+    ),
+  );
+  fc.assert(fc.property(answers, (answer) => assert.deepEqual(readAnswer(JSON.stringify(answer)), answer)));
+  const changed = fc
+    .tuple(answers, fc.constantFrom('id', 'ok', 'value', 'code', 'message'), fc.jsonValue())
+    .map(([answer, name, value]) => JSON.stringify({ ...answer, [name]: value }));
+  fc.assert(
+    fc.property(fc.oneof(fc.string(), fc.json(), changed), (line) => {
+      const read = readAnswer(line);
+      if (read === undefined) return;
+      assert.ok(Number.isSafeInteger(read.id));
+      if (read.ok) assert.ok(Buffer.from(read.value, 'base64').length > 0);
+      else assert.ok(read.code.startsWith('Key') && read.message.length <= 4_096);
+    }),
+    { numRuns: 1_000 },
+  );
+  assert.equal(readAnswer(JSON.stringify({ id: 1, ok: true, value: 'A'.repeat(8_192) })), undefined);
+});
 
 test('r and s become the DER that OpenSSL writes', () => {
   assert.throws(() => derFromRaw(new Uint8Array()), { code: 'KeyUnusable' });

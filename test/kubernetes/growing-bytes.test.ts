@@ -5,10 +5,10 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { WHOLE } from '../../src/kubernetes/client/answers.ts';
-import { JsonLines } from '../../src/kubernetes/client/json-lines.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
 import { Deadline } from '../../src/kubernetes/deadline.ts';
 import { GrowingBytes } from '../../src/kubernetes/growing-bytes.ts';
+import { JsonLines } from '../../src/kubernetes/json-lines.ts';
 import { MessageReader } from '../../src/kubernetes/port-forward/frames.ts';
 
 setFlagsFromString('--expose-gc');
@@ -73,7 +73,7 @@ describe('the smallest of pieces take no more than themselves', () => {
 
   test('of a line of a watch', () => {
     const { held, result: lines } = heldAfter(() => {
-      const unfinished = new JsonLines();
+      const unfinished = new JsonLines('a test', 16 * 1024 * 1024);
       for (let index = 0; index < PIECES; index += 1) unfinished.push(Buffer.from('1'));
       return unfinished;
     });

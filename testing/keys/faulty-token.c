@@ -6,6 +6,9 @@
 //	hang            C_Sign never returns
 //	crash           C_Sign ends the process
 //	wrong           C_Sign returns a signature of something else
+//	write TEXT      C_Sign writes TEXT, as a line, where the process talks to its parent (a library that corrupts memory can)
+//	flood           C_Sign writes there until nobody reads, and never returns
+//	shut            C_Sign shuts that connection, and never returns
 //	pin             C_Login refuses any PIN
 //	locked          C_Login finds the PIN locked
 //	shared          C_Login finds the user logged in by another program
@@ -13,9 +16,11 @@
 //
 // Each login adds a line to FAULTY_TOKEN_LOGINS.
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <pkcs11/pkcs11.h>
@@ -33,11 +38,31 @@ static void read_fault(char *text, size_t size) {
   fclose(file);
 }
 
+// The descriptor of the helper's connection to its parent.
+#define PARENT 3
+
+static void hang(void) {
+  for (;;) pause();
+}
+
+static void flood(void) {
+  char text[4096];
+  memset(text, 'x', sizeof text);
+  for (;;) {
+    ssize_t written = send(PARENT, text, sizeof text, MSG_NOSIGNAL);
+    // Full is not closed: the descriptor does not block.
+    if (written < 0 && errno != EAGAIN) return;
+    if (written < 0) usleep(1000);
+  }
+}
+
 static CK_RV sign(CK_SESSION_HANDLE session, CK_BYTE_PTR data, CK_ULONG size, CK_BYTE_PTR signature, CK_ULONG_PTR length) {
-  char fault[32];
+  char fault[256];
   read_fault(fault, sizeof fault);
-  if (strcmp(fault, "hang") == 0)
-    for (;;) pause();
+  if (strcmp(fault, "hang") == 0) hang();
+  if (strcmp(fault, "flood") == 0) flood(), hang();
+  if (strcmp(fault, "shut") == 0) shutdown(PARENT, SHUT_RDWR), hang();
+  if (strncmp(fault, "write ", 6) == 0) dprintf(PARENT, "%s\n", fault + 6);
   if (strcmp(fault, "crash") == 0) abort();
   CK_RV result = real->C_Sign(session, data, size, signature, length);
   if (strcmp(fault, "wrong") == 0 && signature != NULL && *length > 8) signature[*length - 1] ^= 0x01;

@@ -1,10 +1,23 @@
-/** The helper, seen from its parent: starts it, calls it, and gives up on it. Never waits for a native call in this process. */
+/**
+ * The helper, seen from its parent: starts it, calls it, and gives up on it. Never waits for a native call in this process, and takes
+ * nothing for granted that it sends: the library in it may have overwritten anything.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import type { Clock, TimerHandle } from '../../kubernetes/clock.ts';
 import { untilAborted } from '../../kubernetes/deadline.ts';
+import { JsonLines } from '../../kubernetes/json-lines.ts';
+import { printable } from '../../text/printable.ts';
 import { KeyError } from '../key-error.ts';
-import { HELPER_COMMAND, type HelperAnswer, type HelperRequest } from './helper-messages.ts';
+import {
+  CHANNEL_FD,
+  HELPER_COMMAND,
+  type HelperRequest,
+  lineOf,
+  MAX_MESSAGE_BYTES,
+  readAnswer,
+} from './helper-messages.ts';
 import { SESSIONS } from './token.ts';
 
 type Question = HelperRequest extends infer Request ? (Request extends unknown ? Omit<Request, 'id'> : never) : never;
@@ -22,9 +35,13 @@ export interface AnswerTime {
 }
 
 const CLOSE_GRACE_MS = 2_000;
+const MAX_ERROR_LENGTH = 1_024;
 
 export class HelperProcess {
   readonly #child: ChildProcess;
+  /** Undefined where the helper could not be started. */
+  readonly #channel: Duplex | undefined;
+  readonly #lines = new JsonLines('the PKCS#11 helper', MAX_MESSAGE_BYTES);
   /** With the helper, which has a session for each. */
   readonly #pending = new Map<number, Pending>();
   /** Not sent yet: what its caller gives up on is then never sent. */
@@ -33,22 +50,31 @@ export class HelperProcess {
   readonly #onEnd: () => void;
   #lastId = 0;
   #ended = false;
+  #closing = false;
 
   /** `onEnd`: once, whatever ended it. */
   constructor(env: Readonly<Record<string, string | undefined>>, clock: Clock, onEnd: () => void) {
     this.#clock = clock;
     this.#onEnd = onEnd;
     this.#child = spawn(process.execPath, ['--disable-sigusr1', entryPoint(), HELPER_COMMAND], {
-      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
       // Calls that wait for a token each hold a thread of libuv's pool.
       env: { ...env, UV_THREADPOOL_SIZE: String(SESSIONS) },
     });
-    this.#child.on('message', (message) => this.#answered(message as HelperAnswer));
-    this.#child.once('exit', (_, killedBy) => this.#end(endedBy(killedBy ?? 'an error')));
-    this.#child.on('error', () => this.#end(endedBy('an error')));
+    this.#child.once('exit', (_, killedBy) => this.#end(stopped(`by ${killedBy ?? 'an error'}`)));
+    this.#child.on('error', () => this.#end(stopped('by an error')));
     // Without a descriptor or a process to spare there is no channel either, and the event comes later.
-    if (this.#child.pid === undefined) this.#end(endedBy('an error'));
+    if (this.#child.pid === undefined) {
+      this.#end(stopped('by an error'));
+      return;
+    }
+    this.#channel = this.#child.stdio[CHANNEL_FD] as Duplex;
+    this.#channel.on('data', (chunk: Uint8Array) => this.#read(chunk));
+    // Whatever broke the connection, it is closed then, and nothing else comes from this helper but its end.
+    this.#channel.on('error', () => undefined);
+    this.#channel.once('close', () => {
+      if (!this.#closing) this.#child.kill('SIGKILL');
+    });
   }
 
   get ended(): boolean {
@@ -82,15 +108,14 @@ export class HelperProcess {
     return new Promise<Uint8Array>((resolve, reject) => {
       const timer = this.#clock.setTimeout(() => this.#giveUp(new KeyError('KeyUnavailable', late)), ms);
       this.#pending.set(id, { resolve, reject, late: timer });
-      this.#child.send({ ...question, id } satisfies HelperRequest, (error) => {
-        if (error !== null) this.#settle(id)?.reject(new KeyError('KeyUnavailable', 'the PKCS#11 helper has exited'));
-      });
+      // What cannot be written closes the connection, which ends the helper and with it this call.
+      this.#channel?.write(lineOf({ ...question, id }));
     });
   }
 
   /** At once, whatever it does: a native call cannot be interrupted in any other way. */
   kill(): void {
-    this.#giveUp(endedBy('SIGKILL'));
+    this.#giveUp(stopped('by SIGKILL'));
   }
 
   /** Lets it log out; kills it where it does not end. */
@@ -99,16 +124,29 @@ export class HelperProcess {
     const gone = new Promise<void>((resolve) => {
       this.#child.once('exit', () => resolve());
     });
-    if (this.#child.connected) this.#child.disconnect();
+    this.#closing = true;
+    this.#channel?.end();
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), CLOSE_GRACE_MS);
     await gone;
     clearTimeout(timer);
   }
 
-  #answered(answer: HelperAnswer): void {
-    const pending = this.#settle(answer.id);
-    if (answer.ok) pending?.resolve(answer.value);
-    else pending?.reject(new KeyError(answer.code, answer.message));
+  #read(chunk: Uint8Array): void {
+    if (this.#ended) return;
+    try {
+      for (const line of this.#lines.push(chunk)) this.#answered(line);
+    } catch {
+      this.#giveUp(stopped(`because it sent a line of more than ${MAX_MESSAGE_BYTES} bytes`));
+    }
+  }
+
+  #answered(line: string): void {
+    const answer = readAnswer(line);
+    const pending = answer === undefined ? undefined : this.#settle(answer.id);
+    if (answer === undefined || pending === undefined) {
+      this.#giveUp(stopped('because it sent something that is no answer'));
+    } else if (answer.ok) pending.resolve(Buffer.from(answer.value, 'base64'));
+    else pending.reject(new KeyError(answer.code, printable(answer.message, MAX_ERROR_LENGTH)));
   }
 
   /** The next one takes its place. */
@@ -132,14 +170,17 @@ export class HelperProcess {
   #end(error: KeyError): void {
     if (this.#ended) return;
     this.#ended = true;
+    // A process that the library started may have the other end too.
+    this.#channel?.destroy();
     this.#onEnd();
     for (const id of [...this.#pending.keys()]) this.#settle(id)?.reject(error);
     for (const next of this.#waiting) next();
   }
 }
 
-function endedBy(why: string): KeyError {
-  return new KeyError('KeyUnavailable', `the PKCS#11 helper was stopped by ${why}: it is restarted`);
+/** `why`: how it ended. */
+function stopped(why: string): KeyError {
+  return new KeyError('KeyUnavailable', `the PKCS#11 helper was stopped ${why}: it is restarted`);
 }
 
 /** Set in a build of several files: the one of them that is run, from here. */

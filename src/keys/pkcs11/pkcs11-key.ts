@@ -29,16 +29,12 @@ const OPEN = { ms: 30_000, late: 'the token did not open in 30 s' } as const;
 const SIGN = { ms: 10_000, late: 'the token did not answer in 10 s' } as const;
 const MAX_PIN_BYTES = 1_024;
 
-interface Connected {
-  readonly helper: HelperProcess;
-  readonly publicKey: Uint8Array;
-}
-
 export class Pkcs11Key implements RemoteKey {
   readonly #request: Pkcs11Request;
   readonly #clock: Clock;
   readonly #closed = new AbortController();
-  #connected: Promise<Connected> | undefined;
+  #helper: Promise<HelperProcess> | undefined;
+  /** SubjectPublicKeyInfo. */
   #publicKey: Uint8Array | undefined;
   #connection = 1;
 
@@ -71,7 +67,7 @@ export class Pkcs11Key implements RemoteKey {
   }
 
   get publicKey(): KeyObject {
-    return createPublicKey({ key: Buffer.from(this.#spki), format: 'der', type: 'spki' });
+    return readPublicKey(this.#spki);
   }
 
   get scheme(): SignatureScheme {
@@ -81,13 +77,13 @@ export class Pkcs11Key implements RemoteKey {
   }
 
   async sign(message: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
-    const { helper } = await untilAborted(this.#connect(), signal);
+    const helper = await untilAborted(this.#connect(), signal);
     const { hash } = this.scheme;
     const digest = createHash(hash ?? 'sha256')
       .update(message)
       .digest();
     try {
-      return derFromRaw(await helper.ask({ do: 'sign', digest }, SIGN, signal));
+      return derFromRaw(await helper.ask({ do: 'sign', digest: digest.toString('base64') }, SIGN, signal));
     } catch (error) {
       if (signal.aborted) throw error;
       if (error instanceof KeyError && error.retryable) helper.kill();
@@ -97,8 +93,8 @@ export class Pkcs11Key implements RemoteKey {
 
   async close(): Promise<void> {
     this.#closed.abort(new KeyError('KeyUnavailable', 'the key is closed'));
-    const connected = await this.#connected?.catch(() => undefined);
-    await connected?.helper.close();
+    const helper = await this.#helper?.catch(() => undefined);
+    await helper?.close();
   }
 
   get #spki(): Uint8Array {
@@ -107,23 +103,23 @@ export class Pkcs11Key implements RemoteKey {
   }
 
   /** One for all callers, and for no caller's signal: others wait for it too. */
-  #connect(): Promise<Connected> {
-    this.#connected ??= this.#start();
-    const mine = this.#connected;
+  #connect(): Promise<HelperProcess> {
+    this.#helper ??= this.#start();
+    const mine = this.#helper;
     return mine.then(
-      (connected) => {
-        if (!connected.helper.ended) return connected;
-        if (this.#connected === mine) this.#connected = undefined;
+      (helper) => {
+        if (!helper.ended) return helper;
+        if (this.#helper === mine) this.#helper = undefined;
         return this.#connect();
       },
       (error: unknown) => {
-        if (this.#connected === mine) this.#connected = undefined;
+        if (this.#helper === mine) this.#helper = undefined;
         throw error;
       },
     );
   }
 
-  async #start(): Promise<Connected> {
+  async #start(): Promise<HelperProcess> {
     const { logins, uri } = this.#request;
     this.#closed.signal.throwIfAborted();
     const pin = await readPin(uri);
@@ -131,23 +127,46 @@ export class Pkcs11Key implements RemoteKey {
     return await logins.attempt(fingerprintOf(uri, pin), () => this.#open(pin), this.#closed.signal);
   }
 
-  async #open(pin: string | undefined): Promise<Connected> {
+  async #open(pin: string | undefined): Promise<HelperProcess> {
     const { env, publicKey, uri } = this.#request;
     const helper = new HelperProcess(env, this.#clock, () => {
       this.#connection += 1;
     });
     try {
-      const { id, match, modulePath, scheme } = uri;
-      const wanted = publicKey?.export({ format: 'der', type: 'spki' });
-      const question = { do: 'open', uri: { scheme, id, match, modulePath }, pin, publicKey: wanted } as const;
+      const { id, match, modulePath } = uri;
+      const wanted = publicKey === undefined ? undefined : spkiOf(publicKey);
+      const question = {
+        do: 'open',
+        uri: { id: id === undefined ? undefined : base64(id), match, modulePath },
+        pin,
+        publicKey: wanted === undefined ? undefined : base64(wanted),
+      } as const;
       const found = await helper.ask(question, OPEN, this.#closed.signal);
-      this.#publicKey = Uint8Array.from(found);
-      return { helper, publicKey: this.#publicKey };
+      // It stays what it was: that another helper found the same key, a signature proves.
+      this.#publicKey ??= wanted ?? spkiOf(readPublicKey(found));
+      return helper;
     } catch (error) {
       helper.kill();
       throw error;
     }
   }
+}
+
+/** Throws KeyError (KeyUnusable): a token gave the bytes. */
+function readPublicKey(spki: Uint8Array): KeyObject {
+  try {
+    return createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
+  } catch {
+    throw new KeyError('KeyUnusable', 'the public key on the token is not a point of its curve');
+  }
+}
+
+function spkiOf(key: KeyObject): Uint8Array {
+  return key.export({ format: 'der', type: 'spki' });
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('base64');
 }
 
 /** Read at every login: a PIN is changed without a restart. Throws KeyError, which names the file and not what is in it. */

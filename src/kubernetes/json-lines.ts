@@ -1,18 +1,19 @@
 /** Cuts a stream of bytes into the JSON texts that stand on its lines. */
 
-import { ApiError } from '../api-error.ts';
-import { GrowingBytes } from '../growing-bytes.ts';
+import { ApiError } from './api-error.ts';
+import { GrowingBytes } from './growing-bytes.ts';
 
 const NEWLINE = 0x0a;
-/** etcd stores no object above 1.5 MB, unless configured to; its JSON with managed fields is a small multiple. */
-const MAX_LINE_BYTES = 16 * 1024 * 1024;
 
 export class JsonLines {
+  readonly #from: string;
   readonly #maxLineBytes: number;
   /** The line that has not ended yet. */
   readonly #line = new GrowingBytes();
 
-  constructor(maxLineBytes: number = MAX_LINE_BYTES) {
+  /** `from`: what sends them, for the error. */
+  constructor(from: string, maxLineBytes: number) {
+    this.#from = from;
     this.#maxLineBytes = maxLineBytes;
   }
 
@@ -40,10 +41,13 @@ export class JsonLines {
 
   #append(piece: Uint8Array): void {
     if (this.#line.length + piece.length > this.#maxLineBytes) {
-      throw new ApiError(`expected lines of at most ${this.#maxLineBytes} bytes from a watch, found a longer one`, {
-        status: 0,
-        reason: 'InvalidResponse',
-      });
+      throw new ApiError(
+        `expected lines of at most ${this.#maxLineBytes} bytes from ${this.#from}, found a longer one`,
+        {
+          status: 0,
+          reason: 'InvalidResponse',
+        },
+      );
     }
     this.#line.append(piece);
   }
