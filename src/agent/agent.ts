@@ -25,7 +25,8 @@ export interface AgentOptions extends ReloadOptions {
   readonly directories: readonly string[];
   /** How to reload the servers; none: they watch their files themselves, and the agent only reports. */
   readonly targets: readonly ReloadSpec[];
-  readonly usage: Usage;
+  /** Undefined: either, and in each directory from then on that of its first valid credential. */
+  readonly usage: Usage | undefined;
   /** Reload also for what is mounted at the start. A server that starts after the agent loads that by itself. */
   readonly reloadAtStart: boolean;
   readonly pollMs: number;
@@ -40,6 +41,7 @@ interface Mounted {
   readonly directory: string;
   mountedVersion: string | undefined;
   placedAtMs: number;
+  usage: Usage | undefined;
   check: GoodPair | BadPair;
 }
 
@@ -80,6 +82,7 @@ export class Agent {
       directory,
       mountedVersion: undefined,
       placedAtMs: 0,
+      usage: options.usage,
       check: UNREAD,
     }));
     this.#targets = options.targets.map((spec) => ({ spec, loaded: undefined }));
@@ -169,10 +172,11 @@ export class Agent {
     const { log, metrics } = this.#options;
     mounted.check = found;
     if (found.ok) {
+      mounted.usage = found.usage;
       metrics.checked('verified');
       metrics.mounted(directory, found.expiresAt);
-      const { certificateSha256, expiresAt, keyAlgorithm } = found;
-      const fields = { directory, certificateSha256, keyAlgorithm, expiresAt: formatRfc3339(expiresAt) };
+      const { certificateSha256, expiresAt, keyAlgorithm, usage } = found;
+      const fields = { directory, certificateSha256, usage, keyAlgorithm, expiresAt: formatRfc3339(expiresAt) };
       log.info(fields, 'verified the mounted credential');
       return;
     }
@@ -188,7 +192,7 @@ export class Agent {
       const { files, name, placedAtMs } = await readMountedVersion(directory, signal);
       mounted.mountedVersion = name;
       mounted.placedAtMs = placedAtMs;
-      return checkPair(files, this.#options.usage, this.#now());
+      return checkPair(files, mounted.usage, this.#now());
     } catch (error) {
       if (!(error instanceof MountedVersionError)) throw error;
       return { ok: false, code: error.code, message: error.message };

@@ -5,8 +5,8 @@ import { credentialKeyFromPem } from '../credential/credential-key.ts';
 import { CertificateError, CredentialKeyError, MalformedCredentialError } from '../credential/errors.ts';
 import type { CredentialFileName } from '../credential/files.ts';
 import { type CredentialFormat, fizzKeyPem, readCredentialFile } from '../credential/formats.ts';
-import type { Usage } from '../credential/scheme.ts';
-import { verifyCredential } from '../credential/verify.ts';
+import { USAGES, type Usage } from '../credential/scheme.ts';
+import { type VerifyRequest, verifyCredential } from '../credential/verify.ts';
 import type { Files } from './mounted-version.ts';
 
 /** Safe to be logged. */
@@ -19,6 +19,8 @@ export interface GoodPair {
   readonly subject: string;
   readonly certificateSha256: string;
   readonly keyAlgorithm: string;
+  /** The side of TLS that the credential is signed for. */
+  readonly usage: Usage;
 }
 
 export interface BadPair {
@@ -36,15 +38,17 @@ const FORMATS: readonly (readonly [CredentialFileName, CredentialFormat])[] = [
 ];
 
 /**
- * @param usage the side of TLS that the credential must be signed for
+ * @param wanted the side of TLS that the credential must be signed for; undefined: either
  * @param now seconds since the epoch
  */
-export function checkPair(files: Files, usage: Usage, now: number): GoodPair | BadPair {
+export function checkPair(files: Files, wanted: Usage | undefined, now: number): GoodPair | BadPair {
   try {
     const bytes = readCredentialFile(contentOf(files, 'dc.bin')).bytes;
     const [certificate] = readCertificateChain(contentOf(files, 'tls.crt').toString('utf8'));
     const { subjectPublicKeyInfo } = credentialKeyFromPem(contentOf(files, 'dc.key').toString('utf8'));
-    const verified = verifyCredential({ bytes, certificate, usage, now, publicKey: subjectPublicKeyInfo });
+    const request = { bytes, certificate, now, publicKey: subjectPublicKeyInfo };
+    const usage = wanted ?? signedUsage(request);
+    const verified = verifyCredential({ ...request, usage });
     if (!verified.ok) return { ok: false, code: verified.code, message: verified.message };
     const parts = { bytes, certificate, subjectPublicKeyInfo, usage };
     for (const [name, format] of FORMATS) {
@@ -59,6 +63,7 @@ export function checkPair(files: Files, usage: Usage, now: number): GoodPair | B
       subject: certificate.subject,
       certificateSha256: certificate.sha256,
       keyAlgorithm: verified.keyAlgorithm,
+      usage,
     };
   } catch (error) {
     if (
@@ -70,6 +75,15 @@ export function checkPair(files: Files, usage: Usage, now: number): GoodPair | B
     }
     throw error;
   }
+}
+
+/** The usage is not in the credential, only in what is signed. Where the signature is of neither, nothing else is of use. */
+function signedUsage(request: Omit<VerifyRequest, 'usage'>): Usage {
+  const isSigned = (usage: Usage) =>
+    verifyCredential({ ...request, usage } as VerifyRequest).checks.every(
+      ({ code, ok }) => ok || code !== 'BadSignature',
+    );
+  return USAGES.find(isSigned) ?? 'Server';
 }
 
 interface Parts {

@@ -40,7 +40,12 @@ export const agentCommand: Command = {
       help: 'reload once at the start too, for servers that start earlier',
     },
     'reload-timeout': { type: 'string', value: 'DURATION', default: '10s', help: 'how long one reload may take' },
-    usage: { type: 'string', value: 'USAGE', default: 'Server', choices: USAGES, help: 'which side of TLS uses it' },
+    usage: {
+      type: 'string',
+      value: 'USAGE',
+      choices: USAGES,
+      help: 'which side of TLS uses it; omitted: that of the first valid credential in each directory',
+    },
     once: { type: 'boolean', help: 'wait until every credential is valid, and exit' },
     timeout: { type: 'string', value: 'DURATION', default: '2m', help: 'with --once: how long to wait' },
     poll: {
@@ -88,7 +93,7 @@ async function runAgent(args: CommandArguments, io: CommandIo): Promise<ExitStat
   const agent = new Agent({
     directories,
     targets: once ? [] : targets,
-    usage: args.required('usage') as Usage,
+    usage: args.string('usage') as Usage | undefined,
     reloadAtStart: args.boolean('reload-at-start'),
     confirm: confirm === undefined ? undefined : readOption('--confirm', () => parseUrl(confirm)),
     timeoutMs: reloadMs,

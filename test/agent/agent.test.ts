@@ -54,7 +54,7 @@ function start(t: TestContext, mounts: readonly Mount[], how: readonly string[],
   const agent = new Agent({
     directories: mounts.map(({ directory }) => directory),
     targets,
-    usage: 'Server',
+    usage: undefined,
     reloadAtStart: false,
     confirm: undefined,
     timeoutMs: 120_000,
@@ -151,6 +151,20 @@ describe('the agent', () => {
       log.lines.filter(({ message }) => message === 'verified the mounted credential').length === 2 ? true : undefined,
     );
     await mount.put(await credential());
+    await untilReloaded(server, 1);
+    assert.equal(server.reloads, 1);
+  });
+
+  test('takes credentials for clients where the first is one, and none for servers after it', async (t) => {
+    const [clients, servers] = [await emptyMount(t), await emptyMount(t)];
+    await clients.put(await credential({ usage: 'Client' }));
+    await servers.put(await credential());
+    const server = await httpServer(t);
+    const { agent, logged } = start(t, [clients, servers], [server.how], { pollMs: 20 });
+    await agent.firstReady;
+    await clients.put(await credential());
+    assert.equal((await logged(REFUSED)).fields['reason'], 'BadSignature');
+    await clients.put(await credential({ usage: 'Client' }));
     await untilReloaded(server, 1);
     assert.equal(server.reloads, 1);
   });

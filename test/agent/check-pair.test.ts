@@ -13,7 +13,7 @@ const asRead = (files: SecretFiles) =>
   new Map([...files].map(([name, content]) => [name, Buffer.from(content)])) as unknown as Files;
 
 /** The code of the refusal, or `valid`. */
-function check(files: SecretFiles, usage: Usage = 'Server', at = now()): string {
+function check(files: SecretFiles, usage: Usage | undefined = 'Server', at = now()): string {
   const found = checkPair(asRead(files), usage, at);
   return found.ok ? 'valid' : found.code;
 }
@@ -93,6 +93,27 @@ describe('what is mounted', () => {
   test('is refused for the other side of TLS', async () => {
     assert.equal(check(await credential({ usage: 'Client' })), 'BadSignature');
     assert.equal(check(await credential({ usage: 'Client' }), 'Client'), 'valid');
+  });
+
+  test('is valid for either side of TLS where none is demanded, all files for the same', async () => {
+    const client = await credential({ usage: 'Client' });
+    for (const [given, usage] of [
+      [files, 'Server'],
+      [client, 'Client'],
+    ] as const) {
+      const found = checkPair(asRead(given), undefined, now());
+      assert.ok(found.ok);
+      assert.equal(found.usage, usage);
+      const expired = checkPair(asRead(given), undefined, now() + 3_700);
+      assert.ok(!expired.ok && expired.code === 'Expired');
+    }
+    const renamed = String(client.get('fizz.pem')).replaceAll('CLIENT', 'SERVER');
+    for (const fizz of [files.get('fizz.pem') ?? '', renamed]) {
+      const found = checkPair(asRead(new Map([...client, ['fizz.pem', fizz]])), undefined, now());
+      assert.ok(!found.ok && found.code === 'Mixed', fizz.toString());
+    }
+    const neither = checkPair(asRead(new Map([...files, ['tls.crt', delegation().chainPem]])), undefined, now());
+    assert.ok(!neither.ok && neither.code === 'BadSignature');
   });
 
   for (const name of ['tls.crt', 'dc.key', 'dc.bin', 'dc.hex', 'dc.pem', 'fizz.pem']) {

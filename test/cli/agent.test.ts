@@ -21,10 +21,11 @@ describe('dcred agent --once', () => {
   test('exits with 1 on timeout, and says why', async (t) => {
     const mount = await emptyMount(t);
     await mount.put(await credential({ usage: 'Client' }));
-    const { status, stderr } = await once(mount.directory, '--timeout=5s');
+    const { status, stderr } = await once(mount.directory, '--usage=Server', '--timeout=5s');
     assert.equal(status, 1);
     assert.match(stderr, /dcred agent: not ready after 5s: .*signed for the usage Client, not Server/);
     assert.equal((await once(mount.directory, '--usage=Client')).status, 0);
+    assert.equal((await once(mount.directory)).status, 0);
   });
 
   test('reloads no server', async (t) => {
