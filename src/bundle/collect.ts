@@ -11,7 +11,7 @@ import { MUTATING_WEBHOOK_CONFIGURATIONS, PODS, type ResourceType } from '../kub
 import { collect } from '../status/collect.ts';
 import { collectEvents } from '../status/events.ts';
 import { overviews } from '../status/overview.ts';
-import { printable } from '../text/printable.ts';
+import { firstItems, printable } from '../text/printable.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import type { Collected } from './archive.ts';
 
@@ -31,7 +31,7 @@ export interface BundleOptions {
 const LOG_LINES = 2_000;
 const LOG_BYTES = 1_048_576;
 /** An operator and a webhook have two pods each. */
-const MAX_LOGS = 16;
+const MAX_PODS_WITH_LOGS = 16;
 
 /** What cannot be read is named among the failures. Throws the signal's reason. */
 export async function collectBundle(options: BundleOptions): Promise<Collected> {
@@ -63,7 +63,19 @@ export async function collectBundle(options: BundleOptions): Promise<Collected> 
     all('webhook configuration', MUTATING_WEBHOOK_CONFIGURATIONS, undefined),
   ]);
   const isEmpty = failures.length === attempts;
-  const containers = pods.slice(0, MAX_LOGS).flatMap(containersOf);
+  // Anybody may put dcred's label on a pod of their own.
+  const places = new Set(deployments.map(({ metadata }) => metadata.namespace));
+  const [own, others] = [true, false].map((isOwn) =>
+    pods.filter((pod) => places.has(pod.metadata.namespace) === isOwn),
+  );
+  const { omitted, shown } = firstItems([...(own ?? []), ...(others ?? [])], MAX_PODS_WITH_LOGS);
+  if (omitted > 0) {
+    failures.push(
+      `logs of ${omitted} pods: ${pods.length} have the label ${PART_OF_DCRED}, and ${MAX_PODS_WITH_LOGS} are read: ` +
+        "name dcred's namespace with -s",
+    );
+  }
+  const containers = shown.flatMap(containersOf);
   const logs = await Promise.all(
     containers.map(async ({ container, path, pod }) => {
       const text = await attempt(`log of ${pod}`, '', () => client.getText(path, { signal }));

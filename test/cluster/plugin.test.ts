@@ -16,7 +16,7 @@ import { completeCommand } from '../../src/cli/complete-command.ts';
 import { completionCommand, KUBECTL_COMPLETION_FILE } from '../../src/cli/completion.ts';
 import { eventsCommand } from '../../src/cli/events.ts';
 import { inspectCommand } from '../../src/cli/inspect.ts';
-import { SECRETS } from '../../src/kubernetes/resource-type.ts';
+import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
 import type { ReportedEvent } from '../../src/status/events.ts';
 import { type Cluster, OPERATOR_ACCOUNT, startCluster } from '../../testing/cluster/cluster.ts';
 import { type OperatorProcess, startOperator } from '../../testing/cluster/operator-process.ts';
@@ -406,6 +406,39 @@ describe('in a namespace with pods', () => {
     for (const kept of ['PodsFailed', 'SecretNameTaken', 'web-web-0', '"hasCaBundle": true'])
       assert.ok(text.includes(kept), kept);
     await assert.rejects(runCommand(bundleCommand, ['--file', file, ...ofNamespace()]), /exists: name another file/);
+  });
+
+  test('dcred bundle reads the logs of dcred first, whoever has its label on pods of their own', async (t) => {
+    const { plane } = cluster;
+    const pod = (name: number) => ({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: {
+        // Before dcred's own in any order.
+        namespace: '0-tenant',
+        name: `fake-${name}`,
+        labels: { 'app.kubernetes.io/part-of': 'dcred' },
+      },
+      spec: { containers: [{ name: 'main', image: 'none' }] },
+    });
+    const items = Array.from({ length: 20 }, (_, name) => pod(name));
+    await plane.kubectl(['create', 'namespace', '0-tenant']);
+    t.after(() => plane.kubectl(['delete', 'namespace', '0-tenant', '--wait=false']));
+    await plane.kubectl(['create', '-f', '-'], {
+      input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items }),
+    });
+    const file = join(temporaryDirectory(t), 'bundle.tar.gz');
+    const { stderr } = await runCommand(bundleCommand, ['--file', file, ...ofNamespace()]);
+    const text = gunzipSync(await readFile(file)).toString();
+    const logs = [...text.matchAll(/^ {2}"\d+\.log": "([^/]+)\//gm)].map(([, place]) => place);
+    assert.equal(logs.length, 16);
+    const own = logs.filter((place) => place !== '0-tenant').length;
+    const pods = await cluster.client.list(PODS, { labelSelector: 'app.kubernetes.io/part-of=dcred' }, { signal });
+    assert.equal(own, pods.items.filter(({ metadata }) => metadata.namespace !== '0-tenant').length);
+    assert.match(
+      stderr,
+      new RegExp(`^not in the archive: logs of ${own + 4} pods: ${own + 20} have the label .* with -s$`, 'm'),
+    );
   });
 
   test('dcred bundle says what it may not read, and goes on', async (t) => {
