@@ -33,8 +33,10 @@ export class Caches {
   readonly resources: NamespacedCache<Resource>;
   readonly pods: NamespacedCache<Pod>;
   readonly secrets: NamespacedCache<CachedSecret>;
+  readonly #namespaces: readonly string[];
 
   constructor({ namespaces, engine, onRefused, onResource, onPod, onSecret }: CachesOptions) {
+    this.#namespaces = namespaces.length === 0 ? [''] : namespaces;
     const refused = (resource: string) => (namespace: string, reason: string) =>
       onRefused({ resource, namespace, reason });
     this.resources = new NamespacedCache(
@@ -104,6 +106,18 @@ export class Caches {
     return Object.entries(kinds).flatMap(([resource, cache]) =>
       [...cache.refusals].map(([namespace, reason]) => ({ resource, namespace, reason })),
     );
+  }
+
+  /** Why something cannot be decided yet, or at all; undefined where everything can. */
+  get problem(): string | undefined {
+    const [refusal] = this.refusals;
+    if (refusal !== undefined) {
+      const { namespace, reason, resource } = refusal;
+      const where = namespace === '' ? 'any namespace' : `namespace "${namespace}"`;
+      return `the API server refuses to list ${resource} in ${where} (${reason}): grant the permission, or leave the namespace out`;
+    }
+    const isComplete = this.#namespaces.every((one) => this.isComplete(one));
+    return isComplete ? undefined : 'the caches are not filled yet';
   }
 
   /** Resolves when every namespace has been listed, or refused, once. */

@@ -11,6 +11,7 @@ import type { Tracing } from '../tracing/tracing.ts';
 import { CertificateWatcher } from './certificate-watcher.ts';
 import type { GrantProof } from './certificates.ts';
 import { PENDING } from './core/certificate-state.ts';
+import { ForeignUsers, type ForeignUsersOptions } from './foreign-users.ts';
 import { GrantCheck } from './grant-check.ts';
 import { GrantController } from './grant-controller.ts';
 import { GrantedCertificates } from './granted-certificates.ts';
@@ -18,7 +19,9 @@ import { type GrantScope, Grants } from './grants.ts';
 import type { WatchEngine } from './secret-watch.ts';
 import { linkSigner, type SignerClientMetrics, type SignerLink } from './signer-link.ts';
 
-export interface CertificateLinkOptions extends Partial<Omit<GrantScope, 'namespaces'>> {
+export interface CertificateLinkOptions
+  extends Partial<Omit<GrantScope, 'namespaces'>>,
+    Pick<ForeignUsersOptions, 'resources' | 'serves'> {
   /** For the status of grants, and to see that they hold. */
   readonly client: Pick<ApiClient, 'apply' | 'get' | 'list'>;
   readonly engine: (kind: string) => WatchEngine;
@@ -43,6 +46,8 @@ export interface CertificateLink extends SignerLink {
   readonly proof: GrantProof;
   /** Keeps the status of grants. */
   readonly grants: GrantController;
+  /** Undefined where a signer does that. */
+  readonly foreignUsers: ForeignUsers | undefined;
 }
 
 export function linkCertificates(options: CertificateLinkOptions): CertificateLink {
@@ -57,13 +62,18 @@ export function linkCertificates(options: CertificateLinkOptions): CertificateLi
   return {
     ...link,
     proof: link.certificates,
+    foreignUsers: undefined,
     grants: new GrantController({ ...shared, grantOf: () => undefined, certificateOf: () => PENDING }),
   };
 }
 
 function linkSecrets(options: CertificateLinkOptions): CertificateLink {
-  const { client, clock, engine, grantQueue: queue, log, namespaces, onCertificate: onChange, signal } = options;
+  const { client, clock, engine, grantQueue: queue, log, namespaces, signal } = options;
   const { certificateNamespaces = [], requireGrant = false } = options;
+  const onChange = (resourceKey: string) => {
+    options.onCertificate(resourceKey);
+    foreignUsers.changed(resourceKey);
+  };
   const watcher = new CertificateWatcher({ engine: engine('certificates'), namespaces, log, onChange, signal });
   const granted = new Grants({
     engine,
@@ -83,8 +93,11 @@ function linkSecrets(options: CertificateLinkOptions): CertificateLink {
     grantOf: (key) => granted.get(key),
     certificateOf: (secret) => watcher.state(secret),
   });
+  const certificates = new GrantedCertificates(watcher, granted);
+  const foreignUsers = new ForeignUsers({ ...options, certificates, grants });
   return {
-    certificates: new GrantedCertificates(watcher, granted),
+    certificates,
+    foreignUsers,
     proof: new GrantCheck(client, requireGrant),
     grants,
     problem: () => undefined,

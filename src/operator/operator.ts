@@ -9,7 +9,7 @@ import { CONTROLLER_NAME } from '../api/keys.ts';
 import { selects } from '../api/pod-selector.ts';
 import { isReadable } from '../api/read.ts';
 import { generateCredentialKey } from '../credential/credential-key.ts';
-import { type IssuedSecret, podKeyOf } from '../issued-secret/issued-secret.ts';
+import { podKeyOf } from '../issued-secret/issued-secret.ts';
 import { formatObjectKey, formatPodKey, type ObjectKey, type PodKey, parseObjectKey } from '../issued-secret/names.ts';
 import type { Change, ReflectorEvent } from '../kubernetes/cache/reflector.ts';
 import { aborted } from '../kubernetes/deadline.ts';
@@ -26,6 +26,7 @@ import { ClusterClock, watchSkew } from './cluster-clock.ts';
 import { Membership } from './core/membership.ts';
 import { metadataIgnored, type PodWarning, unservedResources } from './core/missed-injection.ts';
 import { type Pod, samePod } from './core/pod.ts';
+import type { ForeignUsers } from './foreign-users.ts';
 import { KubeletNudge } from './kubelet-nudge.ts';
 import type { OperatorOptions } from './operator-options.ts';
 import { type OperatorClient, ownedClient } from './owned-client.ts';
@@ -66,6 +67,7 @@ export class Operator {
   #pods: PodController | undefined;
   #resources: ResourceController | undefined;
   #names: TakenNames | undefined;
+  #foreignUsers: ForeignUsers | undefined;
   readonly #clock: ClusterClock;
 
   constructor(options: OperatorOptions) {
@@ -73,17 +75,17 @@ export class Operator {
     const { client, log, metrics, namespaces, random } = options;
     const clock = new ClusterClock(options.clock, () => client.clockSkewMs);
     this.#clock = clock;
-    const queue = (name: string) =>
-      new WorkQueue({ clock, random, observe: (event) => metrics.engine.queueEvent(name, event) });
+    const queue = (name: string) => {
+      const made = new WorkQueue({ clock, random, observe: (event) => metrics.engine.queueEvent(name, event) });
+      metrics.engine.watchQueue(name, made);
+      return made;
+    };
     this.#podQueue = queue('pod');
     this.#resourceQueue = queue('resource');
     options.pace?.follow(this.#podQueue);
     options.outage?.follow(() => this.#serverIsBack());
     this.#grantQueue = queue('grant');
     for (const lease of options.shards?.leaseNames ?? [LEASE_NAME]) metrics.engine.leading(lease, false);
-    metrics.engine.watchQueue('pod', this.#podQueue);
-    metrics.engine.watchQueue('resource', this.#resourceQueue);
-    metrics.engine.watchQueue('grant', this.#grantQueue);
     this.#caches = new Caches({
       namespaces,
       engine: (kind) => this.#engine(kind),
@@ -99,15 +101,7 @@ export class Operator {
 
   /** Why this process does not serve all that it should; undefined when it does. */
   get notReady(): string | undefined {
-    const [refusal] = this.#caches.refusals;
-    if (refusal !== undefined) {
-      const { namespace, reason, resource } = refusal;
-      const where = namespace === '' ? 'any namespace' : `namespace "${namespace}"`;
-      return `the API server refuses to list ${resource} in ${where} (${reason}): grant the permission, or leave the namespace out`;
-    }
-    const { namespaces } = this.#options;
-    const isComplete = (namespaces.length === 0 ? [''] : namespaces).every((one) => this.#caches.isComplete(one));
-    return isComplete ? undefined : 'the caches are not filled yet';
+    return this.#caches.problem;
   }
 
   /** Resolves when every namespace has been listed, or refused, once. */
@@ -145,7 +139,10 @@ export class Operator {
       log: this.#options.log,
       leading: (lease, isServed) => this.#options.metrics.engine.leading(lease, isServed),
       begun: (isMeant) => this.#enqueueAll(isMeant),
-      ended: (isMeant) => this.#resources?.release(isMeant),
+      ended: (isMeant) => {
+        this.#resources?.release(isMeant);
+        this.#foreignUsers?.refresh();
+      },
       signal,
     });
     await Promise.all([this.#lead(signal), serving]);
@@ -188,6 +185,7 @@ export class Operator {
     this.#pods = controllers.pods;
     this.#resources = controllers.resources;
     this.#names = controllers.names;
+    this.#foreignUsers = controllers.foreignUsers;
     this.#enqueueAll();
     this.#enqueueLateNamespaces();
     const clockTimer = watchSkew(clock, log, () => this.#enqueueResources());
@@ -213,7 +211,8 @@ export class Operator {
     const clock = this.#clock;
     const ownership = this.#ownership;
     const client = ownedClient(this.#options.client, (namespace) => ownership.mayWrite(namespace));
-    const { certificates, grants, problem: signerProblem, proof } = this.#certificates(client, signal);
+    const { problem: signerProblem, proof, ...link } = this.#certificates(client, signal);
+    const { certificates, grants } = link;
     const names = new TakenNames({
       engine: this.#engine('secrets'),
       namespaces,
@@ -243,7 +242,7 @@ export class Operator {
       nudge: notifyPods ? new KubeletNudge({ client, clock, log, metrics }) : undefined,
       onOutcome: (key) => resources.podReconciled(key),
     });
-    return { certificates, grants, names, pods, resources };
+    return { ...link, names, pods, resources };
   }
 
   #certificates(client: OperatorClient, signal: AbortSignal): CertificateLink {
@@ -254,6 +253,8 @@ export class Operator {
       engine: (kind) => this.#engine(kind),
       grantQueue: this.#grantQueue,
       onCertificate: (key) => this.#resourceQueue.add(key),
+      resources: this.#caches.resources,
+      serves: (namespace) => this.#serves(namespace),
       onSignerProblem: () => this.#enqueueResources(),
       signal,
     });
@@ -318,6 +319,7 @@ export class Operator {
   #enqueueAll(isMeant: (namespace: string) => boolean = () => true): void {
     const isServed = ({ namespace }: ObjectKey) => isMeant(namespace) && this.#serves(namespace);
     this.#enqueueResources(isMeant);
+    this.#foreignUsers?.refresh();
     for (const pod of this.#caches.pods.values()) {
       if (!isServed(pod)) continue;
       this.#warnIgnored(pod, undefined);
@@ -326,13 +328,9 @@ export class Operator {
     for (const { issued } of this.#caches.secrets.values()) {
       if (issued === undefined || !isServed(issued)) continue;
       this.#pods?.secretSeen(issued, undefined);
-      this.#enqueueWave(issued);
+      // What expires first comes first, also after a restart.
+      this.#podQueue.add(podKeyOf(issued), 'background', (issued.facts?.expiresAt ?? 0) * 1000);
     }
-  }
-
-  /** What expires first comes first, also after a restart. */
-  #enqueueWave(issued: IssuedSecret): void {
-    this.#podQueue.add(podKeyOf(issued), 'background', (issued.facts?.expiresAt ?? 0) * 1000);
   }
 
   /** Nothing is decided in a namespace before it is complete: then all of it is enqueued. */
@@ -345,7 +343,9 @@ export class Operator {
 
   #resourceChanged({ current, previous }: Change<Resource>): void {
     const changed = current ?? previous;
-    if (changed === undefined || !this.#serves(changed.namespace)) return;
+    if (changed === undefined) return;
+    this.#foreignUsers?.changed(formatObjectKey(changed));
+    if (!this.#serves(changed.namespace)) return;
     if (current !== undefined && previous !== undefined && this.#resources?.isEcho(previous, current)) return;
     this.#resourceQueue.add(formatObjectKey(changed));
   }

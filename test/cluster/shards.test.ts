@@ -1,8 +1,12 @@
 /** Three replicas as processes, which share the namespaces in four shards; one is killed. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
+import type { DelegationGrantStatus } from '../../src/api/delegation-grant.ts';
+import { DELEGATION_GRANTS } from '../../src/api/resource-types.ts';
 import type { Lease } from '../../src/kubernetes/leader/lease.ts';
 import { shardLeaseNames, shardOf } from '../../src/kubernetes/leader/shards.ts';
+import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { LEASES } from '../../src/kubernetes/resource-type.ts';
 import { type Cluster, type Secret, startCluster } from '../../testing/cluster/cluster.ts';
 import { type OperatorProcess, startOperator } from '../../testing/cluster/operator-process.ts';
@@ -10,6 +14,8 @@ import { createTestAuthority, type TestAuthority } from '../../testing/support/c
 import { eventually } from '../../testing/support/processes.ts';
 import { servedNamespace } from './scenario.ts';
 import { assertServes } from './verification.ts';
+
+type Grant = KubernetesObject<{ readonly status?: DelegationGrantStatus }>;
 
 const RELEASE = 'dcred-system';
 const SHARDS = 4;
@@ -176,6 +182,63 @@ test('a replica that is frozen for longer than its Leases last does not serve it
     await cluster.untilReason(namespace, 'web', 'Issued');
     assert.deepEqual(versions(await cluster.secrets(namespace)), versions(before[index] ?? []));
   }
+});
+
+test('the status of a grant counts its users in every shard, also after its own has moved', async () => {
+  const { client, signal } = cluster;
+  const held = await untilShared();
+  const owner = await cluster.namespace();
+  await cluster.putCertificate(owner, 'web-tls', await authority.issue());
+  const consumers = new Map<number, string>();
+  while (consumers.size < SHARDS) {
+    const namespace = await cluster.namespace();
+    consumers.set(shardOf(namespace, SHARDS), namespace);
+  }
+  const namespaces = [...consumers.values()].sort();
+  const grant = {
+    apiVersion: 'dcred.dev/v1alpha1',
+    kind: 'DelegationGrant',
+    metadata: { namespace: owner, name: 'web' },
+    spec: { certificateRef: { name: 'web-tls' }, from: namespaces.map((namespace) => ({ namespace })) },
+  };
+  await cluster.plane.kubectl(['apply', '-f', '-'], { input: JSON.stringify(grant) });
+  const statusOf = async () =>
+    (await client.get<Grant>(DELEGATION_GRANTS, { namespace: owner, name: 'web' }, { signal })).status ?? {};
+  const untilUsed = async (pods: number) => {
+    const users = namespaces.map((namespace) => ({ namespace, pods }));
+    await eventually(`${pods} pods in each namespace`, async () => {
+      const status = await statusOf();
+      return isDeepStrictEqual(status.users, users) && status.pods === SHARDS * pods ? true : undefined;
+    });
+  };
+  const certificateRef = { name: 'web-tls', namespace: owner };
+  const spec = { certificateRef, podSelector: { matchLabels: { app: 'web' } } };
+  for (const namespace of namespaces) {
+    await cluster.createResource(namespace, 'web', spec);
+    await cluster.createPods(namespace, 1);
+  }
+  await untilUsed(1);
+
+  const name = held[shardOf(owner, SHARDS)] ?? '';
+  const replica = replicas.get(name);
+  replicas.delete(name);
+  assert.equal(await replica?.stop(), 0);
+  await startReplica('five');
+  await untilShared();
+  for (const namespace of namespaces) await cluster.createPod(namespace, 'late');
+  await untilUsed(2);
+
+  // Of a certificate that cannot be used, its owner is told, whoever serves the users.
+  const usable = async () => (await statusOf()).conditions?.find(({ type }) => type === 'CertificateUsable')?.reason;
+  await cluster.putCertificate(owner, 'web-tls', await authority.issue({ delegationUsage: false }));
+  await eventually('the owner to be told', async () => (await usable()) === 'CertificateCannotDelegate' || undefined);
+  for (const namespace of namespaces) {
+    await cluster.plane.kubectl(['delete', 'dcred', 'web', '-n', namespace, '--wait=false']);
+  }
+  await eventually('nobody to use it', async () => {
+    const { namespaces: users, pods } = await statusOf();
+    return users === 0 && pods === 0 ? true : undefined;
+  });
 });
 
 test('a replica that stops hands its shards over at once, and no longer shows its resources', async () => {

@@ -22,15 +22,22 @@ export interface GrantStatusInput {
 }
 
 const MAX_MESSAGE_LENGTH = 4096;
+/** Of the API's int32: counts come from the status of other resources too, which their writers may exaggerate. */
+const MAX_COUNT = 2 ** 31 - 1;
 
 export function grantStatus(input: GrantStatusInput): DelegationGrantStatus {
   const { generation, users } = input;
-  const sorted = [...users].sort(([a], [b]) => (a < b ? -1 : 1));
+  const sorted = [...users]
+    .map(([namespace, pods]) => [namespace, Math.min(pods, MAX_COUNT)] as const)
+    .sort(([a], [b]) => (a < b ? -1 : 1));
   return {
     observedGeneration: generation,
     conditions: conditionsOf(input),
     namespaces: users.size,
-    pods: sorted.reduce((sum, [, pods]) => sum + pods, 0),
+    pods: Math.min(
+      sorted.reduce((sum, [, pods]) => sum + pods, 0),
+      MAX_COUNT,
+    ),
     ...(sorted.length > 0 && { users: sorted.slice(0, MAX_USERS).map(([namespace, pods]) => ({ namespace, pods })) }),
   };
 }
