@@ -184,6 +184,7 @@ export const LOG_FIELDS = [
   'status',
   'target',
   'targets',
+  'usage',
   'version',
   'watch',
   'workers',
