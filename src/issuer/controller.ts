@@ -20,7 +20,6 @@ import type { Logger } from '../kubernetes/log.ts';
 import type { Condition } from '../kubernetes/objects.ts';
 import { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import { type Outcome, runWorkers } from '../kubernetes/queue/workers.ts';
-import type { ResourceType } from '../kubernetes/resource-type.ts';
 import { printable } from '../text/printable.ts';
 import { tracedReconcile } from '../tracing/reconcile.ts';
 import { type InSpan, untraced } from '../tracing/tracing.ts';
@@ -56,6 +55,7 @@ export interface IssuerControllerOptions {
 }
 
 const QUEUE = 'issuer';
+const READY = 'Ready';
 const WORKERS = 4;
 /** A CA's Secret is not watched: that takes permission to list Secrets. */
 const CHECK_MS = 60_000;
@@ -229,14 +229,16 @@ export class IssuerController {
   }
 
   async #writeIssuerStatus({ kind, raw }: KnownIssuer, loaded: unknown, signal: AbortSignal): Promise<void> {
-    const { generation = 0, name = '', namespace } = raw.metadata;
+    const { generation = 0, name = '', namespace, uid = '' } = raw.metadata;
     const failure = loaded instanceof IssuerError ? loaded : undefined;
     const { conditions = [] } =
       (raw as { readonly status?: { readonly conditions?: readonly Condition[] } }).status ?? {};
+    // Whoever applies a condition owns it: that of another client would be taken back to the version that the cache shows.
+    const own = conditions.filter(({ type }) => type === READY);
     const next = setCondition(
-      conditions,
+      own,
       {
-        type: 'Ready',
+        type: READY,
         status: failure === undefined ? 'True' : 'False',
         reason: failure?.code ?? 'Ready',
         message: failure?.message ?? 'the CA can sign',
@@ -244,14 +246,18 @@ export class IssuerController {
       },
       this.#options.clock.now(),
     );
-    if (next === conditions) return;
-    const issuers = kind === ISSUER_KIND ? DELEGATION_ISSUERS : CLUSTER_DELEGATION_ISSUERS;
-    await this.#patchStatus(
-      issuers,
-      { name, ...(kind === ISSUER_KIND ? { namespace } : {}) },
-      { conditions: next },
-      undefined,
-      signal,
+    if (next === own) return;
+    const applied = {
+      metadata: { name, uid, ...(kind === ISSUER_KIND ? { namespace } : {}) },
+      status: { conditions: next },
+    };
+    const options = { subresource: 'status', force: true, metadataOnly: true, signal } as const;
+    await unlessGone(
+      this.#options.client.apply(
+        kind === ISSUER_KIND ? DELEGATION_ISSUERS : CLUSTER_DELEGATION_ISSUERS,
+        applied,
+        options,
+      ),
     );
   }
 
@@ -259,32 +265,22 @@ export class IssuerController {
     const status = statusFor(request.conditions, verdict, this.#seconds());
     if (status === undefined) return;
     const { name, namespace, resourceVersion } = request;
-    await this.#patchStatus(CERTIFICATE_REQUESTS, { namespace, name }, status, resourceVersion, signal);
-  }
-
-  /** Over the version that was read: another writer's conditions are never lost. A conflict comes back with the change that made it. */
-  async #patchStatus(
-    resource: ResourceType,
-    reference: { readonly namespace?: string | undefined; readonly name: string },
-    status: object,
-    resourceVersion: string | undefined,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const metadata = resourceVersion === undefined ? {} : { metadata: { resourceVersion } };
-    try {
-      await this.#options.client.mergePatch(
-        resource,
-        reference,
-        { ...metadata, status },
-        { subresource: 'status', signal },
-      );
-    } catch (error) {
-      if (!isApiError(error, 'NotFound') && !isApiError(error, 'Conflict')) throw error;
-    }
+    // Over the version that was read: cert-manager's own conditions are never lost. A conflict comes back with the change that made it.
+    const patch = { ...(resourceVersion === undefined ? {} : { metadata: { resourceVersion } }), status };
+    const options = { subresource: 'status', signal } as const;
+    await unlessGone(this.#options.client.mergePatch(CERTIFICATE_REQUESTS, { namespace, name }, patch, options));
   }
 
   #seconds(): number {
     return Math.floor(this.#options.clock.now() / 1000);
+  }
+}
+
+async function unlessGone(writing: Promise<unknown>): Promise<void> {
+  try {
+    await writing;
+  } catch (error) {
+    if (!isApiError(error, 'NotFound') && !isApiError(error, 'Conflict')) throw error;
   }
 }
 

@@ -67,13 +67,16 @@ export interface AuthorityLoaderOptions {
 
 type OpenKey = Signer & { close(): Promise<void> };
 
+/** A key that no issuer has needed for this long is that of a CA that was replaced: every issuer loads its own once a minute. */
+const UNUSED_SECONDS = 600;
+
 export class AuthorityLoader {
   readonly #options: AuthorityLoaderOptions;
   /**
    * By the key's name and the certificate that it fits: the key of a CA that was renewed is opened again. From the moment that opening
    * begins, so that requests that come at once share one session, and close ends them all.
    */
-  readonly #open = new Map<string, Promise<OpenKey>>();
+  readonly #open = new Map<string, { readonly key: Promise<OpenKey>; usedAt: number }>();
 
   constructor(options: AuthorityLoaderOptions) {
     this.#options = options;
@@ -95,7 +98,7 @@ export class AuthorityLoader {
     };
     try {
       const authority = readAuthority(entry('tls.crt'), now);
-      if (keyName !== undefined) return { ...authority, signer: await this.#openKey(keyName, authority, signal) };
+      if (keyName !== undefined) return { ...authority, signer: await this.#openKey(keyName, authority, now, signal) };
       const signer = signerFromPem(entry('tls.key'));
       await assertSignerMatches(signer, authority.certificate, { signal });
       return { ...authority, signer };
@@ -109,7 +112,7 @@ export class AuthorityLoader {
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled([...this.#open.values()].map(async (opening) => await (await opening).close()));
+    await Promise.allSettled([...this.#open.values()].map(async ({ key }) => await (await key).close()));
   }
 
   async #readSecret(namespace: string, name: string, signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
@@ -125,7 +128,12 @@ export class AuthorityLoader {
     }
   }
 
-  async #openKey(name: string, { certificate }: Omit<Authority, 'signer'>, signal: AbortSignal): Promise<Signer> {
+  async #openKey(
+    name: string,
+    { certificate }: Omit<Authority, 'signer'>,
+    now: number,
+    signal: AbortSignal,
+  ): Promise<Signer> {
     const uri = this.#options.caKeys.get(name);
     if (uri === undefined) {
       throw new IssuerError(
@@ -134,15 +142,25 @@ export class AuthorityLoader {
       );
     }
     const id = `${name} ${certificate.sha256}`;
-    const open = this.#open.get(id);
-    if (open !== undefined) return await open;
-    const opening = this.#options.keys.open(uri, certificate, signal);
-    this.#open.set(id, opening);
+    const open = this.#open.get(id) ?? { key: this.#options.keys.open(uri, certificate, signal), usedAt: now };
+    // The clock may be set back: the time of the last use goes back with it.
+    open.usedAt = now;
+    this.#open.set(id, open);
+    this.#closeUnused(now);
     try {
-      return await opening;
+      return await open.key;
     } catch (error) {
-      this.#open.delete(id);
+      if (this.#open.get(id) === open) this.#open.delete(id);
       throw error;
+    }
+  }
+
+  #closeUnused(now: number): void {
+    for (const [id, { key, usedAt }] of this.#open) {
+      if (now - usedAt <= UNUSED_SECONDS) continue;
+      this.#open.delete(id);
+      // After the signatures that are under way. That it cannot be closed leaves nothing to do.
+      void key.then((one) => one.close()).catch(() => undefined);
     }
   }
 }

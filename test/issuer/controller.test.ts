@@ -1,6 +1,7 @@
 /** What happens to an issuer and its CA while the controller is at work on them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { readCertificateChain } from '../../src/credential/certificate.ts';
 import { signerFromPem } from '../../src/credential/signer.ts';
 import { IssuerController, missingIssuer } from '../../src/issuer/controller.ts';
 import { AuthorityLoader } from '../../src/issuer/issuers.ts';
@@ -31,6 +32,7 @@ class FakeServer {
   readonly #issuer: KubernetesObject = {
     metadata: { namespace: 'edge', name: 'web', generation: 1, resourceVersion: '5' },
     spec: { ca: { secretName: 'web-ca' } },
+    status: { conditions: [{ type: 'example.com/Reviewed', status: 'True', reason: 'Reviewed', message: '' }] },
   } as KubernetesObject;
 
   get client(): ApiClient {
@@ -51,7 +53,10 @@ class FakeServer {
     return { metadata: {}, data: { 'tls.crt': base64(ca.certificatePem), 'tls.key': base64(ca.keyPem) } };
   }
 
-  async mergePatch(): Promise<object> {
+  readonly applied: unknown[] = [];
+
+  async apply(_type: unknown, { status }: { readonly status: unknown }): Promise<object> {
+    this.applied.push(status);
     return { metadata: {} };
   }
 
@@ -71,11 +76,8 @@ class FakeServer {
   }
 }
 
-test('an issuer that is deleted while its CA is read leaves no series of metrics behind', async () => {
-  const server = new FakeServer();
-  const metrics = new IssuerMetrics('test');
-  const stop = new AbortController();
-  const controller = new IssuerController({
+function controllerOf(server: FakeServer, metrics: IssuerMetrics): IssuerController {
+  return new IssuerController({
     client: server.client,
     keys: undefined as never,
     caKeys: new Map(),
@@ -86,6 +88,31 @@ test('an issuer that is deleted while its CA is read leaves no series of metrics
     random: Math.random,
     log: recordingLogger(),
   });
+}
+
+test("the status of an issuer gets dcred's own condition alone: those of others may be newer than the cache shows", async () => {
+  const server = new FakeServer();
+  server.answer();
+  const stop = new AbortController();
+  const running = controllerOf(server, new IssuerMetrics('test')).run(stop.signal);
+  try {
+    const [status] = await eventually('a status', async () => (server.applied.length > 0 ? server.applied : undefined));
+    const { conditions } = status as { readonly conditions: readonly { readonly type: string; status: string }[] };
+    assert.deepEqual(
+      conditions.map(({ type, status: holds }) => `${type} ${holds}`),
+      ['Ready True'],
+    );
+  } finally {
+    stop.abort();
+    await running;
+  }
+});
+
+test('an issuer that is deleted while its CA is read leaves no series of metrics behind', async () => {
+  const server = new FakeServer();
+  const metrics = new IssuerMetrics('test');
+  const stop = new AbortController();
+  const controller = controllerOf(server, metrics);
   const running = controller.run(stop.signal);
   try {
     await server.read.promise;
@@ -137,6 +164,50 @@ test('a CA key that several requests need at once is opened once, and again afte
   await loader.close();
   assert.deepEqual(closed, [1]);
 });
+
+test('a CA key is closed once no issuer has needed it for a while, as that of a CA that was replaced', async () => {
+  const [old, renewed] = [ca, authority()];
+  const closed: string[] = [];
+  const keys = {
+    open: async (_uri: unknown, { sha256 }: { readonly sha256: string }) => {
+      const signer = signerFromPem(sha256 === shaOf(renewed) ? renewed.keyPem : old.keyPem);
+      return Object.assign(signer, { close: async () => void closed.push(sha256) });
+    },
+  } as unknown as KeyOpener;
+  const uri = parseKeyUri('awskms:///alias/edge-ca');
+  assert.ok(uri.scheme !== 'file');
+  let now = Math.floor(Date.now() / 1000);
+  let current = old;
+  const client = {
+    get: async () => ({ metadata: {}, data: { 'tls.crt': base64(current.certificatePem) } }),
+  } as unknown as ApiClient;
+  const loader = new AuthorityLoader({ client, keys, caKeys: new Map([['edge', uri]]) });
+  const spec = { ca: { secretName: 'web-ca', keyName: 'edge' }, maxDurationSeconds: 3_600 };
+  const reference = { kind: 'ClusterDelegationIssuer', secretNamespace: 'dcred-system', spec } as const;
+  const load = async () => {
+    await loader.load(reference, now, never);
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  await load();
+  for (let minute = 0; minute < 30; minute += 1) {
+    now += 60;
+    await load();
+  }
+  assert.deepEqual(closed, [], 'in use');
+  current = renewed;
+  await load();
+  assert.deepEqual(closed, [], 'another issuer may have the old one');
+  for (let minute = 0; minute < 11; minute += 1) {
+    now += 60;
+    await load();
+  }
+  assert.deepEqual(closed, [shaOf(old)]);
+  await loader.close();
+  assert.deepEqual(closed, [shaOf(old), shaOf(renewed)]);
+});
+
+const shaOf = ({ certificatePem }: { readonly certificatePem: string }) =>
+  readCertificateChain(certificatePem)[0].sha256;
 
 test('a request for an issuer that is not there says what is expected, and quotes little of a stranger', () => {
   assert.equal(missingIssuer({ kind: 'DelegationIssuer', name: 'web' }), 'the DelegationIssuer "web" does not exist');
