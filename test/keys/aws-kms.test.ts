@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict';
 import { createHash, createPublicKey } from 'node:crypto';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, type TestContext, test } from 'node:test';
 import {
   CreateAliasCommand,
   CreateKeyCommand,
@@ -25,6 +25,7 @@ import { parseKeyUri } from '../../src/keys/key-uri.ts';
 import { type Clock, systemClock } from '../../src/kubernetes/clock.ts';
 import { FaultyAws, findMoto, type MotoServer } from '../../testing/keys/moto.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
+import { eventually } from '../../testing/support/processes.ts';
 import { temporaryDirectory } from '../cli/run-command.ts';
 
 const moto = await findMoto();
@@ -327,8 +328,13 @@ for (const kind of ['STS', 'the agent of EKS Pod Identity']) {
           }
         : { AWS_CONTAINER_CREDENTIALS_FULL_URI: `${url}/credentials` };
     const credentials = awsCredentials(env, 'eu-west-1', systemClock);
-    // The SDK warns of what it does not cut.
-    t.mock.method(console, 'warn', () => {});
+    let connections = 0;
+    server.on('connection', (socket) => {
+      connections += 1;
+      socket.once('close', () => {
+        connections -= 1;
+      });
+    });
     t.mock.timers.enable({ apis: ['setTimeout'] });
     for (let attempt = 0; attempt < 60; attempt += 1) {
       const asked = once(server, 'request');
@@ -339,8 +345,106 @@ for (const kind of ['STS', 'the agent of EKS Pod Identity']) {
     }
     silent = false;
     assert.equal((await credentials()).accessKeyId, 'a');
+    t.mock.timers.reset();
+    await eventually('every other connection to be closed', async () => (connections <= 1 ? true : undefined));
   });
 }
+
+describe('the agent of EKS Pod Identity', () => {
+  const expires = new Date(Math.ceil(Date.now() / 1000) * 1000 + 3_600_000);
+  const ANSWER = { AccessKeyId: 'a', SecretAccessKey: 'S3CRET', Token: 't', Expiration: expires.toISOString() };
+
+  async function agent(t: TestContext, answer: { readonly status?: number; readonly body: string }) {
+    const requests: { readonly url: string | undefined; readonly authorization: string | undefined }[] = [];
+    const server = createServer(({ headers, url }, response) => {
+      requests.push({ url, authorization: headers.authorization });
+      response.writeHead(answer.status ?? 200, { location: '/elsewhere' }).end(answer.body);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    t.after(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    return { requests, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+  }
+
+  test('gives credentials for the token of the service account, which is read each time', async (t) => {
+    const { requests, url } = await agent(t, { body: JSON.stringify(ANSWER) });
+    const token = join(temporaryDirectory(t), 'token');
+    const env = {
+      AWS_CONTAINER_CREDENTIALS_FULL_URI: `${url}/v1/credentials?a=b`,
+      AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: token,
+    };
+    const credentials = awsCredentials(env, 'eu-west-1', systemClock);
+    for (const content of ['one', 'two\n']) {
+      writeFileSync(token, content);
+      const { accessKeyId, expiration, secretAccessKey, sessionToken } = await credentials();
+      assert.deepEqual([accessKeyId, secretAccessKey, sessionToken, expiration], ['a', 'S3CRET', 't', expires]);
+    }
+    assert.deepEqual(requests, [
+      { url: '/v1/credentials?a=b', authorization: 'one' },
+      { url: '/v1/credentials?a=b', authorization: 'two' },
+    ]);
+    writeFileSync(token, 'one\r\nx-other: two');
+    await assert.rejects(credentials(), {
+      code: 'KeyNotConfigured',
+      message: /_TOKEN_FILE: expected a token on one line/,
+    });
+    rmSync(token);
+    await assert.rejects(credentials(), { code: 'KeyNotConfigured', message: /cannot read the token .*: ENOENT/ });
+    assert.equal(requests.length, 2);
+  });
+
+  test('is tried again whatever it answers, and nothing of that is repeated', async (t) => {
+    const bodies = [
+      '',
+      'S3CRET',
+      'null',
+      JSON.stringify({ ...ANSWER, Expiration: 'soon' }),
+      JSON.stringify({ ...ANSWER, SecretAccessKey: undefined }),
+      JSON.stringify({ ...ANSWER, Token: 'S3CRET'.repeat(100_000) }),
+    ];
+    for (const answer of [
+      ...bodies.map((body) => ({ body })),
+      ...[302, 400, 404, 500].map((status) => ({ status, body: JSON.stringify(ANSWER) })),
+    ]) {
+      const { requests, url } = await agent(t, answer);
+      const credentials = awsCredentials({ AWS_CONTAINER_CREDENTIALS_FULL_URI: url }, 'eu-west-1', systemClock);
+      await assert.rejects(credentials(), (error: Error) => {
+        assert.equal((error as { readonly code?: string }).code, 'KeyUnavailable', error.message);
+        assert.match(error.message, /^the agent at AWS_CONTAINER_CREDENTIALS_FULL_URI gave no AWS credentials: /);
+        assert.doesNotMatch(`${error.message} ${error.stack}`, /S3CRET/);
+        return true;
+      });
+      assert.equal(requests.length, 1, 'no redirect is followed');
+    }
+  });
+
+  test('is on this machine, or reached by HTTPS', () => {
+    const refused = [
+      'http://example.com/',
+      'http://10.0.0.1/',
+      'http://127.0.0.1.example/',
+      'file:///x',
+      'x',
+      'http://[::2]/',
+    ];
+    for (const uri of refused) {
+      assert.throws(() => awsCredentials({ AWS_CONTAINER_CREDENTIALS_FULL_URI: uri }, 'eu-west-1', systemClock), {
+        code: 'KeyNotConfigured',
+      });
+    }
+    const accepted = [
+      'http://169.254.170.23/v1/credentials',
+      'http://[fd00:ec2::23]/v1/credentials',
+      'http://169.254.170.2/v2/a',
+      'http://localhost:1/',
+      'http://[::1]/',
+      'https://agent.example/',
+    ];
+    for (const uri of accepted) awsCredentials({ AWS_CONTAINER_CREDENTIALS_FULL_URI: uri }, 'eu-west-1', systemClock);
+  });
+});
 
 test('an error of another kind is a plain sentence, and its text is not repeated', () => {
   const network = kmsError('sign', Object.assign(new Error('S3CRET'), { code: 'ECONNRESET' }));

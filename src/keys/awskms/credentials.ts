@@ -3,27 +3,28 @@
  * AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN), or a container's (EKS Pod Identity: AWS_CONTAINER_CREDENTIALS_FULL_URI). The SDK's own
  * chain would add profiles, single sign-on and instance metadata: 300 KB, for a process that runs in a pod.
  */
-import { fromHttp } from '@aws-sdk/credential-provider-http';
 import { fromTokenFile } from '@aws-sdk/credential-provider-web-identity';
 import type { Clock } from '../../kubernetes/clock.ts';
 import { Deadline, untilAborted } from '../../kubernetes/deadline.ts';
 import { KeyError } from '../key-error.ts';
 import { BoundedHandler } from './bounded-handler.ts';
+import { containerCredentials } from './container-credentials.ts';
 import { awsEndpoint } from './endpoint.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 type Provider = ReturnType<typeof fromTokenFile>;
+type Source = (signal: AbortSignal, options: Parameters<Provider>[0]) => ReturnType<Provider>;
 
 /** The SDK gives what it is waiting for to every caller: what is never answered would hold up all of them for ever. */
 const ANSWER_MS = 10_000;
 
 /** Throws KeyError where the environment names none. */
 export function awsCredentials(env: Env, region: string, clock: Clock): Provider {
-  const provider = fromEnvironment(env, region);
+  const source = fromEnvironment(env, region);
   return async (options) => {
     using deadline = new Deadline(new AbortController().signal, clock, ANSWER_MS);
     try {
-      return await untilAborted(provider(options), deadline.signal);
+      return await untilAborted(source(deadline.signal, options), deadline.signal);
     } catch (error) {
       if (!deadline.expired) throw error;
       throw new KeyError('KeyUnavailable', `nothing gave AWS credentials in ${ANSWER_MS / 1000} s`);
@@ -31,7 +32,7 @@ export function awsCredentials(env: Env, region: string, clock: Clock): Provider
   };
 }
 
-function fromEnvironment(env: Env, region: string): Provider {
+function fromEnvironment(env: Env, region: string): Source {
   const {
     AWS_ACCESS_KEY_ID: accessKeyId,
     AWS_SECRET_ACCESS_KEY: secretAccessKey,
@@ -43,23 +44,15 @@ function fromEnvironment(env: Env, region: string): Provider {
   const { AWS_ROLE_ARN: roleArn, AWS_WEB_IDENTITY_TOKEN_FILE: webIdentityTokenFile } = env;
   if (roleArn && webIdentityTokenFile) {
     const endpoint = awsEndpoint(env, 'STS');
-    return fromTokenFile({
+    const provider = fromTokenFile({
       roleArn,
       webIdentityTokenFile,
       roleSessionName: env['AWS_ROLE_SESSION_NAME'] || 'dcred',
       clientConfig: { region, requestHandler: new BoundedHandler(), ...(endpoint === undefined ? {} : { endpoint }) },
     });
+    return async (_signal, options) => await provider(options);
   }
-  const awsContainerCredentialsFullUri = env['AWS_CONTAINER_CREDENTIALS_FULL_URI'];
-  if (awsContainerCredentialsFullUri) {
-    const awsContainerAuthorizationTokenFile = env['AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE'];
-    const settings = {
-      awsContainerCredentialsFullUri,
-      ...(awsContainerAuthorizationTokenFile ? { awsContainerAuthorizationTokenFile } : {}),
-    };
-    // One for each attempt: it never gives up a call that is not answered, and 50 of them are all that one makes.
-    return async () => await fromHttp(settings)();
-  }
+  if (env['AWS_CONTAINER_CREDENTIALS_FULL_URI']) return containerCredentials(env);
   throw new KeyError(
     'KeyNotConfigured',
     'there are no AWS credentials: expected AWS_ROLE_ARN with AWS_WEB_IDENTITY_TOKEN_FILE (annotate the service account with ' +
