@@ -5,7 +5,7 @@ import type { Command, CommandIo } from './cli/command.ts';
 import { COMPLETE_COMMAND } from './cli/expected.ts';
 import { programName, run } from './cli/run.ts';
 import { stopSignal } from './cli/stop-signal.ts';
-import { HELPER_COMMAND } from './keys/pkcs11/helper-messages.ts';
+import { HELPER_COMMAND } from './keys/pkcs11/helper-command.ts';
 
 let isOutputLost = false;
 onBrokenOutput([process.stdout], (message) => {

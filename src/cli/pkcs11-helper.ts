@@ -1,6 +1,6 @@
 import { fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { CHANNEL_FD, HELPER_COMMAND } from '../keys/pkcs11/helper-messages.ts';
+import { CHANNEL_FD, HELPER_COMMAND } from '../keys/pkcs11/helper-command.ts';
 import { type Command, UsageError } from './command.ts';
 
 /** In no list of commands: dcred starts it by itself, with a channel to itself. */

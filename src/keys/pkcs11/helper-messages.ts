@@ -3,12 +3,6 @@ import { z } from 'zod';
 import type { KeyErrorCode } from '../key-error.ts';
 import type { Pkcs11KeyUri } from '../pkcs11-uri.ts';
 
-/** The helper is this program with this one argument. */
-export const HELPER_COMMAND = 'pkcs11-helper';
-
-/** The descriptor of the helper's end, a socket. Not its standard output: vendors' libraries print there. */
-export const CHANNEL_FD = 3;
-
 /** A message holds a path, a PIN, a public key or a signature. */
 export const MAX_MESSAGE_BYTES = 64 * 1024;
 

@@ -10,14 +10,8 @@ import { untilAborted } from '../../kubernetes/deadline.ts';
 import { JsonLines } from '../../kubernetes/json-lines.ts';
 import { printable } from '../../text/printable.ts';
 import { KeyError } from '../key-error.ts';
-import {
-  CHANNEL_FD,
-  HELPER_COMMAND,
-  type HelperRequest,
-  lineOf,
-  MAX_MESSAGE_BYTES,
-  readAnswer,
-} from './helper-messages.ts';
+import { CHANNEL_FD, HELPER_COMMAND } from './helper-command.ts';
+import { type HelperRequest, lineOf, MAX_MESSAGE_BYTES, readAnswer } from './helper-messages.ts';
 import { SESSIONS } from './token.ts';
 
 type Question = HelperRequest extends infer Request ? (Request extends unknown ? Omit<Request, 'id'> : never) : never;
