@@ -30,7 +30,7 @@ describe('a release', () => {
   });
   beforeEach(async () => {
     await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE, '--ignore-not-found']);
-    await plane.kubectl(['delete', 'crd', CRD, '--ignore-not-found']);
+    await plane.deleteCrd(CRD);
   });
 
   const names = async (...args: readonly string[]): Promise<readonly string[]> => {
@@ -109,6 +109,7 @@ describe('a release', () => {
 
   test('removes the CRD when crds.keep is false', async () => {
     await deploy(plane, 'install', { values: { crds: { keep: false } } });
+    await plane.untilServed();
     await plane.helm(['uninstall', 'dcred', '--namespace', NAMESPACE]);
     await plane.kubectl(['wait', '--for=delete', `crd/${CRD}`, '--timeout=4m']);
   });

@@ -313,6 +313,17 @@ export class ControlPlane {
     }
   }
 
+  /**
+   * Deletes a CRD with its objects, where it is there; not before its kind is served. An API server that still prepares the storage of a
+   * kind fails to delete its objects (`storage is (re)initializing`), and tries again after five minutes: Kubernetes 1.37 has no other event.
+   */
+  async deleteCrd(name: string): Promise<void> {
+    const { stdout } = await this.kubectl(['get', 'crd', name, '--ignore-not-found', '-o', 'name']);
+    if (stdout.trim() === '') return;
+    await this.untilServed(name);
+    await this.kubectl(['delete', 'crd', name]);
+  }
+
   /** Ends every component and removes the folder. May be called again. */
   async stop(): Promise<void> {
     await this.#guardian.stop();
