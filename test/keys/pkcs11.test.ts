@@ -15,7 +15,8 @@ import { issueCommand } from '../../src/cli/issue.ts';
 import { verifyCommand } from '../../src/cli/verify.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { verifyWithNode } from '../../src/credential/signature.ts';
-import type { KeyResult } from '../../src/keys/guarded-key.ts';
+import type { GuardedKey, KeyResult } from '../../src/keys/guarded-key.ts';
+import { KeyError } from '../../src/keys/key-error.ts';
 import { KeyOpener, type RemoteKeyUri } from '../../src/keys/key-opener.ts';
 import { parseKeyUri } from '../../src/keys/key-uri.ts';
 import { readAnswer } from '../../src/keys/pkcs11/helper-messages.ts';
@@ -48,7 +49,12 @@ describe('a key on a PKCS#11 token', { skip }, () => {
       await store.importKey({ token: 'dcred test', label: key, id: `0${position}`, pem: made.keyPem });
     }
   });
-  after(() => store?.[Symbol.dispose]());
+  const opened: Promise<GuardedKey>[] = [];
+  after(async () => {
+    // Also those of a test that failed: a helper that is open keeps this process from ending.
+    await Promise.allSettled(opened.map(async (opening) => await (await opening).close()));
+    store?.[Symbol.dispose]();
+  });
 
   const uriOf = (parts: Parameters<TokenStore['uri']>[0]) => {
     const uri = parseKeyUri(store.uri({ token: 'dcred test', ...parts }));
@@ -64,12 +70,18 @@ describe('a key on a PKCS#11 token', { skip }, () => {
     ];
     writeFileSync(faults, 'ok');
     writeFileSync(logins, '');
+    const keys = new KeyOpener({
+      env: { ...store.env, FAULTY_TOKEN: faults, FAULTY_TOKEN_LOGINS: logins },
+      clock,
+      observe: (_backend, result) => results.push(result),
+    });
+    const open = (...request: Parameters<KeyOpener['open']>): Promise<GuardedKey> => {
+      const opening = keys.open(...request);
+      opened.push(opening);
+      return opening;
+    };
     return {
-      keys: new KeyOpener({
-        env: { ...store.env, FAULTY_TOKEN: faults, FAULTY_TOKEN_LOGINS: logins },
-        clock,
-        observe: (_backend, result) => results.push(result),
-      }),
+      keys: { open },
       fault: (text: string) => writeFileSync(faults, text),
       logins: () => readFileSync(logins, 'utf8').split('\n').length - 1,
     };
@@ -307,9 +319,15 @@ describe('a key on a PKCS#11 token', { skip }, () => {
 
   test('keys that are opened with one PIN at the same time are all opened', async () => {
     const { keys, logins } = opener();
-    const opened = await Promise.all([0, 1, 2].map(() => keys.open(faulty(), certificateOf('P-256'), never)));
-    assert.equal(logins(), 3);
-    await Promise.all(opened.map((key) => key.close()));
+    // SoftHSM writes a token's file anew at a login, and who reads it meanwhile finds no token: a fault that passes, as its callers know.
+    const open = (): Promise<GuardedKey> =>
+      keys.open(faulty(), certificateOf('P-256'), never).catch((error: unknown) => {
+        if (error instanceof KeyError && error.retryable) return open();
+        throw error;
+      });
+    const all = await Promise.all([open(), open(), open()]);
+    assert.ok(logins() >= 3);
+    await Promise.all(all.map((key) => key.close()));
   });
 
   test('a PIN that is locked is not wrong: it is tried again, for when somebody has reset it', async () => {
