@@ -63,12 +63,13 @@ export async function collectBundle(options: BundleOptions): Promise<Collected> 
     all('webhook configuration', MUTATING_WEBHOOK_CONFIGURATIONS, undefined),
   ]);
   const isEmpty = failures.length === attempts;
-  // Anybody may put dcred's label on a pod of their own.
+  // Anybody may put dcred's label on a pod of their own: those that are not beside a Deployment of dcred come last.
   const places = new Set(deployments.map(({ metadata }) => metadata.namespace));
-  const [own, others] = [true, false].map((isOwn) =>
-    pods.filter((pod) => places.has(pod.metadata.namespace) === isOwn),
+  const rank = ({ metadata }: KubernetesObject) => (places.has(metadata.namespace) ? 0 : 1);
+  const { omitted, shown } = firstItems(
+    pods.toSorted((a, b) => rank(a) - rank(b)),
+    MAX_PODS_WITH_LOGS,
   );
-  const { omitted, shown } = firstItems([...(own ?? []), ...(others ?? [])], MAX_PODS_WITH_LOGS);
   if (omitted > 0) {
     failures.push(
       `logs of ${omitted} pods: ${pods.length} have the label ${PART_OF_DCRED}, and ${MAX_PODS_WITH_LOGS} are read: ` +

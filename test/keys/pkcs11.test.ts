@@ -319,14 +319,17 @@ describe('a key on a PKCS#11 token', { skip }, () => {
 
   test('keys that are opened with one PIN at the same time are all opened', async () => {
     const { keys, logins } = opener();
-    // SoftHSM writes a token's file anew at a login, and who reads it meanwhile finds no token: a fault that passes, as its callers know.
+    // SoftHSM rewrites a token's file at each login. A process that reads it at that moment finds no token, and tries again, as the signer does.
+    let failed = 0;
     const open = (): Promise<GuardedKey> =>
       keys.open(faulty(), certificateOf('P-256'), never).catch((error: unknown) => {
-        if (error instanceof KeyError && error.retryable) return open();
-        throw error;
+        if (!(error instanceof KeyError && error.retryable)) throw error;
+        failed += 1;
+        return open();
       });
     const all = await Promise.all([open(), open(), open()]);
-    assert.ok(logins() >= 3);
+    // One for each key; an attempt that failed may have logged in before.
+    assert.ok(logins() >= 3 && logins() <= 3 + failed, `${logins()} logins, ${failed} failed attempts`);
     await Promise.all(all.map((key) => key.close()));
   });
 

@@ -13,7 +13,7 @@ import { grant, resource } from '../../testing/support/builders.ts';
 const NAMESPACES = ['a', 'b', 'c', 'd'] as const;
 const NAMES = ['web', 'api'] as const;
 
-/** A replica: what it serves, what its cache shows, and what it was told to follow and to count. */
+/** A replica: the namespaces it serves, its cache, and the calls it made to follow certificates and count pods. */
 class Replica {
   readonly served = new Set<string>();
   readonly cache = new Map<string, Resource>();

@@ -5,8 +5,8 @@
 import request from 'undici/lib/api/api-request.js';
 import UndiciPool from 'undici/lib/dispatcher/pool.js';
 import { z } from 'zod';
-import { printable } from '../../text/printable.ts';
 import { KeyError } from '../key-error.ts';
+import { networkReason } from '../network-reason.ts';
 import { readTextFile } from '../read-text-file.ts';
 
 export interface ContainerCredentials {
@@ -54,8 +54,7 @@ export function containerCredentials(
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof KeyError) throw error;
-      const { code } = error as { readonly code?: unknown };
-      throw unavailable(typeof code === 'string' ? printable(code, 60) : 'network error');
+      throw unavailable(networkReason(error));
     } finally {
       await pool.destroy();
     }

@@ -6,6 +6,7 @@ import { Deadline } from '../../kubernetes/deadline.ts';
 import { printable } from '../../text/printable.ts';
 import { trimEndWhile } from '../../text/trim.ts';
 import { KeyError, type KeyErrorCode } from '../key-error.ts';
+import { networkReason } from '../network-reason.ts';
 import { readTextFile } from '../read-text-file.ts';
 import type { VaultSettings } from './vault-settings.ts';
 
@@ -134,10 +135,4 @@ function vaultError(what: string, status: number, retryAfter: unknown, text: str
   if (status >= 300 && status < 400)
     return fail('KeyUnavailable', 'Vault redirects: set VAULT_ADDR to the active node');
   return fail('KeyUnusable', 'Vault refused the call');
-}
-
-function networkReason(error: unknown): string {
-  const { cause, code } = (error ?? {}) as { readonly code?: unknown; readonly cause?: { readonly code?: unknown } };
-  const reason = code ?? cause?.code;
-  return typeof reason === 'string' && /^[A-Z0-9_]{1,60}$/.test(reason) ? reason : 'network error';
 }
