@@ -10,7 +10,7 @@ import { printable } from '../text/printable.ts';
 import { refusedOf, type ServiceAccount } from './access.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 import { DEPLOYMENTS, type Deployment, type Installed, isOn, readDeployment } from './installation.ts';
-import { checkAccount, checkLease } from './operator-check.ts';
+import { checkAccount, checkLease, leaseNameOf } from './operator-check.ts';
 import { approvalPermissions, issuerPermissions, leaderElectionPermissions, secretPermission } from './permissions.ts';
 import { attempt } from './section.ts';
 
@@ -82,10 +82,11 @@ async function checkProcess(options: IssuerCheckOptions, deployment: Installed):
   const elects = isOn(args, '--leader-elect', true);
   const check = 'IssuerPermissions';
   const needer = 'dcred issuer';
+  const lease = leaseNameOf(args, ISSUER_LEASE_NAME);
   const own = { check, needer, namespace: undefined, wanted: issuerPermissions() };
-  const election = { check, needer, namespace, wanted: leaderElectionPermissions(ISSUER_LEASE_NAME) };
+  const election = { check, needer, namespace, wanted: leaderElectionPermissions(lease) };
   const found = await Promise.all([
-    elects ? attempt('Leader', signal, () => checkLease(client, deployment, ISSUER_LEASE_NAME, nowMs, signal)) : [],
+    elects ? attempt('Leader', signal, () => checkLease(client, deployment, lease, nowMs, signal)) : [],
     ...(elects ? [own, election] : [own]).map((need) =>
       attempt(check, signal, () => checkAccount(client, account, need, signal)),
     ),

@@ -4,7 +4,8 @@ import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Lease } from '../kubernetes/leader/lease.ts';
 import { MAX_SHARDS, shardLeaseNames } from '../kubernetes/leader/shards.ts';
 import { LEASES } from '../kubernetes/resource-type.ts';
-import { LEASE_NAME } from '../operator/operator.ts';
+import { LEASE_NAME } from '../operator/operator-options.ts';
+import { isDnsLabel } from '../text/dns-name.ts';
 import { firstItems, printable, printableList } from '../text/printable.ts';
 import { refusedOf, type ServiceAccount } from './access.ts';
 import { inBatches } from './batches.ts';
@@ -68,14 +69,22 @@ export async function checkLeader(
   const { args } = operator;
   if (!isOn(args, '--leader-elect', true)) return ok('Leader', 'leader election is off: the only replica leads');
   const shards = shardsOf(args);
-  const leases = shards === 1 ? [LEASE_NAME] : shardLeaseNames(LEASE_NAME, shards);
-  const findings = await Promise.all(leases.map((lease) => checkLease(client, operator, lease, nowMs, signal)));
+  const lease = leaseNameOf(args, LEASE_NAME);
+  const leases = shards === 1 ? [lease] : shardLeaseNames(lease, shards);
+  const findings = await Promise.all(leases.map((one) => checkLease(client, operator, one, nowMs, signal)));
   const wrong = findings.find(({ level }) => level !== 'ok');
   if (wrong !== undefined) return wrong;
   const [only] = findings;
   return shards === 1 && only !== undefined
     ? only
     : ok('Leader', `each of the ${shards} shards has a replica that serves it`);
+}
+
+/** Of a process with these arguments: the Lease that its replicas elect a leader with. */
+export function leaseNameOf(args: readonly string[], preset: string): string {
+  const named = flagValues(args, '--leader-elect-resource-name').at(-1) ?? preset;
+  // A process with another name does not start, and whoever wrote these arguments chooses no path of the API.
+  return isDnsLabel(named) ? named : preset;
 }
 
 /** As the operator's own arguments say. */
@@ -131,7 +140,8 @@ export async function checkOperatorAccess(
   const patchPods = gatesPods || isOn(args, '--notify-pods', true);
   const { omitted, shown } = firstItems<string | undefined>(served.length === 0 ? [undefined] : served, MAX_NAMESPACES);
   const checks = shown.map((namespace) => ({ namespace, wanted: operatorPermissions({ namespace, patchPods }) }));
-  const election = { namespace: operator.namespace, wanted: leaderElectionPermissions(LEASE_NAME, shardsOf(args)) };
+  const lease = leaseNameOf(args, LEASE_NAME);
+  const election = { namespace: operator.namespace, wanted: leaderElectionPermissions(lease, shardsOf(args)) };
   const all = isOn(args, '--leader-elect', true) ? [...checks, election] : checks;
   const named = { check: 'OperatorPermissions', needer: 'the operator' };
   const findings = await inBatches(all, BATCH, (one) => checkAccount(client, account, { ...named, ...one }, signal));

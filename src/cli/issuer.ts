@@ -7,7 +7,13 @@ import { LeaderElector } from '../kubernetes/leader/leader-election.ts';
 import { VERSION } from '../version.ts';
 import { type Command, type CommandArguments, type CommandIo, type ExitStatus, UsageError } from './command.ts';
 import { type HttpServer, probeHandler, scrapes, serveHttp } from './http-server.ts';
-import { connect, createClient, KUBERNETES_OPTIONS, leaseIdentity } from './kubernetes-options.ts';
+import {
+  connect,
+  createClient,
+  KUBERNETES_OPTIONS,
+  leaderElectionOptions,
+  leaseIdentity,
+} from './kubernetes-options.ts';
 import { METRICS_AUTH_OPTION, scrapeAuthorizer } from './metrics-guard.ts';
 import { ADDRESS_OPTIONS, createLogger, LOG_OPTIONS, readAddress } from './server-options.ts';
 import { startTracing, traceApiCall } from './tracing.ts';
@@ -29,7 +35,7 @@ export const issuerCommand: Command = {
       multiple: true,
       help: 'key of a CA that cluster-wide issuers may name, by a key URI; repeatable',
     },
-    'leader-elect': { type: 'boolean', default: true, help: 'enable leader election among replicas, by a Lease' },
+    ...leaderElectionOptions(ISSUER_LEASE_NAME),
     ...ADDRESS_OPTIONS,
     ...METRICS_AUTH_OPTION,
     ...LOG_OPTIONS,
@@ -66,15 +72,16 @@ async function serve(
   });
   const shared = { client, clock: systemClock, random: Math.random, log };
   const namespace = io.env['POD_NAMESPACE'] ?? connection.defaultNamespace;
-  const identity = leaseIdentity(io);
+  const leaseName = args.required('leader-elect-resource-name');
   const controller = new IssuerController({
     ...shared,
     keys: new KeyOpener({ env: io.env, clock: systemClock, observe: (...call) => metrics.key(...call) }),
     caKeys,
     namespace,
     elector: args.boolean('leader-elect')
-      ? new LeaderElector({ ...shared, namespace, name: ISSUER_LEASE_NAME, identity })
+      ? new LeaderElector({ ...shared, namespace, name: leaseName, identity: leaseIdentity(io) })
       : undefined,
+    leaseName,
     metrics,
     inSpan: tracing?.inSpan,
   });

@@ -42,6 +42,23 @@ export const SYSTEM_NAMESPACE_OPTION = {
   help: 'namespace that dcred is installed in; default: all are searched',
 } as const satisfies OptionSpec;
 
+/** @param lease name of the Lease where the command line names none */
+export function leaderElectionOptions(lease: string) {
+  return {
+    'leader-elect': { type: 'boolean', default: true, help: 'enable leader election among replicas, by a Lease' },
+    'leader-elect-resource-name': {
+      type: 'string',
+      value: 'NAME',
+      default: lease,
+      expects: (value: string) =>
+        isDnsLabel(value)
+          ? undefined
+          : `the name of a Lease: lower-case letters, digits and "-", at most 63 characters, such as ${lease}`,
+      help: 'name of the Lease; another for each installation in a namespace',
+    },
+  } as const satisfies Readonly<Record<string, OptionSpec>>;
+}
+
 /** One namespace, or all: as kubectl reads objects. */
 export const SCOPE_OPTIONS = {
   namespace: { ...NAMESPACE_OPTION, help: "namespace to read; the context's when absent" },

@@ -3,7 +3,8 @@ import { LeaderElector } from '../kubernetes/leader/leader-election.ts';
 import { ShardElection } from '../kubernetes/leader/shard-election.ts';
 import { MAX_SHARDS } from '../kubernetes/leader/shards.ts';
 import { OperatorMetrics } from '../operator/metrics.ts';
-import { LEASE_NAME, Operator } from '../operator/operator.ts';
+import { Operator } from '../operator/operator.ts';
+import { LEASE_NAME } from '../operator/operator-options.ts';
 import { Outage } from '../operator/outage.ts';
 import { WritePace, workersFor } from '../operator/write-pace.ts';
 import { VERSION } from '../version.ts';
@@ -14,6 +15,7 @@ import {
   createClient,
   instanceName,
   KUBERNETES_OPTIONS,
+  leaderElectionOptions,
   leaseIdentity,
   NAMESPACE_OPTION,
 } from './kubernetes-options.ts';
@@ -55,7 +57,7 @@ export const operatorCommand: Command = {
       default: false,
       help: "use no certificate without a DelegationGrant, not even one of the resource's own namespace",
     },
-    'leader-elect': { type: 'boolean', default: true, help: 'enable leader election among replicas, by a Lease' },
+    ...leaderElectionOptions(LEASE_NAME),
     shards: {
       type: 'string',
       value: 'N',
@@ -113,7 +115,8 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
   });
   const instance = instanceName(io);
   const namespace = io.env['POD_NAMESPACE'] ?? connection.defaultNamespace;
-  const identity = leaseIdentity(io);
+  const leaseName = args.required('leader-elect-resource-name');
+  const election = { name: leaseName, namespace, identity: leaseIdentity(io) };
   const shared = { client, clock: systemClock, random: Math.random, log };
   const operator = new Operator({
     ...shared,
@@ -125,14 +128,9 @@ async function runOperator(args: CommandArguments, io: CommandIo): Promise<ExitS
     outage,
     maxReissuesPerSecond: readRate(args.required('max-reissues-per-second')),
     notifyPods: args.boolean('notify-pods'),
-    elector:
-      args.boolean('leader-elect') && shards === 1
-        ? new LeaderElector({ ...shared, namespace, name: LEASE_NAME, identity })
-        : undefined,
-    shards:
-      shards === 1
-        ? undefined
-        : new ShardElection({ ...shared, namespace, name: LEASE_NAME, shards, identity, pod: podOf(io) }),
+    elector: args.boolean('leader-elect') && shards === 1 ? new LeaderElector({ ...shared, ...election }) : undefined,
+    shards: shards === 1 ? undefined : new ShardElection({ ...shared, ...election, shards, pod: podOf(io) }),
+    leaseName,
     metrics,
     instance,
     namespace,

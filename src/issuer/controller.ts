@@ -34,7 +34,6 @@ import {
 } from './certificate-request.ts';
 import { AuthorityLoader, IssuerError, type IssuerReference, readIssuer } from './issuers.ts';
 import type { IssuerLabels, IssuerMetrics } from './metrics.ts';
-import { ISSUER_LEASE_NAME } from './names.ts';
 import { planCertificate } from './policy.ts';
 import { CsrError, readCsr } from './read-csr.ts';
 import { signLeaf } from './sign-leaf.ts';
@@ -47,6 +46,8 @@ export interface IssuerControllerOptions {
   readonly namespace: string;
   /** Undefined: without leader election, as the only replica. */
   readonly elector: LeaderElector | undefined;
+  /** By which metrics show who leads, where there is no lease too. */
+  readonly leaseName: string;
   readonly metrics: IssuerMetrics;
   readonly clock: Clock;
   readonly random: () => number;
@@ -72,12 +73,12 @@ export class IssuerController {
   #leading = false;
 
   constructor(options: IssuerControllerOptions) {
-    const { client, clock, log, metrics, random } = options;
+    const { client, clock, leaseName, log, metrics, random } = options;
     this.#options = options;
     this.#loader = new AuthorityLoader(options);
     this.#queue = new WorkQueue({ clock, random, observe: (event) => metrics.engine.queueEvent(QUEUE, event) });
     metrics.engine.watchQueue(QUEUE, this.#queue);
-    metrics.engine.leading(ISSUER_LEASE_NAME, false);
+    metrics.engine.leading(leaseName, false);
     for (const { plural } of WATCHED) metrics.engine.expectWatch(plural);
     this.#caches = new IssuerCaches({
       engine: (kind) => ({
@@ -114,11 +115,11 @@ export class IssuerController {
   }
 
   async #lead(signal: AbortSignal): Promise<void> {
-    const { clock, inSpan = untraced, log, metrics } = this.#options;
+    const { clock, inSpan = untraced, leaseName, log, metrics } = this.#options;
     await Promise.race([this.#caches.settled(), aborted(signal)]);
     if (signal.aborted) return;
     log.info({}, 'leading');
-    metrics.engine.leading(ISSUER_LEASE_NAME, true);
+    metrics.engine.leading(leaseName, true);
     this.#leading = true;
     for (const key of this.#caches.keys()) this.#enqueue(key);
     // Once the signal aborts, no key is taken any more; keys that were taken may finish.
@@ -131,7 +132,7 @@ export class IssuerController {
     timer.cancel();
     working.abort();
     this.#queue.shutDown();
-    metrics.engine.leading(ISSUER_LEASE_NAME, false);
+    metrics.engine.leading(leaseName, false);
   }
 
   #enqueue(key: string): void {

@@ -1,4 +1,4 @@
-/** Also the name by which metrics show who leads where there is no lease. */
+/** Of the Lease, unless --leader-elect-resource-name names another. */
 export const ISSUER_LEASE_NAME = 'dcred-issuer';
 
 /** Reasons of an issuer's Ready condition where its CA cannot sign. */

@@ -13,6 +13,9 @@ import type { Outage } from './outage.ts';
 import type { SignerClientMetrics } from './signer-link.ts';
 import type { WritePace } from './write-pace.ts';
 
+/** Of the Lease, and the start of those of shards, unless --leader-elect-resource-name names another. */
+export const LEASE_NAME = 'dcred-operator';
+
 export interface OperatorOptions extends Partial<Omit<GrantScope, 'namespaces'>> {
   readonly client: ApiClient;
   /** Empty: every namespace. */
@@ -28,6 +31,8 @@ export interface OperatorOptions extends Partial<Omit<GrantScope, 'namespaces'>>
   readonly notifyPods: boolean;
   /** Undefined: no leader election; this process leads at once. */
   readonly elector: LeaderElector | undefined;
+  /** By which metrics show who leads, where there is no lease too. */
+  readonly leaseName: string;
   /** Instead of `elector`: this process serves the namespaces of the shards that it holds the leases of. */
   readonly shards?: ShardElection | undefined;
   readonly metrics: OperatorMetrics;

@@ -39,9 +39,6 @@ import { EVERYTHING, type NamespaceOwnership, ShardSet } from './shard-set.ts';
 import { TakenNames } from './taken-names.ts';
 import { WavePacer } from './wave-pacer.ts';
 
-/** Also the name by which metrics show who leads where there is no lease. */
-export const LEASE_NAME = 'dcred-operator';
-
 const RESOURCE_WORKERS = 2;
 /** A pod and the resource that it names are often created together, in any order: no warning before this has passed. */
 const UNSERVED_MS = 3_000;
@@ -85,7 +82,7 @@ export class Operator {
     options.pace?.follow(this.#podQueue);
     options.outage?.follow(() => this.#serverIsBack());
     this.#grantQueue = queue('grant');
-    for (const lease of options.shards?.leaseNames ?? [LEASE_NAME]) metrics.engine.leading(lease, false);
+    for (const lease of options.shards?.leaseNames ?? [options.leaseName]) metrics.engine.leading(lease, false);
     this.#caches = new Caches({
       namespaces,
       engine: (kind) => this.#engine(kind),
@@ -150,7 +147,7 @@ export class Operator {
   }
 
   async #lead(signal: AbortSignal): Promise<void> {
-    const { client, instance, log, metrics, namespace, workers } = this.#options;
+    const { client, instance, leaseName, log, metrics, namespace, workers } = this.#options;
     const clock = this.#clock;
     // Each namespace by itself: one that cannot be read keeps no other from being served.
     await Promise.race([this.#caches.settled(), aborted(signal)]);
@@ -158,7 +155,7 @@ export class Operator {
     const isOnly = this.#ownership === EVERYTHING;
     if (isOnly) {
       log.info({}, 'leading');
-      metrics.engine.leading(LEASE_NAME, true);
+      metrics.engine.leading(leaseName, true);
     }
     const events = new EventRecorder({
       client,
@@ -202,7 +199,7 @@ export class Operator {
     await Promise.all([controllers.certificates.ended(), controllers.names.ended()]);
     reporter.flush();
     await events.flush(AbortSignal.timeout(FLUSH_MS));
-    if (isOnly) metrics.engine.leading(LEASE_NAME, false);
+    if (isOnly) metrics.engine.leading(leaseName, false);
   }
 
   #controllers(reporter: Reporter, signal: AbortSignal) {

@@ -4,6 +4,7 @@ import { load, loadAll } from 'js-yaml';
 import { crdFiles } from '../../src/api/crd-yaml.ts';
 import { COMMON_OPTIONS } from '../../src/cli/arguments.ts';
 import { COMMANDS } from '../../src/cli/commands.ts';
+import { isDnsLabel } from '../../src/text/dns-name.ts';
 import {
   CHART,
   deploymentOf,
@@ -258,6 +259,40 @@ test('two releases share no cluster-scoped name except the CRDs', async () => {
       .map(({ metadata }) => metadata.name);
   const [one, other] = await Promise.all([namesOf('one'), namesOf('other')]);
   assert.deepEqual(one.filter((name) => other.includes(name)).sort(), crdNames.sort());
+});
+
+test('two releases in one namespace elect a leader each, by Leases that their roles and policies name', async () => {
+  const FLAG = '--leader-elect-resource-name=';
+  const authorities = [{ namespace: 'edge', names: ['web-ca'] }];
+  const values = { namespaces: ['edge'], issuer: { enabled: true, authorities } };
+  const leasesOf = async (release: string, more: Values = {}) => {
+    const objects = await render({ ...values, ...more }, release);
+    const named = deployments(objects)
+      .flatMap(({ spec }) => spec.template.spec.containers[0].args)
+      .filter((word: string) => word.startsWith(FLAG))
+      .map((word: string) => word.slice(FLAG.length));
+    const rules = objects.filter(({ kind }) => kind === 'Role').flatMap((role) => role['rules']);
+    const permitted: readonly string[] = rules
+      .filter(({ resources, resourceNames }) => resources.includes('leases') && resourceNames !== undefined)
+      .flatMap(({ resourceNames }) => resourceNames);
+    assert.deepEqual(permitted.toSorted(), named.toSorted(), release);
+    const policies = objects.filter(({ kind }) => kind === 'ValidatingAdmissionPolicy');
+    for (const lease of named) assert.ok(JSON.stringify(policies).includes(`== '${lease}'`), lease);
+    return named.toSorted();
+  };
+  assert.deepEqual(await leasesOf('dcred'), ['dcred-issuer', 'dcred-operator']);
+  assert.deepEqual(await leasesOf('shop-dcred'), ['dcred-issuer-shop-dcred', 'dcred-operator-shop-dcred']);
+  // 47 characters are left of a long name.
+  const fullnameOverride = 'x'.repeat(60);
+  for (const lease of await leasesOf('edge', { fullnameOverride })) assert.ok(isDnsLabel(lease), lease);
+});
+
+test('with shards, the policy names the Leases of the release', async () => {
+  const values = { operator: { shards: 4 } };
+  const policies = async (release: string) =>
+    JSON.stringify((await render(values, release)).filter(({ kind }) => kind === 'ValidatingAdmissionPolicy'));
+  assert.ok((await policies('dcred')).includes("matches('^dcred-operator-("));
+  assert.ok((await policies('shop-dcred')).includes("matches('^dcred-operator-shop-dcred-("));
 });
 
 test('a replica that is shut down has time to release its lease', async () => {

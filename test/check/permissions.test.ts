@@ -21,7 +21,7 @@ import { renewCommand } from '../../src/cli/renew.ts';
 import { statusCommand } from '../../src/cli/status.ts';
 import { resumeCommand, suspendCommand } from '../../src/cli/suspend.ts';
 import { ISSUER_LEASE_NAME } from '../../src/issuer/names.ts';
-import { LEASE_NAME } from '../../src/operator/operator.ts';
+import { LEASE_NAME } from '../../src/operator/operator-options.ts';
 import { type Manifest, pick, render, type Values } from '../chart/chart.ts';
 import { runCommand } from '../cli/run-command.ts';
 import { FakeApiServer, type FakeRequest, json } from '../kubernetes/clients.ts';

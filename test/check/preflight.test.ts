@@ -250,6 +250,20 @@ describe('one that cannot be read', () => {
   });
 });
 
+test('the leader is looked for by the Lease that the arguments name, and by no path of the API', async () => {
+  for (const [argument, lease] of [
+    ['--leader-elect-resource-name=dcred-operator-shop', 'dcred-operator-shop'],
+    ['--leader-elect-resource-name=../secrets/web-tls', 'dcred-operator'],
+  ] as const) {
+    const findings = await check({
+      'list deployments': [operator(argument)],
+      [`get leases dcred-system/${lease}`]: { metadata: {}, spec: { holderIdentity: '' } },
+    });
+    const [leader] = findings.filter((one) => one.check === 'Leader');
+    assert.equal(leader?.message, `no replica holds Lease dcred-system/${lease}`);
+  }
+});
+
 test('a Lease that was never renewed, or at no time, has no leader', async () => {
   for (const spec of [{ holderIdentity: 'dcred-0' }, { holderIdentity: 'dcred-0', renewTime: 'now' }]) {
     const findings = await check({

@@ -92,6 +92,28 @@ test('one operator leads; when it exits, the other takes over and re-issues noth
   assert.equal(await standby.reachedIssued(1), 1);
 });
 
+test('two installations in one namespace, each with a Lease of its own: both lead', async () => {
+  const install = async (leaseName: string) => {
+    const namespace = await servedNamespace({ authority, cluster });
+    const args = ['--leader-elect=true', `--leader-elect-resource-name=${leaseName}`, '-n', namespace];
+    // The chart permits an account the Lease of its own release; these two are of no release.
+    const kubeconfig = cluster.plane.kubeconfig;
+    return { namespace, operator: await startOperator({ kubeconfig, args, env: { POD_NAMESPACE: 'dcred-system' } }) };
+  };
+  const edge = await install('dcred-operator-edge');
+  await using first = edge.operator;
+  await first.until('leading');
+  const shop = await install('dcred-operator-shop');
+  await using second = shop.operator;
+  await second.until('leading');
+  for (const { namespace } of [edge, shop]) {
+    await cluster.createPod(namespace, 'web-0');
+    await cluster.untilSecrets(namespace, 1);
+  }
+  assert.equal(await first.metric('leader_election_master_status{name="dcred-operator-edge"}'), 1);
+  assert.equal(await second.metric('leader_election_master_status{name="dcred-operator-shop"}'), 1);
+});
+
 test('an API server that goes away and comes back: the operator catches up', async () => {
   const namespace = await servedNamespace({ authority, cluster });
   await using operator = await operatorWith();

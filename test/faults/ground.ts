@@ -128,6 +128,7 @@ export class Site {
     const client = await this.#client(proxy, options);
     const operator = new Operator({
       client,
+      leaseName: 'dcred-operator',
       namespaces: [this.namespace],
       workers: OPERATOR_WORKERS,
       notifyPods: true,

@@ -83,6 +83,7 @@ function controllerOf(server: FakeServer, metrics: IssuerMetrics): IssuerControl
     caKeys: new Map(),
     namespace: 'dcred-system',
     elector: undefined,
+    leaseName: 'dcred-issuer',
     metrics,
     clock: systemClock,
     random: Math.random,

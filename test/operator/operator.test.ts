@@ -116,6 +116,7 @@ describe('an operator that does not lead', () => {
       workers: 4,
       notifyPods: false,
       elector: election.elector,
+      leaseName: 'dcred-operator',
       metrics,
       clock: systemClock,
       random: Math.random,

@@ -19,6 +19,17 @@
 {{- printf "%s:%s" .Release.Namespace (include "dcred.fullname" .) }}
 {{- end }}
 
+{{/* Of the operator. Two releases in one namespace must not elect one leader between them: the other's namespaces would not be served. */}}
+{{- define "dcred.leaseName" -}}
+{{- $name := include "dcred.fullname" . -}}
+dcred-operator{{ if ne $name "dcred" }}-{{ $name }}{{ end }}
+{{- end }}
+
+{{- define "dcred.issuerLeaseName" -}}
+{{- $name := include "dcred.fullname" . -}}
+dcred-issuer{{ if ne $name "dcred" }}-{{ $name }}{{ end }}
+{{- end }}
+
 {{- define "dcred.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "dcred.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
