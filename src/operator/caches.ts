@@ -95,7 +95,12 @@ export class Caches {
     return [this.resources, this.pods, this.secrets].every((cache) => cache.hasSynced(namespace));
   }
 
-  /** Resolves when that is so. */
+  /** Where that is not so yet: namespaces, or '' where all of them are in one cache. */
+  get incomplete(): readonly string[] {
+    return this.#namespaces.filter((namespace) => !this.isComplete(namespace));
+  }
+
+  /** Resolves when the namespace is complete. */
   async complete(namespace: string): Promise<void> {
     await Promise.all([this.resources, this.pods, this.secrets].map((cache) => cache.synced(namespace)));
   }
@@ -116,8 +121,7 @@ export class Caches {
       const where = namespace === '' ? 'any namespace' : `namespace "${namespace}"`;
       return `the API server refuses to list ${resource} in ${where} (${reason}): grant the permission, or leave the namespace out`;
     }
-    const isComplete = this.#namespaces.every((one) => this.isComplete(one));
-    return isComplete ? undefined : 'the caches are not filled yet';
+    return this.incomplete.length === 0 ? undefined : 'the caches are not filled yet';
   }
 
   /** Resolves when every namespace has been listed, or refused, once. */

@@ -332,9 +332,8 @@ export class Operator {
 
   /** Nothing is decided in a namespace before it is complete: then all of it is enqueued. */
   #enqueueLateNamespaces(): void {
-    for (const namespace of this.#options.namespaces) {
-      if (this.#caches.isComplete(namespace)) continue;
-      void this.#caches.complete(namespace).then(() => this.#enqueueAll());
+    for (const scope of this.#caches.incomplete) {
+      void this.#caches.complete(scope).then(() => this.#enqueueAll());
     }
   }
 

@@ -3,14 +3,16 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { DELEGATED_CREDENTIALS } from '../../src/api/resource-types.ts';
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
+import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
 import type { LeaderElector } from '../../src/kubernetes/leader/leader-election.ts';
 import type { KubernetesObject, WatchEvent } from '../../src/kubernetes/objects.ts';
-import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
+import { PODS, type ResourceType, SECRETS } from '../../src/kubernetes/resource-type.ts';
 import { makeSecret } from '../../src/operator/issuer.ts';
 import { OperatorMetrics } from '../../src/operator/metrics.ts';
 import { Operator } from '../../src/operator/operator.ts';
+import type { OperatorOptions } from '../../src/operator/operator-options.ts';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { type Delegation, delegation, specOf } from '../../testing/support/builders.ts';
 import { eventually } from '../../testing/support/processes.ts';
@@ -60,7 +62,29 @@ function witnessing(client: ApiClient, name: string): { readonly client: ApiClie
   return { client: witness, seen: promise };
 }
 
-describe('an operator that does not lead', () => {
+/** The same client, which is refused every list and watch of a kind until `allow` is called. */
+function refused(client: ApiClient, plural: string): { readonly client: ApiClient; readonly allow: () => void } {
+  let isAllowed = false;
+  const guard = new Proxy(client, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property, target);
+      if (typeof value !== 'function') return value;
+      if (property !== 'list' && property !== 'watch') return value.bind(target);
+      return (...args: [ResourceType, ...unknown[]]) => {
+        if (isAllowed || args[0].plural !== plural) return value.apply(target, args);
+        throw new ApiError(`no permission to list ${plural}`, { status: 403, reason: 'Forbidden' });
+      };
+    },
+  });
+  return {
+    client: guard,
+    allow: () => {
+      isAllowed = true;
+    },
+  };
+}
+
+describe('an operator', () => {
   let plane: ControlPlane;
   let client: ApiClient;
   let authority: Delegation;
@@ -80,6 +104,29 @@ describe('an operator that does not lead', () => {
     await client?.close();
     await plane?.stop();
   });
+
+  const operatorOf = (options: Partial<OperatorOptions>) =>
+    new Operator({
+      client,
+      namespaces: [],
+      workers: 4,
+      notifyPods: false,
+      elector: undefined,
+      leaseName: 'dcred-operator',
+      metrics: new OperatorMetrics('test'),
+      clock: systemClock,
+      random: Math.random,
+      log: recordingLogger(),
+      instance: 'test',
+      namespace: 'default',
+      ...options,
+    });
+
+  async function createResource(name: string, podSelector: object): Promise<void> {
+    const spec = { certificateRef: { name: 'web-tls' }, podSelector };
+    const resource = { metadata: { namespace: 'default', name }, spec };
+    await client.create(DELEGATED_CREDENTIALS, resource, { signal });
+  }
 
   async function issueFor(resourceName: string, pod: { name: string; uid: string }): Promise<void> {
     const request = {
@@ -106,24 +153,11 @@ describe('an operator that does not lead', () => {
     return items.map(({ metadata }) => metadata.name ?? '').sort();
   };
 
-  test('keeps its caches warm and its queues empty, and catches up once it leads', async () => {
+  test('that does not lead keeps its caches warm and its queues empty, and catches up once it leads', async () => {
     const metrics = new OperatorMetrics('test');
     const election = new Election();
     const witness = witnessing(client, 'gone-seen');
-    const operator = new Operator({
-      client: witness.client,
-      namespaces: [],
-      workers: 4,
-      notifyPods: false,
-      elector: election.elector,
-      leaseName: 'dcred-operator',
-      metrics,
-      clock: systemClock,
-      random: Math.random,
-      log: recordingLogger(),
-      instance: 'test',
-      namespace: 'default',
-    });
+    const operator = operatorOf({ client: witness.client, elector: election.elector, metrics });
     const value = async (name: string) => {
       const text = await metrics.registry.metrics();
       return Number(
@@ -148,9 +182,7 @@ describe('an operator that does not lead', () => {
         await client.delete(SECRETS, { namespace: 'default', name: `web-${pod.name}` }, { signal });
         await client.delete(PODS, { namespace: 'default', name: pod.name }, { signal });
       }
-      const spec = { certificateRef: { name: 'web-tls' }, podSelector: { matchLabels: { app: 'web' } } };
-      const resource = { metadata: { namespace: 'default', name: 'web' }, spec };
-      await client.create(DELEGATED_CREDENTIALS, resource, { signal });
+      await createResource('web', { matchLabels: { app: 'web' } });
       await issueFor('gone', await createPod(client, 'seen'));
       await witness.seen;
       assert.equal(await value('workqueue_depth{name="pod"}'), 0);
@@ -167,4 +199,39 @@ describe('an operator that does not lead', () => {
       assert.equal(await running, 'released');
     }
   });
+
+  for (const plural of ['delegatedcredentials', 'pods', 'secrets']) {
+    for (const [where, namespaces] of [
+      ['in all namespaces', []],
+      ['in one namespace', ['default']],
+    ] as const) {
+      test(`that is refused ${plural} ${where} as it starts serves them once it is permitted to list them`, async () => {
+        const name = `${plural}-${namespaces.length}`;
+        await createPod(client, name, { labels: { app: name } });
+        await createResource(name, { matchLabels: { app: name } });
+        const guard = refused(client, plural);
+        const log = recordingLogger();
+        const metrics = new OperatorMetrics('test');
+        const operator = operatorOf({ client: guard.client, namespaces, log, metrics });
+        const stop = new AbortController();
+        const running = operator.run(stop.signal);
+        try {
+          await eventually(
+            'it to lead',
+            async () => log.lines.some(({ message }) => message === 'leading') || undefined,
+          );
+          await eventually('its keys to be reconciled', async () => {
+            const text = await metrics.registry.metrics();
+            return /^workqueue_depth\{name="resource"\} 0$/m.test(text) || undefined;
+          });
+          guard.allow();
+          await eventually('the Secret', async () => (await issuedNames()).includes(`${name}-${name}`) || undefined);
+          await eventually('it to be ready', async () => operator.notReady === undefined || undefined);
+        } finally {
+          stop.abort();
+          assert.equal(await running, 'released');
+        }
+      });
+    }
+  }
 });
