@@ -48,7 +48,6 @@ interface Running {
   readonly reflector: Reflector<Version>;
   readonly stop: AbortController;
   failingSince: number | undefined;
-  unseen: boolean;
   /** From the acceptance of the watch until it has settled. */
   timer: TimerHandle | undefined;
   /** From the first refusal of a watch that worked until it counts. */
@@ -63,6 +62,8 @@ interface Version {
 export class SecretWatch {
   readonly #options: SecretWatchOptions;
   readonly #wanted = new Set<string>();
+  /** Reported as forbidden or unseen, and not as seen since: whichever watch follows them next has to report that. */
+  readonly #blocked = new Set<string>();
   readonly #singles = new Map<string, Running>();
   readonly #running = new Set<Promise<void>>();
   #wide: Running | undefined;
@@ -89,6 +90,7 @@ export class SecretWatch {
 
   unwant(secretKey: string): void {
     this.#wanted.delete(secretKey);
+    this.#blocked.delete(secretKey);
     this.#stopSingle(secretKey);
     if (this.#wanted.size === 0) this.#stopWide();
   }
@@ -118,7 +120,9 @@ export class SecretWatch {
     const fieldSelector = NEVER_CERTIFICATES.map((type) => `type!=${type}`).join(',');
     const labelSelector = `!${RESOURCE_LABEL}`;
     const { namespace } = this.#options;
-    this.#wide = this.#start({ namespace, fieldSelector, labelSelector }, () => [...this.#wanted]);
+    // Until it has listed, those with a watch by name are followed by that one.
+    const keys = () => [...this.#wanted].filter((key) => !this.#singles.has(key));
+    this.#wide = this.#start({ namespace, fieldSelector, labelSelector }, keys);
   }
 
   #stopWide(): void {
@@ -149,7 +153,6 @@ export class SecretWatch {
       reflector,
       stop: new AbortController(),
       failingSince: undefined,
-      unseen: false,
       timer: undefined,
       refusal: undefined,
     };
@@ -176,10 +179,9 @@ export class SecretWatch {
   /** Whoever read a Secret before this list did may have missed its deletion: there is no change to report then. */
   #listed(running: Running, keys: () => readonly string[]): void {
     if (running.stop.signal.aborted) return;
+    if (running === this.#wide) for (const key of [...this.#singles.keys()]) this.#stopSingle(key);
     this.#works(running, keys);
     for (const key of keys()) this.#options.onVersion(key, running.reflector.store.get(key)?.resourceVersion);
-    if (running !== this.#wide) return;
-    for (const key of [...this.#singles.keys()]) this.#stopSingle(key);
   }
 
   #fails(reason: string | undefined, running: Running, keys: () => readonly string[]): void {
@@ -192,8 +194,8 @@ export class SecretWatch {
     }
     const now = clock.monotonic();
     running.failingSince ??= now;
-    if (now - running.failingSince < UNSEEN_MS || running.unseen) return;
-    for (const key of keys()) this.#say(running, key, 'unseen');
+    if (now - running.failingSince < UNSEEN_MS) return;
+    for (const key of keys()) if (!this.#blocked.has(key)) this.#block(key, 'unseen');
   }
 
   #forbidden(running: Running, keys: () => readonly string[]): void {
@@ -203,7 +205,7 @@ export class SecretWatch {
       this.#fallBack();
       return;
     }
-    for (const key of keys()) this.#say(running, key, 'forbidden');
+    for (const key of keys()) this.#block(key, 'forbidden');
   }
 
   #accepted(running: Running, keys: () => readonly string[]): void {
@@ -211,17 +213,16 @@ export class SecretWatch {
     running.timer = this.#options.engine.clock.setTimeout(() => this.#works(running, keys), SETTLED_MS);
   }
 
-  #say(running: Running, key: string, visibility: 'forbidden' | 'unseen'): void {
-    running.unseen = true;
+  #block(key: string, visibility: 'forbidden' | 'unseen'): void {
+    this.#blocked.add(key);
     this.#options.onVisibility(key, visibility);
   }
 
   #works(running: Running, keys: () => readonly string[]): void {
     cancelTimers(running);
     running.failingSince = undefined;
-    if (!running.unseen) return;
-    running.unseen = false;
-    for (const key of keys()) this.#options.onVisibility(key, 'seen');
+    if (this.#blocked.size === 0) return;
+    for (const key of keys()) if (this.#blocked.delete(key)) this.#options.onVisibility(key, 'seen');
   }
 
   /** The whole scope may not be watched (any more): each certificate by its name, as far as that is permitted. */

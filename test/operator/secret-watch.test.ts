@@ -17,6 +17,9 @@ import { recordingLogger } from '../../testing/support/recording-logger.ts';
 import { operatorsClient } from './cluster.ts';
 
 const signal = new AbortController().signal;
+const BY_NAME = 'metadata.name=';
+/** More than are watched by name. */
+const NAMES = Array.from({ length: 12 }, (_, index) => `web-${index}`);
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 const secretOf = (name: string, { chainPem, keyPem }: Pick<Delegation, 'chainPem' | 'keyPem'>) => ({
   metadata: { namespace: 'default', name },
@@ -364,6 +367,109 @@ describe('with a fake API server, a certificate', () => {
       }),
       { numRuns: 100 },
     );
+  });
+
+  /** What may fail by itself: watches by name, those of the whole scope, reads. */
+  type Part = 'names' | 'scope' | 'reads';
+
+  /** A cluster of twelve certificates: what `broken` selects fails, with `failure`. */
+  function serverOfMany() {
+    const isBroken: (what: Part) => boolean = () => false;
+    const state = { broken: isBroken, failure, cut: new AbortController() };
+    const objectOf = (name: string) => ({ ...found, metadata: { ...found.metadata, name } });
+    const check = (what: Part) => {
+      if (state.broken(what)) throw state.failure;
+    };
+    const client = {
+      get: async (_type: unknown, { name }: { name: string }) => {
+        check('reads');
+        return objectOf(name);
+      },
+      list: async (_type: unknown, { fieldSelector = '' }: { fieldSelector?: string }) => {
+        check(fieldSelector.startsWith(BY_NAME) ? 'names' : 'scope');
+        return { metadata: { resourceVersion: '7' }, items: [] };
+      },
+      async *watch(...[, { fieldSelector = '' }, options]: Parameters<ApiClient['watch']>) {
+        const { cut } = state;
+        const isByName = fieldSelector.startsWith(BY_NAME);
+        check(isByName ? 'names' : 'scope');
+        options.onAccepted?.();
+        const names = isByName ? [fieldSelector.slice(BY_NAME.length)] : NAMES;
+        for (const name of names) yield { type: 'ADDED', object: objectOf(name) };
+        const annotations = { 'k8s.io/initial-events-end': 'true' };
+        yield { type: 'BOOKMARK', object: { metadata: { resourceVersion: '7', annotations } } };
+        const ends = AbortSignal.any([options.signal, cut.signal]);
+        if (!ends.aborted) await new Promise((resolve) => ends.addEventListener('abort', resolve, { once: true }));
+        check(isByName ? 'names' : 'scope');
+      },
+    };
+    return { state, client: client as unknown as Pick<ApiClient, 'get' | 'list' | 'watch'> };
+  }
+
+  test('of many is used after any sequence of failures, by whichever watch it is followed', async () => {
+    type Step =
+      | { readonly refer: number }
+      | { readonly release: number }
+      | { readonly error: ApiError; readonly of: 'everything' | 'scope' | 'names'; readonly seconds: number }
+      | { readonly healthySeconds: number };
+    const index = fc.nat(NAMES.length - 1);
+    const step = fc.oneof<fc.Arbitrary<Step>[]>(
+      fc.record({ refer: index }),
+      fc.record({ release: index }),
+      fc.record({
+        error: fc.constantFrom(forbidden, failure),
+        of: fc.constantFrom('everything' as const, 'scope' as const, 'names' as const),
+        seconds: fc.constantFrom(1, 10, 130, 250),
+      }),
+      fc.record({ healthySeconds: fc.constantFrom(0, 1, 40, 310) }),
+    );
+    const first = fc.constantFrom(1, 7, 8, 9, NAMES.length);
+    const property = fc.asyncProperty(first, fc.array(step, { minLength: 3, maxLength: 8 }), async (count, steps) => {
+      const { client, state } = serverOfMany();
+      const clock = new FakeClock();
+      await using followed = new Followed(client, [], clock);
+      const referred = new Set<string>();
+      const refer = (name = '') => {
+        followed.refer(name);
+        referred.add(name);
+      };
+      const words = () => Object.fromEntries([...referred].map((name) => [name, followed.word(name)]));
+      const recover = async (seconds: number) => {
+        state.broken = () => false;
+        await clock.advanceAsync(seconds * 1_000);
+      };
+      const allUsable = () => Object.fromEntries([...referred].map((name) => [name, one.certificate.sha256]));
+      for (const name of NAMES.slice(0, count)) refer(name);
+      await clock.advanceAsync(2_000);
+      for (const action of steps) {
+        if ('refer' in action) refer(NAMES[action.refer]);
+        else if ('release' in action) {
+          const name = NAMES[action.release] ?? '';
+          followed.watcher.refer(`default/${name}`, undefined);
+          referred.delete(name);
+        } else if ('healthySeconds' in action) await recover(action.healthySeconds);
+        else {
+          state.failure = action.error;
+          state.broken = (what) => action.of === 'everything' || what === action.of;
+          state.cut.abort();
+          state.cut = new AbortController();
+          await clock.advanceAsync(action.seconds * 1_000);
+          if (action.of !== 'everything' || action.seconds < 250) continue;
+          assert.ok(!Object.values(words()).includes(one.certificate.sha256), 'what cannot be watched is not used');
+        }
+      }
+      await recover(120);
+      assert.deepEqual(words(), allUsable());
+    });
+    const outage = (error: ApiError, seconds: number) => ({ error, of: 'everything' as const, seconds });
+    const examples: [number, Step[]][] = [
+      // From watches by name to one of the scope: while they are refused, and after an outage.
+      [8, [outage(forbidden, 130), { healthySeconds: 0 }, { refer: 8 }]],
+      [8, [outage(failure, 250), { healthySeconds: 0 }, { refer: 8 }]],
+      // From the watch of the scope to watches by name.
+      [9, [outage(failure, 250), { error: forbidden, of: 'scope', seconds: 10 }]],
+    ];
+    await fc.assert(property, { examples, numRuns: 100 });
   });
 
   test('that cannot be read for two minutes is not used, until it can', async () => {
