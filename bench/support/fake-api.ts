@@ -63,7 +63,7 @@ export class FakeApi {
 
   async get({ plural }: TypeOf, { name, namespace = '' }: Reference): Promise<Anything> {
     const found = this.find(plural, namespace, name);
-    if (found === undefined) throw new ApiError('not found', { status: 404, reason: 'NotFound' });
+    if (found === undefined) throw new ApiError('not found', { status: 404, reason: 'NotFound', details: { name } });
     return found;
   }
 

@@ -6,7 +6,7 @@ import { type DelegatedCredentialResource, KIND } from '../api/delegated-credent
 import { API_GROUP, API_VERSION } from '../api/keys.ts';
 import type { UnreadableResource } from '../api/read.ts';
 import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isApiError, isMissing } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { setCondition } from '../kubernetes/conditions.ts';
 import type { EventRecorder } from '../kubernetes/events/event-recorder.ts';
@@ -83,7 +83,7 @@ export class Publisher {
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       // Gone, or re-created under its name.
-      if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) return;
+      if (isMissing(error) || isApiError(error, 'Conflict')) return;
       log.warn({ namespace, resource: name, err: error }, 'failed to write the condition Serving');
     }
   }

@@ -9,7 +9,7 @@
 import { CLUSTER_ISSUER_KIND, ISSUER_KIND } from '../api/delegation-issuer.ts';
 import { CLUSTER_DELEGATION_ISSUERS, DELEGATION_ISSUERS } from '../api/resource-types.ts';
 import type { KeyOpener, RemoteKeyUri } from '../keys/key-opener.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isApiError, isMissing } from '../kubernetes/api-error.ts';
 import type { Change, ReflectorEvent } from '../kubernetes/cache/reflector.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
@@ -281,7 +281,7 @@ async function unlessGone(writing: Promise<unknown>): Promise<void> {
   try {
     await writing;
   } catch (error) {
-    if (!isApiError(error, 'NotFound') && !isApiError(error, 'Conflict')) throw error;
+    if (!isMissing(error) && !isApiError(error, 'Conflict')) throw error;
   }
 }
 

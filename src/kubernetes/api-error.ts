@@ -90,6 +90,13 @@ function apiErrorsOf(error: unknown): readonly ApiError[] {
 export const isApiError = (error: unknown, reason?: string): error is ApiError =>
   error instanceof ApiError && (reason === undefined || error.reason === reason);
 
+/**
+ * Whether the API server has no such object. It answers 404, and names no object, also for a kind that it does not serve: one
+ * that is starting has not read the CustomResourceDefinitions yet, and the object may well be there. See docs/adr/0082.
+ */
+export const isMissing = (error: unknown): error is ApiError =>
+  isApiError(error, 'NotFound') && error.details?.name !== undefined;
+
 /** Foreign input: a body may hold any number. */
 function boundedRetryAfter(seconds: number | undefined): number | undefined {
   if (seconds === undefined || Number.isNaN(seconds)) return undefined;

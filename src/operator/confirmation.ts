@@ -8,7 +8,7 @@ import { isReadable, readDelegatedCredential, type UnreadableResource } from '..
 import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import type { IssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { PodKey } from '../issued-secret/names.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isApiError, isMissing } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { PODS, type ResourceType } from '../kubernetes/resource-type.ts';
@@ -100,7 +100,11 @@ export class Confirmation {
     try {
       return await this.#client.get<T>(type, { namespace, name }, { signal });
     } catch (error) {
-      if (isApiError(error, 'NotFound')) return undefined;
+      if (isMissing(error)) return undefined;
+      if (isApiError(error, 'NotFound')) {
+        const message = `the API server does not serve ${type.plural} at the moment: whether "${name}" is gone is not known`;
+        throw new StaleCacheError(message, undefined, { cause: error });
+      }
       throw refusal(error, 'ReadRefused', `to show ${type.kind} "${name}"`);
     }
   }

@@ -4,7 +4,7 @@ import type { DelegationGrantResource, DelegationGrantStatus } from '../api/dele
 import { isReadableGrant, type UnreadableGrant } from '../api/read-grant.ts';
 import { DELEGATION_GRANTS } from '../api/resource-types.ts';
 import { formatObjectKey, type ObjectKey, parseObjectKey } from '../issued-secret/names.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isApiError, isMissing } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
@@ -88,7 +88,7 @@ export class GrantController {
       });
     } catch (error) {
       // Gone, or for another replica to write.
-      const isDone = isApiError(error, 'NotFound') || isApiError(error, 'Conflict') || error instanceof NotServedError;
+      const isDone = isMissing(error) || isApiError(error, 'Conflict') || error instanceof NotServedError;
       if (isDone) return { kind: 'done' };
       return { kind: 'retry', error, maxDelayMs: RETRY_MS };
     }

@@ -3,7 +3,7 @@
  * takes it away, and in the way of a StatefulSet's new pod of the same name it would stay until somebody deletes it. See ADR 60.
  */
 import { ISSUED_SECRET_TYPE, MANAGED_BY, MANAGED_BY_LABEL, RESOURCE_LABEL, SECRET_ANNOTATIONS } from '../api/keys.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isApiError, isMissing } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { PODS, SECRETS } from '../kubernetes/resource-type.ts';
@@ -78,7 +78,7 @@ async function podExists(
     const { metadata } = await client.get(PODS, { namespace, name: podName }, { signal, metadataOnly: true });
     return metadata.uid === podUid;
   } catch (error) {
-    if (isApiError(error, 'NotFound')) return false;
+    if (isMissing(error)) return false;
     throw error;
   }
 }

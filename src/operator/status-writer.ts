@@ -6,7 +6,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { DelegatedCredentialResource, DelegatedCredentialStatus } from '../api/delegated-credential.ts';
 import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isMissing } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Outcome } from '../kubernetes/queue/workers.ts';
@@ -85,7 +85,7 @@ export class StatusWriter {
       const resourceVersion = await this.#apply(resource, status, isCorrection && !isBehind, signal);
       this.#written.set(key, { uid: metadata.uid, status, resourceVersion, atMs: this.#options.clock.now() });
     } catch (error) {
-      if (isApiError(error, 'NotFound')) return { kind: 'done' };
+      if (isMissing(error)) return { kind: 'done' };
       return { kind: 'retry', error, maxDelayMs: STATUS_RETRY_MS };
     } finally {
       this.#writing.delete(key);

@@ -2,7 +2,7 @@
 import { RENEW_REQUESTED_AT } from '../api/keys.ts';
 import { formatRenewRequest } from '../api/renew-request.ts';
 import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isMissing } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject, ManagedFieldsEntry } from '../kubernetes/objects.ts';
 import { printable, printableList } from '../text/printable.ts';
@@ -119,7 +119,7 @@ async function write(
   try {
     return await client.mergePatch(DELEGATED_CREDENTIALS, { namespace, name }, patch, { signal, metadataOnly: true });
   } catch (error) {
-    if (isApiError(error, 'NotFound')) return undefined;
+    if (isMissing(error)) return undefined;
     throw error;
   }
 }

@@ -9,6 +9,7 @@ import type { EventInput } from '../../src/kubernetes/events/event-recorder.ts';
 import { resource, specOf } from '../../testing/support/builders.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
 import { imaginaryFleet } from '../../testing/support/imaginary-fleet.ts';
+import { missing, notServed } from '../../testing/support/not-found.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
 
 const signal = new AbortController().signal;
@@ -101,13 +102,14 @@ describe('what an audit publishes', () => {
 
   test('may be refused: the others are written, and a resource that is gone is not an error', async () => {
     const { resources, result } = fleet(() => 'current');
-    for (const [reason, warnings] of [
-      ['NotFound', 0],
-      ['Forbidden', 3],
+    for (const [error, warnings] of [
+      [missing(), 0],
+      [notServed(), 3],
+      [new ApiError('no', { status: 403, reason: 'Forbidden' }), 3],
     ] as const) {
-      const { log, publisher: made } = publisher(new ApiError('no', { status: 400, reason }));
+      const { log, publisher: made } = publisher(error);
       await made.publish(result, resources, signal);
-      assert.equal(log.lines.filter(({ level }) => level === 'warn').length, warnings, reason);
+      assert.equal(log.lines.filter(({ level }) => level === 'warn').length, warnings, error.message);
     }
   });
 });

@@ -9,8 +9,10 @@ import { IssuerMetrics } from '../../src/issuer/metrics.ts';
 import type { KeyOpener } from '../../src/keys/key-opener.ts';
 import { parseKeyUri } from '../../src/keys/key-uri.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
-import { systemClock } from '../../src/kubernetes/clock.ts';
+import { type Clock, systemClock } from '../../src/kubernetes/clock.ts';
 import type { KubernetesObject, WatchEvent } from '../../src/kubernetes/objects.ts';
+import { FakeClock } from '../../testing/support/fake-clock.ts';
+import { notServed } from '../../testing/support/not-found.ts';
 import { authority } from '../../testing/support/openssl.ts';
 import { eventually } from '../../testing/support/processes.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
@@ -76,16 +78,20 @@ class FakeServer {
   }
 }
 
-function controllerOf(server: FakeServer, metrics: IssuerMetrics): IssuerController {
+function controllerOf(
+  { client }: { readonly client: ApiClient },
+  metrics: IssuerMetrics,
+  clock: Clock = systemClock,
+): IssuerController {
   return new IssuerController({
-    client: server.client,
+    client,
     keys: undefined as never,
     caKeys: new Map(),
     namespace: 'dcred-system',
     elector: undefined,
     leaseName: 'dcred-issuer',
     metrics,
-    clock: systemClock,
+    clock,
     random: Math.random,
     log: recordingLogger(),
   });
@@ -105,6 +111,41 @@ test("the status of an issuer gets dcred's own condition alone: those of others 
     );
   } finally {
     stop.abort();
+    await running;
+  }
+});
+
+test('the answer to a request is written again where the API server does not serve the kind at the moment', async () => {
+  const denied = {
+    metadata: { namespace: 'edge', name: 'web-1', resourceVersion: '5' },
+    spec: { issuerRef: { group: 'dcred.dev', kind: 'DelegationIssuer', name: 'web' } },
+    status: { conditions: [{ type: 'Denied', status: 'True', reason: 'Policy', message: '' }] },
+  };
+  let writes = 0;
+  const client = {
+    mergePatch: async () => {
+      writes += 1;
+      if (writes === 1) throw notServed();
+      return { metadata: {} };
+    },
+    async *watch(type: Watch[0], _selection: Watch[1], options: Watch[2]) {
+      options.onAccepted?.();
+      if (type.kind === 'CertificateRequest') yield { type: 'ADDED', object: denied };
+      const annotations = { 'k8s.io/initial-events-end': 'true' };
+      yield { type: 'BOOKMARK', object: { metadata: { resourceVersion: '7', annotations } } };
+      await new Promise((resolve) => options.signal.addEventListener('abort', resolve, { once: true }));
+    },
+  };
+  const clock = new FakeClock();
+  const stop = new AbortController();
+  const server = { client: client as unknown as ApiClient };
+  const running = controllerOf(server, new IssuerMetrics('test'), clock).run(stop.signal);
+  try {
+    for (let second = 0; second < 120; second += 1) await clock.advanceAsync(1_000);
+    assert.equal(writes, 2);
+  } finally {
+    stop.abort();
+    await clock.advanceAsync(10_000);
     await running;
   }
 });

@@ -14,6 +14,7 @@ import { makeSecret } from '../../src/operator/issuer.ts';
 import { PodFailure, StaleCacheError } from '../../src/operator/pod-failure.ts';
 import { type Delegation, delegation, issuedSecret, podOf, resource, specOf } from '../../testing/support/builders.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
+import { missing, notServed } from '../../testing/support/not-found.ts';
 
 const SIGNAL = new AbortController().signal;
 const good = delegation();
@@ -68,6 +69,13 @@ function subject({ certificate, signer }: Pick<Delegation, 'certificate' | 'sign
 
 const MISSING: Step = { kind: 'issue', reason: 'Missing', name: 'web-web-0' };
 const DUE: Step = { kind: 'issue', reason: 'RenewalDue', name: 'web-web-0', replaces: issuedSecret() };
+
+const gone = (): never => {
+  throw missing();
+};
+const unserved = (): never => {
+  throw notServed();
+};
 
 function refusal(reason: string, status: number, message = reason): () => never {
   return () => {
@@ -172,7 +180,6 @@ describe('a name that is taken', () => {
       const get = () => gets.shift()?.();
       return fakeClient({ create: refusal('AlreadyExists', 409), get, list: () => ({ metadata: listed }) });
     };
-    const gone = refusal('NotFound', 404);
     const successor = () => ({ metadata: { uid: 'uid-of-web-0' } });
     const alive = () => ({ metadata: { uid: 'uid-of-yesterday' } });
     const deleted = {
@@ -217,14 +224,16 @@ describe('a name that is taken', () => {
     }
 
     test('is left alone where the pod cannot be read', async () => {
-      const { calls, client } = world(restored, refusal('Forbidden', 403));
-      await assert.rejects(applier(client).apply(MISSING, subject(), SIGNAL));
-      assert.ok(calls.every(({ verb }) => verb !== 'delete'));
+      for (const answer of [refusal('Forbidden', 403), unserved]) {
+        const { calls, client } = world(restored, answer);
+        await assert.rejects(applier(client).apply(MISSING, subject(), SIGNAL));
+        assert.ok(calls.every(({ verb }) => verb !== 'delete'));
+      }
     });
   });
 
   test('and was deleted a moment later', async () => {
-    const { client } = fakeClient({ create: refusal('AlreadyExists', 409), get: refusal('NotFound', 404) });
+    const { client } = fakeClient({ create: refusal('AlreadyExists', 409), get: gone });
     await assert.rejects(applier(client).apply(MISSING, subject(), SIGNAL), StaleCacheError);
   });
 });
@@ -308,12 +317,12 @@ describe('a gate', () => {
 });
 
 describe('nothing is deleted because a cache does not show something', () => {
-  const gone: Step = { kind: 'delete', reason: 'PodGone', secret: issuedSecret() };
+  const podGone: Step = { kind: 'delete', reason: 'PodGone', secret: issuedSecret() };
   const pod = (uid: string, phase: string) => () => ({ metadata: { uid }, status: { phase } });
 
   test('a pod that still exists keeps its Secret', async () => {
     const { client, calls } = fakeClient({ get: pod('uid-of-web-0', 'Running') });
-    await assert.rejects(applier(client).apply(gone, subject(), SIGNAL), StaleCacheError);
+    await assert.rejects(applier(client).apply(podGone, subject(), SIGNAL), StaleCacheError);
     assert.deepEqual(
       calls.map(({ verb }) => verb),
       ['get'],
@@ -327,9 +336,30 @@ describe('nothing is deleted because a cache does not show something', () => {
     assert.equal(calls.length, 1);
   });
 
+  test('a kind that the API server does not serve at the moment may have the object all the same', async () => {
+    const alive = pod('uid-of-web-0', 'Running');
+    const answers = {
+      PodGone: [unserved],
+      ResourceGone: [unserved],
+      NotSelected: [alive, unserved],
+      GrantWithdrawn: [alive, unserved],
+    } as const;
+    for (const [reason, gets] of Object.entries(answers)) {
+      const left = [...gets];
+      const { client, calls } = fakeClient({ get: () => left.shift()?.() });
+      const step = { kind: 'delete', reason: reason as keyof typeof answers, secret: issuedSecret() } as const;
+      await assert.rejects(applier(client).apply(step, subject(), SIGNAL), StaleCacheError, reason);
+      assert.deepEqual(
+        calls.map(({ verb }) => verb),
+        gets.map(() => 'get'),
+        reason,
+      );
+    }
+  });
+
   test('a Secret whose label names no resource goes, whatever a client has made of the label', async () => {
     for (const resourceName of ['', 'other', 'Other', 'a_b', '0.9', 'x'.repeat(63)]) {
-      const { client, calls } = fakeClient({ get: refusal('NotFound', 404) });
+      const { client, calls } = fakeClient({ get: gone });
       const step: Step = { kind: 'delete', reason: 'ResourceGone', secret: issuedSecret({ resourceName }) };
       const key = { namespace: 'edge', resourceName, pod: 'web-0' };
       await applier(client).apply(step, { ...subject(), key, resource: undefined }, SIGNAL);
@@ -338,7 +368,7 @@ describe('nothing is deleted because a cache does not show something', () => {
   });
 
   const trulyGone: Readonly<Record<string, () => KubernetesObject | undefined>> = {
-    'does not exist': refusal('NotFound', 404),
+    'does not exist': gone,
     'was replaced under the same name': pod('another-uid', 'Running'),
     'has succeeded': pod('uid-of-web-0', 'Succeeded'),
     'has failed': pod('uid-of-web-0', 'Failed'),
@@ -346,17 +376,17 @@ describe('nothing is deleted because a cache does not show something', () => {
   for (const [what, get] of Object.entries(trulyGone)) {
     test(`a pod that ${what} loses its Secret, and only that one`, async () => {
       const { client, calls } = fakeClient({ get });
-      await applier(client).apply(gone, subject(), SIGNAL);
+      await applier(client).apply(podGone, subject(), SIGNAL);
       const { uid, resourceVersion } = issuedSecret();
       assert.deepEqual(calls[1], { verb: 'delete', name: 'web-web-0', preconditions: { uid, resourceVersion } });
     });
   }
 
   test('a Secret that is gone already is fine; one that has changed is planned again', async () => {
-    const goneAlready = fakeClient({ get: refusal('NotFound', 404), delete: refusal('NotFound', 404) });
-    await applier(goneAlready.client).apply(gone, subject(), SIGNAL);
-    const changed = fakeClient({ get: refusal('NotFound', 404), delete: refusal('Conflict', 409) });
-    await assert.rejects(applier(changed.client).apply(gone, subject(), SIGNAL), StaleCacheError);
+    const goneAlready = fakeClient({ get: gone, delete: gone });
+    await applier(goneAlready.client).apply(podGone, subject(), SIGNAL);
+    const changed = fakeClient({ get: gone, delete: refusal('Conflict', 409) });
+    await assert.rejects(applier(changed.client).apply(podGone, subject(), SIGNAL), StaleCacheError);
   });
 });
 

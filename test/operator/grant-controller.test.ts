@@ -3,12 +3,14 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { DelegationGrantStatus } from '../../src/api/delegation-grant.ts';
 import { readDelegationGrant } from '../../src/api/read-grant.ts';
+import type { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { WorkQueue } from '../../src/kubernetes/queue/work-queue.ts';
 import { PENDING } from '../../src/operator/core/certificate-state.ts';
 import { GrantController } from '../../src/operator/grant-controller.ts';
 import { grant } from '../../testing/support/builders.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
+import { missing, notServed } from '../../testing/support/not-found.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
 
 const KEY = 'vault/edge';
@@ -22,10 +24,14 @@ class World {
   readonly applied: DelegationGrantStatus[] = [];
   readonly controller: GrantController;
   others: Conditions = [];
+  refusal: ApiError | undefined;
 
   constructor() {
     const client = {
-      apply: async (_: unknown, { status }: { status: DelegationGrantStatus }) => void this.applied.push(status),
+      apply: async (_: unknown, { status }: { status: DelegationGrantStatus }) => {
+        if (this.refusal !== undefined) throw this.refusal;
+        this.applied.push(status);
+      },
     } as unknown as ApiClient;
     this.controller = new GrantController({
       client,
@@ -68,6 +74,17 @@ describe('the status of a grant', () => {
         assert.equal(world.applied.length, 1);
       }),
     );
+  });
+
+  test('is retried where the API server does not serve the kind at the moment, and dropped where the grant is gone', async () => {
+    const world = new World();
+    world.refusal = missing();
+    assert.deepEqual(await world.controller.reconcile(KEY, signal), { kind: 'done' });
+    world.refusal = notServed();
+    assert.equal((await world.controller.reconcile(KEY, signal)).kind, 'retry');
+    world.refusal = undefined;
+    await world.controller.reconcile(KEY, signal);
+    assert.equal(world.applied.length, 1);
   });
 
   test("holds dcred's own conditions alone: whoever applies a condition owns it, and would write over its next version", async () => {

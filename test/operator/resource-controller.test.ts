@@ -26,6 +26,7 @@ import {
   specOf,
 } from '../../testing/support/builders.ts';
 import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
+import { missing, notServed } from '../../testing/support/not-found.ts';
 import { PodTable } from '../../testing/support/pod-table.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
 
@@ -63,7 +64,7 @@ class World {
   readonly users: string[] = [];
   /** Whether the names that its pods wait for were released, each time that any were. */
   readonly released: boolean[] = [];
-  refusal: string | undefined;
+  refusal: ApiError | undefined;
   /** The resource's version at the API server, and the newest that the cache shows. */
   version = 100;
   skewed = false;
@@ -91,7 +92,7 @@ class World {
     };
     const client = {
       apply: async (_type: unknown, applied: { status: DelegatedCredentialStatus }) => {
-        if (this.refusal !== undefined) throw new ApiError('refused', { status: 409, reason: this.refusal });
+        if (this.refusal !== undefined) throw this.refusal;
         this.written.push(applied.status);
         this.version += 1;
         await this.answer;
@@ -458,14 +459,23 @@ describe('the status of a resource', () => {
 
   test('of a resource that is gone meanwhile is dropped', async () => {
     const world = new World();
-    world.refusal = 'NotFound';
+    world.refusal = missing();
     assert.deepEqual(await world.reconcile(), { kind: 'done' });
+  });
+
+  test('of a kind that the API server does not serve at the moment is retried', async () => {
+    const world = new World();
+    world.refusal = notServed();
+    assert.equal((await world.reconcile()).kind, 'retry');
+    world.refusal = undefined;
+    const { kind } = await world.reconcile();
+    assert.deepEqual([kind, world.written.length], ['at', 1]);
   });
 
   for (const reason of ['Conflict', 'Forbidden', 'ServiceUnavailable', 'Network'] as const) {
     test(`that failed with ${reason} is retried`, async () => {
       const world = new World();
-      world.refusal = reason;
+      world.refusal = new ApiError('refused', { status: 409, reason });
       const outcome = await world.reconcile();
       assert.equal(outcome.kind, 'retry');
       world.refusal = undefined;

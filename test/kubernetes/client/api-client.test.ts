@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
-import { isApiError } from '../../../src/kubernetes/api-error.ts';
+import { isApiError, isMissing } from '../../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../../src/kubernetes/client/api-client.ts';
 import type { Connection } from '../../../src/kubernetes/connection/connection.ts';
 import { runExecPlugin } from '../../../src/kubernetes/connection/exec-plugin.ts';
@@ -68,6 +68,21 @@ describe('the verbs', () => {
       reason: 'NotFound',
       details: { name: 'crud', kind: 'secrets' },
     });
+  });
+
+  test('what does not exist is missing; of a kind that is not served nothing is known', async () => {
+    const unserved = { group: 'dcred.dev', version: 'v1', plural: 'widgets', kind: 'Widget', namespaced: true };
+    const long = 'x'.repeat(253);
+    const calls = [
+      [client.get(SECRETS, refTo(long), { signal }), true],
+      [client.get(unserved, refTo('web'), { signal }), false],
+      [client.apply(unserved, { metadata: refTo('web') }, { signal, subresource: 'status' }), false],
+    ] as const;
+    for (const [call, expected] of calls) {
+      const error = await call.catch((failure: unknown) => failure);
+      assert.ok(isApiError(error, 'NotFound'));
+      assert.equal(isMissing(error), expected);
+    }
   });
 
   test('a delete of another UID, or another version, is refused', async () => {
