@@ -109,7 +109,7 @@ describe('metrics of every component', () => {
   // Found by what their pods serve, so that one that is added later is not forgotten.
   const everything: Values = {
     namespaces: ['edge'],
-    metrics: { auth: true, serviceMonitor: { enabled: true } },
+    metrics: { auth: true, serviceMonitor: { enabled: true, bearerTokenFile: '/run/token' } },
     signer: { enabled: true, certificates: [{ namespace: 'vault', names: ['web-tls'] }] },
     audit: { enabled: true },
     issuer: { enabled: true, authorities: [{ namespace: 'vault', names: ['web-ca'] }] },
@@ -145,6 +145,31 @@ describe('metrics of every component', () => {
       );
       assert.deepEqual([services.length, monitors.length], [1, 1], `${metadata.name} is not scraped once`);
     }
+  });
+
+  const authorization = { type: 'Bearer', credentials: { name: 'metrics-token', key: 'token' } };
+  const scrapedWith = (auth: boolean, token: Values): Values => ({
+    ...everything,
+    metrics: { auth, serviceMonitor: { enabled: true, ...token } },
+  });
+
+  for (const token of [{ bearerTokenFile: '/run/token' }, { authorization }]) {
+    test(`are scraped with the ${Object.keys(token).join()} that they demand`, async () => {
+      const monitors = (await render(scrapedWith(true, token))).filter(({ kind }) => kind === 'ServiceMonitor');
+      assert.equal(monitors.length, 5);
+      for (const { metadata, spec } of monitors) {
+        const [{ authorization: secret, bearerTokenFile }] = spec.endpoints;
+        const found = { ...(secret && { authorization: secret }), ...(bearerTokenFile && { bearerTokenFile }) };
+        assert.deepEqual(found, token, metadata.name);
+      }
+    });
+  }
+
+  test('are scraped with one token, and not without', async () => {
+    await assert.rejects(render(scrapedWith(true, {})), /with metrics\.auth, Prometheus needs a token/);
+    const both = { bearerTokenFile: '/run/token', authorization };
+    await assert.rejects(render(scrapedWith(true, both)), /bearerTokenFile .* or authorization .*, not both/);
+    assert.ok((await render(scrapedWith(false, {}))).length > 0);
   });
 });
 
@@ -476,7 +501,7 @@ test('names of digits only, as of a namespace for each commit, stay text', async
     webhook: { serviceAccountName: name(), agent: { imagePullSecrets: [{ name: name() }] } },
     metrics: {
       auth: true,
-      serviceMonitor: { enabled: true },
+      serviceMonitor: { enabled: true, authorization: { credentials: { name: name(), key: name() } } },
       podMonitor: { enabled: true },
       prometheusRule: { enabled: true },
       dashboards: { enabled: true },

@@ -36,6 +36,18 @@ const REFUSED: Readonly<Record<string, readonly [Values, RegExp]>> = {
     { networkPolicy: { apiServerCidrs: ['10.0.0.1'] } },
     /\/networkPolicy\/apiServerCidrs/,
   ],
+  'a token file that is no path': [
+    { metrics: { serviceMonitor: { bearerTokenFile: 'token' } } },
+    /\/metrics\/serviceMonitor\/bearerTokenFile/,
+  ],
+  'a scheme that dcred does not know': [
+    { metrics: { serviceMonitor: { authorization: { type: 'Basic', credentials: { name: 'a', key: 'b' } } } } },
+    /\/metrics\/serviceMonitor\/authorization\/type/,
+  ],
+  'an authorization without a token': [
+    { metrics: { serviceMonitor: { authorization: { type: 'Bearer' } } } },
+    /\/metrics\/serviceMonitor\/authorization.*credentials/s,
+  ],
   'an unknown failure policy': [{ webhook: { failurePolicy: 'Retry' } }, /\/webhook\/failurePolicy.*'Ignore', 'Fail'/s],
   'a webhook timeout of a minute': [{ webhook: { timeoutSeconds: 60 } }, /\/webhook\/timeoutSeconds.*maximum.*30/s],
   'an environment variable without a name': [{ extraEnv: [{ value: 'x' }] }, /\/extraEnv\/0.*name/s],

@@ -57,7 +57,7 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
   'an audit': { audit: { enabled: true } },
   'an audit of two namespaces, for authorized scrapers': {
     namespaces: ['edge', 'shop'],
-    metrics: { auth: true, serviceMonitor: { enabled: true } },
+    metrics: { auth: true, serviceMonitor: { enabled: true, bearerTokenFile: '/var/run/secrets/dcred/token' } },
     networkPolicy: { restrictEgress: true },
     audit: {
       enabled: true,
@@ -72,7 +72,10 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
   },
   'an issuer': { issuer: { enabled: true, authorities: [{ namespace: 'edge', names: ['web-ca'] }] } },
   'an issuer with a key elsewhere, for authorized scrapers': {
-    metrics: { auth: true, serviceMonitor: { enabled: true } },
+    metrics: {
+      auth: true,
+      serviceMonitor: { enabled: true, authorization: { credentials: { name: 'metrics-token', key: 'token' } } },
+    },
     networkPolicy: { restrictEgress: true },
     issuer: {
       enabled: true,
