@@ -10,6 +10,13 @@ export const NAMESPACE = 'dcred-system';
 /** Values, as in a user's values file. */
 export type Values = Readonly<Record<string, unknown>>;
 
+/** `signer`, with what makes two renders equal where no cluster can be asked. */
+export const SIGNER: Values = {
+  enabled: true,
+  certificates: [{ namespace: 'vault', names: ['web-tls'] }],
+  tls: { secretName: 'signer-cert' },
+};
+
 export interface Manifest {
   readonly apiVersion: string;
   readonly kind: string;

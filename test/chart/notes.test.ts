@@ -3,9 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { load } from 'js-yaml';
 import { run } from '../../testing/support/processes.ts';
-import { CHART, helm, NAMESPACE, type Values } from './chart.ts';
+import { CHART, helm, NAMESPACE, SIGNER, type Values } from './chart.ts';
 
-const SIGNER = { enabled: true, certificates: [{ namespace: 'vault', names: ['web-tls'] }] };
 const MODES: Readonly<Record<string, { readonly values: Values; readonly certificateRef: object }>> = {
   'by default': { values: {}, certificateRef: { name: 'web-tls' } },
   'with a signer': {

@@ -6,15 +6,15 @@ import { COMMON_OPTIONS } from '../../src/cli/arguments.ts';
 import { COMMANDS } from '../../src/cli/commands.ts';
 import { isDnsLabel } from '../../src/text/dns-name.ts';
 import {
-  CHART,
   deploymentOf,
   deployments,
-  helm,
   type Manifest,
   NAMESPACE,
   operatorOf,
   pick,
   render,
+  renderText,
+  SIGNER,
   type Values,
 } from './chart.ts';
 import { VARIANTS } from './variants.ts';
@@ -82,6 +82,10 @@ describe('every variant', () => {
       }
     });
 
+    test(`${name}: two renders are equal, as Argo CD compares them`, async () => {
+      assert.equal(await renderText(values), await renderText(values));
+    });
+
     test(`${name}: every selector matches the pods of exactly one Deployment`, async () => {
       const objects = await render(values);
       const templates: readonly Readonly<Record<string, string>>[] = deployments(objects).map(
@@ -110,7 +114,7 @@ describe('metrics of every component', () => {
   const everything: Values = {
     namespaces: ['edge'],
     metrics: { auth: true, serviceMonitor: { enabled: true, bearerTokenFile: '/run/token' } },
-    signer: { enabled: true, certificates: [{ namespace: 'vault', names: ['web-tls'] }] },
+    signer: SIGNER,
     audit: { enabled: true },
     issuer: { enabled: true, authorities: [{ namespace: 'vault', names: ['web-ca'] }] },
   };
@@ -352,7 +356,7 @@ test("a spread constraint without a selector gets the Deployment's, and one with
 describe('the keys of a signer', () => {
   const withKeys = (keys: Values, signer: Values = {}): Values => ({
     namespaces: ['edge'],
-    signer: { enabled: true, certificates: [{ namespace: 'vault', names: ['web-tls'], keys }], ...signer },
+    signer: { ...SIGNER, certificates: [{ namespace: 'vault', names: ['web-tls'], keys }], ...signer },
   });
   const token = 'pkcs11:token=pay;object=pay?module-path=/usr/lib/hsm.so';
   const vault = { vault: { address: 'https://vault.example:8200' } };
@@ -397,7 +401,7 @@ describe('the keys of a signer', () => {
 describe("the volume of a signer's audit log", () => {
   const withVolume = (volume: Values, replicas: number): Values => ({
     namespaces: ['edge'],
-    signer: { enabled: true, replicas, certificates: [{ namespace: 'vault', names: ['a'] }], auditLog: { volume } },
+    signer: { ...SIGNER, replicas, auditLog: { volume } },
   });
   const strategyOf = async (values: Values) => deploymentOf(await render(values), 'signer')['spec'].strategy?.type;
 
@@ -470,7 +474,7 @@ test("labels and annotations of yours that the chart sets too appear once, and t
     commonLabels: label,
     podLabels: label,
     podAnnotations: { 'kubectl.kubernetes.io/default-container': 'mesh', 'checksum/config': 'theirs' },
-    signer: { enabled: true, certificates: [{ namespace: 'vault', names: ['web-tls'] }] },
+    signer: SIGNER,
     audit: { enabled: true },
     issuer: { enabled: true, authorities: [{ namespace: 'vault', names: ['web-ca'] }] },
     metrics: { serviceMonitor: { enabled: true }, dashboards: { enabled: true } },
@@ -559,9 +563,8 @@ describe('service accounts', () => {
         authorities: [{ namespace: 'vault', names: ['web-ca'] }],
       },
       signer: {
-        ...named,
+        ...SIGNER,
         serviceAccountName: of('signer'),
-        certificates: [{ namespace: 'vault', names: ['web-tls'] }],
       },
     };
   };
@@ -589,7 +592,7 @@ test('a namespace with two entries is refused: the Role of the second would take
   ];
   for (const [name, values] of Object.entries({
     certificates: { certificates: twice },
-    'signer.certificates': { signer: { enabled: true, certificates: twice } },
+    'signer.certificates': { signer: { ...SIGNER, certificates: twice } },
     'issuer.authorities': { issuer: { enabled: true, authorities: twice } },
   })) {
     const pattern = new RegExp(`${name}: namespace "vault" has two entries`);

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { load } from 'js-yaml';
-import { CHART, renderText, type Values } from './chart.ts';
+import { CHART, renderText, SIGNER, type Values } from './chart.ts';
 
 interface Rule {
   readonly properties?: Readonly<Record<string, Rule>>;
@@ -102,7 +102,7 @@ test('maps and lists without sections may be null, which is none', async () => {
       webhook: { resources },
       audit: { enabled: true, resources },
       issuer: { enabled: true, authorities: [{ namespace: 'vault', names: ['web-ca'] }], resources, extraEnv: null },
-      signer: { enabled: true, certificates: [{ namespace: 'vault', names: ['a'] }], resources, extraEnv: null },
+      signer: { ...SIGNER, resources, extraEnv: null },
       metrics: {
         serviceMonitor: { enabled: true, labels },
         podMonitor: { enabled: true, labels },
@@ -115,8 +115,7 @@ test('maps and lists without sections may be null, which is none', async () => {
 
 for (const component of ['webhook', 'signer'] as const) {
   test(`metrics on the port of the ${component} are refused, where there is one`, async () => {
-    const certificates = [{ namespace: 'vault', names: ['web-tls'] }];
-    const signer = { enabled: component === 'signer', certificates, port: 9000 };
+    const signer = { ...SIGNER, enabled: component === 'signer', port: 9000 };
     const values = { namespaces: ['edge'], metrics: { port: 9000 }, webhook: { enabled: false, port: 9000 }, signer };
     await assert.rejects(renderText({ ...values, [component]: { ...values[component], enabled: true } }), {
       message: new RegExp(`${component}\\.port: 9000 is the port of metrics \\(metrics\\.port\\) too`),

@@ -110,7 +110,11 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
   },
   'a signer': {
     namespaces: ['edge'],
-    signer: { enabled: true, certificates: [{ namespace: 'vault', names: ['web-tls', 'api-tls'] }] },
+    signer: {
+      enabled: true,
+      certificates: [{ namespace: 'vault', names: ['web-tls', 'api-tls'] }],
+      tls: { secretName: 'signer-cert' },
+    },
   },
   'a signer for other clusters too, behind a narrow NetworkPolicy': {
     namespaces: ['edge'],
@@ -150,6 +154,7 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
           },
         },
       ],
+      tls: { secretName: 'signer-cert' },
       aws: { region: 'eu-central-1' },
       vault: {
         address: 'https://vault.example:8200',
@@ -174,6 +179,7 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
       enabled: true,
       image: { tag: 'v9-pkcs11', digest: `sha256:${'cd'.repeat(32)}` },
       certificates: [{ namespace: 'shop', keys: { 'web-tls': 'pkcs11:object=web?module-path=/usr/lib/hsm.so' } }],
+      tls: { secretName: 'signer-cert' },
     },
   },
   'a signer in another cluster': {
