@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { crdFiles, crdYaml } from '../../src/api/crd-yaml.ts';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
-import { CHART, NAMESPACE } from './chart.ts';
+import { CHART, NAMESPACE, type Values } from './chart.ts';
 import { createRestrictedNamespaces, deploy } from './cluster.ts';
 
 const RELEASED_FOLDER = join(CHART, '..', 'released');
@@ -161,6 +161,27 @@ describe('a release', () => {
       'clusterrole.rbac.authorization.k8s.io/dcred-system:dcred-view',
     ]);
     assert.deepEqual(await names('roles', '-n', 'edge'), ['role.rbac.authorization.k8s.io/dcred-operator']);
+  });
+
+  test("keeps the signer's certificate, and moves its audit log to another volume", async () => {
+    const certificates = [{ namespace: 'shop', names: ['web-tls'] }];
+    const withVolume = (volume: Values) => ({
+      values: { namespaces: ['edge'], signer: { enabled: true, certificates, auditLog: { volume } } },
+    });
+    const certificate = async () =>
+      (await plane.kubectl(['get', 'secret', 'dcred-signer-tls', '-n', NAMESPACE, '-o', 'jsonpath={.data.tls\\.crt}']))
+        .stdout;
+    const strategy = async () =>
+      (await plane.kubectl(['get', 'deployment', 'dcred-signer', '-n', NAMESPACE, '-o', 'jsonpath={.spec.strategy.type}']))
+        .stdout;
+    await deploy(plane, 'install', withVolume({ emptyDir: {} }));
+    const made = await certificate();
+    assert.ok(made.length > 0);
+    assert.equal(await strategy(), 'RollingUpdate');
+    await deploy(plane, 'upgrade', withVolume({ persistentVolumeClaim: { claimName: 'audit' } }));
+    assert.deepEqual([await strategy(), await certificate()], ['Recreate', made]);
+    await deploy(plane, 'upgrade', withVolume({ emptyDir: {} }));
+    assert.deepEqual([await strategy(), await certificate()], ['RollingUpdate', made]);
   });
 
   test('warns about replicas without leader election', async () => {

@@ -424,7 +424,7 @@ describe("the volume of a signer's audit log", () => {
     ephemeral: { volumeClaimTemplate: { spec: { accessModes: ['ReadWriteOnce'] } } },
   })) {
     test(`is each replica's own where it is an ${type}`, async () => {
-      assert.equal(await strategyOf(withVolume({ [type]: volume }, 2)), undefined);
+      assert.equal(await strategyOf(withVolume({ [type]: volume }, 2)), 'RollingUpdate');
     });
   }
 });
