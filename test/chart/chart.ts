@@ -17,6 +17,14 @@ export const SIGNER: Values = {
   tls: { secretName: 'signer-cert' },
 };
 
+/** Every component, with more than one replica where it may have them. */
+export const EVERY_COMPONENT: Values = {
+  namespaces: ['edge'],
+  signer: { ...SIGNER, replicas: 2 },
+  audit: { enabled: true },
+  issuer: { enabled: true, authorities: [{ namespace: 'vault', names: ['web-ca'] }] },
+};
+
 export interface Manifest {
   readonly apiVersion: string;
   readonly kind: string;

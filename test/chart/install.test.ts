@@ -172,8 +172,17 @@ describe('a release', () => {
       (await plane.kubectl(['get', 'secret', 'dcred-signer-tls', '-n', NAMESPACE, '-o', 'jsonpath={.data.tls\\.crt}']))
         .stdout;
     const strategy = async () =>
-      (await plane.kubectl(['get', 'deployment', 'dcred-signer', '-n', NAMESPACE, '-o', 'jsonpath={.spec.strategy.type}']))
-        .stdout;
+      (
+        await plane.kubectl([
+          'get',
+          'deployment',
+          'dcred-signer',
+          '-n',
+          NAMESPACE,
+          '-o',
+          'jsonpath={.spec.strategy.type}',
+        ])
+      ).stdout;
     await deploy(plane, 'install', withVolume({ emptyDir: {} }));
     const made = await certificate();
     assert.ok(made.length > 0);

@@ -343,16 +343,6 @@ test('the token is mounted only into the operator and the webhook', async () => 
   assert.equal(pick(objects, 'Pod')['spec'].automountServiceAccountToken, false);
 });
 
-test("a spread constraint without a selector gets the Deployment's, and one with a selector keeps it", async () => {
-  const constraint = { maxSkew: 2, topologyKey: 'zone', whenUnsatisfiable: 'DoNotSchedule' };
-  const own = { ...constraint, labelSelector: { matchLabels: { app: 'mine' } } };
-  const deployment = operatorOf(await render({ topologySpreadConstraints: [constraint, own] }));
-  assert.deepEqual(deployment['spec'].template.spec.topologySpreadConstraints, [
-    { ...constraint, labelSelector: deployment['spec'].selector },
-    own,
-  ]);
-});
-
 describe('the keys of a signer', () => {
   const withKeys = (keys: Values, signer: Values = {}): Values => ({
     namespaces: ['edge'],

@@ -72,6 +72,17 @@ app.kubernetes.io/component: test
 {{- end }}
 {{- end }}
 
+{{/* How the replicas of one Deployment are spread: `labels` are those that its selector matches. */}}
+{{- define "dcred.spread" -}}
+{{- $selector := dict "labelSelector" (dict "matchLabels" (fromYaml .labels)) }}
+{{- $default := dict "maxSkew" 1 "topologyKey" "kubernetes.io/hostname" "whenUnsatisfiable" "ScheduleAnyway" }}
+{{- $constraints := list }}
+{{- range .root.Values.topologySpreadConstraints | default (list $default) }}
+{{- $constraints = append $constraints (hasKey . "labelSelector" | ternary . (merge (deepCopy .) $selector)) }}
+{{- end }}
+{{- toYaml $constraints }}
+{{- end }}
+
 {{/* A Kubernetes quantity in MiB, rounded down. */}}
 {{- define "dcred.mebibytes" -}}
 {{- $quantity := kindIs "string" . | ternary . (printf "%.0f" (float64 .)) -}}
