@@ -157,6 +157,7 @@ describe('a release', () => {
     await deploy(plane, 'upgrade', { values: { namespaces: ['edge', 'shop'], webhook: { enabled: false } } });
     assert.deepEqual(await ours(), [
       'clusterrole.rbac.authorization.k8s.io/dcred-system:dcred-admin',
+      'clusterrole.rbac.authorization.k8s.io/dcred-system:dcred-cluster-view',
       'clusterrole.rbac.authorization.k8s.io/dcred-system:dcred-edit',
       'clusterrole.rbac.authorization.k8s.io/dcred-system:dcred-view',
     ]);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
+import { crdFiles } from '../../src/api/crd-yaml.ts';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { eventually } from '../../testing/support/processes.ts';
 import { allowed, type Question, VERBS } from './access.ts';
@@ -200,26 +201,42 @@ describe('permissions of users', () => {
   });
   after(() => plane?.stop());
 
-  for (const [role, verbs] of [
-    ['view', READ],
-    ['edit', VERBS],
-    ['admin', VERBS],
-  ] as const) {
-    test(`with the role ${role} in a namespace extend to its DelegatedCredentials`, async () => {
+  /** Verbs on each resource in a namespace, by role. */
+  const USERS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
+    view: { delegatedcredentials: READ, delegationgrants: READ, delegationissuers: READ },
+    edit: { delegatedcredentials: VERBS, delegationgrants: READ, delegationissuers: READ },
+    admin: { delegatedcredentials: VERBS, delegationgrants: VERBS, delegationissuers: VERBS },
+  };
+  /** Every kind, and its status, which is dcred's alone. */
+  const KINDS = crdFiles().map(({ name }) => name.replace(/^dcred\.dev_|\.yaml$/g, ''));
+  const questions = [...KINDS, ...KINDS.map((kind) => `${kind}/status`)].flatMap((path) => {
+    const [kind, ...status] = path.split('/');
+    return VERBS.map((verb) => ({ verb, resource: [`${kind}.dcred.dev`, ...status].join('/'), namespace: 'edge' }));
+  });
+  const answers = (verbs: Readonly<Record<string, readonly string[]>>) =>
+    new Set(Object.entries(verbs).flatMap(([kind, all]) => all.map((verb) => `${verb} ${kind}.dcred.dev`)));
+
+  for (const [role, verbs] of Object.entries(USERS)) {
+    test(`with the role ${role} in a namespace extend to the resources in it`, async () => {
       const user = `${role}-user`;
       await plane.kubectl(['create', 'rolebinding', user, `--clusterrole=${role}`, `--user=${user}`, '-n', 'edge']);
-      const about = (resource: string) => VERBS.map((verb) => ({ verb, resource, namespace: 'edge' }));
-      const wanted = new Set(verbs.map((verb) => `${verb} delegatedcredentials.dcred.dev`));
+      let found: ReadonlySet<string> = new Set();
       await eventually(`the role ${role} is aggregated`, async () => {
-        const found = await allowed(plane, { user }, about('delegatedcredentials.dcred.dev'));
-        return isDeepStrictEqual(found, wanted) ? true : undefined;
-      });
-      assert.deepEqual(await allowed(plane, { user }, about('delegatedcredentials.dcred.dev/status')), new Set());
-      const onGrants = new Set((role === 'admin' ? VERBS : READ).map((verb) => `${verb} delegationgrants.dcred.dev`));
-      await eventually('the permissions on grants', async () => {
-        const found = await allowed(plane, { user }, about('delegationgrants.dcred.dev'));
-        return isDeepStrictEqual(found, onGrants) ? true : undefined;
+        found = await allowed(plane, { user }, questions);
+        return isDeepStrictEqual(found, answers(verbs)) ? true : undefined;
+      }).catch((error: unknown) => {
+        assert.deepEqual(found, answers(verbs), String(error));
+        throw error;
       });
     });
   }
+
+  test('on the issuers of the cluster are those of the ClusterRole for it, to read them', async () => {
+    const role = `${NAMESPACE}:dcred-cluster-view`;
+    await plane.kubectl(['create', 'clusterrolebinding', 'reader', `--clusterrole=${role}`, '--user=reader']);
+    const wanted = answers({ clusterdelegationissuers: READ });
+    await eventually('the binding to be in force', async () =>
+      isDeepStrictEqual(await allowed(plane, { user: 'reader' }, questions), wanted) ? true : undefined,
+    );
+  });
 });
