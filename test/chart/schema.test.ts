@@ -36,6 +36,9 @@ const REFUSED: Readonly<Record<string, readonly [Values, RegExp]>> = {
     { networkPolicy: { apiServerCidrs: ['10.0.0.1'] } },
     /\/networkPolicy\/apiServerCidrs/,
   ],
+  'a service account that cannot exist': [{ serviceAccount: { name: 'a: b' } }, /\/serviceAccount\/name/],
+  'a Secret that cannot exist': [{ imagePullSecrets: [{ name: 'a #b' }] }, /\/imagePullSecrets\/0\/name/],
+  'a name that no object can have': [{ fullnameOverride: 'My_Release' }, /\/fullnameOverride/],
   'a token file that is no path': [
     { metrics: { serviceMonitor: { bearerTokenFile: 'token' } } },
     /\/metrics\/serviceMonitor\/bearerTokenFile/,
@@ -66,8 +69,8 @@ test('a ServiceMonitor without metrics is refused, with the value to set', async
   await assert.rejects(renderText(values), { message: /metrics\.serviceMonitor\.enabled needs metrics\.port/ });
 });
 
-/** Helm removes a value that is set to null: a template would stop at what is inside. */
-test('every section of the values is there', async () => {
+/** Helm removes a value that is set to null: a section, a number or a switch would be missing. Text may be empty, and lists and maps too. */
+test('every section, and every value that cannot be empty, is there', async () => {
   const [values, schema] = await Promise.all(
     ['values.yaml', 'values.schema.json'].map(async (name) => load(await readFile(join(CHART, name), 'utf8'))),
   );
@@ -75,42 +78,51 @@ test('every section of the values is there', async () => {
   const walk = (section: unknown, rule: Rule | undefined, path: string): void => {
     for (const [name, inner] of Object.entries(section as Values)) {
       const itsRule = rule?.properties?.[name];
-      if (itsRule?.properties === undefined || typeof inner !== 'object') continue;
-      if (!rule?.required?.includes(name)) missing.push(`${path}${name}`);
-      walk(inner, itsRule, `${path}${name}.`);
+      const isSection = typeof inner === 'object' && itsRule?.properties !== undefined;
+      const mayBeNone = !isSection && (inner === '' || typeof inner === 'object');
+      if (!mayBeNone && !rule?.required?.includes(name)) missing.push(`${path}${name}`);
+      if (isSection) walk(inner, itsRule, `${path}${name}.`);
     }
   };
   walk(values, schema as Rule, '');
   assert.deepEqual(missing, []);
   await assert.rejects(renderText({ reissue: null }), { message: /missing property 'reissue'/ });
+  // Where there is no port, NetworkPolicies allow every port.
+  const networkPolicy = { restrictEgress: true, apiServerPorts: null };
+  await assert.rejects(renderText({ networkPolicy }), { message: /missing property 'apiServerPorts'/ });
 });
 
-test('maps and lists without sections may be null, which is none', async () => {
-  const resources = null;
-  const labels = null;
-  assert.ok(
-    await renderText({
-      ...{ namespaces: ['edge'], podLabels: null, podAnnotations: null, commonLabels: null, podSecurityContext: null },
-      ...{
-        securityContext: null,
-        extraEnv: null,
-        extraArgs: null,
-        tolerations: null,
-        nodeSelector: null,
-        affinity: null,
-      },
-      webhook: { resources },
-      audit: { enabled: true, resources },
-      issuer: { enabled: true, authorities: [{ namespace: 'vault', names: ['web-ca'] }], resources, extraEnv: null },
-      signer: { ...SIGNER, resources, extraEnv: null },
-      metrics: {
-        serviceMonitor: { enabled: true, labels },
-        podMonitor: { enabled: true, labels },
-        prometheusRule: { enabled: true, labels },
-        dashboards: { enabled: true, labels },
-      },
-    }),
-  );
+test('every list, map and text that is empty by default may be null, which is none', async () => {
+  const values = load(await readFile(join(CHART, 'values.yaml'), 'utf8')) as Values;
+  const isEmpty = (value: unknown) =>
+    value === '' || (typeof value === 'object' && Object.keys(value as object).length === 0);
+  const emptied = (section: Values): Values =>
+    Object.fromEntries(
+      Object.entries(section).flatMap(([name, value]): readonly (readonly [string, unknown])[] => {
+        if (isEmpty(value)) return [[name, null]];
+        return typeof value === 'object' && !Array.isArray(value) ? [[name, emptied(value as Values)]] : [];
+      }),
+    );
+  const none = emptied(values) as Readonly<Record<string, Values>>;
+  const metrics = none['metrics'] as Readonly<Record<string, Values>>;
+  const monitors = ['serviceMonitor', 'podMonitor', 'prometheusRule', 'dashboards'].map((name) => [
+    name,
+    { ...metrics[name], enabled: true },
+  ]);
+  const text = await renderText({
+    ...none,
+    ...{ namespaces: ['edge'], podSecurityContext: null, securityContext: null },
+    leaderElection: { enabled: false },
+    metrics: Object.fromEntries(monitors),
+    webhook: { ...none['webhook'], resources: null },
+    audit: { ...none['audit'], enabled: true, resources: null },
+    issuer: {
+      ...none['issuer'],
+      ...{ enabled: true, resources: null, authorities: [{ namespace: 'vault', names: ['web-ca'] }] },
+    },
+    signer: { ...none['signer'], ...SIGNER, resources: null },
+  });
+  assert.doesNotMatch(text, /<nil>|<no value>/);
 });
 
 for (const component of ['webhook', 'signer'] as const) {
