@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { load, loadAll } from 'js-yaml';
 import { crdFiles } from '../../src/api/crd-yaml.ts';
 import { COMMON_OPTIONS } from '../../src/cli/arguments.ts';
 import { COMMANDS } from '../../src/cli/commands.ts';
@@ -478,62 +477,6 @@ test("labels and annotations of yours that the chart sets too appear once, and t
   }
   const signer = deploymentOf(objects, 'signer')['spec'].template.metadata.annotations;
   assert.match(signer['checksum/config'], /^[0-9a-f]{64}$/);
-});
-
-test('names of digits only, as of a namespace for each commit, stay text', async () => {
-  // Each below 50000 and above 40000, and no other number is: a name that YAML reads as a number is found wherever it is.
-  const names = Array.from({ length: 40 }, (_, index) => String(40_001 + index));
-  const name = () => names.pop() ?? '';
-  const release = name();
-  const values: Values = {
-    namespaces: [name(), name()],
-    nameOverride: name(),
-    fullnameOverride: release,
-    priorityClassName: name(),
-    image: { repository: name(), tag: name() },
-    serviceAccount: { name: name() },
-    webhook: { serviceAccountName: name(), agent: { imagePullSecrets: [{ name: name() }] } },
-    metrics: {
-      auth: true,
-      serviceMonitor: { enabled: true, authorization: { credentials: { name: name(), key: name() } } },
-      podMonitor: { enabled: true },
-      prometheusRule: { enabled: true },
-      dashboards: { enabled: true },
-    },
-    flowControl: { enabled: true },
-    audit: { enabled: true, serviceAccountName: name() },
-    issuer: {
-      enabled: true,
-      serviceAccountName: name(),
-      authorities: [{ namespace: name(), names: [name()] }],
-      approverRole: { namespace: name(), serviceAccountName: name() },
-    },
-    signer: {
-      enabled: true,
-      cluster: name(),
-      serviceAccountName: name(),
-      tls: { secretName: name() },
-      pkcs11: { pinSecret: name() },
-      vault: { address: 'https://vault.example', role: name(), audience: name() },
-      certificates: [{ namespace: name(), names: [name()], keys: { [name()]: 'awskms:///alias/a' } }],
-    },
-  };
-  const args = ['template', name(), CHART, '--namespace', name(), '--values', '-'];
-  const objects = loadAll((await helm(args, JSON.stringify(values))).stdout) as readonly (Manifest | null)[];
-  const config = pick(
-    objects.filter((one) => one !== null),
-    'ConfigMap',
-    `${release}-signer`,
-  );
-  const numbers: string[] = [];
-  const walk = (value: unknown, path: string): void => {
-    if (typeof value === 'number' && value > 40_000 && value < 50_000) numbers.push(path);
-    if (typeof value !== 'object' || value === null) return;
-    for (const [key, inner] of Object.entries(value)) walk(inner, `${path}.${key}`);
-  };
-  for (const object of objects) walk(object, String(object?.kind));
-  walk(load(config['data']['signer.yaml']), 'signer.yaml');
-  assert.deepEqual(numbers, []);
 });
 
 describe('service accounts', () => {

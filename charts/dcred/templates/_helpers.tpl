@@ -1,17 +1,17 @@
 {{- define "dcred.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimAll "-" }}
 {{- end }}
 
-{{/* 63 characters, less the longest suffix: "-leader-election". */}}
+{{/* 63 characters, less the longest suffix: "-leader-election". A release's name may have dots, a Service's may not. */}}
 {{- define "dcred.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- $full := printf "%s-%s" .Release.Name $name -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 47 | trimSuffix "-" }}
+{{- $full = .Values.fullnameOverride -}}
 {{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 47 | trimSuffix "-" }}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 47 | trimSuffix "-" }}
-{{- end }}
+{{- $full = .Release.Name -}}
+{{- end -}}
+{{- $full | replace "." "-" | trunc 47 | trimAll "-" }}
 {{- end }}
 
 {{/* For cluster-scoped objects: two releases with the same name in different namespaces must not share one. */}}
@@ -159,7 +159,7 @@ namespace.
   to:
     {{- range . }}
     - ipBlock:
-        cidr: {{ . }}
+        cidr: {{ . | quote }}
     {{- end }}
   {{- end }}
 # DNS, for an API server addressed by name.
