@@ -101,11 +101,19 @@ export async function serveHttp(
   };
 }
 
-/** A probe: 200 `ok`, or 503 with what is missing. */
-export function probeHandler(problem: () => string | undefined): PathHandler {
+/**
+ * A probe: 200 `ok`, or 503 with what is missing.
+ * @param exception what is wrong and stops nothing else: a person reads it after the `ok`
+ */
+export function probeHandler(
+  problem: () => string | undefined,
+  exception: () => string | undefined = () => undefined,
+): PathHandler {
   return async () => {
     const found = problem();
-    return { status: found === undefined ? 200 : 503, type: TEXT, body: `${found ?? 'ok'}\n` };
+    if (found !== undefined) return { status: 503, type: TEXT, body: `${found}\n` };
+    const except = exception();
+    return { status: 200, type: TEXT, body: except === undefined ? 'ok\n' : `ok, except for ${except}\n` };
   };
 }
 

@@ -119,7 +119,11 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
   });
   const servers: HttpServer[] = [];
   try {
-    const probes = { '/healthz': probeHandler(() => undefined), '/readyz': probeHandler(() => signer.problem) };
+    const readyz = probeHandler(
+      () => signer.problem,
+      () => signer.unusable,
+    );
+    const probes = { '/healthz': probeHandler(() => undefined), '/readyz': readyz };
     if (healthAddress !== undefined) servers.push(await serveHttp(healthAddress, probes));
     if (metricsAddress !== undefined)
       servers.push(await serveHttp(metricsAddress, scrapes(metrics.registry), authorize));

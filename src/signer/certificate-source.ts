@@ -92,8 +92,13 @@ export class CertificateSource {
     return this.#leaves.get(name)?.has(leafSha256) ?? false;
   }
 
-  /** What keeps certificates from being used; undefined where all are. */
+  /** Why nothing can be signed: not one certificate is usable. One that is missing must not stop the others. */
   get problem(): string | undefined {
+    return this.#usable.size === 0 ? this.unusable : undefined;
+  }
+
+  /** The certificates that were never usable, and why; undefined where there are none. */
+  get unusable(): string | undefined {
     const missing = this.#options.locations.filter(({ name }) => !this.#usable.has(name));
     if (missing.length === 0) return undefined;
     return missing.map(({ name }) => `${name}: ${this.#problems.get(name) ?? 'not read yet'}`).join('; ');

@@ -51,6 +51,7 @@ export class SignerProcess {
   readonly #grants: GrantWatch | undefined;
   readonly #authenticator: Authenticator;
   readonly #server: SignerServer;
+  #isListening = false;
 
   /** Opens the audit log. Throws AuditLogError. */
   static async create(options: SignerProcessOptions): Promise<SignerProcess> {
@@ -124,7 +125,13 @@ export class SignerProcess {
 
   /** Why no calls should come here now; undefined: they may. */
   get problem(): string | undefined {
+    if (!this.#isListening) return 'the certificates are being read for the first time';
     return this.#certificates.problem ?? this.#grants?.problem;
+  }
+
+  /** Which certificates cannot be used, and why; the others can. Undefined: all can. */
+  get unusable(): string | undefined {
+    return this.#certificates.unusable;
   }
 
   /** Rejects when the address cannot be bound. */
@@ -132,6 +139,7 @@ export class SignerProcess {
     await this.#certificates.refresh(signal);
     this.#options.metrics.auditSequence(this.#audit.head.sequence - 1);
     await this.#server.listen();
+    this.#isListening = true;
   }
 
   /** For new connections, once the serving certificate was renewed. */

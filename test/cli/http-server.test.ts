@@ -225,4 +225,18 @@ describe('a probe', () => {
       assert.equal(await good.text(), 'ok\n');
     });
   });
+
+  test('says what is wrong and stops nothing else, and is healthy all the same', async () => {
+    const exception = () => 'vault/api-tls: there is no such Secret';
+    let problem: string | undefined;
+    await serving({ '/readyz': probeHandler(() => problem, exception) }, async (server) => {
+      const good = await ask(server, '/readyz');
+      assert.equal(good.status, 200);
+      assert.equal(await good.text(), 'ok, except for vault/api-tls: there is no such Secret\n');
+      problem = 'no grants yet';
+      const bad = await ask(server, '/readyz');
+      assert.equal(bad.status, 503);
+      assert.equal(await bad.text(), 'no grants yet\n');
+    });
+  });
 });

@@ -64,7 +64,12 @@ interface Started {
   readonly signer: SignerProcess;
 }
 
-export async function start(t: TestContext, change: object = {}, clientCaPem = operator.authority): Promise<Started> {
+/** Not listening yet. `change` may replace its one certificate, which is usable. */
+export async function create(
+  t: TestContext,
+  change: object = {},
+  clientCaPem = operator.authority,
+): Promise<Omit<Started, 'port'>> {
   const folder = temporaryDirectory(t);
   const directory = join(folder, 'web-tls');
   mkdirSync(directory);
@@ -72,7 +77,6 @@ export async function start(t: TestContext, change: object = {}, clientCaPem = o
   writeFileSync(join(directory, 'tls.key'), web.keyPem);
   const auditLog = join(folder, 'audit.jsonl');
   const metrics = new SignerMetrics('test');
-  const stop = new AbortController();
   const signer = await SignerProcess.create({
     address: { host: '127.0.0.1', port: 0 },
     tls: { certificatePem: serving.certificate, keyPem: serving.key, clientCaPem },
@@ -86,12 +90,14 @@ export async function start(t: TestContext, change: object = {}, clientCaPem = o
     clock: systemClock,
     log: recordingLogger(),
   });
-  await signer.listen(stop.signal);
-  t.after(async () => {
-    stop.abort();
-    await signer.close();
-  });
-  return { port: signer.port, auditLog, metrics, signer };
+  t.after(() => signer.close());
+  return { auditLog, metrics, signer };
+}
+
+export async function start(t: TestContext, change: object = {}, clientCaPem = operator.authority): Promise<Started> {
+  const created = await create(t, change, clientCaPem);
+  await created.signer.listen(new AbortController().signal);
+  return { ...created, port: created.signer.port };
 }
 
 export interface Caller {

@@ -51,7 +51,9 @@ test('a token of the cluster gets a credential that NSS accepts, and a new certi
     'signer.yaml',
     [
       'clients: [{name: here, cluster: local, serviceAccount: dcred-system/dcred}]',
-      `certificates: [{name: vault/web-tls, directory: ${join(folder, 'web-tls')}}]`,
+      'certificates:',
+      `- {name: vault/web-tls, directory: ${join(folder, 'web-tls')}}`,
+      `- {name: vault/api-tls, directory: ${join(folder, 'missing')}}`,
       'grants: [{certificate: vault/web-tls, from: [{namespace: edge}]}]',
       '',
     ].join('\n'),
@@ -74,11 +76,12 @@ test('a token of the cluster gets a credential that NSS accepts, and a new certi
   const log: string[] = [];
   child.stderr.setEncoding('utf8').on('data', (text: string) => log.push(text));
   t.after(() => endChild(child));
-  await eventually('the signer to be ready', async () => {
+  const ready = await eventually('the signer to be ready', async () => {
     if (child.exitCode !== null) throw new Error(`the signer ended: ${log.join('')}`);
     const answer = await fetch(`http://127.0.0.1:${health}/readyz`).catch(() => undefined);
-    return answer?.ok || undefined;
+    return answer?.ok ? await answer.text() : undefined;
   });
+  assert.match(ready, /^ok, except for vault\/api-tls: /, 'a certificate that is missing stops no other');
 
   const call = (token: string, path: string, body?: string) => {
     const headers = { authorization: `Bearer ${token.trim()}` };

@@ -1,0 +1,39 @@
+/** When a signer gets calls: one certificate that is missing must not keep the others from being signed for. */
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { leaf } from '../../testing/support/openssl.ts';
+import { temporaryDirectory } from '../cli/run-command.ts';
+import { ask, CONFIG, create, EU, sign, start } from './running-signer.ts';
+
+const MISSING = { name: 'vault/api-tls', directory: '/nonexistent/api-tls' };
+
+function usable(t: TestContext) {
+  const directory = join(temporaryDirectory(t), 'web-tls');
+  const { certificatePem, keyPem } = leaf();
+  mkdirSync(directory);
+  writeFileSync(join(directory, 'tls.crt'), certificatePem);
+  writeFileSync(join(directory, 'tls.key'), keyPem);
+  return { name: 'vault/web-tls', directory };
+}
+
+test('a signer is ready without one of its certificates, says which, and signs for the others', async (t) => {
+  const { port, signer } = await start(t, { certificates: [usable(t), MISSING] });
+  assert.equal(signer.problem, undefined);
+  assert.match(signer.unusable ?? '', /^vault\/api-tls: .*no such file/);
+  const [result] = (await sign(port, EU, ask())).body.results ?? [];
+  assert.equal(result?.ok, true);
+});
+
+test('it is not while it can sign for none: a rollout then stops at it, and the signers before it go on', async (t) => {
+  const { signer } = await start(t, { certificates: [MISSING], grants: CONFIG.grants.slice(0, 0) });
+  assert.match(signer.problem ?? '', /^vault\/api-tls: /);
+});
+
+test('nor before it listens', async (t) => {
+  const { signer } = await create(t);
+  assert.match(signer.problem ?? '', /for the first time/);
+  await signer.listen(new AbortController().signal);
+  assert.deepEqual([signer.problem, signer.unusable], [undefined, undefined]);
+});
