@@ -121,7 +121,7 @@ async function serve(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
   try {
     const readyz = probeHandler(
       () => signer.problem,
-      () => signer.unusable,
+      () => signer.exceptions,
     );
     const probes = { '/healthz': probeHandler(() => undefined), '/readyz': readyz };
     if (healthAddress !== undefined) servers.push(await serveHttp(healthAddress, probes));

@@ -21,8 +21,8 @@ import type { SignerClientIdentity } from './signing-service.ts';
 
 export interface CertificateFeedOptions {
   readonly certificates: Pick<CertificateSource, 'get' | 'has'>;
-  /** Those that may cover the question. */
-  readonly grants: (question: GrantQuestion) => readonly SignerGrant[];
+  /** Those that may cover the question; undefined: it is not known. */
+  readonly grants: (question: GrantQuestion) => readonly SignerGrant[] | undefined;
   readonly changes: Changes;
   readonly maxLifetimeSeconds: number;
   readonly clock: Clock;
@@ -74,19 +74,24 @@ export class CertificateFeed {
     return news;
   }
 
-  /** Undefined where it is granted and cannot be used at the moment: the client goes on with what it has. */
+  /**
+   * Undefined where it is granted and cannot be used at the moment, or where it is not known what is granted: the client goes on with
+   * what it has.
+   */
   #current(
     { cluster }: SignerClientIdentity,
     { certificate, namespace }: KnownCertificate,
   ): CertificateNews | undefined {
     const { certificates, grants, maxLifetimeSeconds } = this.#options;
     const found = certificates.get(certificate)?.certificate;
-    const usages = USAGES.flatMap((usage) => {
+    const usages: GrantedUsage[] = [];
+    for (const usage of USAGES) {
       const question = { certificate, cluster, namespace, usage };
-      return termsOf(grants(question), question, maxLifetimeSeconds)
-        .slice(0, MAX_TERMS)
-        .map((terms) => grantedUsage(usage, terms));
-    });
+      const known = grants(question);
+      if (known === undefined) return undefined;
+      const terms = termsOf(known, question, maxLifetimeSeconds).slice(0, MAX_TERMS);
+      usages.push(...terms.map((one) => grantedUsage(usage, one)));
+    }
     if (usages.length === 0 || !certificates.has(certificate)) return { certificate, namespace, version: NOT_GRANTED };
     if (found === undefined) return undefined;
     const granted = { chainPem: found.chainPem, usages };

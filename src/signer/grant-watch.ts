@@ -33,11 +33,13 @@ const MAX_AGE_UNANSWERED_MS = 300_000;
 
 /** By the certificate that is granted. */
 const CERTIFICATE = 'certificate';
+const ALL = '';
 
 export class GrantWatch {
   readonly #options: GrantWatchOptions;
   readonly #grants: NamespacedCache<Watched>;
-  readonly #namespaces: Reflector<WatchedNamespace>;
+  /** Those that pods run in, under ALL: they are no objects of a namespace. */
+  readonly #namespaces: NamespacedCache<WatchedNamespace>;
   readonly #live: LiveGrants;
   /** Said once, until it answers again. */
   #unanswered = false;
@@ -60,24 +62,42 @@ export class GrantWatch {
           onChange,
         }),
       (namespace, reason) =>
-        log.error({ namespace, reason }, 'failed to read the grants of a namespace, ignoring them'),
+        log.error(
+          { namespace, reason },
+          'failed to read the grants of a namespace: nothing is signed under them meanwhile',
+        ),
       onChange,
     );
-    this.#namespaces = new Reflector<WatchedNamespace>({
-      ...options,
-      type: NAMESPACES,
-      metadataOnly: true,
-      transform: readNamespace,
-      keyOf: ({ name }) => name,
+    this.#namespaces = new NamespacedCache(
+      [],
+      ({ observe }) =>
+        new Reflector<WatchedNamespace>({
+          ...options,
+          type: NAMESPACES,
+          metadataOnly: true,
+          observe,
+          transform: readNamespace,
+          keyOf: ({ name }) => namespacedKey({ namespace: ALL, name }),
+          onChange,
+        }),
+      (_, reason) =>
+        log.error(
+          { reason },
+          'failed to read namespaces: nothing is signed under grants that select by labels meanwhile',
+        ),
       onChange,
-    });
+    );
   }
 
-  /** The grants that cover the question, as far as is known: written as those of the configuration are. */
-  covering(question: GrantQuestion): readonly SignerGrant[] {
+  /**
+   * The grants that cover the question, as far as is known: written as those of the configuration are. Undefined: they were never
+   * read, which must not look like a grant that was withdrawn.
+   */
+  covering(question: GrantQuestion): readonly SignerGrant[] | undefined {
     const request = this.#requestOf(question, this.#factsOf(question.namespace));
     if (request === undefined) return [];
     const { certificate, usage } = request;
+    if (!this.#isDecidable(certificate, question)) return undefined;
     return this.#of(certificate)
       .filter((grant) => covers(grant, request))
       .map(({ spec: { maxLifetimeSeconds, maxPods, onWithdraw } }) => ({
@@ -90,10 +110,10 @@ export class GrantWatch {
       }));
   }
 
-  /** Whether `covering` rests on what the API server had a moment ago, or says no: then it needs no confirmation. */
+  /** Whether `covering` rests on what the API server had a moment ago, or permits nothing: then it needs no confirmation. */
   isRecent(question: GrantQuestion): boolean {
     const certificate = splitCertificateName(question.certificate);
-    if (certificate === undefined || this.covering(question).length === 0) return true;
+    if (certificate === undefined || (this.covering(question) ?? []).length === 0) return true;
     return this.#wasReadWithin(MAX_AGE_MS, certificate, question);
   }
 
@@ -104,7 +124,7 @@ export class GrantWatch {
   async refresh(question: GrantQuestion, signal: AbortSignal): Promise<void> {
     const certificate = splitCertificateName(question.certificate);
     if (certificate === undefined) return;
-    const before = this.covering(question).length;
+    const before = this.covering(question)?.length;
     const sinceMs = this.#options.clock.monotonic() - MAX_AGE_MS;
     try {
       await this.#live.grants(certificate.namespace, sinceMs, signal);
@@ -116,7 +136,7 @@ export class GrantWatch {
       this.#warnUnanswered(error);
     }
     // A watch that is silent will not say so.
-    if (this.covering(question).length !== before) this.#options.onChange();
+    if (this.covering(question)?.length !== before) this.#options.onChange();
   }
 
   /**
@@ -142,10 +162,11 @@ export class GrantWatch {
     }
   }
 
-  /** Whether some namespace of that cluster may have credentials of the certificate. */
-  mayRead(name: string, cluster: string): boolean {
+  /** Whether some namespace of that cluster may have credentials of the certificate; undefined: the grants were never read. */
+  mayRead(name: string, cluster: string): boolean | undefined {
     const certificate = splitCertificateName(name);
     if (certificate === undefined) return false;
+    if (!this.#hasRead(certificate)) return undefined;
     const own = cluster === this.#options.cluster;
     return this.#of(certificate).some(({ spec }) =>
       spec.from.some((from) => (own ? from.cluster === undefined : from.cluster === cluster)),
@@ -153,16 +174,26 @@ export class GrantWatch {
   }
 
   /**
-   * Why nothing can be decided yet; undefined: it can. A grant that was not read yet must not look like one that was withdrawn: that
-   * would have issued Secrets deleted.
+   * Why nothing can be decided yet; undefined: it can, but for what `refused` says. A grant that was not read yet must not look like
+   * one that was withdrawn: that would have issued Secrets deleted.
    */
   get problem(): string | undefined {
     const { cluster, namespaces } = this.#options;
-    const unread = namespaces.find((namespace) => !this.#grants.hasSynced(namespace));
+    const unread = namespaces.find((namespace) => !this.#grants.hasSettled(namespace));
     if (unread !== undefined) return `the DelegationGrants of namespace "${unread}" cannot be read yet`;
-    if (cluster === undefined || this.#namespaces.hasSynced) return undefined;
+    if (cluster === undefined || this.#namespaces.hasSettled(ALL)) return undefined;
     const needed = [...this.#grants.values()].some(({ grant }) => grant !== undefined && needsNamespace(grant));
     return needed ? 'the labels of namespaces, which a DelegationGrant selects by, cannot be read yet' : undefined;
+  }
+
+  /** What the API server refuses to show now; undefined: nothing. */
+  get refused(): string | undefined {
+    const grants = [...this.#grants.refusals].map(
+      ([name, reason]) => `DelegationGrants of namespace "${name}": ${reason}`,
+    );
+    const labels = [...this.#namespaces.refusals.values()].map((reason) => `labels of namespaces: ${reason}`);
+    const all = [...grants, ...labels];
+    return all.length === 0 ? undefined : all.join('; ');
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -185,6 +216,16 @@ export class GrantWatch {
     );
   }
 
+  /** Whether `covering` knows the answer. A namespace without certificates has no grants that count. */
+  #isDecidable(certificate: GrantRequest['certificate'], question: GrantQuestion): boolean {
+    if (!this.#hasRead(certificate)) return false;
+    return this.#namespaces.hasSynced(ALL) || !this.#needsNamespace(certificate, question);
+  }
+
+  #hasRead({ namespace }: GrantRequest['certificate']): boolean {
+    return !this.#options.namespaces.includes(namespace) || this.#grants.hasSynced(namespace);
+  }
+
   #isOwn({ cluster }: GrantQuestion): boolean {
     return cluster === this.#options.cluster;
   }
@@ -199,7 +240,7 @@ export class GrantWatch {
   }
 
   #factsOf(namespace: string): WatchedNamespace | undefined {
-    const watched = this.#namespaces.store.get(namespace);
+    const watched = this.#namespaces.get(ALL, namespace);
     return watched && this.#live.laterNamespace(watched);
   }
 

@@ -3,16 +3,17 @@ import { ApiError } from '../kubernetes/api-error.ts';
 import { type GrantWatch, isRefusal } from './grant-watch.ts';
 import { type GrantQuestion, grantCovers, mayRead, type SignerGrant } from './policy.ts';
 
-/** Nothing can be said now. */
+/** Nothing can be said of a certificate now. */
 export class GrantsUnreadableError extends Error {
   override readonly name = 'GrantsUnreadableError';
   readonly code = 'GrantsUnreadable';
   /** The API server refuses to show these grants, and may show others; false: it does not answer. */
   readonly refused: boolean;
 
-  constructor(cause: ApiError) {
+  /** @param cause undefined: refused since the start */
+  constructor(cause?: ApiError) {
     super('the grants cannot be read now: try again', { cause });
-    this.refused = isRefusal(cause);
+    this.refused = cause === undefined || isRefusal(cause);
   }
 }
 
@@ -30,10 +31,12 @@ export class GrantedUses {
     this.#options = options;
   }
 
-  /** Those that may cover the question, as far as is known. */
-  known(question: GrantQuestion): readonly SignerGrant[] {
+  /** Those that may cover the question, as far as is known; undefined: it is not known. */
+  known(question: GrantQuestion): readonly SignerGrant[] | undefined {
     const { configured, watch } = this.#options;
-    return watch === undefined ? configured : [...configured, ...watch.covering(question)];
+    if (watch === undefined) return configured;
+    const covering = watch.covering(question);
+    return covering && [...configured, ...covering];
   }
 
   /**
@@ -43,7 +46,7 @@ export class GrantedUses {
   current(question: GrantQuestion, signal: AbortSignal): readonly SignerGrant[] | Promise<readonly SignerGrant[]> {
     const { watch } = this.#options;
     return watch === undefined || watch.isRecent(question)
-      ? this.known(question)
+      ? this.#decided(question)
       : this.#refreshed(watch, question, signal);
   }
 
@@ -53,16 +56,35 @@ export class GrantedUses {
    * @throws GrantsUnreadableError
    */
   async wasCovered(question: GrantQuestion, sinceMs: number, signal: AbortSignal): Promise<boolean> {
-    const { configured, watch } = this.#options;
-    if (configured.some((grant) => grantCovers(grant, question))) return true;
+    const { watch } = this.#options;
+    if (this.#isConfigured(question)) return true;
     if (watch === undefined) return false;
     return await watch.wasCovered(question, sinceMs, signal).catch(unreadable);
   }
 
-  /** Whether any gives the cluster's clients the public certificate. */
+  /**
+   * Whether any gives the cluster's clients the public certificate.
+   * @throws GrantsUnreadableError
+   */
   mayRead(certificate: string, cluster: string): boolean {
     const { configured, watch } = this.#options;
-    return mayRead(configured, certificate, cluster) || watch?.mayRead(certificate, cluster) === true;
+    if (mayRead(configured, certificate, cluster)) return true;
+    if (watch === undefined) return false;
+    const found = watch.mayRead(certificate, cluster);
+    if (found === undefined) throw new GrantsUnreadableError();
+    return found;
+  }
+
+  #decided(question: GrantQuestion): readonly SignerGrant[] {
+    const known = this.known(question);
+    if (known !== undefined) return known;
+    if (this.#isConfigured(question)) return this.#options.configured;
+    throw new GrantsUnreadableError();
+  }
+
+  /** What the configuration grants needs no API server. */
+  #isConfigured(question: GrantQuestion): boolean {
+    return this.#options.configured.some((grant) => grantCovers(grant, question));
   }
 
   async #refreshed(
@@ -70,15 +92,13 @@ export class GrantedUses {
     question: GrantQuestion,
     signal: AbortSignal,
   ): Promise<readonly SignerGrant[]> {
-    const { configured } = this.#options;
     try {
       await watch.refresh(question, signal);
     } catch (error) {
-      // What the configuration grants needs no API server.
-      if (error instanceof ApiError && configured.some((grant) => grantCovers(grant, question))) return configured;
+      if (error instanceof ApiError && this.#isConfigured(question)) return this.#options.configured;
       return unreadable(error);
     }
-    return this.known(question);
+    return this.#decided(question);
   }
 }
 

@@ -129,9 +129,10 @@ export class SignerProcess {
     return this.#certificates.problem ?? this.#grants?.problem;
   }
 
-  /** Which certificates cannot be used, and why; the others can. Undefined: all can. */
-  get unusable(): string | undefined {
-    return this.#certificates.unusable;
+  /** Certificates that cannot be used and grants that cannot be read, and why; the others can. Undefined: all can. */
+  get exceptions(): string | undefined {
+    const found = [this.#certificates.unusable, this.#grants?.refused].filter((one) => one !== undefined);
+    return found.length === 0 ? undefined : found.join('; ');
   }
 
   /** Rejects when the address cannot be bound. */

@@ -256,7 +256,7 @@ describe('a signer whose watches are silent', () => {
       });
       const grants = new GrantedUses({ configured: [], watch });
       const question = { certificate: `${owner}/web-tls`, cluster: 'local', usage: 'Server', namespace } as const;
-      await eventually('the grant to be seen', async () => grants.known(question).length === 1 || undefined);
+      await eventually('the grant to be seen', async () => grants.known(question)?.length === 1 || undefined);
       assert.equal((await grants.current(question, signal)).length, 1);
 
       for (const one of proxy.watches) one.freeze();

@@ -21,7 +21,7 @@ function usable(t: TestContext) {
 test('a signer is ready without one of its certificates, says which, and signs for the others', async (t) => {
   const { port, signer } = await start(t, { certificates: [usable(t), MISSING] });
   assert.equal(signer.problem, undefined);
-  assert.match(signer.unusable ?? '', /^vault\/api-tls: .*no such file/);
+  assert.match(signer.exceptions ?? '', /^vault\/api-tls: .*no such file/);
   const [result] = (await sign(port, EU, ask())).body.results ?? [];
   assert.equal(result?.ok, true);
 });
@@ -35,5 +35,5 @@ test('nor before it listens', async (t) => {
   const { signer } = await create(t);
   assert.match(signer.problem ?? '', /for the first time/);
   await signer.listen(new AbortController().signal);
-  assert.deepEqual([signer.problem, signer.unusable], [undefined, undefined]);
+  assert.deepEqual([signer.problem, signer.exceptions], [undefined, undefined]);
 });

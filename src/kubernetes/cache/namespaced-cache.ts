@@ -1,4 +1,7 @@
-/** One kind of object in every namespace that is watched: one reflector for all of them, or one for each of a list. */
+/**
+ * One kind of object in every namespace that is watched: one reflector for all of them, or one for each of a list. Also of a kind
+ * without namespaces: then that is ''.
+ */
 import type { Reflector, ReflectorEvent } from './reflector.ts';
 import { RefusalCount } from './refusal-count.ts';
 
@@ -31,10 +34,12 @@ interface Scope<T> {
   readonly settled: Promise<void>;
 }
 
-export class NamespacedCache<T extends Named> {
+export class NamespacedCache<T> {
   /** By namespace; '' for all of them. */
   readonly #scopes = new Map<string, Scope<T>>();
   readonly #refusals = new Map<string, string>();
+  /** That were refused at least once. */
+  readonly #refused = new Set<string>();
 
   /**
    * @param namespaces empty for all of them, in one watch
@@ -57,6 +62,7 @@ export class NamespacedCache<T extends Named> {
         if (reason === undefined) return;
         if (!this.#refusals.has(namespace)) onRefused(namespace, reason);
         this.#refusals.set(namespace, reason);
+        this.#refused.add(namespace);
         resolve();
       };
       const reflector = make({ namespace: namespace === '' ? undefined : namespace, observe });
@@ -85,6 +91,11 @@ export class NamespacedCache<T extends Named> {
   /** Whether the namespace has been listed once. */
   hasSynced(namespace: string): boolean {
     return this.#scope(namespace)?.hasSynced ?? false;
+  }
+
+  /** Whether the namespace has been listed, or refused, once: waiting for it longer may be waiting for a person. */
+  hasSettled(namespace: string): boolean {
+    return this.hasSynced(namespace) || this.#refused.has(namespace);
   }
 
   /** Namespaces that the API server refuses to list or watch, with its reason; '' for all of them. */
