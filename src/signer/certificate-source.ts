@@ -57,6 +57,7 @@ export interface CertificateSourceOptions {
   readonly objects?: CertificateObjects | undefined;
   readonly clock: Clock;
   readonly log: Logger;
+  /** After the first reading of each, and when it changes. A problem with a later reading leaves the last good pair in use. */
   readonly onProblem?: (name: string, problem: string | undefined) => void;
   /** Another certificate is in use from now on. */
   readonly onChange?: () => void;
@@ -70,7 +71,8 @@ export class CertificateSource {
   readonly #options: CertificateSourceOptions;
   readonly #usable = new Map<string, UsableCertificate & { readonly signer: OpenSigner }>();
   readonly #seen = new Map<string, string>();
-  readonly #problems = new Map<string, string>();
+  /** Of those that were read at least once; undefined: none, at the last reading. */
+  readonly #problems = new Map<string, string | undefined>();
   /** Fingerprints of all leaves that were in use since the start, by name. */
   readonly #leaves = new Map<string, Set<string>>();
 
@@ -131,7 +133,10 @@ export class CertificateSource {
     try {
       const { chainPem, keyPem } = await this.#read(location, signal);
       const seen = createHash('sha256').update(`${chainPem}\0${keyPem}`).digest('hex');
-      if (this.#seen.get(name) === seen) return;
+      if (this.#seen.get(name) === seen) {
+        this.#report(name, undefined);
+        return;
+      }
       const certificate = readDelegationCertificate(chainPem);
       const signer = await this.#open(location, keyPem, certificate, signal);
       const before = this.#usable.get(name);
@@ -177,15 +182,15 @@ export class CertificateSource {
     return objects;
   }
 
-  /** Logged when it changes, not at every look. */
+  /** The first time, and when it changes: not at every look. */
   #report(name: string, problem: string | undefined): void {
-    if (this.#problems.get(name) === problem) return;
-    if (problem === undefined) this.#problems.delete(name);
-    else {
-      this.#problems.set(name, problem);
-      this.#options.log.warn({ certificate: name, detail: problem }, 'certificate not usable');
-    }
-    this.#options.onProblem?.(name, problem);
+    const before = this.#problems.get(name);
+    if (this.#problems.has(name) && before === problem) return;
+    this.#problems.set(name, problem);
+    const { log, onProblem } = this.#options;
+    if (problem !== undefined) log.warn({ certificate: name, detail: problem }, 'certificate not usable');
+    else if (before !== undefined) log.info({ certificate: name }, 'certificate usable again');
+    onProblem?.(name, problem);
   }
 }
 
