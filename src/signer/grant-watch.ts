@@ -55,7 +55,10 @@ export class GrantWatch {
           ...options,
           type: DELEGATION_GRANTS,
           namespace,
-          observe,
+          observe: (event) => {
+            if (event.kind === 'list') this.#live.forgetGrants(namespace ?? ALL, event.sinceMs);
+            observe(event);
+          },
           transform: readGrant,
           keyOf: namespacedKey,
           indexes: { [CERTIFICATE]: ({ grant }) => (grant === undefined ? [] : [grant.spec.certificateRef.name]) },
@@ -75,7 +78,10 @@ export class GrantWatch {
           ...options,
           type: NAMESPACES,
           metadataOnly: true,
-          observe,
+          observe: (event) => {
+            if (event.kind === 'list') this.#live.forgetNamespaces(event.sinceMs);
+            observe(event);
+          },
           transform: readNamespace,
           keyOf: ({ name }) => namespacedKey({ namespace: ALL, name }),
           onChange,

@@ -75,6 +75,20 @@ export class LiveGrants {
     return (this.#namespaces.get(name)?.latest?.sinceMs ?? Number.NEGATIVE_INFINITY) >= sinceMs;
   }
 
+  /**
+   * A watch has listed these grants anew: that list is later than every reading that began before it. By their versions it may not be, where
+   * etcd was restored from a backup.
+   * @param sinceMs when that list began, on the monotonic clock
+   */
+  forgetGrants(namespace: string, sinceMs: number): void {
+    this.#grants.get(namespace)?.forgetBefore(sinceMs);
+  }
+
+  /** The same for all namespaces. */
+  forgetNamespaces(sinceMs: number): void {
+    for (const reading of this.#namespaces.values()) reading.forgetBefore(sinceMs);
+  }
+
   /** What a watch shows of a grant, or the later state that was read; undefined where it was gone by then. */
   laterGrant(watched: Watched): Watched | undefined {
     return later(watched, this.#grants.get(watched.namespace)?.latest?.value);

@@ -28,6 +28,8 @@ export class SharedReading<T> {
   readonly #clock: Clock;
   #running: Running<T> | undefined;
   #latest: Reading<T> | undefined;
+  /** A reading that began before that is not kept. */
+  #keptSinceMs = Number.NEGATIVE_INFINITY;
   #failure: { readonly error: unknown; readonly atMs: number } | undefined;
 
   constructor(clock: Clock, read: (signal: AbortSignal) => Promise<T>) {
@@ -37,6 +39,15 @@ export class SharedReading<T> {
 
   get latest(): Reading<T> | undefined {
     return this.#latest;
+  }
+
+  /**
+   * Keeps no reading that began before that time, not even one in progress.
+   * @param ms on the monotonic clock
+   */
+  forgetBefore(ms: number): void {
+    this.#keptSinceMs = Math.max(ms, this.#keptSinceMs);
+    if (this.#latest !== undefined && this.#latest.sinceMs < ms) this.#latest = undefined;
   }
 
   /**
@@ -70,7 +81,7 @@ export class SharedReading<T> {
     const ended = this.#bounded().then(
       (value) => {
         this.#running = undefined;
-        this.#latest = { value, sinceMs };
+        if (sinceMs >= this.#keptSinceMs) this.#latest = { value, sinceMs };
         return value;
       },
       (error: unknown) => {

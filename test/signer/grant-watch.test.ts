@@ -8,6 +8,7 @@ import { aborted } from '../../src/kubernetes/deadline.ts';
 import { GrantWatch } from '../../src/signer/grant-watch.ts';
 import { GrantedUses, GrantsUnreadableError } from '../../src/signer/granted-uses.ts';
 import type { SignerGrant } from '../../src/signer/policy.ts';
+import { SharedReading } from '../../src/signer/shared-reading.ts';
 import { grant } from '../../testing/support/builders.ts';
 import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
@@ -23,32 +24,46 @@ const CONFIGURED: SignerGrant = {
   maxLifetimeSeconds: 600,
 };
 
-/** A fake API server, whose watches begin with a list and are silent after it. */
+/** A fake API server, whose watches begin with a list and are silent after it, until etcd is restored. */
 class Server {
   grants: readonly DelegationGrantResource[] = [grant()];
+  namespaces: readonly object[] = [];
+  version = '100';
   error: Error | undefined;
   lists = 0;
+  readonly #restored = Promise.withResolvers<void>();
 
   readonly client = {
-    list: async () => {
+    list: async ({ plural }: { plural: string }) => {
       this.lists += 1;
       if (this.error !== undefined) throw this.error;
-      return { metadata: { resourceVersion: '100' }, items: this.grants };
+      return { metadata: { resourceVersion: this.version }, items: this.#objects(plural) };
     },
     watch: (type: { plural: string }, _: object, options: { signal: AbortSignal }) => this.#watch(type, options),
   } as unknown as ApiClient;
 
+  /** From a backup: all versions start again from an older one, and each watch finds that out. */
+  restore(version: string): void {
+    this.version = version;
+    this.#restored.resolve();
+  }
+
+  #objects(plural: string): readonly object[] {
+    return plural === 'delegationgrants' ? this.grants : this.namespaces;
+  }
+
   async *#watch({ plural }: { plural: string }, options: { signal: AbortSignal }) {
-    const objects = plural === 'delegationgrants' ? this.grants : [];
-    for (const object of objects) yield { type: 'ADDED', object };
+    const began = this.version;
+    for (const object of this.#objects(plural)) yield { type: 'ADDED', object };
     const annotations = { 'k8s.io/initial-events-end': 'true' };
-    yield { type: 'BOOKMARK', object: { metadata: { resourceVersion: '100', annotations } } };
+    yield { type: 'BOOKMARK', object: { metadata: { resourceVersion: began, annotations } } };
+    await Promise.race([this.#restored.promise, aborted(options.signal)]);
+    if (this.version !== began) yield { type: 'BOOKMARK', object: { metadata: { resourceVersion: this.version } } };
     await aborted(options.signal);
   }
 }
 
-async function signer(configured: readonly SignerGrant[] = []) {
-  const server = new Server();
+async function signer(configured: readonly SignerGrant[] = [], server = new Server()) {
   const clock = new FakeClock();
   const log = recordingLogger();
   const watch = new GrantWatch({
@@ -130,4 +145,47 @@ test('a grant that is newer than what was read counts, and one that was changed 
   server.grants = [];
   clock.advance(10_001);
   assert.deepEqual(await grants.current(QUESTION, signal), []);
+});
+
+test('what was read before etcd was restored does not count against a grant or a label that is there again', async () => {
+  const selecting = grant({ from: [{ namespaceSelector: { matchLabels: { tier: 'edge' } } }] });
+  const edge = (labels: object) => ({ metadata: { name: 'edge', uid: 'uid', resourceVersion: '10', labels } });
+  for (const { before, lost } of [
+    { before: { grants: [grant()] }, lost: { grants: [] } },
+    {
+      before: { grants: [selecting], namespaces: [edge({ tier: 'edge' })] },
+      lost: { namespaces: [edge({})] },
+    },
+  ]) {
+    const server = Object.assign(new Server(), before, { version: '1000000' });
+    await using world = await signer([], server);
+    const { clock, grants } = world;
+    // Withdrawn: the list shows it, the silent watch does not.
+    Object.assign(server, lost);
+    assert.deepEqual(await grants.current(QUESTION, signal), []);
+    Object.assign(server, before);
+    clock.advance(1);
+    server.restore('900000');
+    await clock.advanceAsync(60_000);
+    assert.equal((await grants.current(QUESTION, signal)).length, 1);
+    // From here on, versions of one history are compared as always.
+    Object.assign(server, lost);
+    await clock.advanceAsync(10_001);
+    assert.deepEqual(await grants.current(QUESTION, signal), []);
+  }
+});
+
+test('nor does a reading that is in progress while a watch lists again, if it began before', async () => {
+  const clock = new FakeClock();
+  const lost = Promise.withResolvers<string>();
+  const answers = [lost.promise, Promise.resolve('restored')];
+  const reading = new SharedReading(clock, () => answers.shift() ?? assert.fail('read too often'));
+  const first = reading.since(0, signal);
+  clock.advance(1);
+  reading.forgetBefore(1);
+  lost.resolve('lost');
+  await first;
+  assert.deepEqual(reading.latest, undefined);
+  await reading.since(1, signal);
+  assert.deepEqual(reading.latest, { value: 'restored', sinceMs: 1 });
 });

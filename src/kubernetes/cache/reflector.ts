@@ -27,15 +27,22 @@ export interface Change<T> {
   readonly current?: T;
 }
 
-export interface ReflectorEvent {
-  /**
-   * `list`: a list was complete. `watch`: the server has accepted one. `failure`: either failed. `handler-error`: onChange or transform
-   * threw. After a failure a watch goes on where it was, without a list.
-   */
-  readonly kind: 'list' | 'watch' | 'failure' | 'handler-error';
-  /** Of an ApiError. */
-  readonly reason?: string;
-}
+/**
+ * `list`: a list was complete. `watch`: the server has accepted one. `failure`: either failed. `handler-error`: onChange or transform
+ * threw. After a failure a watch goes on where it was, without a list.
+ */
+export type ReflectorEvent =
+  | {
+      readonly kind: 'list';
+      /** When it began, on the monotonic clock. */
+      readonly sinceMs: number;
+      readonly reason?: never;
+    }
+  | {
+      readonly kind: 'watch' | 'failure' | 'handler-error';
+      /** Of an ApiError. */
+      readonly reason?: string;
+    };
 
 export interface ReflectorOptions<T> {
   readonly client: ApiClient;
@@ -79,6 +86,8 @@ export class Reflector<T> {
   /** The highest version of a history that is gone, because etcd was restored to an older one. */
   #lostVersion = '';
   #mustList = true;
+  /** When the list in progress began, on the monotonic clock. */
+  #listSince = 0;
   /** Since when a watch follows the server, on the monotonic clock; undefined while none does. */
   #followingSince: number | undefined;
   /** Whether the server can start a watch with a list, as far as is known, and whether the next list is one. */
@@ -130,6 +139,7 @@ export class Reflector<T> {
     const listing = this.#mustList;
     const from = listing ? undefined : this.#resourceVersion;
     this.#followingSince = undefined;
+    if (listing) this.#listSince = this.#options.clock.monotonic();
     try {
       if (listing && !this.#streaming) {
         await this.#listPages(signal);
@@ -253,7 +263,7 @@ export class Reflector<T> {
     this.#resourceVersion = snapshot.resourceVersion;
     this.#mustList = false;
     this.#streaming = this.#canStream;
-    this.#options.observe?.({ kind: 'list' });
+    this.#options.observe?.({ kind: 'list', sinceMs: this.#listSince });
     for (const change of changes) this.#report(change);
     this.#hasSynced = true;
     this.#markSynced();
