@@ -5,7 +5,8 @@
  */
 import type { Clock } from '../kubernetes/clock.ts';
 import type { CertificateSource } from './certificate-source.ts';
-import type { GrantedUses } from './granted-uses.ts';
+import { type GrantedUses, GrantsUnreadableError } from './granted-uses.ts';
+import type { GrantQuestion } from './policy.ts';
 import type { GrantedUse } from './protocol.ts';
 import type { SignerClientIdentity } from './signing-service.ts';
 
@@ -22,20 +23,30 @@ export class Withdrawals {
     this.#options = options;
   }
 
-  /** For each use, in the same order. Throws GrantsUnreadableError. */
+  /** For each use, in the same order. Throws GrantsUnreadableError where the API server does not answer. */
   async confirm(
     { cluster }: SignerClientIdentity,
     uses: readonly GrantedUse[],
     signal: AbortSignal,
   ): Promise<readonly boolean[]> {
-    const { certificates, clock, grants } = this.#options;
+    const { certificates, clock } = this.#options;
     const askedMs = clock.monotonic();
     const withdrawn: boolean[] = [];
     // One after the other: a reading that began after the call serves all of them.
     for (const { leafSha256, ...use } of uses) {
       const isKnown = certificates.hasUsed(use.certificate, leafSha256);
-      withdrawn.push(isKnown && !(await grants.wasCovered({ ...use, cluster }, askedMs, signal)));
+      withdrawn.push(isKnown && (await this.#isUncovered({ ...use, cluster }, askedMs, signal)));
     }
     return withdrawn;
+  }
+
+  async #isUncovered(question: GrantQuestion, sinceMs: number, signal: AbortSignal): Promise<boolean> {
+    try {
+      return !(await this.#options.grants.wasCovered(question, sinceMs, signal));
+    } catch (error) {
+      // It proves nothing, and those of other certificates can be read. The question is repeated.
+      if (error instanceof GrantsUnreadableError && error.refused) return false;
+      throw error;
+    }
   }
 }

@@ -15,6 +15,7 @@ import { recordingLogger } from '../../testing/support/recording-logger.ts';
 const { signal } = new AbortController();
 const LEAF = 'a'.repeat(64);
 const USE = { certificate: 'vault/web-tls', usage: 'Server', namespace: 'edge', leafSha256: LEAF } as const;
+const FORBIDDEN = new ApiError('no', { status: 403, reason: 'Forbidden' });
 const HOME = { name: 'here', cluster: 'local' };
 const AWAY = { name: 'eu', cluster: 'eu-west' };
 
@@ -24,6 +25,8 @@ class Server {
   grants: readonly DelegationGrantResource[] = [];
   labels: Readonly<Record<string, string>> = {};
   error: Error | undefined;
+  /** A namespace whose grants are not shown. */
+  refused: string | undefined;
   /** Lists that were requested. */
   readonly lists: string[] = [];
   /** Each call answers one list with the present state. Undefined: all are answered at once. */
@@ -34,6 +37,7 @@ class Server {
       this.lists.push(plural);
       if (this.answers !== undefined) await new Promise<void>((resolve) => this.answers?.push(resolve));
       if (this.error !== undefined) throw this.error;
+      if (namespace !== undefined && namespace === this.refused) throw FORBIDDEN;
       const metadata = { resourceVersion: '1000' };
       if (plural === 'namespaces') {
         assert.equal(fieldSelector, 'metadata.name=edge');
@@ -49,12 +53,12 @@ class Server {
       clock: this.clock,
       random: () => 0,
       log: recordingLogger(),
-      namespaces: ['vault'],
+      namespaces: ['vault', 'shop'],
       cluster: 'local',
       onChange: () => {},
     });
     const certificates = {
-      hasUsed: (name: string, leaf: string) => name === 'vault/web-tls' && leaf === LEAF,
+      hasUsed: (name: string, leaf: string) => ['vault/web-tls', 'shop/web-tls'].includes(name) && leaf === LEAF,
     };
     const grants = new GrantedUses({ configured: config, watch });
     return new Withdrawals({ certificates, grants, clock: this.clock });
@@ -128,7 +132,6 @@ describe('a use of a certificate', () => {
     assert.equal(await server.isWithdrawn(), false);
     for (const [status, reason] of [
       [0, 'Unavailable'],
-      [403, 'Forbidden'],
       [503, 'ServiceUnavailable'],
     ] as const) {
       server.error = new ApiError('refused', { status, reason });
@@ -138,6 +141,15 @@ describe('a use of a certificate', () => {
 });
 
 describe('many questions', () => {
+  test('are answered one by one where the API server refuses to show the grants of some: those are no proof', async () => {
+    const server = new Server();
+    server.refused = 'vault';
+    const uses = [USE, { ...USE, certificate: 'shop/web-tls' }];
+    assert.deepEqual(await server.withdrawals().confirm(HOME, uses, signal), [false, true]);
+    server.refused = undefined;
+    assert.deepEqual(await server.withdrawals().confirm(HOME, uses, signal), [true, true]);
+  });
+
   test('of one call are answered by one list', async () => {
     const server = new Server();
     server.grants = [grant()];
