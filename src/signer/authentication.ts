@@ -41,6 +41,11 @@ export interface AuthenticatorOptions {
 const EXACTLY = { subject: 'never', wildcards: false, partialWildcards: false } as const;
 /** A token that was withdrawn is believed no longer than this. */
 const ACCEPTED_MS = 30_000;
+/**
+ * Clocks differ: a token that was made this moment must not be refused for it. API servers allow a minute, for the beginning and the end of
+ * a token. At the end, half of that is no more than a token of the signer's own cluster has, by ACCEPTED_MS.
+ */
+const LEEWAY_SECONDS = 30;
 
 export class Authenticator {
   readonly #options: AuthenticatorOptions;
@@ -120,6 +125,7 @@ async function verifiedSubject(
       algorithms: ['RS256', 'RS384', 'RS512', 'ES256', 'ES384', 'ES512'],
       requiredClaims: ['exp', 'sub'],
       currentDate: new Date(nowMs),
+      clockTolerance: LEEWAY_SECONDS,
     });
     // Claims are what the issuer wrote, of any type.
     return typeof payload.sub === 'string' ? payload.sub : undefined;
