@@ -42,7 +42,9 @@ export interface PolicyInput {
   /** The cluster of the client that asks, from its credentials. */
   readonly cluster: string;
   readonly grants: readonly SignerGrant[];
-  /** Undefined: there is none of that name. */
+  /** Whether the signer should have one of that name, usable or not. */
+  readonly isConfigured: boolean;
+  /** Undefined: it cannot be used now. */
   readonly certificate: DelegationCertificate | undefined;
   /** The signer's own cap. */
   readonly maxLifetimeSeconds: number;
@@ -65,11 +67,19 @@ export const NOT_PERMITTED: PolicyRefusal = Object.freeze({
   message: 'no grant allows this namespace to use such a certificate: ask its owner for a grant',
 });
 
+/** To a client with a grant: a signer that restarts must not look like an owner who withdraws. */
+const NOT_USABLE: PolicyRefusal = Object.freeze({
+  ok: false,
+  reason: 'SigningFailed',
+  message: 'the signer cannot use the certificate now, its log says why: try again',
+});
+
 /** An ordered list of guards; the first that fails gives the reason. */
 export function decideRequest(input: PolicyInput): PolicyDecision {
   const { certificate, request } = input;
   const [longest] = termsOf(input.grants, { ...request, cluster: input.cluster }, input.maxLifetimeSeconds);
-  if (longest === undefined || certificate === undefined) return NOT_PERMITTED;
+  if (longest === undefined || !input.isConfigured) return NOT_PERMITTED;
+  if (certificate === undefined) return NOT_USABLE;
   const invalid = checkCertificateValidity(certificate, input.now);
   if (invalid !== undefined) return refuse('CertificateInvalid', invalid.message);
   const scheme = schemeBySubjectPublicKeyInfo(request.subjectPublicKeyInfo);

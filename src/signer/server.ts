@@ -272,6 +272,7 @@ export class SignerServer {
     const name = path.slice(CERTIFICATES_PATH.length);
     const found = this.#options.service.certificate(client, name);
     if (found === undefined) throw new HttpRefusal(403, 'no grant allows this client to use such a certificate');
+    if (found === 'unusable') throw new HttpRefusal(503, 'the signer cannot use the certificate now: try again', 1);
     return found;
   }
 

@@ -21,7 +21,7 @@ export interface SignerClientIdentity {
 }
 
 export interface SigningServiceOptions {
-  readonly certificates: Pick<CertificateSource, 'get'>;
+  readonly certificates: Pick<CertificateSource, 'get' | 'has'>;
   readonly grants: Pick<GrantedUses, 'current' | 'mayRead'>;
   readonly queue: SigningQueue;
   readonly audit: Pick<AuditLog, 'append'>;
@@ -59,11 +59,16 @@ export class SigningService {
     return results;
   }
 
-  /** The public certificate, for a client that has a grant of it; undefined for all others. */
-  certificate(client: SignerClientIdentity, name: string): CertificateAnswer | undefined {
+  /**
+   * The public certificate, for a client that has a grant of it; undefined for all others, and where there is none of that name.
+   * @throws GrantsUnreadableError
+   */
+  certificate(client: SignerClientIdentity, name: string): CertificateAnswer | 'unusable' | undefined {
     const { certificates, grants } = this.#options;
+    // Before all else: where grants cannot be read, the answer must not say whether there is such a certificate.
+    if (!grants.mayRead(name, client.cluster) || !certificates.has(name)) return undefined;
     const found = certificates.get(name);
-    if (found === undefined || !grants.mayRead(name, client.cluster)) return undefined;
+    if (found === undefined) return 'unusable';
     return { name, sha256: found.certificate.sha256, chainPem: found.certificate.chainPem };
   }
 
@@ -99,9 +104,16 @@ export class SigningService {
     grants: readonly SignerGrant[],
     source: UsableCertificate | undefined,
   ): PolicyDecision {
-    const { maxLifetimeSeconds } = this.#options;
-    const certificate = source?.certificate;
-    return decideRequest({ request, cluster, grants, certificate, maxLifetimeSeconds, now: this.#seconds() });
+    const { certificates, maxLifetimeSeconds } = this.#options;
+    return decideRequest({
+      request,
+      cluster,
+      grants,
+      isConfigured: certificates.has(request.certificate),
+      certificate: source?.certificate,
+      maxLifetimeSeconds,
+      now: this.#seconds(),
+    });
   }
 
   async #compose(

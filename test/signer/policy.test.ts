@@ -34,7 +34,7 @@ const request = (change: Partial<SignRequest> = {}): SignRequest => ({
 });
 
 function decideOn(change: Partial<PolicyInput> = {}) {
-  const input = { request: request(), cluster: 'eu', grants: [grant()], certificate, now: NOW };
+  const input = { request: request(), cluster: 'eu', grants: [grant()], isConfigured: true, certificate, now: NOW };
   return decideRequest({ ...input, maxLifetimeSeconds: MAX_LIFETIME_SECONDS, ...change });
 }
 
@@ -48,7 +48,7 @@ describe('a request', () => {
     ['another cluster', { cluster: 'us' }],
     ['another usage', { request: request({ usage: 'Client' }) }],
     ['another certificate', { request: request({ certificate: 'vault/other' }) }],
-    ['a certificate that does not exist', { certificate: undefined }],
+    ['a certificate that does not exist', { isConfigured: false, certificate: undefined }],
     ['no grant at all', { grants: [] }],
   ] as const) {
     test(`for ${what} is refused in the one text`, () => {

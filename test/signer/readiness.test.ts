@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { leaf } from '../../testing/support/openssl.ts';
 import { temporaryDirectory } from '../cli/run-command.ts';
-import { ask, CONFIG, create, EU, sign, start } from './running-signer.ts';
+import { ask, CONFIG, call, create, EU, sign, start } from './running-signer.ts';
 
 const MISSING = { name: 'vault/api-tls', directory: '/nonexistent/api-tls' };
 
@@ -19,11 +19,17 @@ function usable(t: TestContext) {
 }
 
 test('a signer is ready without one of its certificates, says which, and signs for the others', async (t) => {
-  const { port, signer } = await start(t, { certificates: [usable(t), MISSING] });
+  const grants = [...CONFIG.grants, { certificate: MISSING.name, from: [{ cluster: 'eu' }] }];
+  const { port, signer } = await start(t, { certificates: [usable(t), MISSING], grants });
   assert.equal(signer.problem, undefined);
   assert.match(signer.exceptions ?? '', /^vault\/api-tls: .*no such file/);
-  const [result] = (await sign(port, EU, ask())).body.results ?? [];
-  assert.equal(result?.ok, true);
+  const { body } = await sign(port, EU, ask(), ask({ certificate: MISSING.name }));
+  const [signed, failed] = body.results ?? [];
+  assert.equal(signed?.ok, true);
+  assert.equal(failed?.ok === false && failed.reason, 'SigningFailed');
+  const answer = await call(port, EU, `/v1/certificates/${MISSING.name}`);
+  assert.equal(answer.status, 503);
+  assert.match(answer.body.message ?? '', /cannot use the certificate now/);
 });
 
 test('it is not while it can sign for none: a rollout then stops at it, and the signers before it go on', async (t) => {

@@ -48,6 +48,7 @@ class World {
   signatures = 0;
   grants: readonly SignerGrant[] = [GRANT];
   auditFails = false;
+  usable = true;
   /** Grants to the namespace `edge`. */
   unreadable: ApiError | undefined;
   readonly service: SigningService;
@@ -63,7 +64,10 @@ class World {
       },
     };
     this.service = new SigningService({
-      certificates: { get: (name) => (name === 'vault/web-tls' ? { certificate, signer } : undefined) },
+      certificates: {
+        get: (name) => (name === 'vault/web-tls' && this.usable ? { certificate, signer } : undefined),
+        has: (name) => name === 'vault/web-tls',
+      },
       grants: {
         current: ({ namespace }) => {
           if (this.unreadable === undefined || namespace !== 'edge') return this.grants;
@@ -161,4 +165,18 @@ test('if the API server refuses to show the grants of one request, the others of
   assert.deepEqual(await world.sign([ask(), ask({ namespace: 'shop' })]), ['SigningFailed', 'signed']);
   world.unreadable = new ApiError('no answer', { status: 0, reason: 'Network' });
   await assert.rejects(world.sign([ask(), ask({ namespace: 'shop' })]), GrantsUnreadableError);
+});
+
+test('whoever has a grant of a certificate that cannot be used is not refused as if it was withdrawn; all others are, as ever', async () => {
+  const world = new World(4, false);
+  world.usable = false;
+  const nosuch = { certificate: 'vault/nosuch' };
+  world.grants = [GRANT, { ...GRANT, ...nosuch }];
+  assert.deepEqual(await world.sign([ask(), ask({ namespace: 'shop' }), ask(nosuch)]), [
+    'SigningFailed',
+    'NotPermitted',
+    'NotPermitted',
+  ]);
+  assert.equal(world.service.certificate(CLIENT, 'vault/web-tls'), 'unusable');
+  assert.equal(world.service.certificate(CLIENT, 'vault/nosuch'), undefined);
 });
