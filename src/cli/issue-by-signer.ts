@@ -76,10 +76,16 @@ async function sourceOf(
   signal: AbortSignal,
 ): Promise<SignerSource> {
   const [news] = await client.follow({ known: [{ certificate: name, namespace }], waitSeconds: 0 }, signal);
-  const lifetimes = (news?.granted?.usages ?? [])
+  if (news === undefined) {
+    throw new CommandError(
+      `expected certificate "${name}" of the signer, got no answer about it: the signer cannot use it, or cannot read its grants now. Try ` +
+        "again; the signer's log says why",
+    );
+  }
+  const lifetimes = (news.granted?.usages ?? [])
     .filter((one) => one.usage === usage)
     .map(({ maxLifetimeSeconds }) => maxLifetimeSeconds);
-  if (news?.granted === undefined || lifetimes.length === 0) {
+  if (news.granted === undefined || lifetimes.length === 0) {
     throw new CommandError(
       `no grant lets namespace "${namespace}" of this client's cluster use a certificate "${name}" of the signer for usage ${usage}: ask its ` +
         'owner for a grant, or correct --certificate and --namespace',

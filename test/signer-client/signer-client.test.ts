@@ -43,8 +43,12 @@ test('a client with a certificate and one with a token that is replaced get what
         { name: 'eu', cluster: 'eu', tlsName: 'operator.eu' },
         { name: 'here', cluster: 'here', serviceAccount: 'dcred-system/dcred' },
       ],
-      certificates: [{ name: 'vault/web-tls', directory: join(folder, 'web-tls') }],
+      certificates: [
+        { name: 'vault/web-tls', directory: join(folder, 'web-tls') },
+        { name: 'vault/api-tls', directory: join(folder, 'missing') },
+      ],
       grants: [
+        { certificate: 'vault/api-tls', from: [{ cluster: 'eu' }] },
         {
           certificate: 'vault/web-tls',
           from: [{ cluster: 'eu', namespace: 'edge' }, { cluster: 'here' }],
@@ -127,6 +131,12 @@ test('a client with a certificate and one with a token that is replaced get what
   await assert.rejects(
     runCommand(issueCommand, [...argv, '--namespace', 'shop', '--out', out]),
     /no grant lets namespace "shop"/,
+  );
+  // What the signer cannot use now is not what it does not grant.
+  const missing = [...reach, '--signer-key', join(folder, 'eu.key'), '--certificate', 'vault/api-tls'];
+  await assert.rejects(
+    runCommand(issueCommand, [...missing, '--namespace', 'edge', '--out', out]),
+    /got no answer about it: the signer cannot use it/,
   );
   await assert.rejects(runCommand(issueCommand, [...argv, '--cert', join(folder, 'web-tls/tls.crt'), '--out', out]), {
     code: 'Usage',
