@@ -33,7 +33,7 @@ import { StaleCacheError } from './pod-failure.ts';
 export interface SignerCertificatesOptions {
   readonly client: Pick<SignerClient, 'follow' | 'now' | 'server' | 'withdrawn'>;
   readonly batcher: Pick<SigningBatcher, 'sign'>;
-  readonly health: Pick<SignerHealth, 'answered' | 'failed' | 'problem'>;
+  readonly health: Pick<SignerHealth, 'answered' | 'failed' | 'problem' | 'unused'>;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
@@ -195,6 +195,7 @@ export class SignerCertificates implements Certificates, GrantProof {
       }
     }
     this.#isRunning = false;
+    if (!signal.aborted) health.unused();
   }
 
   async #ask(interrupt: AbortController): Promise<void> {

@@ -32,7 +32,7 @@ export function linkSigner(options: SignerLinkOptions): SignerLink & { readonly 
   const health = new SignerHealth({
     clock,
     onChange: (problem) => {
-      if (problem === undefined) log.info({ signer: client.server }, 'the signer answers again');
+      if (problem === undefined) log.info({ signer: client.server }, 'no call to the signer fails any more');
       else log.warn({ signer: client.server, detail: problem }, 'the signer does not answer');
       onProblem(problem);
     },

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import type { DelegatedCredentialSpec } from '../../src/api/delegated-credential.ts';
 import { SignerCertificates } from '../../src/operator/signer-certificates.ts';
 import type { CertificateNews, GrantedUsage } from '../../src/signer/protocol.ts';
+import { SignerHealth } from '../../src/signer-client/health.ts';
 import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
 import { leaf } from '../../testing/support/openssl.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
@@ -40,7 +41,7 @@ for (const [what, usages, holds] of [
         withdrawn: async () => [],
       },
       batcher: { sign: () => assert.fail('nothing is signed here') },
-      health: { answered: () => {}, failed: () => {}, problem: undefined },
+      health: { answered: () => {}, failed: () => {}, unused: () => {}, problem: undefined },
       clock: new FakeClock(),
       random: () => 0,
       log: recordingLogger(),
@@ -63,3 +64,33 @@ for (const [what, usages, holds] of [
     else await assert.rejects(held, { code: 'StaleCache' });
   });
 }
+
+test('a signer that nothing is asked of any more is not called silent', async (t) => {
+  const stop = new AbortController();
+  t.after(() => stop.abort());
+  const clock = new FakeClock();
+  const problems: (string | undefined)[] = [];
+  const certificates = new SignerCertificates({
+    client: {
+      server: 'https://signer.test',
+      now: () => 0,
+      follow: () => Promise.reject(new Error('ECONNREFUSED')),
+      withdrawn: async () => [],
+    },
+    batcher: { sign: () => assert.fail('nothing is signed here') },
+    health: new SignerHealth({ clock, onChange: (problem) => problems.push(problem) }),
+    clock,
+    random: () => 0,
+    log: recordingLogger(),
+    onChange: () => {},
+    signal: stop.signal,
+  });
+  certificates.follow('edge/web', resource);
+  await clock.advanceAsync(10_000);
+  assert.match(problems.at(-1) ?? '', /does not answer/);
+  certificates.follow('edge/web', undefined);
+  await clock.advanceAsync(10_000);
+  await certificates.ended();
+  assert.equal(problems.length, 2);
+  assert.equal(problems.at(-1), undefined);
+});
