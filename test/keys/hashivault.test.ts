@@ -11,6 +11,9 @@ import { after, before, describe, type TestContext, test } from 'node:test';
 import { schemeBySubjectPublicKeyInfo } from '../../src/credential/scheme.ts';
 import { verifyWithNode } from '../../src/credential/signature.ts';
 import type { KeyResult } from '../../src/keys/guarded-key.ts';
+import { VaultClient } from '../../src/keys/hashivault/vault-client.ts';
+import { readVaultSettings } from '../../src/keys/hashivault/vault-settings.ts';
+import { VaultToken } from '../../src/keys/hashivault/vault-token.ts';
 import { KeyOpener } from '../../src/keys/key-opener.ts';
 import { parseKeyUri } from '../../src/keys/key-uri.ts';
 import { type Clock, systemClock } from '../../src/kubernetes/clock.ts';
@@ -171,6 +174,63 @@ describe('Vault itself', { skip: built.available ? false : built.reason }, () =>
   });
 });
 
+describe('a token that was logged in for', () => {
+  /** Logs in with tokens that are handed out here. */
+  function login(t: TestContext, logIn: () => Promise<string>, call: VaultClient['call'], clock: Clock): VaultToken {
+    const path = join(temporaryDirectory(t), 'token');
+    writeFileSync(path, 'header.payload.signature');
+    const client: Pick<VaultClient, 'call'> = {
+      call: async (one) => {
+        if (one.path !== 'auth/kubernetes/login') return await call(one);
+        one.signal.throwIfAborted();
+        return { auth: { client_token: await logIn(), lease_duration: 3_600 } };
+      },
+    };
+    return new VaultToken(client, { by: 'kubernetes', role: 'dcred', mount: 'kubernetes', path }, clock);
+  }
+
+  test('is revoked too where it comes as the key is closed', async (t) => {
+    const clock = new FakeClock();
+    const revoked: (string | undefined)[] = [];
+    const waiting: ((token: string) => void)[] = [];
+    const logIn = () => new Promise<string>((resolve) => waiting.push(resolve));
+    const revoke: VaultClient['call'] = async ({ path, token }) => {
+      assert.equal(path, 'auth/token/revoke-self');
+      revoked.push(token);
+    };
+    const token = login(t, logIn, revoke, clock);
+    const first = token.get(never);
+    while (waiting.length < 1) await settle();
+    waiting[0]?.('hvs.first');
+    await first;
+    clock.advance(1_800_000);
+    while (waiting.length < 2) await settle();
+    await token.close();
+    assert.deepEqual(revoked, ['hvs.first']);
+    waiting[1]?.('hvs.second');
+    while (revoked.length < 2) await settle();
+    assert.deepEqual(revoked, ['hvs.first', 'hvs.second']);
+    await assert.rejects(token.get(never), { code: 'KeyUnavailable' });
+    assert.equal(revoked.length, 2);
+  });
+
+  test('is revoked by the call that Vault has for it', { skip: built.available ? false : built.reason }, async (t) => {
+    const create = async () => {
+      const { auth } = await callVault(vault, 'POST', 'auth/token/create', { policies: ['default'], ttl: '1h' });
+      return (auth as { readonly client_token: string }).client_token;
+    };
+    const settings = readVaultSettings({ VAULT_ADDR: vault.url, VAULT_TOKEN: vault.rootToken });
+    const client = await VaultClient.create(settings, systemClock);
+    const token = login(t, create, (call) => client.call(call), systemClock);
+    const look = { method: 'GET', path: 'auth/token/lookup-self', what: 'look', signal: never } as const;
+    const mine = await token.get(never);
+    await client.call({ ...look, token: mine });
+    await token.close();
+    await assert.rejects(client.call({ ...look, token: mine }), { code: 'KeyDenied' });
+    await client.close();
+  });
+});
+
 describe('the fake, which does what a real Vault does rarely', () => {
   for (const [what, fault] of [
     ['a Vault that is sealed', { status: 503, body: { errors: ['Vault is sealed'] } }],
@@ -233,6 +293,54 @@ describe('the fake, which does what a real Vault does rarely', () => {
     await assert.rejects(open(fake, name, undefined, { ...env, VAULT_KUBERNETES_ROLE: 'other' }), {
       code: 'KeyDenied',
     });
+  });
+
+  test('a login leaves no token in Vault once the key is closed, whether or not it was opened', async (t) => {
+    const [name, other, edwards] = [await createKey(fake), await createKey(fake), await createKey(fake, 'ed25519')];
+    const certificate = await certificateOf(fake, name);
+    const env = serviceAccount(t);
+    const before = fake.calls.get('POST auth/kubernetes/login') ?? 0;
+    for (const token of fake.tokens) if (token !== fake.rootToken) fake.revoke(token);
+    await assert.rejects(open(fake, other, certificate, env), { code: 'KeyMismatch' });
+    await assert.rejects(open(fake, 'nosuch', certificate, env), { code: 'KeyNotFound' });
+    await assert.rejects(open(fake, edwards, undefined, env), { code: 'KeyUnusable' });
+    fake.denied.add(`POST transit/sign/${name}`);
+    await assert.rejects(open(fake, name, certificate, env), { code: 'KeyDenied' });
+    fake.denied.clear();
+    const key = await open(fake, name, certificate, env);
+    await key.close();
+    assert.equal((fake.calls.get('POST auth/kubernetes/login') ?? 0) - before, 5);
+    assert.deepEqual(fake.tokens, [fake.rootToken]);
+  });
+
+  test('a token that was given is revoked by nobody', async (t) => {
+    const name = await createKey(fake);
+    const certificate = await certificateOf(fake, name);
+    const path = join(temporaryDirectory(t), 'token');
+    writeFileSync(path, fake.rootToken);
+    for (const env of [{}, { VAULT_TOKEN: '', VAULT_TOKEN_FILE: path }]) {
+      const key = await open(fake, name, certificate, env);
+      await key.close();
+    }
+    assert.ok(fake.tokens.includes(fake.rootToken));
+  });
+
+  test('a key whose token cannot be revoked is closed all the same', async (t) => {
+    const name = await createKey(fake);
+    const clock = new FakeClock(Date.now());
+    const certificate = await certificateOf(fake, name);
+    const key = await open(fake, name, certificate, serviceAccount(t), { clock });
+    fake.endless.add('POST auth/token/revoke-self');
+    const before = fake.calls.get('POST auth/token/revoke-self') ?? 0;
+    const closing = key.close();
+    while ((fake.calls.get('POST auth/token/revoke-self') ?? 0) === before) await settle();
+    clock.advance(2_000);
+    await closing;
+    fake.endless.clear();
+    const denied = await open(fake, name, certificate, serviceAccount(t));
+    fake.denied.add('POST auth/token/revoke-self');
+    await denied.close();
+    fake.denied.clear();
   });
 
   for (const call of ['GET auth/token/lookup-self', 'POST auth/kubernetes/login']) {

@@ -88,6 +88,10 @@ export class FakeVault implements AsyncDisposable {
     const held = this.#tokens.get(token);
     if (held === undefined || this.denied.has(call)) return errors(403, 'permission denied');
     if (call === 'GET auth/token/lookup-self') return { status: 200, body: { data: held } };
+    if (call === 'POST auth/token/revoke-self') {
+      this.revoke(token);
+      return { status: 204, body: {} };
+    }
     if (call === 'POST auth/token/renew-self') {
       return { status: 200, body: { auth: { client_token: token, lease_duration: held.ttl, renewable: true } } };
     }

@@ -96,7 +96,7 @@ export class HashiVaultKey implements RemoteKey {
   }
 
   async close(): Promise<void> {
-    this.#token.close();
+    await this.#token.close();
     await this.#client.close();
   }
 

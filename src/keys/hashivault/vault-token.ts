@@ -1,11 +1,12 @@
 /**
- * The token that calls to Vault carry: got by a login, kept alive at half of its life, got again where Vault refuses it.
+ * The token that calls to Vault carry: got by a login, kept alive at half of its life, got again where Vault refuses it, and revoked at the
+ * end where it was logged in for: each is a lease that Vault keeps for hours otherwise, also for a key that could not be opened.
  *
  *   none --(login)--> held --(half of its life: login, or renew-self)--> held --(refused)--> none
  */
 import * as z from 'zod/mini';
 import type { Clock, TimerHandle } from '../../kubernetes/clock.ts';
-import { untilAborted } from '../../kubernetes/deadline.ts';
+import { Deadline, untilAborted } from '../../kubernetes/deadline.ts';
 import { KeyError } from '../key-error.ts';
 import { readTextFile } from '../read-text-file.ts';
 import type { VaultClient } from './vault-client.ts';
@@ -19,6 +20,8 @@ const self = z.object({ data: z.object({ ttl: z.number(), renewable: z._default(
 /** Also what a renewal that failed waits. */
 const SHORTEST_WAIT_MS = 5_000;
 const RENEW_MS = 30_000;
+/** Who closes a key may be about to end. */
+const REVOKE_MS = 2_000;
 
 interface Held {
   readonly token: string;
@@ -62,9 +65,25 @@ export class VaultToken {
     return this.#login.by !== 'token-file' || (await this.#readToken(this.#login.path)) !== token;
   }
 
-  close(): void {
+  /** Never rejects. */
+  async close(): Promise<void> {
+    const last = this.#held;
+    this.#held = undefined;
     this.#closed.abort(new KeyError('KeyUnavailable', 'the key is closed'));
     this.#timer?.cancel();
+    const held = await last?.catch(() => undefined);
+    if (held !== undefined) await this.#revoke(held);
+  }
+
+  /** Never one that was given: others may use it. Best effort: where Vault does not answer, it ends with its lease. */
+  async #revoke({ token }: Held): Promise<void> {
+    if (this.#login.by !== 'kubernetes') return;
+    using deadline = new Deadline(new AbortController().signal, this.#clock, REVOKE_MS);
+    try {
+      await this.#call('POST', 'auth/token/revoke-self', token, deadline.signal);
+    } catch {
+      // Nothing is left to be done about it here.
+    }
   }
 
   /** What fails is forgotten, even while others wait for it. */
@@ -129,8 +148,11 @@ export class VaultToken {
     const before = this.#held;
     try {
       const held = renewable ? await this.#renew(token) : await this.#logIn();
-      // Refused and got again meanwhile: that one has its own time.
-      if (this.#held !== before) return;
+      // Closed, or refused and got again meanwhile: that one has its own time.
+      if (this.#held !== before) {
+        await this.#revoke(held);
+        return;
+      }
       this.#held = Promise.resolve(held);
       this.#schedule(held);
     } catch {
@@ -145,7 +167,7 @@ export class VaultToken {
     return { token, lifeSeconds: renewed.lease_duration, renewable: renewed.renewable };
   }
 
-  #call(method: 'GET' | 'POST', path: string, token: string): Promise<unknown> {
+  #call(method: 'GET' | 'POST', path: string, token: string, signal = this.#closed.signal): Promise<unknown> {
     const body = method === 'POST' ? { body: {} } : {};
     return this.#client.call({
       method,
@@ -153,7 +175,7 @@ export class VaultToken {
       token,
       ...body,
       what: 'use the Vault token',
-      signal: this.#closed.signal,
+      signal,
     });
   }
 
