@@ -19,6 +19,7 @@ import { parseKeyUri } from '../../src/keys/key-uri.ts';
 import { type Clock, systemClock } from '../../src/kubernetes/clock.ts';
 import { FakeVault } from '../../testing/keys/fake-vault.ts';
 import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
+import { startPatientServer } from '../../testing/support/patient-server.ts';
 import { callVault, findVault, type TransitServer, type VaultServer } from '../../testing/vault/vault.ts';
 import { temporaryDirectory } from '../cli/run-command.ts';
 
@@ -172,6 +173,22 @@ describe('Vault itself', { skip: built.available ? false : built.reason }, () =>
       await assert.rejects(open(vault, name, certificate, { VAULT_TOKEN }), { code: 'KeyDenied' }, id);
     }
   });
+});
+
+test('a connection to Vault that was idle for half a minute is used no more, whatever the server offers', async (t) => {
+  await using server = await startPatientServer();
+  const client = await VaultClient.create(readVaultSettings({ VAULT_ADDR: server.url, VAULT_TOKEN: 't' }), systemClock);
+  const call = () => client.call({ method: 'GET', path: 'sys/health', token: undefined, what: 'look', signal: never });
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  await call();
+  await settle();
+  await call();
+  assert.equal(server.connections, 1);
+  await settle();
+  t.mock.timers.tick(30_000);
+  await call();
+  assert.equal(server.connections, 2);
+  await client.close();
 });
 
 describe('a token that was logged in for', () => {

@@ -27,6 +27,8 @@ const MAX_ANSWER_BYTES = 1024 * 1024;
 const CONNECTIONS = 16;
 const ANSWER_MS = 10_000;
 const CONNECT_MS = 5_000;
+/** Whatever a proxy offers by its header Keep-Alive: load balancers silently drop a connection that was idle for a minute. */
+const MAX_IDLE_MS = 30_000;
 /** Of a call as a whole: an answer that comes byte by byte is late at no byte. */
 const CALL_MS = 15_000;
 const MAX_RETRY_AFTER_SECONDS = 60;
@@ -59,6 +61,7 @@ export class VaultClient {
       allowH2: false,
       headersTimeout: ANSWER_MS,
       bodyTimeout: ANSWER_MS,
+      keepAliveMaxTimeout: MAX_IDLE_MS,
       maxResponseSize: MAX_ANSWER_BYTES,
       connect: { timeout: CONNECT_MS, ...(ca === undefined ? {} : { ca }) },
     });

@@ -83,6 +83,8 @@ export class Transport {
       pipelining: 1,
       allowH2: false,
       keepAliveTimeout: KEEP_ALIVE_MS,
+      // Whatever the server offers by its header Keep-Alive: Node's offers two minutes.
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
       // The client's own clock does the timing.
       headersTimeout: 0,
       bodyTimeout: 0,

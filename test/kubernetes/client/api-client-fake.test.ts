@@ -9,7 +9,8 @@ import { clockSkewMs } from '../../../src/kubernetes/client/clock-skew.ts';
 import type { Clock } from '../../../src/kubernetes/clock.ts';
 import type { Connection } from '../../../src/kubernetes/connection/connection.ts';
 import { LEASES, PODS, SECRETS } from '../../../src/kubernetes/resource-type.ts';
-import { FakeClock } from '../../../testing/support/fake-clock.ts';
+import { FakeClock, settle } from '../../../testing/support/fake-clock.ts';
+import { startPatientServer } from '../../../testing/support/patient-server.ts';
 import { eventually } from '../../../testing/support/processes.ts';
 import { clientOver, cut, FakeApiServer, type FakeHandler, json, refusal, silence, stream } from '../clients.ts';
 
@@ -533,4 +534,24 @@ describe('a watch', () => {
     })();
     await assert.rejects(reading, { message: 'enough' });
   });
+});
+
+test('a connection that was idle for half a minute is used no more, whatever the server offers', async (t) => {
+  await using server = await startPatientServer();
+  const credentials = { headers: {}, tls: {} };
+  const client = clientOver({
+    server: server.url,
+    defaultNamespace: 'default',
+    credentials: async () => credentials,
+  });
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  await client.getPath('/version', { signal });
+  await settle();
+  await client.getPath('/version', { signal });
+  assert.equal(server.connections, 1);
+  await settle();
+  t.mock.timers.tick(30_000);
+  await client.getPath('/version', { signal });
+  assert.equal(server.connections, 2);
+  await client.close();
 });
