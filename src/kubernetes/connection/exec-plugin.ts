@@ -6,6 +6,7 @@
 import { execFile } from 'node:child_process';
 import { printable } from '../../text/printable.ts';
 import { ConnectionError } from './connection-error.ts';
+import type { ExecCluster } from './exec-cluster.ts';
 
 /** `user.exec` of a kubeconfig. */
 export interface ExecPlugin {
@@ -13,6 +14,7 @@ export interface ExecPlugin {
   readonly args?: readonly string[] | null;
   readonly env?: readonly { readonly name: string; readonly value: string }[] | null;
   readonly apiVersion?: string | null;
+  readonly provideClusterInfo?: boolean | null;
 }
 
 /** `status` of an ExecCredential. */
@@ -26,15 +28,22 @@ export interface ExecCredential {
 
 /** Characters of what it says on stderr that a message quotes. */
 const MAX_STDERR = 300;
+/** Linux passes no variable of 128 KiB or more to a process. */
+const MAX_INFO_BYTES = 120 * 1024;
 /** A token and a certificate chain are a few kilobytes. */
 const MAX_OUTPUT_BYTES = 1024 * 1024;
 
 /**
  * Runs the plug-in and returns what it printed. The signal kills it, together with what it still had to print.
+ * @param cluster for a plug-in that wants to know it
  * @throws ConnectionError when it cannot be run, fails, or prints no ExecCredential; the signal's reason
  */
-export async function runExecPlugin(plugin: ExecPlugin, signal: AbortSignal): Promise<ExecCredential> {
-  const { status } = parse(plugin.command, await run(plugin, signal));
+export async function runExecPlugin(
+  plugin: ExecPlugin,
+  signal: AbortSignal,
+  cluster?: ExecCluster,
+): Promise<ExecCredential> {
+  const { status } = parse(plugin.command, await run(plugin, infoFor(plugin, cluster), signal));
   const { clientCertificateData, clientKeyData, expirationTimestamp, token } = status;
   const expiresAt = typeof expirationTimestamp === 'string' ? Date.parse(expirationTimestamp) : Number.NaN;
   return {
@@ -45,8 +54,19 @@ export async function runExecPlugin(plugin: ExecPlugin, signal: AbortSignal): Pr
   };
 }
 
-function run({ command, args, env, apiVersion }: ExecPlugin, signal: AbortSignal): Promise<string> {
-  const info = JSON.stringify({ apiVersion, kind: 'ExecCredential', spec: { interactive: false } });
+/** The ExecCredential that it gets, in KUBERNETES_EXEC_INFO. */
+function infoFor({ apiVersion, command }: ExecPlugin, cluster: ExecCluster | undefined): string {
+  const spec = { ...(cluster !== undefined && { cluster }), interactive: false };
+  const info = JSON.stringify({ apiVersion, kind: 'ExecCredential', spec });
+  const bytes = Buffer.byteLength(info);
+  if (bytes <= MAX_INFO_BYTES) return info;
+  throw new ConnectionError(
+    `credential plug-in ${command} wants provideClusterInfo: expected at most ${MAX_INFO_BYTES} bytes about the cluster, found ${bytes}; ` +
+      'leave CAs that this cluster does not need out of its certificate-authority',
+  );
+}
+
+function run({ command, args, env }: ExecPlugin, info: string, signal: AbortSignal): Promise<string> {
   const variables = Object.fromEntries((env ?? []).map(({ name, value }) => [name, value]));
   const options = {
     env: { ...process.env, KUBERNETES_EXEC_INFO: info, ...variables },

@@ -10,6 +10,7 @@ import { explainFileError } from '../../text/system-error.ts';
 import { explainYamlError } from '../../text/yaml-error.ts';
 import { isHeaderText } from './assertions.ts';
 import { ConnectionError } from './connection-error.ts';
+import type { ClusterExtras } from './exec-cluster.ts';
 
 export interface KubeconfigFile {
   /** For client-node; relative paths in it count from `folder`. */
@@ -17,6 +18,8 @@ export interface KubeconfigFile {
   readonly folder: string;
   /** What client-node does not read of a user, by the user's name. */
   readonly users: ReadonlyMap<string, UserExtras>;
+  /** The same of a cluster. */
+  readonly clusters: ReadonlyMap<string, ClusterExtras>;
 }
 
 export interface UserExtras {
@@ -59,6 +62,8 @@ const schema = z.looseObject({
         'insecure-skip-tls-verify': z.nullish(z.boolean()),
         'tls-server-name': text,
         'proxy-url': text,
+        'disable-compression': z.nullish(z.boolean()),
+        extensions: named({ extension: z.unknown() }),
       }),
     ),
   }),
@@ -83,6 +88,7 @@ const schema = z.looseObject({
             command: z.string().check(z.minLength(1)),
             args: z.nullish(z.array(z.string())),
             env: z.nullish(z.array(z.looseObject({ name: z.string(), value: z.string() }))),
+            provideClusterInfo: z.nullish(z.boolean()),
           }),
         ),
         password: secret,
@@ -96,6 +102,9 @@ const schema = z.looseObject({
 
 /** Of impersonation, client-node sends `as` alone. */
 const IMPERSONATION = ['as-groups', 'as-uid', 'as-user-extra'] as const;
+
+/** client-go's name for what a cluster tells credential plug-ins. */
+const EXEC_EXTENSION = 'client.authentication.k8s.io/exec';
 
 /** An empty file is a kubeconfig with nothing in it, as it is for kubectl. @throws ConnectionError */
 export async function readKubeconfigFile(file: string): Promise<KubeconfigFile> {
@@ -117,7 +126,16 @@ export async function readKubeconfigFile(file: string): Promise<KubeconfigFile> 
       unsupported: IMPERSONATION.filter((field) => user?.[field] !== undefined && user[field] !== null),
     });
   }
-  return { text: isEmpty ? '{}' : content, folder, users };
+  const clusters = new Map<string, ClusterExtras>();
+  for (const { cluster, name } of parsed.data.clusters ?? []) {
+    if (clusters.has(name)) continue;
+    clusters.set(name, {
+      server: cluster?.server ?? undefined,
+      disableCompression: cluster?.['disable-compression'] === true,
+      execConfig: cluster?.extensions?.find((one) => one.name === EXEC_EXTENSION)?.extension,
+    });
+  }
+  return { text: isEmpty ? '{}' : content, folder, users, clusters };
 }
 
 /** From a pipe too: kubectl also takes what a shell's process substitution gives. */

@@ -12,14 +12,20 @@ import { assertHeader } from './assertions.ts';
 import type { Connection, ConnectionCredentials } from './connection.ts';
 import { ConnectionError } from './connection-error.ts';
 import { CredentialCache } from './credential-cache.ts';
+import { type ClusterExtras, execCluster } from './exec-cluster.ts';
 import { type ExecCredential, type ExecPlugin, runExecPlugin } from './exec-plugin.ts';
 import type { UserExtras } from './kubeconfig-file.ts';
 import { kubeconfigTls } from './kubeconfig-tls.ts';
 
 interface Loaded {
   readonly config: KubeConfig;
-  /** By user. */
-  readonly extras: ReadonlyMap<string, UserExtras>;
+  readonly extras: Extras;
+}
+
+/** By user, and by cluster. */
+interface Extras {
+  readonly users: ReadonlyMap<string, UserExtras>;
+  readonly clusters: ReadonlyMap<string, ClusterExtras>;
 }
 
 /**
@@ -55,14 +61,19 @@ export async function kubeconfigConnection(
     const user = config.getCurrentUser();
     // A context without a user is anonymous.
     if (user === null) return credentialsOf(config);
-    const tokenFile = extras.get(user.name)?.tokenFile;
+    const tokenFile = extras.users.get(user.name)?.tokenFile;
     if (tokenFile !== undefined) {
       const token = await readToken(tokenFile);
       return credentialsOf(await withCredential(config, user, { token, expiresAt: undefined }));
     }
     if (!user.exec) return credentialsOf(config);
     const isCurrent = printed !== undefined && (printed.expiresAt ?? Number.POSITIVE_INFINITY) > clock.now();
-    if (rejected || !isCurrent || printed === undefined) printed = await runExecPlugin(user.exec as ExecPlugin, signal);
+    if (rejected || !isCurrent || printed === undefined) {
+      const plugin = user.exec as ExecPlugin;
+      const about = config.getCurrentCluster() ?? cluster;
+      const told = plugin.provideClusterInfo ? await execCluster(about, extras.clusters.get(about.name)) : undefined;
+      printed = await runExecPlugin(plugin, signal, told);
+    }
     return credentialsOf(await withCredential(config, user, printed));
   }, clock);
   return {
@@ -89,17 +100,22 @@ async function newConfig(): Promise<KubeConfig> {
 async function merge(files: readonly string[]): Promise<Loaded> {
   const { readKubeconfigFile } = await import('./kubeconfig-file.ts');
   const merged = await newConfig();
-  const extras = new Map<string, UserExtras>();
+  const extras = { users: new Map<string, UserExtras>(), clusters: new Map<string, ClusterExtras>() };
   for (const file of files) {
-    const { folder, text, users } = await readKubeconfigFile(file);
+    const { clusters, folder, text, users } = await readKubeconfigFile(file);
     const config = await newConfig();
     config.loadFromString(text, LENIENT);
     config.makePathsAbsolute(folder);
     for (const { exec } of config.users) if (exec?.command.includes(sep)) exec.command = resolve(folder, exec.command);
-    for (const one of config.clusters) if (merged.getCluster(one.name) === null) merged.addCluster(one);
+    for (const one of config.clusters) {
+      if (merged.getCluster(one.name) !== null) continue;
+      merged.addCluster(one);
+      const extra = clusters.get(one.name);
+      if (extra !== undefined) extras.clusters.set(one.name, extra);
+    }
     for (const one of config.users) if (merged.getUser(one.name) === null) merged.addUser(one);
     for (const one of config.contexts) if (merged.getContextObject(one.name) === null) merged.addContext(one);
-    for (const [name, extra] of users) if (!extras.has(name)) extras.set(name, extra);
+    for (const [name, extra] of users) if (!extras.users.has(name)) extras.users.set(name, extra);
     if (!merged.currentContext) merged.setCurrentContext(config.currentContext);
   }
   return { config: merged, extras };
@@ -155,7 +171,7 @@ function select({ config, extras }: Loaded, context: string | undefined, files: 
       `expected a user named ${user}, as in context ${name}, in ${files.join(', ')}, found ${known.join(', ') || 'none'}`,
     );
   }
-  const [unsupported] = extras.get(user)?.unsupported ?? [];
+  const [unsupported] = extras.users.get(user)?.unsupported ?? [];
   if (unsupported !== undefined) {
     throw new ConnectionError(
       `user ${user} of ${files.join(', ')} has ${unsupported}, which is not supported; impersonate with "as" alone, or name another context with --context`,

@@ -367,6 +367,31 @@ describe('ways to connect', () => {
     assert.equal(await whoIs(connection), 'system:serviceaccount:default:second');
   });
 
+  test('an exec plugin is told the same of its cluster as by kubectl', async () => {
+    const [plugin, told] = [join(folder, 'asking.sh'), join(folder, 'told.json')];
+    const apiVersion = 'client.authentication.k8s.io/v1';
+    const answer = JSON.stringify({ apiVersion, kind: 'ExecCredential', status: { token: await tokenOf('second') } });
+    await writeFile(plugin, `#!/bin/sh\nprintf %s "$KUBERNETES_EXEC_INFO" > ${told}\necho '${answer}'\n`);
+    await chmod(plugin, 0o755);
+    const exec = { apiVersion, command: plugin, interactiveMode: 'Never', provideClusterInfo: true };
+    const extensions = [
+      { name: 'client.authentication.k8s.io/exec', extension: { audience: 'edge', scopes: ['a', null, 1.5] } },
+    ];
+    for (const cluster of [
+      {},
+      { extensions },
+      { server: `${plane.url}/`, 'tls-server-name': 'localhost', 'disable-compression': true },
+      { 'certificate-authority-data': undefined, 'insecure-skip-tls-verify': true },
+    ]) {
+      const kubeconfig = await kubeconfigFile('asking', { exec }, cluster);
+      await plane.kubectl(['auth', 'whoami'], { kubeconfig });
+      const byKubectl = JSON.parse(await readFile(told, 'utf8')) as unknown;
+      await rm(told);
+      assert.equal(await whoIs(await loadConnection({ kubeconfig, env: {} })), 'system:serviceaccount:default:second');
+      assert.deepEqual(JSON.parse(await readFile(told, 'utf8')), byKubectl);
+    }
+  });
+
   test('an exec plugin that hangs ends the call by its signal, and is killed', async () => {
     const plugin = join(folder, 'hanging.sh');
     const started = join(folder, 'hanging.pid');

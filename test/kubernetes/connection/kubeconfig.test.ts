@@ -85,6 +85,58 @@ describe('what a kubeconfig says', () => {
     assert.deepEqual([headers, tls], [{ authorization: 'Bearer printed' }, { ca }]);
   });
 
+  /** What a plug-in of that kubeconfig is told, as the token that it prints. */
+  async function told(cluster: Json, exec: Json): Promise<unknown> {
+    const command = './telling-plug-in';
+    const script =
+      '#!/bin/sh\nprintf \'{"status":{"token":"%s"}}\' "$(printf %s "$KUBERNETES_EXEC_INFO" | base64 | tr -d "\\n")"\n';
+    await writeFile(join(folder, command), script, { mode: 0o755 });
+    const apiVersion = 'client.authentication.k8s.io/v1';
+    const { headers } = await credentials(kubeconfig({ cluster, user: { exec: { apiVersion, command, ...exec } } }));
+    const [, token = ''] = (headers['authorization'] ?? '').split(' ');
+    return JSON.parse(Buffer.from(token, 'base64').toString());
+  }
+  const info = (spec: Json) => ({
+    apiVersion: 'client.authentication.k8s.io/v1',
+    kind: 'ExecCredential',
+    spec: { ...spec, interactive: false },
+  });
+
+  test('a plug-in is told of its cluster where it wants to know it, and only there', async () => {
+    const config = { audience: 'edge', scopes: ['a', null] };
+    const extensions = [
+      { name: 'other', extension: { x: 1 } },
+      { name: 'client.authentication.k8s.io/exec', extension: config },
+    ];
+    const cluster = {
+      server: 'https://edge.invalid/abc/',
+      'certificate-authority-data': null,
+      'certificate-authority': 'ca.crt',
+      'tls-server-name': 'other.test',
+      'disable-compression': true,
+      extensions,
+    };
+    assert.deepEqual(await told(cluster, {}), info({}));
+    assert.deepEqual(await told(cluster, { provideClusterInfo: false }), info({}));
+    assert.deepEqual(
+      await told(cluster, { provideClusterInfo: true }),
+      info({
+        cluster: {
+          server: 'https://edge.invalid/abc/',
+          'certificate-authority-data': base64(ca),
+          'tls-server-name': 'other.test',
+          'disable-compression': true,
+          config,
+        },
+      }),
+    );
+    const unverified = { 'certificate-authority-data': null, 'insecure-skip-tls-verify': true };
+    assert.deepEqual(
+      await told(unverified, { provideClusterInfo: true }),
+      info({ cluster: { server: 'https://edge.invalid', 'insecure-skip-tls-verify': true, config: null } }),
+    );
+  });
+
   test('a context without a user is anonymous, and trusts the CA of its cluster', async () => {
     const contexts = [{ name: 'edge', context: { cluster: 'edge' } }];
     assert.deepEqual(await credentials(kubeconfig({ contexts, users: null })), { headers: {}, tls: { ca } });
@@ -260,4 +312,11 @@ test('no field of a kubeconfig, whatever it is, gives another error than one of 
     }
   }
   assert.ok(refused > 500, String(refused));
+});
+
+test('more about a cluster than a plug-in can be told is an error that says how much', async () => {
+  const exec = { command: './plug-in', provideClusterInfo: true };
+  const cluster = { 'certificate-authority-data': base64(ca.repeat(Math.ceil(100_000 / ca.length))) };
+  const expected = /plug-in wants provideClusterInfo: expected at most 122880 bytes about the cluster, found 1\d{5};/;
+  assert.match(await refusal(kubeconfig({ cluster, user: { exec } })), expected);
 });
