@@ -121,10 +121,11 @@ async function refusal<A extends Answer>(
   ms: number,
 ): Promise<unknown> {
   const retryAfter = answer.headers['retry-after'];
-  const seconds = parseRetryAfter(typeof retryAfter === 'string' ? retryAfter : undefined, context.now());
+  const retryAfterSeconds = parseRetryAfter(typeof retryAfter === 'string' ? retryAfter : undefined, context.now());
   try {
     const text = await receiver.errorText(answer);
-    return errorOfStatus(request.what, parsed(text), answer.statusCode, seconds);
+    const { path, what } = request;
+    return errorOfStatus(what, parsed(text), answer.statusCode, { path, retryAfterSeconds });
   } catch (error) {
     return failure(request, error, deadline, ms);
   }

@@ -128,13 +128,19 @@ function statusCodeOf(code: unknown): number {
 /**
  * @param what the request, as in `get secrets default/web`
  * @param status a `v1.Status`, or whatever came in its place
+ * @param path of the request
  */
-export function errorOfStatus(what: string, status: unknown, httpStatus: number, retryAfterSeconds?: number): ApiError {
+export function errorOfStatus(
+  what: string,
+  status: unknown,
+  httpStatus: number,
+  { path = '', retryAfterSeconds }: { readonly path?: string; readonly retryAfterSeconds?: number | undefined } = {},
+): ApiError {
   const body = isRecord(status) && status['kind'] === 'Status' ? status : undefined;
   const code = httpStatus !== 0 ? httpStatus : statusCodeOf(body?.['code']);
   const reason = textOf(body?.['reason']) ?? REASON_BY_STATUS[code] ?? 'Unknown';
   const details = detailsOf(body?.['details']);
-  const message = textOf(body?.['message']) ?? (code === NOT_FOUND ? NOT_SERVED : noStatus(code));
+  const message = textOf(body?.['message']) ?? (code === NOT_FOUND && isCustom(path) ? NOT_SERVED : noStatus(code));
   return new ApiError(`${what}: ${message}`, {
     status: code,
     reason,
@@ -147,6 +153,12 @@ const NOT_FOUND = 404;
 
 /** For a path of an API group that it does not have, the API server answers in plain text. */
 const NOT_SERVED = 'the API server does not serve this type of object: its CustomResourceDefinition is not installed';
+
+/** Of an API group that is nobody's but its CustomResourceDefinitions'. */
+function isCustom(path: string): boolean {
+  const [, root, group = ''] = path.split('/');
+  return root === 'apis' && group.includes('.') && !group.endsWith('.k8s.io');
+}
 
 function noStatus(code: number): string {
   return `expected a Kubernetes Status with HTTP status ${code}, found none; is there a proxy in between?`;

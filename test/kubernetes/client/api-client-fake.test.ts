@@ -555,3 +555,13 @@ test('a connection that was idle for half a minute is used no more, whatever the
   assert.equal(server.connections, 2);
   await client.close();
 });
+
+test('the page of a proxy that knows no such path is not taken for a missing CustomResourceDefinition', async () => {
+  const page: FakeHandler = (_request, response) => {
+    response.writeHead(404, { 'content-type': 'text/html' }).end('<html>nginx</html>');
+  };
+  await using fake = await FakeApiServer.start(page);
+  await assert.rejects(fake.client().get(SECRETS, ref, { signal }), {
+    message: /: expected a Kubernetes Status with HTTP/,
+  });
+});

@@ -106,12 +106,31 @@ describe('errorOfStatus', () => {
 
   test('finds a reason for answers that are not a Status, and quotes nothing of them', () => {
     for (const body of [undefined, '<html>secret</html>', { kind: 'Pod', message: 'secret' }, null, 7, []]) {
-      const error = errorOfStatus('get pods', body, 503, 4);
+      const error = errorOfStatus('get pods', body, 503, { retryAfterSeconds: 4 });
       assert.equal(error.reason, 'ServiceUnavailable');
       assert.equal(error.retryAfterSeconds, 4);
       assert.doesNotMatch(error.message, /secret/);
     }
     assert.equal(errorOfStatus('get pods', undefined, 418).reason, 'Unknown');
+  });
+
+  test('names a missing CustomResourceDefinition only where one could serve the path', () => {
+    const message = (path: string) => errorOfStatus('do it', undefined, 404, { path }).message;
+    for (const path of [
+      '/apis/dcred.dev/v1alpha1/namespaces/web/delegatedcredentials',
+      '/apis/cert-manager.io/v1/certificaterequests',
+    ]) {
+      assert.match(message(path), /its CustomResourceDefinition is not installed$/, path);
+    }
+    for (const path of [
+      '/api/v1/namespaces/web/secrets/a',
+      '/apis/apps/v1/deployments',
+      '/apis/coordination.k8s.io/v1/namespaces/web/leases/a',
+      '/version',
+      '/v1/sign',
+    ]) {
+      assert.match(message(path), /: expected a Kubernetes Status with HTTP status 404, found none; is there/, path);
+    }
   });
 
   test('whatever the body is, the answer is an ApiError of bounded length', () => {
