@@ -32,7 +32,10 @@ export interface Wanted {
   readonly lifetimeSeconds: number;
   /** What the operator says of the resource; undefined where there is none yet. */
   readonly ready?: Pick<Condition, 'reason' | 'message'> | undefined;
-  /** The operator has it from a signer, which finds it by this name where it is: perhaps in no Secret, perhaps in no cluster. */
+  /**
+   * The operator has it from a signer, which finds it by this name where it is: perhaps in no Secret, perhaps in no cluster. Undefined: I may not
+   * see how the operator has it.
+   */
   readonly bySigner?: boolean | undefined;
 }
 
@@ -46,7 +49,7 @@ export async function checkCertificate(
   now: number,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const { bySigner = false, certificateRef, lifetimeSeconds, namespace, ready, usage, what } = wanted;
+  const { bySigner, certificateRef, lifetimeSeconds, namespace, ready, usage, what } = wanted;
   const secret: ObjectKey = { namespace: certificateRef.namespace ?? namespace, name: certificateRef.name };
   if (bySigner) return asReported(`${what}: the signer has ${secret.namespace}/${secret.name}`, ready);
   if (client === undefined) return asReported(`${what}: Secret ${secret.namespace}/${secret.name} not read`, ready);
@@ -62,6 +65,9 @@ export async function checkCertificate(
     if (!isApiError(error, 'Forbidden')) throw error;
     return asReported(`${what}: no permission to read Secret ${secret.namespace}/${secret.name}`, ready);
   }
+  const isAbsent = state.kind === 'refused' && state.reason === 'CertificateNotFound';
+  if (isAbsent && bySigner === undefined && ready !== undefined && !isRefusal(ready))
+    return asReported(`${what}: no Secret ${secret.namespace}/${secret.name} in this cluster`, ready);
   if (state.kind === 'refused')
     return problem(state.reason, `${what}: ${printable(state.message, 1024)}`, 'correct the certificate');
   if (state.kind === 'pending') return warning('Certificate', `${what}: not read`, 'run this again');

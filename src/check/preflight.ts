@@ -213,7 +213,7 @@ async function checkResources(
       usage: spec.usage,
       lifetimeSeconds: spec.lifetimeSeconds,
       ready: status.conditions?.find(({ type }) => type === 'Ready'),
-      bySigner: signerUrl(operatorOf(metadata.namespace, installed)?.args ?? []) !== undefined,
+      bySigner: installed && signerUrl(operatorOf(metadata.namespace, installed)?.args ?? []) !== undefined,
     })),
     ...certificates.map((name) => ({
       what: 'your certificate',

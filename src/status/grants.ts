@@ -51,7 +51,9 @@ export class GrantReader {
     if (grants === undefined) return { kind: 'unseen' };
     const consumer = { namespace, uid: own?.metadata.uid, labels: own?.metadata.labels };
     const terms = decideGrant(grants, requestOf(resource, consumer));
-    if (terms === undefined) return { kind: bySigner ? 'signer' : own === undefined ? 'unseen' : 'refused' };
+    if (terms === undefined && bySigner) return { kind: 'signer' };
+    // A signer that I may not see, or a namespace whose labels I may not see, may make the difference.
+    if (terms === undefined) return { kind: this.#installed && own ? 'refused' : 'unseen' };
     const { maxPods } = terms;
     const grant = `${terms.grant.metadata.namespace}/${terms.grant.metadata.name}`;
     return { kind: 'granted', grant, lifetimeSeconds: terms.lifetimeSeconds, maxPods };

@@ -105,6 +105,48 @@ describe('a certificate that the operator has from a signer', () => {
     );
   });
 
+  const unseen = { 'list deployments': refusal(403, 'Forbidden') };
+  const own = { name: 'web-tls' };
+
+  for (const [where, certificateRef] of [
+    ['its own namespace', own],
+    ['another namespace', elsewhere],
+  ] as const) {
+    test(`is no problem where I may not see that there is a signer: in ${where}`, async () => {
+      const findings = await check({
+        ...unseen,
+        'get namespaces edge': { metadata: { name: 'edge', uid: 'n' } },
+        'list delegatedcredentials': [resource(certificateRef, { status: 'True', reason: 'Issued' })],
+      });
+      const found = findings.filter((one) => ABOUT_CERTIFICATES.test(one.check));
+      assert.deepEqual(
+        found.filter(({ level }) => level === 'problem'),
+        [],
+      );
+      const name = `${'namespace' in certificateRef ? 'vault' : 'edge'}/web-tls`;
+      assert.deepEqual(
+        found.filter((one) => one.check === 'Certificate').map(({ level, message }) => [level, message]),
+        [
+          [
+            'ok',
+            `DelegatedCredential edge/web: no Secret ${name} in this cluster; the operator reports Issued: as it is`,
+          ],
+        ],
+      );
+    });
+  }
+
+  test('that is in no Secret is a problem all the same where the operator finds none, or says nothing', async () => {
+    for (const ready of [undefined, { status: 'False', reason: 'CertificateNotFound' }]) {
+      const findings = await check({ ...unseen, 'list delegatedcredentials': [resource(own, ready)] });
+      const found = findings.filter((one) => ABOUT_CERTIFICATES.test(one.check));
+      assert.deepEqual(
+        found.map(({ check: name, level }) => [name, level]),
+        [['CertificateNotFound', 'problem']],
+      );
+    }
+  });
+
   test('that does not answer is a problem', async () => {
     const findings = await check({
       'list deployments': [signed],
