@@ -3,6 +3,7 @@ import { CLUSTER_DELEGATION_ISSUERS, DELEGATION_ISSUERS } from '../api/resource-
 import { CERT_MANAGER_API, ISSUER_LEASE_NAME, type IssuerFailure } from '../issuer/names.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import { inBatches } from '../kubernetes/client/batches.ts';
 import { listAll } from '../kubernetes/client/list-all.ts';
 import type { Condition, KubernetesObject } from '../kubernetes/objects.ts';
 import type { ResourceType } from '../kubernetes/resource-type.ts';
@@ -40,12 +41,17 @@ export async function checkIssuer(options: IssuerCheckOptions): Promise<readonly
   const issuers = [...own.issuers, ...clusterWide.issuers];
   if (deployments.length === 0 && issuers.length === 0) return [];
   const found = await Promise.all([
-    ...deployments.map((one) => checkProcess(options, one)),
+    inBatches(deployments, BATCH, (one) => checkProcess(options, one)),
     attempt('CertManager', signal, () => checkCertManager(options)),
-    ...issuers.map((issuer) => attempt('DelegationIssuer', signal, () => checkCa(options, issuer, deployments[0]))),
+    inBatches(issuers, BATCH, (issuer) =>
+      attempt('DelegationIssuer', signal, () => checkCa(options, issuer, deployments[0])),
+    ),
   ]);
-  return [...missing(options, issuers), ...own.findings, ...clusterWide.findings, ...found.flat()];
+  return [...missing(options, issuers), ...own.findings, ...clusterWide.findings, ...found.flat(2)];
 }
+
+/** Issuers, or Deployments that are labelled as theirs, that are checked at a time. */
+const BATCH = 16;
 
 type Issuer = KubernetesObject<{
   readonly spec?: { readonly ca?: { readonly secretName?: string } };

@@ -1,6 +1,7 @@
 /** The operator: that it runs, leads, is of this version, and may do what it needs. */
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import { inBatches } from '../kubernetes/client/batches.ts';
 import type { Lease } from '../kubernetes/leader/lease.ts';
 import { MAX_SHARDS, shardLeaseNames } from '../kubernetes/leader/shards.ts';
 import { LEASES } from '../kubernetes/resource-type.ts';
@@ -8,7 +9,6 @@ import { LEASE_NAME } from '../operator/operator-options.ts';
 import { isDnsLabel } from '../text/dns-name.ts';
 import { firstItems, printable, printableList } from '../text/printable.ts';
 import { refusedOf, type ServiceAccount } from './access.ts';
-import { inBatches } from './batches.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 import { flagValues, type Installed, isOn, PART_OF_DCRED, servedNamespaces } from './installation.ts';
 import { describePermission, leaderElectionPermissions, operatorPermissions, type Permission } from './permissions.ts';

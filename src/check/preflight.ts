@@ -5,12 +5,12 @@ import { isReadable, readDelegatedCredential } from '../api/read.ts';
 import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { ApiError, isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import { inBatches } from '../kubernetes/client/batches.ts';
 import { listAll } from '../kubernetes/client/list-all.ts';
 import { apiVersionOf, type ResourceType } from '../kubernetes/resource-type.ts';
 import { GrantReader } from '../status/grants.ts';
 import { printable, printableList } from '../text/printable.ts';
 import { refusedOf } from './access.ts';
-import { inBatches } from './batches.ts';
 import { checkCertificate, checkGrant, type Wanted } from './certificate-check.ts';
 import { checkApis, checkClock, checkVersion, type ServerVersion } from './features.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
@@ -225,10 +225,8 @@ async function checkResources(
   ];
   const now = Math.floor(nowMs() / 1000);
   const grants = new GrantReader(client, installed, signal);
-  const granted = await Promise.all(
-    readable.map((resource) =>
-      attempt('Grant', signal, async () => checkGrant(describe(resource.metadata), await grants.factOf(resource))),
-    ),
+  const granted = await inBatches(readable, BATCH, (resource) =>
+    attempt('Grant', signal, async () => checkGrant(describe(resource.metadata), await grants.factOf(resource))),
   );
   const findings: Finding[] = unreadable.map(({ metadata }) =>
     problem('SpecInvalid', `${describe(metadata)} does not fit its schema`, 'correct it'),
@@ -250,7 +248,7 @@ function describe({ name, namespace }: { readonly name: string; readonly namespa
   return `DelegatedCredential ${namespace}/${name}`;
 }
 
-/** Certificates that are read at a time. */
+/** Certificates, or grants, that are read at a time. */
 const BATCH = 16;
 
 /** Undefined where I may not. */

@@ -7,6 +7,7 @@ import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { findInstalled } from '../check/installation.ts';
 import { readIssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import { inBatches } from '../kubernetes/client/batches.ts';
 import { listKept } from '../kubernetes/client/list-all.ts';
 import { PODS, SECRETS } from '../kubernetes/resource-type.ts';
 import { readPod } from '../operator/core/pod.ts';
@@ -54,14 +55,15 @@ async function collectGrants(
   reader: GrantReader,
   resources: readonly DelegatedCredentialResource[],
 ): Promise<ReadonlyMap<string, GrantFact>> {
-  const facts = await Promise.all(
-    resources.map(async (resource) => {
-      const fact = await reader.factOf(resource);
-      return fact === undefined ? [] : [[`${resource.metadata.namespace}/${resource.metadata.name}`, fact] as const];
-    }),
-  );
+  const facts = await inBatches(resources, BATCH, async (resource) => {
+    const fact = await reader.factOf(resource);
+    return fact === undefined ? [] : [[`${resource.metadata.namespace}/${resource.metadata.name}`, fact] as const];
+  });
   return new Map(facts.flat());
 }
+
+/** Resources whose grants are read at a time. */
+const BATCH = 16;
 
 /** Pods that have not ended. */
 export const LIVE_PODS = 'status.phase!=Succeeded,status.phase!=Failed';

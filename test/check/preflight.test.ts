@@ -319,3 +319,53 @@ test('a Lease that was never renewed, or at no time, has no leader', async () =>
     );
   }
 });
+
+describe('of a thousand, a few are read at a time', () => {
+  const many = (each: (index: number) => object) => Array.from({ length: 1_000 }, (_, index) => each(index));
+
+  /** The most calls that were under way at once. */
+  async function mostAtOnce(answers: Answers, verb: 'create' | 'get', plural: string): Promise<number> {
+    const client = fake(answers);
+    const asked = { calls: 0, atOnce: 0, most: 0 };
+    const call = client[verb] as (...given: readonly unknown[]) => Promise<unknown>;
+    const counted = async (type: { readonly plural: string }, ...rest: readonly unknown[]) => {
+      if (type.plural !== plural) return await call(type, ...rest);
+      asked.calls += 1;
+      asked.atOnce += 1;
+      asked.most = Math.max(asked.most, asked.atOnce);
+      await new Promise((resolve) => setImmediate(resolve));
+      asked.atOnce -= 1;
+      return await call(type, ...rest);
+    };
+    await check({}, { client: Object.assign(client, { [verb]: counted }), namespace: undefined });
+    assert.ok(asked.calls >= 1_000, `${asked.calls} calls`);
+    return asked.most;
+  }
+
+  test('namespaces, for the grants of their resources', async () => {
+    const resources = many((index) => ({
+      ...resource({ name: 'web-tls', namespace: 'vault' }),
+      metadata: { ...METADATA, namespace: `n${index}` },
+    }));
+    const answers = { 'list delegatedcredentials': resources, 'list delegationgrants': [] };
+    assert.ok((await mostAtOnce(answers, 'get', 'namespaces')) <= 16);
+  });
+
+  test('CAs of issuers', async () => {
+    const conditions = [
+      { type: 'Ready', status: 'False', reason: 'SecretNotFound', message: 'none', observedGeneration: 1 },
+    ];
+    const answers = {
+      'list deployments': [
+        { ...operator(), metadata: { ...operator().metadata, labels: { [COMPONENT_LABEL]: 'issuer' } } },
+      ],
+      'list delegationissuers': many((index) => ({
+        metadata: { ...METADATA, name: `ca-${index}` },
+        spec: { ca: { secretName: `ca-${index}` } },
+        status: { conditions },
+      })),
+    };
+    // With the few dozen questions about what the issuer itself may do.
+    assert.ok((await mostAtOnce(answers, 'create', 'subjectaccessreviews')) < 100);
+  });
+});
