@@ -25,7 +25,7 @@ interface Selection {
 type Anything = KubernetesObject<Record<string, unknown>>;
 
 export class FakeApi {
-  readonly clockSkewMs = undefined;
+  readonly clockMeasurement = undefined;
   readonly #objects = new Map<Plural, Map<string, Anything>>();
   readonly #watches = new Map<Plural, Set<Stream>>();
   #version = 1;

@@ -29,6 +29,7 @@ export type {
   WritableObject,
   WriteOptions,
 } from './client/api-types.ts';
+export type { ClockMeasurement } from './client/clock-skew.ts';
 export { type Clock, systemClock, type TimerHandle } from './clock.ts';
 export { type ConditionUpdate, setCondition } from './conditions.ts';
 export type { Connection, ConnectionCredentials, ConnectionTls } from './connection/connection.ts';

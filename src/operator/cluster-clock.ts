@@ -4,10 +4,12 @@
  * too long. A clock that is ahead is left as it is: renewals come early, which harms nobody, and RFC 9345's seven days have an hour
  * of room for it.
  *
- * Between two answers of the API server the monotonic clock counts, so that a step of the wall clock shows at once: it has to be
- * read every few seconds, which the work queues do.
+ * Between two answers of the API server the monotonic clock counts, so that a step of the wall clock shows at once. Each answer is
+ * a measurement of its own, also where it shows the same difference as the one before: on one machine, and after a suspended one
+ * resumes, both clocks are set together.
  */
 import { CLOCK_SKEW_SECONDS } from '../credential/lifetime.ts';
+import type { ClockMeasurement } from '../kubernetes/client/clock-skew.ts';
 import type { Clock, TimerHandle } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
 
@@ -22,16 +24,14 @@ const STEADY_MS = 5_000;
 
 export class ClusterClock implements Clock {
   readonly #base: Clock;
-  readonly #skewMs: () => number | undefined;
-  /** The last measurement, and wall minus monotonic clock when it was first seen. */
-  #measured: { readonly skewMs: number; readonly offsetMs: number } | undefined;
+  readonly #measured: () => ClockMeasurement | undefined;
   #correctionMs = 0;
   #isSkewed = false;
 
-  /** @param skewMs local minus server time, by the last answer of the API server; undefined before the first */
-  constructor(base: Clock, skewMs: () => number | undefined) {
+  /** @param measured by the same clock, with the last answer of the API server; undefined before the first */
+  constructor(base: Clock, measured: () => ClockMeasurement | undefined) {
     this.#base = base;
-    this.#skewMs = skewMs;
+    this.#measured = measured;
   }
 
   now(): number {
@@ -57,11 +57,10 @@ export class ClusterClock implements Clock {
 
   /** Local minus server time now, as far as is known. */
   get skewMs(): number | undefined {
-    const skewMs = this.#skewMs();
-    if (skewMs === undefined) return undefined;
-    const offsetMs = this.#base.now() - this.#base.monotonic();
-    if (this.#measured?.skewMs !== skewMs) this.#measured = { skewMs, offsetMs };
-    return skewMs + (offsetMs - this.#measured.offsetMs);
+    const measured = this.#measured();
+    if (measured === undefined) return undefined;
+    const setByMs = this.#base.now() - this.#base.monotonic() - measured.offsetMs;
+    return measured.skewMs + setByMs;
   }
 
   #target(): number {

@@ -70,7 +70,7 @@ export class Operator {
   constructor(options: OperatorOptions) {
     this.#options = options;
     const { client, log, metrics, namespaces, random } = options;
-    const clock = new ClusterClock(options.clock, () => client.clockSkewMs);
+    const clock = new ClusterClock(options.clock, () => client.clockMeasurement);
     this.#clock = clock;
     const queue = (name: string) => {
       const made = new WorkQueue({ clock, random, observe: (event) => metrics.engine.queueEvent(name, event) });

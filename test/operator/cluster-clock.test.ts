@@ -1,26 +1,34 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { clockSkewMs } from '../../src/kubernetes/client/clock-skew.ts';
+import { type ClockMeasurement, clockSkewMs } from '../../src/kubernetes/client/clock-skew.ts';
 import { ClusterClock } from '../../src/operator/cluster-clock.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
 
 const HOUR = 3_600_000;
 const START = Date.UTC(2027, 0, 15, 8);
 
-/** A local clock that can be set, a server's clock that is right, and the skew that the client measures. */
+/** A local clock that can be set, a server's clock that goes right unless both are set, and the skew that the client measures. */
 function world() {
   const local = new FakeClock(START);
-  let skew: number | undefined;
-  const server = () => START + local.monotonic();
+  let measured: ClockMeasurement | undefined;
+  let bothSetByMs = 0;
+  const server = () => START + local.monotonic() + bothSetByMs;
   const answer = () => {
     const date = new Date(Math.floor(server() / 1000) * 1000).toUTCString();
-    skew = clockSkewMs(date, local.now(), local.now());
+    const skewMs = clockSkewMs(date, local.now(), local.now());
+    if (skewMs !== undefined) measured = { skewMs, offsetMs: local.now() - local.monotonic() };
     // The queues read the clock every few seconds.
     clock.now();
   };
-  const clock = new ClusterClock(local, () => skew);
-  return { local, server, answer, clock };
+  /** A machine that runs the API server too is resumed, or NTP sets its clock. */
+  const setBoth = (ms: number) => {
+    local.jump(ms);
+    bothSetByMs += ms;
+    clock.now();
+  };
+  const clock = new ClusterClock(local, () => measured);
+  return { local, server, answer, clock, setBoth };
 }
 
 describe('the time to issue by', () => {
@@ -60,6 +68,19 @@ describe('the time to issue by', () => {
     assert.equal(clock.now(), local.now());
   });
 
+  test('is the local one once the API server has answered after both were set together', () => {
+    for (const ms of [8 * HOUR, HOUR / 2, -HOUR / 2, -8 * HOUR]) {
+      const { answer, clock, local, setBoth } = world();
+      answer();
+      setBoth(ms);
+      local.advance(1_000);
+      answer();
+      assert.equal(clock.skewMs, 0, `set by ${ms} ms`);
+      assert.equal(clock.isSkewed, false);
+      assert.equal(clock.now(), local.now());
+    }
+  });
+
   test('is corrected by an hour at most', () => {
     const { answer, clock, local } = world();
     local.jump(-5 * HOUR);
@@ -70,17 +91,22 @@ describe('the time to issue by', () => {
   test('is never more than half a minute behind the API server’s, whatever happens to the local clock within an hour', () => {
     const step = fc.record({
       jump: fc.integer({ min: -HOUR / 4, max: HOUR / 4 }),
+      setBothBy: fc.integer({ min: -8 * HOUR, max: 8 * HOUR }),
       pause: fc.integer({ min: 0, max: 60_000 }),
       answered: fc.boolean(),
     });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 4 }), (steps) => {
-        const { answer, clock, local, server } = world();
+        const { answer, clock, local, server, setBoth } = world();
         answer();
-        for (const { answered, jump, pause } of steps) {
+        for (const { answered, jump, pause, setBothBy } of steps) {
           local.jump(jump);
           local.advance(pause);
-          if (answered) answer();
+          // Only an answer shows that the server's clock was set too.
+          if (answered) {
+            setBoth(setBothBy);
+            answer();
+          }
           assert.ok(clock.now() >= server() - 36_000);
           assert.ok(clock.now() <= Math.max(local.now(), server() + 6_000));
         }

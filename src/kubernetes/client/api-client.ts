@@ -26,6 +26,7 @@ import type {
   WritableObject,
   WriteOptions,
 } from './api-types.ts';
+import type { ClockMeasurement } from './clock-skew.ts';
 import { type ApiRequest, exchange } from './exchange.ts';
 import { type Repeatability, retryDelay } from './retry-policy.ts';
 import { encodeSecret, PROTOBUF_TYPE } from './secret-protobuf.ts';
@@ -49,7 +50,7 @@ export class ApiClient {
   readonly #transport: Transport;
   readonly #options: ApiClientOptions;
   readonly #timeoutMs: number;
-  #clockSkewMs: number | undefined;
+  #clockMeasurement: ClockMeasurement | undefined;
   /** Until it refuses one: not every server that speaks Kubernetes' API reads more than JSON. */
   #readsProtobuf = true;
 
@@ -64,7 +65,12 @@ export class ApiClient {
    * the first. 0: no measurable difference.
    */
   get clockSkewMs(): number | undefined {
-    return this.#clockSkewMs;
+    return this.#clockMeasurement?.skewMs;
+  }
+
+  /** The same, with what shows that the local clock was set since. */
+  get clockMeasurement(): ClockMeasurement | undefined {
+    return this.#clockMeasurement;
   }
 
   get<T = KubernetesObject>(type: ResourceType, ref: ObjectReference, options: ReadOptions): Promise<T> {
@@ -315,7 +321,7 @@ export class ApiClient {
   #context() {
     const { userAgent, clock } = this.#options;
     const onSkew = (skewMs: number): void => {
-      this.#clockSkewMs = skewMs;
+      this.#clockMeasurement = { skewMs, offsetMs: clock.now() - clock.monotonic() };
     };
     return { transport: this.#transport, userAgent, now: () => clock.now(), onSkew };
   }

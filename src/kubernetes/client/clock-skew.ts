@@ -3,6 +3,14 @@
 /** The header has whole seconds. */
 const RESOLUTION_MS = 1000;
 
+/** What one answer of the API server shows. */
+export interface ClockMeasurement {
+  /** Local minus server time. */
+  readonly skewMs: number;
+  /** Local wall minus monotonic clock when the answer came: whatever it differs by later, the wall clock was set by since. */
+  readonly offsetMs: number;
+}
+
 /**
  * Local minus server time, in milliseconds: 0 where the header and the time of the exchange leave room for no difference at all, else
  * the smallest difference that explains them. So only a real skew shows, to within a second and the duration of the exchange.

@@ -393,6 +393,18 @@ describe('the clock skew', () => {
     assert.equal(await answered(at(3_600_000), now), -3_600_000, 'behind by an hour');
   });
 
+  test('is measured by every answer, with how the local clock stands to the monotonic one by then', async () => {
+    const clock = new FakeClock(now);
+    await using fake = await FakeApiServer.start(json(200, POD, { date: at(0) }));
+    const client = fake.client({ clock });
+    await client.get(PODS, ref, { signal });
+    assert.deepEqual(client.clockMeasurement, { skewMs: 0, offsetMs: now });
+    clock.jump(500);
+    assert.deepEqual(client.clockMeasurement, { skewMs: 0, offsetMs: now }, 'until there is an answer');
+    await client.get(PODS, ref, { signal });
+    assert.deepEqual(client.clockMeasurement, { skewMs: 0, offsetMs: now + 500 });
+  });
+
   test('is not measured by a header that is not a date', async () => {
     assert.equal(await answered('yesterday', now), undefined);
   });
