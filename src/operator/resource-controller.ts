@@ -17,6 +17,7 @@ import { type Access, OWN, termsKey, underTerms } from './core/access.ts';
 import { warnsAt } from './core/certificate-conditions.ts';
 import { type CertificateState, nextStateChange, stateAt } from './core/certificate-state.ts';
 import type { Membership } from './core/membership.ts';
+import { requestMoment } from './core/plan.ts';
 import { resourceStatus, unreadableStatus } from './core/status.ts';
 import { fanOut } from './fan-out.ts';
 import type { GrantController } from './grant-controller.ts';
@@ -57,7 +58,7 @@ interface FanOutInputs {
   /** Undefined: there was no spec that could be read. */
   readonly generation: number | undefined;
   readonly spec: DelegatedCredentialResource['spec'] | undefined;
-  /** An annotation, which no generation counts. */
+  /** An annotation, which no generation counts. Undefined before it takes effect. */
   readonly renewRequestedAt: number | undefined;
   /**
    * The very reading of the certificate, while it is usable. The same certificate read again counts as another one: in between it
@@ -283,7 +284,7 @@ export class ResourceController {
     const inputs: FanOutInputs = {
       generation: resource.metadata.generation,
       spec: resource.spec,
-      renewRequestedAt: resource.metadata.renewRequestedAt,
+      renewRequestedAt: this.#dueRequest(key, resource),
       certificate: certificate.kind === 'usable' ? certificate : 'unusable',
       terms: termsKey(access),
     };
@@ -292,6 +293,19 @@ export class ResourceController {
     state.fannedOut = inputs;
     if (isSame) return;
     fanOut({ caches, membership, podQueue, ...parseObjectKey(key) });
+  }
+
+  /**
+   * The request to re-issue, once it takes effect. Until then the resource waits for it: pods that waited, each by itself, would come
+   * at once and in no order.
+   */
+  #dueRequest(key: string, { metadata: { renewRequestedAt = Number.NaN } }: DelegatedCredentialResource) {
+    const { clock, resourceQueue } = this.#options;
+    const momentMs = requestMoment(renewRequestedAt) * 1000;
+    if (momentMs <= clock.now()) return renewRequestedAt;
+    // Not by the outcome: a status that cannot be written must not delay it.
+    if (!Number.isNaN(momentMs)) resourceQueue.addAt(key, momentMs);
+    return undefined;
   }
 
   async #reportUnreadable(

@@ -19,6 +19,7 @@ import { ResourceController } from '../../src/operator/resource-controller.ts';
 import {
   type Delegation,
   delegation,
+  facts,
   grant,
   issuedSecret,
   podOf,
@@ -503,6 +504,62 @@ describe('a status update that is requested', () => {
     world.controller.podReconciled(POD_KEY);
     world.clock.advance(1_000);
     assert.equal(world.resourceQueue.length, 1);
+  });
+});
+
+describe('a request to re-issue', () => {
+  /** Three pods with credentials, the last of which expires first, and a request that counts in 700 ms. */
+  async function requested() {
+    const world = new World();
+    const pods = [0, 1, 2].map((index) => `web-${index}`);
+    const held = facts();
+    world.pods = pods.map((name) => podOf({ name, uid: `uid-of-${name}` }));
+    world.secrets = pods.map((podName, index) =>
+      issuedSecret({ podName, facts: { ...held, expiresAt: held.expiresAt - index * 60 } }),
+    );
+    await world.reconcile();
+    await world.enqueued();
+    world.clock.advance(1_300);
+    const made = resource();
+    world.found = { ...made, metadata: { ...made.metadata, renewRequestedAt: world.clock.now() / 1000 } };
+    return world;
+  }
+
+  test('enqueues the pods once it counts, as a wave, soonest expiry first, which a new pod overtakes', async () => {
+    const world = await requested();
+    await world.reconcile();
+    world.clock.advance(699);
+    assert.deepEqual(await world.enqueued(), [], 'a request counts from the next whole second');
+    assert.equal(world.resourceQueue.length, 0);
+    world.clock.advance(1);
+    assert.equal(world.resourceQueue.length, 1);
+    await world.reconcile();
+    world.podQueue.add('edge/web/new');
+    assert.deepEqual(await world.enqueued(), ['edge/web/new', 'edge/web/web-2', 'edge/web/web-1', 'edge/web/web-0']);
+    await world.reconcile();
+    assert.deepEqual(await world.enqueued(), [], 'once');
+  });
+
+  test('is not delayed by a status that cannot be written', async () => {
+    const world = await requested();
+    world.skewed = true;
+    world.refusal = new ApiError('refused', { status: 403, reason: 'Forbidden' });
+    assert.equal((await world.reconcile()).kind, 'retry');
+    world.clock.advance(700);
+    assert.equal(world.resourceQueue.length, 1);
+  });
+
+  test('enqueues the pods again when the clock was set back and has come to it again', async () => {
+    const world = await requested();
+    world.clock.advance(700);
+    await world.reconcile();
+    assert.equal((await world.enqueued()).length, 3);
+    world.clock.jump(-600_000);
+    await world.reconcile();
+    await world.enqueued();
+    world.clock.advance(600_000);
+    await world.reconcile();
+    assert.equal((await world.enqueued()).length, 3);
   });
 });
 

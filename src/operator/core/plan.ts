@@ -150,9 +150,8 @@ export function plan(observed: Observed): Plan {
     const issue: Step = { kind: 'issue', reason: verdict.reason, name: secretName, replaces: current };
     return { steps: [issue, ...lift(pod)], cleanUp: leftovers };
   }
-  const { renewAt, requestedAt } = verdict;
-  const wakeAt = earlier(renewAt, requestedAt);
-  const wake = wakeAt === undefined ? {} : { wakeAt };
+  const { renewAt } = verdict;
+  const wake = renewAt === undefined ? {} : { wakeAt: renewAt };
   const lifted = isGood(current, certificate, now) ? lift(pod) : NO_STEPS;
   // Labels and annotations go with the same write.
   if (current.facts?.chainSha256 !== certificate.chainSha256) {
@@ -194,8 +193,6 @@ interface Verdict {
   readonly reason?: IssueReason;
   /** When a good credential is re-issued; undefined where that would gain nothing. */
   readonly renewAt?: number;
-  /** When a requested re-issue takes place, where that is still to come. */
-  readonly requestedAt?: number;
 }
 
 /** The ladder of policies; the first that holds gives the reason. */
@@ -213,29 +210,29 @@ function check(
   }
   const requestedAt = requestedRenewal(facts, renewRequestedAt);
   if (requestedAt !== undefined && now >= requestedAt) return { reason: 'RenewRequested' };
-  const later = requestedAt === undefined ? {} : { requestedAt };
   const renewAt = nextRenewal(facts, podUid, spec, certificate.latestExpiry);
-  if (renewAt === undefined) return later;
-  return now >= renewAt ? { reason: 'RenewalDue' } : { renewAt, ...later };
+  if (renewAt === undefined) return {};
+  return now >= renewAt ? { reason: 'RenewalDue' } : { renewAt };
 }
 
 /**
- * When a credential is re-issued on request (seconds since the epoch); undefined where it is newer than the request. Times are
- * whole seconds, so the request counts from the next whole one: what is issued from then on is never older than it, and one
- * request re-issues a credential once, however often it is reconciled and whatever the requester's clock says. A request from a
- * clock that is ahead waits until this clock reaches it.
+ * When a request to re-issue takes effect (seconds since the epoch). Times are whole seconds, so it counts from the next whole one: what
+ * is issued from then on is never older than it, and one request re-issues a credential once, however often it is reconciled and
+ * whatever the requester's clock says. A request from a clock that is ahead waits until this clock reaches it: the resource waits, and
+ * enqueues its pods then (`ResourceController`).
  */
+export function requestMoment(renewRequestedAt: number): number {
+  return Math.ceil(renewRequestedAt);
+}
+
+/** When a credential is re-issued on request; undefined where it is newer than the request. */
 export function requestedRenewal(
   { issuedAt }: Pick<CredentialFacts, 'issuedAt'>,
   renewRequestedAt: number | undefined,
 ): number | undefined {
   if (renewRequestedAt === undefined) return undefined;
-  const moment = Math.ceil(renewRequestedAt);
+  const moment = requestMoment(renewRequestedAt);
   return issuedAt < moment ? moment : undefined;
-}
-
-function earlier(a: number | undefined, b: number | undefined): number | undefined {
-  return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
 }
 
 /**
