@@ -1,6 +1,6 @@
 /**
  * The CPU time that one event costs the operator with 1,000, 10,000 and 100,000 pods, and with as many resources; and what it costs in
- * another checkout, in the same run. The API is a fake (`support/fake-api.ts`), so that only the operator is measured.
+ * another checkout, in the same run. The API is a fake (`testing/support/fake-api.ts`), so that only the operator is measured.
  *
  *     node bench/cost-per-event.ts [--against CHECKOUT] [--sizes 1000,10000,100000] [--json]
  */

@@ -8,9 +8,9 @@ import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Operator as OperatorType } from '../../src/operator/operator.ts';
 import { delegation } from '../../testing/support/builders.ts';
+import { FakeApi, issuedMetadata } from '../../testing/support/fake-api.ts';
 import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
-import { FakeApi, issuedMetadata } from './fake-api.ts';
 
 const [, , checkout = '', shape = 'pods', size = '1000'] = process.argv;
 const COUNT = Number(size);

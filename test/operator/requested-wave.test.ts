@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { RENEW_REQUESTED_AT, SECRET_ANNOTATIONS } from '../../src/api/keys.ts';
+import { formatRenewRequest } from '../../src/api/renew-request.ts';
+import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
+import { OperatorMetrics } from '../../src/operator/metrics.ts';
+import { Operator } from '../../src/operator/operator.ts';
+import { delegation } from '../../testing/support/builders.ts';
+import { FakeApi, issuedMetadata } from '../../testing/support/fake-api.ts';
+import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
+import { eventually } from '../../testing/support/processes.ts';
+import { recordingLogger } from '../../testing/support/recording-logger.ts';
+
+const NAMESPACE = 'edge';
+const LIFETIME = 172_800;
+const PODS = 30;
+const WORKERS = 4;
+const PER_SECOND = 2;
+
+/** An operator with a pace, over a cluster in memory: pods `web-0` to `web-29` hold credentials, the last of which expires first. */
+class World {
+  readonly authority = delegation();
+  readonly clock = new FakeClock((this.authority.certificate.notBefore + 100_000) * 1000);
+  readonly api = new FakeApi();
+  readonly #stop = new AbortController();
+  readonly #startedAt = Math.floor(this.clock.now() / 1000);
+
+  constructor() {
+    this.api.put('secrets', {
+      metadata: { name: 'web-tls', namespace: NAMESPACE, uid: 'uid-of-web-tls' },
+      type: 'kubernetes.io/tls',
+      data: {
+        'tls.crt': Buffer.from(this.authority.chainPem).toString('base64'),
+        'tls.key': Buffer.from(this.authority.keyPem).toString('base64'),
+      },
+    } as never);
+    for (let index = 0; index < PODS; index += 1) {
+      this.putPod(`web-${index}`);
+      const issuedAt = this.#startedAt - 1_000 - index * 60;
+      const secret = issuedMetadata({
+        namespace: NAMESPACE,
+        resourceName: 'web',
+        pod: { name: `web-${index}`, uid: `uid-of-web-${index}` },
+        certificate: this.authority.certificate,
+        issuedAt,
+        expiresAt: issuedAt + LIFETIME,
+        renewAt: issuedAt + LIFETIME / 2,
+      });
+      this.api.put('secrets', secret);
+    }
+    this.putResource();
+  }
+
+  putPod(name: string): void {
+    this.api.put('pods', { metadata: { name, namespace: NAMESPACE, uid: `uid-of-${name}`, labels: { app: 'web' } } });
+  }
+
+  putResource(annotations: Readonly<Record<string, string>> = {}): void {
+    const found = this.api.find('delegatedcredentials', NAMESPACE, 'web');
+    this.api.put('delegatedcredentials', {
+      metadata: { name: 'web', namespace: NAMESPACE, uid: 'uid-of-web', generation: 1, annotations },
+      spec: {
+        certificateRef: { name: 'web-tls' },
+        podSelector: { matchLabels: { app: 'web' } },
+        lifetimeSeconds: LIFETIME,
+      },
+      ...(found === undefined ? {} : { status: found['status'] }),
+    } as never);
+  }
+
+  /** The pods whose credentials are new, of those that there were. */
+  reissued(): readonly string[] {
+    return Array.from({ length: PODS }, (_, index) => `web-${index}`).filter((pod) => this.isNew(pod));
+  }
+
+  isNew(pod: string): boolean {
+    const { annotations = {} } = this.api.find('secrets', NAMESPACE, `web-${pod}`)?.metadata ?? {};
+    return Date.parse(annotations[SECRET_ANNOTATIONS.issuedAt] ?? '') >= this.#startedAt * 1000;
+  }
+
+  /** Until these are new, and everything that could make more so has had many a turn. */
+  async untilReissued(count: number): Promise<readonly string[]> {
+    await eventually(`${count} re-issued`, async () => (this.reissued().length >= count ? true : undefined));
+    for (let turn = 0; turn < 200; turn += 1) await settle();
+    return this.reissued();
+  }
+
+  async start(): Promise<AsyncDisposable> {
+    const operator = new Operator({
+      client: this.api as unknown as ApiClient,
+      namespaces: [],
+      workers: WORKERS,
+      maxReissuesPerSecond: PER_SECOND,
+      notifyPods: false,
+      elector: undefined,
+      leaseName: 'dcred-operator',
+      metrics: new OperatorMetrics('test'),
+      clock: this.clock,
+      random: () => 0,
+      log: recordingLogger(),
+      instance: 'test',
+      namespace: 'dcred-system',
+    });
+    const ended = operator.run(this.#stop.signal);
+    await operator.settled();
+    // Until the status is as it stays, and every pod has said when it is due.
+    for (let seconds = 0; seconds < 10; seconds += 1) await this.clock.advanceAsync(1_000);
+    return {
+      [Symbol.asyncDispose]: async () => {
+        this.#stop.abort();
+        await this.clock.advanceAsync(10_000);
+        await ended;
+      },
+    };
+  }
+}
+
+/** The names of the pods from one to another, the last of which expires first. */
+const pods = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => `web-${from + index}`);
+
+test('a request to re-issue is a wave: paced, soonest expiry first, and a new pod is served at once', async () => {
+  const world = new World();
+  await using _operator = await world.start();
+  assert.deepEqual(world.reissued(), []);
+  world.putResource({ [RENEW_REQUESTED_AT]: formatRenewRequest(world.clock.now() / 1000 + 0.3) });
+  await world.clock.advanceAsync(1_000);
+  assert.deepEqual((await world.untilReissued(WORKERS)).toSorted(), pods(26, 29), 'one for each worker');
+  world.putPod('new');
+  await eventually('the new pod to have a credential', async () => (world.isNew('new') ? true : undefined));
+  assert.equal(world.reissued().length, WORKERS);
+  await world.clock.advanceAsync((WORKERS / PER_SECOND) * 1000);
+  assert.deepEqual((await world.untilReissued(2 * WORKERS)).toSorted(), pods(22, 29));
+});
