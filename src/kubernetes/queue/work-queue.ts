@@ -323,7 +323,10 @@ export class WorkQueue {
     const setBack = clock.now() - clock.monotonic() < this.#offset - STEP_TOLERANCE_MS;
     const due = setBack ? Number.POSITIVE_INFINITY : clock.now();
     for (let next = this.#delayed.popUntil(due); next !== undefined; next = this.#delayed.popUntil(due)) {
-      this.add(next.key, LANES[next.tag]);
+      // What was not due has no claim to overtake others. A retry keeps its lane: it waits for a delay, not for a time.
+      const isEarly = setBack && this.failures(next.key) === 0;
+      if (isEarly) this.add(next.key, 'background', next.order);
+      else this.add(next.key, LANES[next.tag]);
     }
     this.#arm();
   };

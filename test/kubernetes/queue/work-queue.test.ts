@@ -201,6 +201,17 @@ describe('delayed keys', () => {
     assert.equal(queue.delayed, 0);
   });
 
+  test('when the wall clock is set back, what only waited for its time is overtaken by what is urgent', async () => {
+    const { clock, queue } = queueWith();
+    queue.addAfter('late', 300 * MINUTE);
+    queue.addAfter('soon', 60 * MINUTE);
+    queue.retry('failed');
+    clock.jump(-120 * MINUTE);
+    clock.advance(10 * SECOND);
+    queue.add('new');
+    assert.deepEqual(await drain(queue), ['failed', 'new', 'soon', 'late']);
+  });
+
   test('a wall clock that is slewed, as NTP does, enqueues nothing early', () => {
     const { clock, queue } = queueWith();
     queue.addAfter('a', 60 * MINUTE);
