@@ -19,7 +19,7 @@ const CHECK_MS = 1_000;
 const TOLERANCE_MS = 30_000;
 /** The reserve that lifetimes leave. A difference beyond it is not a clock to go by. */
 const MAX_CORRECTION_MS = CLOCK_SKEW_SECONDS * 1000;
-/** The correction itself does not waver with every answer. */
+/** A measurement wavers by up to a second with every answer: neither the correction nor what people are told of it does. */
 const STEADY_MS = 5_000;
 
 export class ClusterClock implements Clock {
@@ -50,8 +50,7 @@ export class ClusterClock implements Clock {
 
   /** Whether the two differ enough to tell people; with a margin, so that this does not waver. */
   get isSkewed(): boolean {
-    const difference = Math.abs(this.skewMs ?? 0);
-    this.#isSkewed = difference > (this.#isSkewed ? TOLERANCE_MS - STEADY_MS : TOLERANCE_MS);
+    this.#isSkewed = isBeyond(Math.abs(this.skewMs ?? 0), this.#isSkewed);
     return this.#isSkewed;
   }
 
@@ -65,8 +64,12 @@ export class ClusterClock implements Clock {
 
   #target(): number {
     const behindMs = -(this.skewMs ?? 0);
-    return behindMs < TOLERANCE_MS ? 0 : Math.min(behindMs, MAX_CORRECTION_MS);
+    return isBeyond(behindMs, this.#correctionMs > 0) ? Math.min(behindMs, MAX_CORRECTION_MS) : 0;
   }
+}
+
+function isBeyond(differenceMs: number, wasBeyond: boolean): boolean {
+  return differenceMs > (wasBeyond ? TOLERANCE_MS - STEADY_MS : TOLERANCE_MS);
 }
 
 /** Logs when the clocks begin to differ and when they agree again, and reports it: every resource says so. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { type ClockMeasurement, clockSkewMs } from '../../src/kubernetes/client/clock-skew.ts';
+import { WorkQueue } from '../../src/kubernetes/queue/work-queue.ts';
 import { ClusterClock } from '../../src/operator/cluster-clock.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
 
@@ -86,6 +87,42 @@ describe('the time to issue by', () => {
     local.jump(-5 * HOUR);
     answer();
     assert.equal(clock.now() - local.now(), HOUR);
+  });
+
+  test('is steady where the local clock is behind by as much as is tolerated: no key of a queue is ready before its time', () => {
+    const pauses = fc.array(fc.integer({ min: 1, max: 4_000 }), { minLength: 50, maxLength: 50 });
+    fc.assert(
+      fc.property(fc.integer({ min: 29_000, max: 32_000 }), pauses, (behindMs, between) => {
+        const { answer, clock, local } = world();
+        local.jump(-behindMs);
+        answer();
+        const queue = new WorkQueue({ clock, random: () => 0 });
+        queue.addAfter('next week', 168 * HOUR);
+        let corrections = clock.now() === local.now() ? 0 : 1;
+        let correctionMs = clock.now() - local.now();
+        for (const pause of between) {
+          local.advance(pause);
+          answer();
+          const nowMs = clock.now() - local.now();
+          if (nowMs !== correctionMs) corrections += 1;
+          correctionMs = nowMs;
+        }
+        assert.ok(corrections <= 1, `corrected ${corrections} times`);
+        assert.equal(queue.length, 0);
+      }),
+    );
+  });
+
+  test('ends its correction once the local clock is less than 25 s behind', () => {
+    const { answer, clock, local } = world();
+    local.jump(-40_000);
+    answer();
+    const corrections = [11_000, 3_900, 200, -4_000].map((ms) => {
+      local.jump(ms);
+      answer();
+      return clock.now() - local.now();
+    });
+    assert.deepEqual(corrections, [29_000, 29_000, 0, 0]);
   });
 
   test('is never more than half a minute behind the API server’s, whatever happens to the local clock within an hour', () => {
