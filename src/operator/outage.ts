@@ -11,6 +11,12 @@ type Call = Pick<ApiCall, 'plural' | 'status' | 'verb'>;
 /** In a row, with nothing served between them: a single one is an accident of one connection. */
 const CALLS_OF_AN_OUTAGE = 3;
 
+/**
+ * Neither says whether the API server serves: one that starts answers everybody with 403 until it has read the roles (ADR 72),
+ * and keys that are retried by then fail once more, and wait for their whole back-off.
+ */
+const UNDECIDED: ReadonlySet<number> = new Set([401, 403]);
+
 const READS: ReadonlySet<ApiCall['verb']> = new Set(['get', 'list', 'watch']);
 
 /** Custom resources are not among them: a conversion webhook may stand before those. */
@@ -34,6 +40,7 @@ export class Outage {
       if (isServersOwn(call)) this.#failed += 1;
       return;
     }
+    if (UNDECIDED.has(call.status)) return;
     const isEnd = this.#failed >= CALLS_OF_AN_OUTAGE;
     this.#failed = 0;
     if (isEnd) this.#ended();

@@ -23,7 +23,14 @@ test('an outage ends with the first answer after three calls in a row without on
   assert.equal(ends(writes(0, 503, 504)), 0);
   assert.equal(ends(writes(0, 503, 504, 200, 200)), 1);
   assert.equal(ends(writes(0, 0, 200, 0, 0, 200)), 0, 'single connections fail all the time');
-  assert.equal(ends(writes(502, 502, 502, 404, 0, 0, 0, 0, 201)), 2, 'any answer ends an outage, even an error');
+  assert.equal(ends(writes(502, 502, 502, 404, 0, 0, 0, 0, 201)), 2, 'any other answer ends an outage, even an error');
+});
+
+test('an outage does not end with a 403, which an API server that starts answers to everybody until it has read the roles', () => {
+  assert.equal(ends(writes(0, 0, 0, 403, 403)), 0);
+  assert.equal(ends(writes(0, 0, 0, 403, 403, 200)), 1);
+  assert.equal(ends(writes(0, 0, 0, 401, 403, 0, 403, 200, 200)), 1);
+  assert.equal(ends(writes(403, 403, 403, 200)), 0, 'refusals are no outage');
 });
 
 test('a 500 counts where nothing but the API server can have failed', () => {
@@ -38,14 +45,15 @@ test('a 500 counts where nothing but the API server can have failed', () => {
   );
 });
 
-test('there is one for each run of three failures of the server that an answer follows, other 500s left out', () => {
-  const statuses = fc.constantFrom(0, 502, 503, 504, 200, 409, 500);
+test('there is one for each run of three failures of the server that an answer follows, other 500s and 403s left out', () => {
+  const statuses = fc.constantFrom(0, 502, 503, 504, 200, 403, 409, 500);
   const kinds = fc.constantFrom(['secrets', 'create'], ['secrets', 'get'], ['leases', 'update'], ['pods', 'patch']);
   const calls = fc.array(fc.tuple(kinds, statuses));
   fc.assert(
     fc.property(calls, (made) => {
       const mark = ([[plural, verb], status]: (typeof made)[number]) => {
         if ([0, 502, 503, 504].includes(status)) return '-';
+        if (status === 403) return '';
         if (status !== 500) return '+';
         return plural === 'leases' || verb === 'get' ? '-' : '';
       };
