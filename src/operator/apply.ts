@@ -26,7 +26,7 @@ import { heldByFinalizer, isImmutable, notReplaceable } from './immutable-secret
 import { issueFailure } from './issue-failure.ts';
 import { type GenerateKey, makeSecret, rebuildSecret, type SecretRequest } from './issuer.ts';
 import { PodFailure, StaleCacheError } from './pod-failure.ts';
-import { refusal, shortMessage } from './refusal.ts';
+import { mayPass, refusal, shortMessage } from './refusal.ts';
 import { removeRestored } from './restored-secret.ts';
 import { liftGate } from './scheduling-gate.ts';
 import { wholeSecrets } from './whole-secrets.ts';
@@ -301,7 +301,7 @@ export class Applier {
         'GateNotLifted',
         'the Secret exists, but the scheduling gate cannot be removed: dcred has no permission to patch pods here (chart values ' +
           `rbac and webhook.gatePods); the API server says: ${shortMessage(error)}`,
-        { cause: error },
+        { cause: error, transient: mayPass(error) },
       );
     }
   }

@@ -26,6 +26,7 @@ import { combine } from './outcomes.ts';
 import { PodFailure, type PodFailures, StaleCacheError } from './pod-failure.ts';
 import { PodSlots } from './pod-slots.ts';
 import { mayHaveBeenWritten } from './refusal.ts';
+import { RefusalTries } from './refusal-tries.ts';
 import type { Reporter } from './reporter.ts';
 import { describeFailure, type Situation, situationOf } from './situation.ts';
 import { SuspectWrites } from './suspect-writes.ts';
@@ -35,8 +36,6 @@ import type { WavePacer } from './wave-pacer.ts';
 
 /** How long a write waits to show in the caches before its pod is reconciled again regardless. */
 const CACHE_TIMEOUT_MS = 5_000;
-/** A refusal that may pass by itself counts as a failure of the pod when it was met this often in a row. */
-const TRANSIENT_TRIES = 3;
 
 export interface PodControllerOptions {
   readonly caches: Caches;
@@ -70,8 +69,8 @@ export class PodController {
   readonly #deletions = new DeletionDelay();
   readonly #suspects = new SuspectWrites();
   readonly #slots: PodSlots;
-  /** How often in a row a pod met a refusal that may pass. */
-  readonly #transient = new Map<string, number>();
+  readonly #tries = new RefusalTries();
+  readonly #cleanUpTries = new RefusalTries();
 
   constructor(options: PodControllerOptions) {
     this.#options = options;
@@ -133,7 +132,8 @@ export class PodController {
       failures.clear(key);
       failures.clearCleanUp(key);
       names.release(key);
-      this.#transient.delete(key);
+      this.#tries.clear(key);
+      this.#cleanUpTries.clear(key);
     }
     return { kind: 'done' };
   }
@@ -214,8 +214,10 @@ export class PodController {
         outcome = combine(outcome, this.#retry(key, situation, error), clock.now());
       }
     }
-    if (refused === undefined) failures.clearCleanUp(key);
-    else this.#cleanUpFailed(key, situation, refused);
+    if (refused === undefined) {
+      this.#cleanUpTries.clear(key);
+      failures.clearCleanUp(key);
+    } else if (this.#cleanUpTries.isFailure(key, refused)) this.#cleanUpFailed(key, situation, refused);
     return outcome;
   }
 
@@ -271,9 +273,7 @@ export class PodController {
 
   #failed(key: string, situation: Situation, error: unknown): Outcome {
     if (!(error instanceof PodFailure)) return this.#retry(key, situation, error);
-    const tries = (this.#transient.get(key) ?? 0) + 1;
-    this.#transient.set(key, tries);
-    if (error.transient && tries < TRANSIENT_TRIES) return this.#retry(key, situation, error);
+    if (!this.#tries.isFailure(key, error)) return this.#retry(key, situation, error);
     this.#fail(key, situation, error);
     return { kind: 'retry', error, maxDelayMs: longestWaitMs(situation), reported: true };
   }
@@ -291,7 +291,7 @@ export class PodController {
 
   #settle(key: string, situation: Situation, decided: Plan): Outcome {
     const { failures, names } = this.#options;
-    this.#transient.delete(key);
+    this.#tries.clear(key);
     if (decided.failure !== undefined) {
       const failure = describeFailure(decided.failure, situation);
       this.#fail(key, situation, failure);

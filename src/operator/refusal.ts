@@ -11,6 +11,13 @@ const MESSAGE_LENGTH = 300;
 const TRANSIENT_STATUS: ReadonlySet<number> = new Set([408, 429, 500, 502, 503, 504]);
 
 /**
+ * How the API server words a 403 of its authorizer. One that starts refuses everybody like that, until it has read the roles
+ * (ADR 72). The 403 of an admission plug-in (a quota, a namespace that is being deleted) reads otherwise, and somebody has to know
+ * of it at once.
+ */
+const NOT_AUTHORIZED = ' is forbidden: User "';
+
+/**
  * A failure of the pod where the API server answered and refused; any other error as it is. No answer is nobody's refusal, and a
  * 401 means that the operator's own token is being renewed.
  */
@@ -18,8 +25,13 @@ export function refusal(error: unknown, code: PodFailureReason, what: string): u
   if (!(error instanceof ApiError) || error.status < 400 || error.status === 401) return error;
   return new PodFailure(code, `the API server refuses ${what}: ${shortMessage(error)}`, {
     cause: error,
-    transient: TRANSIENT_STATUS.has(error.status),
+    transient: mayPass(error),
   });
+}
+
+/** Whether the refusal may pass by itself. */
+export function mayPass({ message, status }: ApiError): boolean {
+  return TRANSIENT_STATUS.has(status) || (status === 403 && message.includes(NOT_AUTHORIZED));
 }
 
 /** Whether there may be a Secret all the same: no answer is no refusal, and one that was issued already is not in the caches yet. */

@@ -310,6 +310,13 @@ describe('a gate', () => {
     await assert.rejects(done, { code: 'GateNotLifted', message: /no permission to patch pods here .*is forbidden/ });
   });
 
+  test('that dcred may remove in a moment, when the API server has read the roles, is retried', async () => {
+    const message =
+      'pods "web-0" is forbidden: User "system:serviceaccount:dcred:operator" cannot patch resource "pods"';
+    const { done } = lift({ strategicMergePatch: refusal('Forbidden', 403, message) });
+    await assert.rejects(done, { code: 'GateNotLifted', transient: true });
+  });
+
   test('that cannot be removed now is retried', async () => {
     const { done } = lift({ strategicMergePatch: refusal('InternalError', 500) });
     await assert.rejects(done, { code: 'GateNotLifted', transient: true });

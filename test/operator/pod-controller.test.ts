@@ -611,6 +611,30 @@ describe('a refusal that may pass by itself', () => {
   });
 });
 
+describe('clean-up that is refused for a reason that may pass by itself', () => {
+  test('is reported once it was refused three times in a row, and not when it passes', async () => {
+    const world = new World();
+    world.secrets = [issuedSecret(), issuedSecret({ name: 'web-old', podUid: 'uid-of-the-one-before' })];
+    const busy = new PodFailure('SecretRefused', 'no role yet', { transient: true });
+    const refused = (step: Step): Applied => {
+      if (step.kind === 'delete') throw busy;
+      return world.taken(step, '100');
+    };
+    const passed = (step: Step): Applied => world.taken(step, '100');
+    for (const answer of [refused, refused, passed, refused, refused]) {
+      world.answer = answer;
+      await world.reconcile();
+      assert.equal(world.failures.cleanUpOf(KEY), undefined);
+    }
+    await world.reconcile();
+    assert.equal(world.failures.cleanUpOf(KEY)?.code, 'SecretRefused');
+    assert.deepEqual(
+      world.reports.filter((report) => report.startsWith('not cleaned up')),
+      ['not cleaned up web-0: no role yet'],
+    );
+  });
+});
+
 describe('a template that another client keeps reverting', () => {
   test('is applied three times at once, then after ever longer waits; the credential stays', async () => {
     const world = new World();
