@@ -4,9 +4,9 @@
  * too long. A clock that is ahead is left as it is: renewals come early, which harms nobody, and RFC 9345's seven days have an hour
  * of room for it.
  *
- * Between two answers of the API server the monotonic clock counts, so that a step of the wall clock shows at once. Each answer is
- * a measurement of its own, also where it shows the same difference as the one before: on one machine, and after a suspended one
- * resumes, both clocks are set together.
+ * Between two answers of the API server the monotonic clock counts, so that a step of the wall clock shows at once. Each answer
+ * is a measurement of its own, also where it shows the same difference as the one before: on one machine, and after a suspended
+ * one resumes, both clocks are set together.
  */
 import { CLOCK_SKEW_SECONDS } from '../credential/lifetime.ts';
 import type { ClockMeasurement } from '../kubernetes/client/clock-skew.ts';

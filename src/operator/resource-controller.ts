@@ -296,8 +296,8 @@ export class ResourceController {
   }
 
   /**
-   * The request to re-issue, once it takes effect. Until then the resource waits for it: pods that waited, each by itself, would come
-   * at once and in no order.
+   * The request to re-issue, once it takes effect. Until then the resource waits for it: pods that waited, each by itself, would
+   * come at once and in no order.
    */
   #dueRequest(key: string, { metadata: { renewRequestedAt = Number.NaN } }: DelegatedCredentialResource) {
     const { clock, resourceQueue } = this.#options;

@@ -17,7 +17,7 @@ const PODS = 30;
 const WORKERS = 4;
 const PER_SECOND = 2;
 
-/** An operator with a pace, over a cluster in memory: pods `web-0` to `web-29` hold credentials, the last of which expires first. */
+/** An operator with a pace, over a cluster in memory: `web-0` to `web-29` hold credentials, the last of which expires first. */
 class World {
   readonly authority = delegation();
   readonly clock = new FakeClock((this.authority.certificate.notBefore + 100_000) * 1000);

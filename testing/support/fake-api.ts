@@ -1,6 +1,7 @@
 /**
- * A fake of the API client: a cluster in memory, larger than a real one can be made in the time of a benchmark or a test. Watches are
- * streams of objects that were never parsed, so that a benchmark measures the operator only. Implements only what the operator calls.
+ * A fake of the API client: a cluster in memory, larger than a real one can be made in the time of a benchmark or a test. Watches
+ * are streams of objects that were never parsed, so that a benchmark measures the operator only. Implements only what the
+ * operator calls.
  */
 import { MANAGED_BY, MANAGED_BY_LABEL, RESOURCE_LABEL, SECRET_ANNOTATIONS } from '../../src/api/keys.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';

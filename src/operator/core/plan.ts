@@ -216,10 +216,10 @@ function check(
 }
 
 /**
- * When a request to re-issue takes effect (seconds since the epoch). Times are whole seconds, so it counts from the next whole one: what
- * is issued from then on is never older than it, and one request re-issues a credential once, however often it is reconciled and
- * whatever the requester's clock says. A request from a clock that is ahead waits until this clock reaches it: the resource waits, and
- * enqueues its pods then (`ResourceController`).
+ * When a request to re-issue takes effect (seconds since the epoch). Times are whole seconds, so it counts from the next whole
+ * one: what is issued from then on is never older than it, and one request re-issues a credential once, however often it is
+ * reconciled and whatever the requester's clock says. A request from a clock that is ahead waits until this clock reaches it: the
+ * resource waits, and enqueues its pods then (`ResourceController`).
  */
 export function requestMoment(renewRequestedAt: number): number {
   return Math.ceil(renewRequestedAt);
