@@ -41,6 +41,7 @@ interface Mounted {
   readonly directory: string;
   mountedVersion: string | undefined;
   placedAtMs: number;
+  isFirst: boolean;
   usage: Usage | undefined;
   check: GoodPair | BadPair;
 }
@@ -82,6 +83,7 @@ export class Agent {
       directory,
       mountedVersion: undefined,
       placedAtMs: 0,
+      isFirst: false,
       usage: options.usage,
       check: UNREAD,
     }));
@@ -189,9 +191,10 @@ export class Agent {
   async #checkPair(mounted: Mounted, signal: AbortSignal): Promise<GoodPair | BadPair> {
     const { directory } = mounted;
     try {
-      const { files, name, placedAtMs } = await readMountedVersion(directory, signal);
+      const { files, isFirst, name, placedAtMs } = await readMountedVersion(directory, signal);
       mounted.mountedVersion = name;
       mounted.placedAtMs = placedAtMs;
+      mounted.isFirst = isFirst;
       return checkPair(files, mounted.usage, this.#now());
     } catch (error) {
       if (!(error instanceof MountedVersionError)) throw error;
@@ -211,16 +214,22 @@ export class Agent {
 
   /**
    * A server that starts later loads what is mounted at the start. But the agent may have been restarted between a change and its
-   * reload: then there are processes older than the files, and those are reloaded. So is every server whose start is not known where
-   * the first valid files came after the agent: it may have loaded what was there before.
+   * reload: then there are processes older than the files, and those are reloaded. So is a server whose start is not known,
+   * unless it can have loaded nothing else: no other version was mounted before, and this one was valid when the agent
+   * started.
    */
   async #begin(content: string, atStart: boolean): Promise<void> {
     const { clock, reloadAtStart } = this.#options;
+    if (reloadAtStart) return;
     const placedAtMs = Math.max(...this.#mounted.map((mounted) => mounted.placedAtMs));
+    const isOnly = atStart && this.#mounted.every(({ isFirst }) => isFirst);
     for (const target of this.#targets) {
       const { spec } = target;
-      if (reloadAtStart || (spec.kind !== 'signal' && !atStart)) continue;
-      const processes = spec.kind === 'signal' ? await find(spec.process).catch(() => []) : [];
+      if (spec.kind !== 'signal') {
+        if (isOnly) target.loaded = content;
+        continue;
+      }
+      const processes = await find(spec.process).catch(() => []);
       const starts = processes.map((one) => startedAt(one, clock));
       if (!starts.some((start) => start < placedAtMs + START_TOLERANCE_MS)) target.loaded = content;
     }

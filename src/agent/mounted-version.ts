@@ -33,6 +33,8 @@ export interface MountedVersion {
   readonly name: string;
   /** Time of the swap, in milliseconds since the epoch. */
   readonly placedAtMs: number;
+  /** Whether no other version can have been mounted before it. */
+  readonly isFirst: boolean;
   readonly files: Files;
 }
 
@@ -41,6 +43,8 @@ const OPTIONAL: ReadonlySet<CredentialFileName> = new Set<CredentialFileName>(['
 /** The size limit of a whole Secret. */
 const MAX_BYTES = 1_048_576;
 const ATTEMPTS = 10;
+/** How far apart a kubelet creates the links of a new volume, at most. Swaps are minutes apart. */
+const SET_UP_MS = 1_000;
 /** As kubelets name them (`pkg/volume/util/atomic_writer.go`): beside the link, never elsewhere. */
 const VERSION_NAME = /^\.\.[^/]{1,253}$/;
 
@@ -70,16 +74,26 @@ export async function readMountedVersion(
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     signal.throwIfAborted();
     const name = await currentName(directory);
-    const placedAtMs = await lstat(join(directory, '..data'))
-      .then(({ ctimeMs }) => ctimeMs)
-      .catch(() => Date.now());
+    const placement = await readPlacement(directory);
     const outcome = await readFiles(join(directory, name), directory, readFile).catch((error: unknown) => error);
     // Swapped meanwhile: what was read may be partly removed, and is out of date.
     if ((await mountedVersionName(directory)) !== name) continue;
-    if (outcome instanceof Map) return { name, placedAtMs, files: outcome };
+    if (outcome instanceof Map) return { name, ...placement, files: outcome };
     throw outcome;
   }
   throw new MountedVersionError('Unstable', `${directory} changed ${ATTEMPTS} times while it was read`);
+}
+
+/**
+ * The kubelet creates the links to the files once, beside the first swap, and `..data` at every swap: where their times differ,
+ * another version was mounted before. By mtime, because a change of owner for the pod's fsGroup sets ctime.
+ */
+async function readPlacement(directory: string): Promise<Pick<MountedVersion, 'isFirst' | 'placedAtMs'>> {
+  const [swap, file] = await Promise.all(
+    ['..data', 'tls.crt'].map((name) => lstat(join(directory, name)).catch(() => undefined)),
+  );
+  const isFirst = swap !== undefined && file !== undefined && Math.abs(swap.mtimeMs - file.mtimeMs) <= SET_UP_MS;
+  return { placedAtMs: swap?.ctimeMs ?? Date.now(), isFirst };
 }
 
 async function currentName(directory: string): Promise<string> {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { lstat } from 'node:fs/promises';
+import { lstat, readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -214,6 +214,34 @@ describe('the agent', () => {
     await mount.put(await credential());
     await agent.firstReady;
     assert.equal(server.reloads, 1);
+  });
+
+  test('reloads once more after a restart where the mount was swapped before: the last reload may have failed', async (t) => {
+    const mounts = [await emptyMount(t), await emptyMount(t)] as const;
+    for (const mount of mounts) await mount.put(await credential());
+    await mounts[1].put(await credential());
+    const server = await httpServer(t);
+    const ran = join(mounts[0].directory, '..', 'ran');
+    const command = ['/bin/sh', '-c', `echo reload >> ${ran}`];
+    const { agent, metrics } = start(t, mounts, [server.how, `exec:${JSON.stringify(command)}`]);
+    await agent.firstReady;
+    assert.equal(server.reloads, 1);
+    assert.equal(await readFile(ran, 'utf8'), 'reload\n');
+    assert.match(metrics.render(true), /dcred_agent_served_expiry_timestamp_seconds \d/);
+  });
+
+  test('is not ready after a restart until the server has loaded what was mounted last', async (t) => {
+    const mount = await emptyMount(t);
+    await mount.put(await credential());
+    await mount.put(await credential());
+    const server = await httpServer(t);
+    server.status = 500;
+    const { agent, logged, metrics } = start(t, [mount], [server.how]);
+    await logged(RETRYING);
+    assert.equal(agent.problem(), 'the server has not been reloaded yet');
+    assert.doesNotMatch(metrics.render(false), /dcred_agent_served_expiry_timestamp_seconds \d/);
+    server.status = 200;
+    await agent.firstReady;
   });
 
   test('reloads for the credential before the last where the last was not confirmed: the server may have loaded it', async (t) => {

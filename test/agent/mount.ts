@@ -1,5 +1,5 @@
 /** A mounted Secret as a kubelet keeps it, in the test's own directory, and credentials to put into it. */
-import { mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { lutimes, mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -31,10 +31,14 @@ export async function credential(
   return credentialFiles({ certificate: leaf, key, issued });
 }
 
+/** Of the first version's links. Every later one is mounted a minute after the one before, however soon the test puts it. */
+const SET_UP_AT = Date.UTC(2026, 10, 23, 21) / 1000;
+
 /** Follows `pkg/volume/util/atomic_writer.go` in what is visible from outside: a new directory, one rename, the old directory removed. */
 export class Mount {
   readonly directory: string;
   #version = 0;
+  #swaps = 0;
   #present: string | undefined;
 
   constructor(directory: string) {
@@ -53,11 +57,16 @@ export class Mount {
 
   /** Points the mount at a directory that exists already. */
   async swap(name: string, files: SecretFiles): Promise<void> {
+    const at = SET_UP_AT + 60 * this.#swaps;
+    this.#swaps += 1;
     await symlink(name, join(this.directory, '..data_tmp'));
+    await lutimes(join(this.directory, '..data_tmp'), at, at);
     await rename(join(this.directory, '..data_tmp'), join(this.directory, '..data'));
     const links = await readdir(this.directory);
     for (const file of files.keys()) {
-      if (!links.includes(file)) await symlink(join('..data', file), join(this.directory, file));
+      if (links.includes(file)) continue;
+      await symlink(join('..data', file), join(this.directory, file));
+      await lutimes(join(this.directory, file), at, at);
     }
     if (this.#present !== undefined) await rm(join(this.directory, this.#present), { recursive: true });
     this.#present = name;

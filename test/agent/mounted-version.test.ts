@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { open, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { lstat, lutimes, open, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { type MountedVersionError, mountedVersionName, readMountedVersion } from '../../src/agent/mounted-version.ts';
@@ -43,6 +43,31 @@ describe('a mounted version', () => {
     const second = await mount.put(labelled('second'));
     assert.notEqual(first, second);
     assert.equal(await mountedVersionName(mount.directory), second);
+  });
+
+  test('is the first until another one is mounted', async (t) => {
+    const mount = await emptyMount(t);
+    await mount.put(labelled('first'));
+    assert.equal((await readMountedVersion(mount.directory, signal)).isFirst, true);
+    await mount.put(labelled('second'));
+    assert.equal((await readMountedVersion(mount.directory, signal)).isFirst, false);
+  });
+
+  test('is not known to be the first where the link to the certificate is missing', async (t) => {
+    const mount = await emptyMount(t);
+    await mount.put(labelled('first'));
+    await rm(join(mount.directory, 'tls.crt'));
+    assert.equal((await readMountedVersion(mount.directory, signal)).isFirst, false);
+  });
+
+  test('is not the first after a swap, however the clock was set back in between', async (t) => {
+    const mount = await emptyMount(t);
+    await mount.put(labelled('first'));
+    await mount.put(labelled('second'));
+    const { mtimeMs } = await lstat(join(mount.directory, 'tls.crt'));
+    const earlier = mtimeMs / 1000 - 3_600;
+    await lutimes(join(mount.directory, '..data'), earlier, earlier);
+    assert.equal((await readMountedVersion(mount.directory, signal)).isFirst, false);
   });
 
   test('is never mixed, however often it is swapped while it is read', async (t) => {
