@@ -34,10 +34,23 @@ const MAX_LENGTH = 1024;
 const MAX_RELOADS = 16;
 const PROCESS_NAME = /^[A-Za-z0-9_][A-Za-z0-9._+-]{0,63}$/;
 
-/** @throws {ReloadSpecError} whose message says what to write instead */
+/**
+ * What it accepts, it accepts again as `formatReload` writes it.
+ * @throws {ReloadSpecError} whose message says what to write instead
+ */
 export function parseReload(text: string): ReloadSpec {
   if (text.length > MAX_LENGTH)
     throw new ReloadSpecError(`expected at most ${MAX_LENGTH} characters, got ${text.length}`);
+  const spec = parseKind(text);
+  // The webhook passes it to the agent in this form, in which a URL or a list of words may be longer.
+  const { length } = formatReload(spec);
+  if (length <= MAX_LENGTH) return spec;
+  throw new ReloadSpecError(
+    `expected at most ${MAX_LENGTH} characters with the URL percent-encoded or the words in JSON, got ${length}: shorten it`,
+  );
+}
+
+function parseKind(text: string): ReloadSpec {
   const [kind, rest] = cut(text);
   switch (kind) {
     case 'signal':

@@ -47,7 +47,10 @@ const BAD: Readonly<Record<string, RegExp>> = {
   'http:POST:127.0.0.1:8080': /expected a URL/,
   'http:POST:file:///etc/passwd': /expected a URL/,
   'http:POST:http://me:secret@127.0.0.1/': /without a user name and password/,
-  [`exec:/${'x'.repeat(2000)}`]: /at most 1024 characters/,
+  [`exec:/${'x'.repeat(2000)}`]: /at most 1024 characters, got 2006/,
+  [`exec:/bin/reload${' x'.repeat(300)}`]: /at most 1024 characters with .* the words in JSON, got 1220: shorten it/,
+  [`http:POST:http://localhost/${'\u00e9'.repeat(200)}`]:
+    /at most 1024 characters with the URL percent-encoded .* got 1227/,
 };
 
 describe('a reload spec', () => {
@@ -98,6 +101,40 @@ describe('a reload spec', () => {
       }),
     );
     fc.assert(fc.property(spec, (given) => assert.deepEqual(parseReload(formatReload(given)), structuredClone(given))));
+  });
+
+  test('what is accepted is accepted again as it is formatted, and means the same', () => {
+    // Many short words and characters that are escaped: the longest in comparison once they are formatted.
+    const word = fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 8 }),
+      fc.constantFrom('x', '"', '\\', '\u0001', '\ud800'),
+    );
+    const words = fc.array(word, { maxLength: 250, size: 'max' });
+    const text = fc.oneof(
+      words.map((list) => `exec:/bin/reload ${list.join(' ')}`),
+      words.map((list) => `exec:${JSON.stringify(['/bin/reload', ...list])}`),
+      words.map((list) => `http:POST:http://localhost/${list.join('/')}`),
+      words.map((list) => `http:GET:https://localhost/?${list.join('&')}#${list.join('')}`),
+      fc.string({ unit: 'binary', maxLength: 60 }).map((host) => `http:PUT:http://${host}/`),
+      words.map((list) => `signal:SIGHUP:pid:/${list.join('')}`),
+    );
+    const outcomes = { accepted: 0, refused: 0 };
+    fc.assert(
+      fc.property(text, (given) => {
+        let spec: ReloadSpec;
+        try {
+          spec = parseReload(given);
+        } catch (error) {
+          assert.ok(error instanceof ReloadSpecError);
+          outcomes.refused += 1;
+          return;
+        }
+        outcomes.accepted += 1;
+        assert.deepEqual(parseReload(formatReload(spec)), spec);
+      }),
+      { numRuns: 1_000 },
+    );
+    assert.ok(outcomes.accepted > 0 && outcomes.refused > 0, JSON.stringify(outcomes));
   });
 
   test('any text is valid, or refused with a message', () => {
