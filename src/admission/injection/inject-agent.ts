@@ -130,7 +130,12 @@ function configuredResources({ metadata }: AdmittedPod, { resources = DEFAULT_RE
 
 function argumentsFor(resourceNames: readonly string[], reloads: readonly ReloadSpec[]): readonly string[] {
   const directories = resourceNames.map((name) => `--dir=${mountPath(name)}`);
-  return [...directories, ...reloads.map((reload) => `--reload=${formatReload(reload)}`)];
+  return [...directories, ...reloads.map((reload) => `--reload=${literal(formatReload(reload))}`)];
+}
+
+/** Kubelets expand `$(NAME)` in the arguments of a container, and `$$` to `$`. */
+function literal(text: string): string {
+  return text.replaceAll('$', '$$$$');
 }
 
 function addAgent(spec: PodSpec, agent: Container, { exec }: Probes): JsonPatch {

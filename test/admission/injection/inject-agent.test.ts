@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import fc from 'fast-check';
 import type { AgentTemplate } from '../../../src/admission/injection/agent-container.ts';
 import { inject } from '../../../src/admission/injection/inject.ts';
 import type { AdmittedPod } from '../../../src/admission/injection/pod.ts';
 import { RELOAD_ANNOTATION } from '../../../src/api/keys.ts';
+import { formatReload, parseReload } from '../../../src/api/reload-spec.ts';
 import { applyPatch } from '../apply-patch.ts';
 import { container, countingBytes, podWith } from '../pods.ts';
 
@@ -36,6 +38,19 @@ function reloading(reload: string, spec: Partial<AdmittedPod['spec']> = {}, inje
   return podWith(inject === undefined ? parts : { ...parts, inject });
 }
 
+/**
+ * What a kubelet starts a container with, where X is set and nothing else. Kubernetes' reference on `args`: "Variable references
+ * $(VAR_NAME) are expanded using the container's environment. If a variable cannot be resolved, the reference in the input string
+ * will be unchanged. Double $$ are reduced to a single $, which allows for escaping the $(VAR_NAME) syntax: i.e. "$$(VAR_NAME)"
+ * will produce the string literal "$(VAR_NAME)". Escaped references will never be expanded [...]."
+ */
+function asExpanded(argument: string): string {
+  return argument.replaceAll(/\$(?:\$|\(([^)]*)\))/g, (found, name: string | undefined) => {
+    if (name === undefined) return '$';
+    return name === 'X' ? 'expanded' : found;
+  });
+}
+
 const AS_101 = { containers: [container('nginx', { securityContext: { runAsUser: 101 } })] };
 
 describe('a pod with dcred.dev/reload', () => {
@@ -65,6 +80,38 @@ describe('a pod with dcred.dev/reload', () => {
       '--reload=signal:HUP:nginx',
       '--reload=http:POST:http://127.0.0.1:8080/reload',
     ]);
+  });
+
+  describe('with a dollar sign in a reload', () => {
+    const argumentOf = (reload: string) => {
+      const [agent] = injected(reloading(reload)).agents;
+      return agent?.args.find((argument) => argument.startsWith('--reload=')) ?? '';
+    };
+
+    for (const reload of [
+      'exec:["/bin/reload","$$","$(X)","$$(X)","$$$(X)","$","$X","$("]',
+      'http:POST:http://127.0.0.1:8080/$$/$(X)?$$$$(X)',
+    ]) {
+      test(`passes ${reload} to the agent as it is`, () => {
+        assert.equal(asExpanded(argumentOf(reload)), `--reload=${formatReload(parseReload(reload))}`);
+      });
+    }
+
+    test('passes any reload to the agent as it is', () => {
+      const word = fc.string({ unit: fc.constantFrom('$', '$$', '(', ')', 'X', '$(X)', 'a') });
+      fc.assert(
+        fc.property(fc.array(word, { maxLength: 5 }), (words) => {
+          const spec = { kind: 'exec', command: ['/bin/reload', ...words] } as const;
+          const argument = asExpanded(argumentOf(formatReload(spec)));
+          assert.deepEqual(parseReload(argument.slice('--reload='.length)), spec);
+        }),
+      );
+    });
+
+    test('a second call leaves the arguments as they are', () => {
+      const once = injected(reloading('http:POST:http://127.0.0.1:8080/$$/$(X)')).pod;
+      assert.deepEqual(injected(once).pod, once);
+    });
   });
 
   test("the pod's user counts where no container sets one", () => {
