@@ -1,12 +1,16 @@
-/** The groups for (EC)DHE that the probe has: one key share is sent, the other group is for a HelloRetryRequest. */
+/** The groups for (EC)DHE that the probe has: one key share is sent, the other groups are for a HelloRetryRequest. */
 import { createECDH, createPublicKey, diffieHellman, generateKeyPairSync } from 'node:crypto';
 import { TlsError } from './tls-error.ts';
 
-/** RFC 8446 section 4.2.7. */
-export const GROUPS = [
-  { code: 0x001d, name: 'x25519' },
-  { code: 0x0017, name: 'secp256r1' },
+/** RFC 8446 section 4.2.8.2: a point is a byte for its form and two coordinates. `curve`: OpenSSL's name. */
+const CURVES = [
+  { code: 0x0017, name: 'secp256r1', curve: 'prime256v1', pointBytes: 65 },
+  { code: 0x0018, name: 'secp384r1', curve: 'secp384r1', pointBytes: 97 },
+  { code: 0x0019, name: 'secp521r1', curve: 'secp521r1', pointBytes: 133 },
 ] as const;
+
+/** RFC 8446 section 4.2.7, in the order in which they are offered. */
+export const GROUPS = [{ code: 0x001d, name: 'x25519' }, ...CURVES] as const;
 
 export type GroupName = (typeof GROUPS)[number]['name'];
 
@@ -23,7 +27,8 @@ export interface KeyShare {
 const X25519_SPKI_PREFIX = Buffer.from('302a300506032b656e032100', 'hex');
 
 export function generateKeyShare(group: GroupName): KeyShare {
-  return group === 'x25519' ? generateX25519() : generateP256();
+  const curve = CURVES.find(({ name }) => name === group);
+  return curve === undefined ? generateX25519() : generateOnCurve(curve);
 }
 
 function generateX25519(): KeyShare {
@@ -43,17 +48,17 @@ function generateX25519(): KeyShare {
   };
 }
 
-function generateP256(): KeyShare {
-  const ecdh = createECDH('prime256v1');
+function generateOnCurve({ code, curve, name: group, pointBytes }: (typeof CURVES)[number]): KeyShare {
+  const ecdh = createECDH(curve);
   const publicKey = ecdh.generateKeys();
   return {
-    group: 'secp256r1',
-    code: 0x0017,
+    group,
+    code,
     publicKey,
     agree: (peer) =>
-      agreeOr('secp256r1', () => {
-        // RFC 8446 section 4.2.8.2: uncompressed points only.
-        if (peer.length !== 65 || peer[0] !== 4) throw new RangeError('not an uncompressed point');
+      agreeOr(group, () => {
+        // Uncompressed points only (RFC 8446 section 4.2.8.2).
+        if (peer.length !== pointBytes || peer[0] !== 4) throw new RangeError('not an uncompressed point');
         return ecdh.computeSecret(peer);
       }),
   };

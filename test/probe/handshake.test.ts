@@ -45,6 +45,22 @@ describe('a handshake with OpenSSL', () => {
     });
   }
 
+  for (const [curve, group] of [
+    ['P-384', 'secp384r1'],
+    ['P-521', 'secp521r1'],
+  ] as const) {
+    test(`starts again for a HelloRetryRequest of a server that is limited to ${curve}`, async () => {
+      await using server = await startTlsServer({ ...web, ecdhCurve: curve });
+      const outcome = await meet(server.port);
+      assert.deepEqual([outcome.retried, outcome.group], [true, group]);
+    });
+  }
+
+  test('is refused by a server that has none of its groups, and says so', async () => {
+    await using server = await startTlsServer({ ...web, ecdhCurve: 'X448' });
+    await assert.rejects(meet(server.port), { code: 'Alert', alert: 'handshake_failure' } satisfies Partial<TlsError>);
+  });
+
   for (const [key, scheme] of [
     ['P-256', 'ecdsa_secp256r1_sha256'],
     ['P-384', 'ecdsa_secp384r1_sha384'],

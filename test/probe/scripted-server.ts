@@ -29,7 +29,7 @@ export function helloRetryRequest(
   sessionId: Uint8Array,
   { cookie, group }: { readonly cookie?: Uint8Array; readonly group?: GroupName },
 ): Uint8Array {
-  const share = { x25519: 0x001d, secp256r1: 0x0017 } as const;
+  const share = { x25519: 0x001d, secp256r1: 0x0017, secp384r1: 0x0018, secp521r1: 0x0019 } as const;
   const extensions = [
     ...(group === undefined ? [] : [extension(EXTENSION.keyShare, uint16(share[group]))]),
     ...(cookie === undefined ? [] : [extension(EXTENSION.cookie, vector(2, cookie))]),
