@@ -33,6 +33,8 @@ const PURPOSE = {
 } as const;
 
 export interface ExtensionFacts {
+  /** Of X.509: 1, 2 or 3. Only version 3 has extensions. */
+  readonly version: number;
   /** dNSName entries of the subjectAltName, in order, as they are. */
   readonly dnsNames: readonly string[];
   /** basicConstraints cA. */
@@ -47,6 +49,7 @@ export interface ExtensionFacts {
 export function readExtensionFacts(tbs: readonly DerElement[]): ExtensionFacts {
   const extensions = readExtensions(tbs);
   return {
+    version: readVersion(tbs),
     dnsNames: readDnsNames(extensions.get(OID.subjectAltName)),
     authority: readAuthority(extensions.get(OID.basicConstraints)),
     digitalSignature: readDigitalSignature(extensions.get(OID.keyUsage)),

@@ -18,9 +18,9 @@ export function findTrustPath(
   now: number,
 ): readonly Certificate[] | undefined {
   const trusted = new Set(roots.map(({ sha256 }) => sha256));
-  const issuers = [...roots, ...intermediates]
-    .filter(({ authority }) => authority)
-    .map((certificate) => ({ certificate, x509: new X509Certificate(certificate.der) }));
+  const issuers = [...roots.filter(isTrustAnchor), ...intermediates.filter(({ authority }) => authority)].map(
+    (certificate) => ({ certificate, x509: new X509Certificate(certificate.der) }),
+  );
   const seen = new Set([leaf.sha256]);
   let paths: readonly (readonly [Certificate, ...Certificate[]])[] = [[leaf]];
   for (let depth = 0; depth <= MAX_DEPTH; depth += 1) {
@@ -38,6 +38,16 @@ export function findTrustPath(
     });
   }
   return undefined;
+}
+
+/**
+ * A CA, or a self-issued certificate of version 1, which cannot say that it is one: OpenSSL, BoringSSL and NSS trust such a root,
+ * and none of them such an intermediate.
+ */
+function isTrustAnchor({ authority, der, version }: Certificate): boolean {
+  if (authority || version !== 1) return authority;
+  const x509 = new X509Certificate(der);
+  return x509.checkIssued(x509);
 }
 
 function issued({ publicKey }: Certificate, issuer: X509Certificate, subject: X509Certificate): boolean {

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { sign } from 'node:crypto';
 import { test } from 'node:test';
 import { type Certificate, readCertificateChain } from '../../src/credential/certificate.ts';
+import { readElement, readElements, TAG } from '../../src/credential/der.ts';
 import { findTrustPath } from '../../src/credential/trust-path.ts';
+import { bitString, sequence } from '../../src/provision/der-write.ts';
 import { authority, type Leaf, type LeafOptions, leaf } from '../../testing/support/openssl.ts';
 
 const read = (made: Leaf): Certificate => readCertificateChain(made.certificatePem)[0];
@@ -53,6 +56,40 @@ test('a certificate that is no CA issues nothing', () => {
   const impostor = leaf({ subject: '/CN=impostor', issuer: root });
   const victim = leaf({ issuer: impostor });
   assert.equal(findTrustPath(read(victim), [read(impostor)], [read(root)], now), undefined);
+});
+
+/** The same certificate without extensions, for version 1 without its version too; signed by `issuer`. */
+function stripped(made: Leaf, issuer: Leaf, version: 1 | 3): Certificate {
+  const [tbs, algorithm] = readElements(readElement(read(made).der, TAG.sequence).content);
+  const kept = readElements(tbs?.content ?? new Uint8Array()).filter(
+    ({ tag }) => tag !== TAG.extensions && (version === 3 || tag !== TAG.version),
+  );
+  const signed = sequence(...kept.map(({ encoded }) => encoded));
+  const signature = sign('sha256', signed, issuer.keyPem);
+  const der = Buffer.from(sequence(signed, algorithm?.encoded ?? new Uint8Array(), bitString(signature)));
+  const certificatePem = `-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----\n`;
+  return read({ ...made, certificatePem });
+}
+
+test('a root of version 1, which has no extensions, is a CA where it is trusted', () => {
+  const old = stripped(root, root, 1);
+  assert.deepEqual(names(findTrustPath(read(web), [read(intermediate)], [old], now)), [
+    'CN=web.example',
+    'CN=intermediate',
+    'CN=root',
+  ]);
+});
+
+test('a certificate of version 1 is no CA where it is an intermediate, or another one issued it', () => {
+  const between = stripped(intermediate, root, 1);
+  assert.equal(findTrustPath(read(web), [between], [read(root)], now), undefined);
+  assert.equal(findTrustPath(read(web), [], [between], now), undefined);
+  const old = stripped(root, root, 1);
+  assert.equal(findTrustPath(read(web), [read(intermediate), old], [read(authority('/CN=root'))], now), undefined);
+});
+
+test('a root of version 3 that does not say that it is a CA is none', () => {
+  assert.equal(findTrustPath(read(web), [read(intermediate)], [stripped(root, root, 3)], now), undefined);
 });
 
 test('every certificate of the path must be valid then', () => {
