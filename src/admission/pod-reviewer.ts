@@ -1,6 +1,6 @@
 /** Answers the server's reviews by injection, with the errors of its input as values. */
 import type { InjectionOptions } from './injection/inject.ts';
-import { type LimitRangeItem, readLimitRanges } from './injection/limit-range.ts';
+import type { LimitRangeItem } from './injection/limit-range.ts';
 import { answerReview, answerUnread, type Review, readReview } from './injection/review.ts';
 import { ReviewError } from './injection/review-error.ts';
 import type { RandomBytes } from './injection/secret-name.ts';
@@ -16,10 +16,10 @@ const MAX_WAITING_BYTES = 2 * 1024 * 1024;
 export class PodReviewer implements Reviewer {
   readonly #random: RandomBytes;
   readonly #injection: InjectionOptions;
-  readonly #limitRanges: Pick<LimitRanges, 'get'>;
+  readonly #limitRanges: Pick<LimitRanges<LimitRangeItem>, 'get'>;
   #waitingBytes = 0;
 
-  constructor(random: RandomBytes, injection: InjectionOptions, limitRanges: Pick<LimitRanges, 'get'>) {
+  constructor(random: RandomBytes, injection: InjectionOptions, limitRanges: Pick<LimitRanges<LimitRangeItem>, 'get'>) {
     this.#random = random;
     this.#injection = injection;
     this.#limitRanges = limitRanges;
@@ -50,7 +50,7 @@ export class PodReviewer implements Reviewer {
     if (this.#waitingBytes + bytes > MAX_WAITING_BYTES) return [];
     this.#waitingBytes += bytes;
     try {
-      return readLimitRanges(await this.#limitRanges.get(namespace));
+      return await this.#limitRanges.get(namespace);
     } finally {
       this.#waitingBytes -= bytes;
     }

@@ -9,6 +9,7 @@ import type { Logger } from '../kubernetes/log.ts';
 import type { ListenAddress } from '../serving/listen.ts';
 import type { InServerSpan } from '../tracing/tracing.ts';
 import type { InjectionOptions } from './injection/inject.ts';
+import { readLimitRanges } from './injection/limit-range.ts';
 import type { RandomBytes } from './injection/secret-name.ts';
 import type { WebhookMetrics } from './metrics.ts';
 import { PodReviewer } from './pod-reviewer.ts';
@@ -46,7 +47,7 @@ export class Webhook {
     const { client, clock, injection = {}, log, metrics, randomBytes } = options;
     this.#server = new AdmissionServer({
       ...options,
-      reviewer: new PodReviewer(randomBytes, injection, new LimitRanges(client, clock, log)),
+      reviewer: new PodReviewer(randomBytes, injection, new LimitRanges(client, clock, log, readLimitRanges)),
       observe: (observation) => metrics.admission(observation),
     });
     this.#rotator = new ServingCertificateRotator({

@@ -1,6 +1,6 @@
 /** The signer's calls over a pool of connections. Nothing is retried here: whoever waits in a queue decides when to try again. */
 import { ApiError } from '../kubernetes/api-error.ts';
-import { WHOLE } from '../kubernetes/client/answers.ts';
+import { whole } from '../kubernetes/client/answers.ts';
 import { type ApiRequest, exchange } from '../kubernetes/client/exchange.ts';
 import { invalidResponseError } from '../kubernetes/client/status-error.ts';
 import { Transport } from '../kubernetes/client/transport.ts';
@@ -142,7 +142,7 @@ export class SignerClient {
     };
     const context = { transport: this.#transport, userAgent, now: () => clock.now(), onSkew: () => {} };
     using deadline = new Deadline(signal, clock, ms);
-    const { headers, text } = await exchange(context, request, 'calls', WHOLE, deadline, ms);
+    const { headers, text } = await exchange(context, request, 'calls', whole(), deadline, ms);
     // Not from when the request was sent: the answer may have waited for news, and its Date is when it was written.
     const date = Date.parse(String(headers['date']));
     if (!Number.isNaN(date)) this.#clockSkewMs = clock.now() - date;

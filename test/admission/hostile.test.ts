@@ -7,7 +7,7 @@ import { after, afterEach, before, describe, type TestContext, test } from 'node
 import { connect, type TLSSocket } from 'node:tls';
 import { load } from 'js-yaml';
 import { bundle } from '../../scripts/build.ts';
-import { PODS } from '../../src/kubernetes/resource-type.ts';
+import { PODS, type ResourceType } from '../../src/kubernetes/resource-type.ts';
 import { type Cluster, startCluster } from '../../testing/cluster/cluster.ts';
 import {
   CERT_SECRET,
@@ -24,6 +24,15 @@ import { container, podWith, review } from './pods.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const FAIR = JSON.stringify(review(podWith()));
+const LIMIT_RANGES: ResourceType = {
+  group: '',
+  version: 'v1',
+  plural: 'limitranges',
+  kind: 'LimitRange',
+  namespaced: true,
+};
+/** As large as the API server allows. */
+const ANNOTATIONS = { note: 'x'.repeat(250 * 1024) };
 const SIXTEEN = Array.from({ length: 16 }, (_, index) => `r${index}`).join(',');
 
 let cluster: Cluster;
@@ -223,6 +232,28 @@ describe('within its memory, and answering every other client', {
     );
     await assertFair('meanwhile');
     hangUp();
+    await assertFair('after');
+    await assertWithinLimit(t);
+  });
+
+  test('four namespaces full of large LimitRanges, with pods that ask for an agent', async (t) => {
+    const namespaces = await Promise.all(Array.from({ length: 4 }, () => cluster.namespace()));
+    const spec = { limits: [{ type: 'Container', max: { cpu: '2' } }] };
+    // Together almost the 16 MiB that the client reads of an answer.
+    for (let index = 0; index < 60; index += 1) {
+      const create = (namespace: string) => {
+        const metadata = { namespace, name: `limits-${index}`, annotations: ANNOTATIONS };
+        return cluster.client.create(LIMIT_RANGES, { metadata, spec } as never, { signal: cluster.signal });
+      };
+      await Promise.all(namespaces.map(create));
+    }
+    const pod = podWith({ annotations: { 'dcred.dev/reload': 'signal:HUP:main' } });
+    for (const namespace of namespaces) {
+      const { status, text } = await post(JSON.stringify(review(pod, { namespace })));
+      assert.equal(status, 200);
+      const patch = Buffer.from(JSON.parse(text).response.patch, 'base64').toString();
+      assert.match(patch, /dcred-agent/);
+    }
     await assertFair('after');
     await assertWithinLimit(t);
   });

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
-import { WHOLE } from '../../src/kubernetes/client/answers.ts';
+import { type Receiver, type WholeAnswer, whole } from '../../src/kubernetes/client/answers.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
 import { Deadline } from '../../src/kubernetes/deadline.ts';
 import { GrowingBytes } from '../../src/kubernetes/growing-bytes.ts';
@@ -51,7 +51,7 @@ test('pieces are put together in their order, and the first is left as it was', 
 describe('the smallest of pieces take no more than themselves', () => {
   test('of an answer', async () => {
     using deadline = new Deadline(new AbortController().signal, systemClock, 60_000);
-    type Sent = Parameters<typeof WHOLE.send>;
+    type Sent = Parameters<Receiver<WholeAnswer>['send']>;
     type Handler = Parameters<Sent[0]['dispatch']>[1];
     let handler: Handler | undefined;
     const pool = {
@@ -60,7 +60,7 @@ describe('the smallest of pieces take no more than themselves', () => {
         return true;
       },
     } as unknown as Sent[0];
-    const answer = WHOLE.send(pool, { method: 'GET', path: '/' }, deadline, () => {});
+    const answer = whole().send(pool, { method: 'GET', path: '/' }, deadline, () => {});
     const controller = {} as Parameters<NonNullable<Handler['onResponseStart']>>[0];
     handler?.onResponseStart?.(controller, 200, {}, 'OK');
     const { held } = heldAfter(() => {

@@ -8,7 +8,7 @@
  *   whatever they would.
  */
 import type { LimitRangeItem } from './limit-range.ts';
-import { type AdmittedPod, type Container, containersOf, type Entries, type Resources } from './pod.ts';
+import { type AdmittedPod, type Container, containersOf, type Entries, RESOURCE_NAMES, type Resources } from './pod.ts';
 import { formatQuantity, parseQuantity } from './quantity.ts';
 
 export class AgentResourcesError extends Error {
@@ -16,7 +16,6 @@ export class AgentResourcesError extends Error {
   override readonly name = 'AgentResourcesError';
 }
 
-const NAMES = ['cpu', 'memory', 'ephemeral-storage'] as const;
 const KINDS = ['requests', 'limits'] as const;
 type Amounts = Map<string, bigint>;
 
@@ -43,7 +42,7 @@ export function parseAgentResources(text: string): Resources {
     .split(',')
     .filter((one) => one.trim() !== '')) {
     const [, kind, name = '', quantity = ''] = /^\s*(requests|limits)\.([a-z-]+)=([^\s=]+)\s*$/.exec(part) ?? [];
-    if (kind === undefined || !NAMES.some((one) => one === name) || parseQuantity(quantity) === undefined) {
+    if (kind === undefined || !RESOURCE_NAMES.some((one) => one === name) || parseQuantity(quantity) === undefined) {
       throw new AgentResourcesError(
         `expected resources such as requests.cpu=5m,limits.memory=128Mi (cpu, memory, ephemeral-storage); got ${JSON.stringify(part.slice(0, 60))}`,
       );
@@ -67,7 +66,7 @@ export function agentResources(
   const [requests, limits] = [amounts(own.requests), amounts(own.limits)];
   const guaranteed = peers.length > 0 && peers.every(isGuaranteed);
   if (guaranteed) for (const name of ['cpu', 'memory']) fill(limits, name, REQUIRED.limits);
-  for (const name of NAMES) {
+  for (const name of RESOURCE_NAMES) {
     if (peers.length > 0 && peers.every(({ resources }) => resources?.requests?.[name] !== undefined))
       fill(requests, name, REQUIRED.requests);
     if (peers.length > 0 && peers.every(({ resources }) => resources?.limits?.[name] !== undefined))
@@ -130,7 +129,7 @@ function exceededByRequests(
   limits: Amounts,
 ): readonly string[] {
   const [whole, most] = [amounts(pod?.requests), amounts(pod?.limits)];
-  const sums = NAMES.flatMap((name) => {
+  const sums = RESOURCE_NAMES.flatMap((name) => {
     const room = whole.get(name) ?? most.get(name);
     if (room === undefined) return [];
     const sum = peers.reduce((total, { resources }) => total + requested(name, resources), 0n);
@@ -160,7 +159,7 @@ function hasAny(resources: Resources | null | undefined): boolean {
 
 function amounts(entries: Entries | null | undefined): Amounts {
   const found: Amounts = new Map();
-  for (const name of NAMES) {
+  for (const name of RESOURCE_NAMES) {
     const amount = parseQuantity(entries?.[name] ?? '');
     if (amount !== undefined) found.set(name, amount);
   }

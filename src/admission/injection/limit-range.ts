@@ -1,5 +1,7 @@
 /** What a namespace's LimitRanges say, as far as they can refuse a pod for one of its containers. */
-import type { Entries } from './pod.ts';
+import { isRecord } from '../../text/is-record.ts';
+import { type Entries, RESOURCE_NAMES } from './pod.ts';
+import { parseQuantity } from './quantity.ts';
 
 /** An item of a LimitRange's `spec.limits`. */
 export interface LimitRangeItem {
@@ -11,27 +13,40 @@ export interface LimitRangeItem {
   readonly maxLimitRequestRatio?: Entries;
 }
 
-const TYPES: ReadonlySet<string> = new Set(['Container', 'Pod']);
-const FIELDS = ['default', 'defaultRequest', 'max', 'maxLimitRequestRatio', 'min'];
+const TYPES: readonly string[] = ['Container', 'Pod'];
+const FIELDS = ['default', 'defaultRequest', 'max', 'maxLimitRequestRatio', 'min'] as const;
 /** More than any namespace has; each costs every admission there. */
 const MAX_ITEMS = 64;
 
-/** The items for containers and pods in a list of LimitRange objects. Anything of another shape is skipped. */
+/**
+ * The items for containers and pods in a list of LimitRange objects, and of each only what the agent's resources depend on: it is
+ * small, however large the objects. Anything of another shape is skipped.
+ */
 export function readLimitRanges(objects: readonly unknown[]): readonly LimitRangeItem[] {
-  const items = objects.flatMap((object) => {
+  const items = objects.flatMap((object): readonly unknown[] => {
     const limits = (object as { readonly spec?: { readonly limits?: unknown } } | null)?.spec?.limits;
     return Array.isArray(limits) ? limits : [];
   });
-  return items.filter(isItem).slice(0, MAX_ITEMS);
+  return items.flatMap((item) => readItem(item) ?? []).slice(0, MAX_ITEMS);
 }
 
-function isItem(item: unknown): item is LimitRangeItem {
-  if (typeof item !== 'object' || item === null) return false;
-  const { type, ...rest } = item as Record<string, unknown>;
-  return typeof type === 'string' && TYPES.has(type) && FIELDS.every((field) => isQuantities(rest[field]));
+function readItem(item: unknown): LimitRangeItem | undefined {
+  if (!isRecord(item)) return undefined;
+  const type = TYPES.find((one) => one === item['type']);
+  if (type === undefined) return undefined;
+  const fields = FIELDS.filter((field) => item[field] !== undefined);
+  if (!fields.every((field) => isQuantities(item[field]))) return undefined;
+  return { type, ...Object.fromEntries(fields.map((field) => [field, quantitiesOf(item[field] as Entries)])) };
 }
 
 function isQuantities(value: unknown): boolean {
-  if (value === undefined) return true;
   return typeof value === 'object' && value !== null && Object.values(value).every((text) => typeof text === 'string');
+}
+
+function quantitiesOf(entries: Entries): Entries {
+  const kept = RESOURCE_NAMES.flatMap((name) => {
+    const text = entries[name];
+    return text === undefined || parseQuantity(text) === undefined ? [] : [[name, text] as const];
+  });
+  return Object.fromEntries(kept);
 }

@@ -16,6 +16,9 @@ export interface VolumeMount {
   readonly subPathExpr?: string;
 }
 
+/** The resources that the agent has requests and limits of. */
+export const RESOURCE_NAMES = ['cpu', 'memory', 'ephemeral-storage'] as const;
+
 /** Quantities by resource, as in `cpu: 100m`. */
 export interface Resources {
   readonly requests?: Entries | null;

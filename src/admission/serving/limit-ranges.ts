@@ -1,11 +1,12 @@
 /**
  * LimitRanges by namespace, read when a review needs them and kept for a few seconds: a Deployment's pods come together, and a watch
- * of every namespace would cost more than it is worth.
+ * of every namespace would cost more than it is worth. Whoever may write them may fill them with megabytes: no more of them is
+ * read, and nothing is kept, than a review can need.
  */
+import { isApiError } from '../../kubernetes/api-error.ts';
 import type { ApiClient } from '../../kubernetes/client/api-client.ts';
 import type { Clock } from '../../kubernetes/clock.ts';
 import type { Logger } from '../../kubernetes/log.ts';
-import type { KubernetesObject } from '../../kubernetes/objects.ts';
 import type { ResourceType } from '../../kubernetes/resource-type.ts';
 
 const LIMIT_RANGES = {
@@ -18,44 +19,76 @@ const LIMIT_RANGES = {
 
 const MAX_AGE_MS = 5_000;
 const MAX_NAMESPACES = 256;
+/** More than any namespace has. The rest is not asked for. */
+const MAX_OBJECTS = 16;
+/** Ten times what so many take as people write them. Parsed, JSON takes some twenty times as much. */
+const MAX_LIST_BYTES = 256 * 1024;
 /** A review has to be answered in `timeoutSeconds`: without an answer, the agent's resources are as configured. */
 const TIMEOUT_MS = 3_000;
-const NONE: readonly KubernetesObject[] = [];
 
-export class LimitRanges {
+interface Kept<Item> {
+  readonly at: number;
+  readonly items: Promise<readonly Item[]>;
+}
+
+/** `Item` is what `read` makes of them: small, whatever they hold. */
+export class LimitRanges<Item> {
   readonly #client: Pick<ApiClient, 'list'>;
   readonly #clock: Clock;
   readonly #log: Logger;
-  readonly #kept = new Map<string, { readonly at: number; readonly objects: Promise<readonly KubernetesObject[]> }>();
+  readonly #read: (objects: readonly unknown[]) => readonly Item[];
+  /** In the order of their age. */
+  readonly #kept = new Map<string, Kept<Item>>();
 
-  constructor(client: Pick<ApiClient, 'list'>, clock: Clock, log: Logger) {
+  constructor(
+    client: Pick<ApiClient, 'list'>,
+    clock: Clock,
+    log: Logger,
+    read: (objects: readonly unknown[]) => readonly Item[],
+  ) {
     this.#client = client;
     this.#clock = clock;
     this.#log = log;
+    this.#read = read;
   }
 
-  /** Never rejects: empty when they cannot be read in time. */
-  get(namespace: string): Promise<readonly KubernetesObject[]> {
+  /** How many namespaces are kept. */
+  get size(): number {
+    return this.#kept.size;
+  }
+
+  /** Never rejects: empty when they cannot be read in time, or are too large to be read. */
+  get(namespace: string): Promise<readonly Item[]> {
     const now = this.#clock.monotonic();
+    this.#dropOld(now);
     const kept = this.#kept.get(namespace);
-    if (kept !== undefined && now - kept.at < MAX_AGE_MS) return kept.objects;
-    const objects = this.#read(namespace);
-    this.#kept.delete(namespace);
-    this.#kept.set(namespace, { at: now, objects });
+    if (kept !== undefined) return kept.items;
+    const items = this.#list(namespace);
     const [oldest] = this.#kept.keys();
-    if (this.#kept.size > MAX_NAMESPACES && oldest !== undefined) this.#kept.delete(oldest);
-    return objects;
+    if (this.#kept.size >= MAX_NAMESPACES && oldest !== undefined) this.#kept.delete(oldest);
+    this.#kept.set(namespace, { at: now, items });
+    return items;
   }
 
-  async #read(namespace: string): Promise<readonly KubernetesObject[]> {
+  #dropOld(now: number): void {
+    for (const [namespace, { at }] of this.#kept) {
+      if (now - at < MAX_AGE_MS) return;
+      this.#kept.delete(namespace);
+    }
+  }
+
+  async #list(namespace: string): Promise<readonly Item[]> {
     const timeout = new AbortController();
     const timer = this.#clock.setTimeout(() => timeout.abort(), TIMEOUT_MS);
     try {
-      return (await this.#client.list(LIMIT_RANGES, { namespace }, { signal: timeout.signal })).items;
+      const options = { signal: timeout.signal, anyItems: true, maxBytes: MAX_LIST_BYTES };
+      const { items } = await this.#client.list<unknown>(LIMIT_RANGES, { namespace, limit: MAX_OBJECTS }, options);
+      return this.#read(items);
     } catch (error) {
-      this.#kept.delete(namespace);
+      // Too large, they are too large for the next review too, and each would read as much of them.
+      if (!isApiError(error, 'ResponseTooLarge')) this.#kept.delete(namespace);
       this.#log.warn({ err: error, namespace }, 'failed to list LimitRanges, using the configured agent resources');
-      return NONE;
+      return [];
     } finally {
       timer.cancel();
     }

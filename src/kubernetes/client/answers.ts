@@ -33,14 +33,29 @@ export function isSuccess({ statusCode }: Pick<Answer, 'statusCode'>): boolean {
   return statusCode >= 200 && statusCode < 300;
 }
 
-export const WHOLE: Receiver<WholeAnswer> = {
-  send: (pool, options, deadline, onHead) =>
-    new Promise((resolve, reject) => {
-      if (deadline.ended) reject(deadline.reason);
-      else pool.dispatch(options, new WholeHandler(deadline, onHead, resolve, reject));
-    }),
-  errorText: async ({ text }) => text,
-};
+/** A success has more bytes than its caller reads. */
+export class AnswerTooLargeError extends Error {
+  readonly code = 'AnswerTooLarge';
+  override readonly name = 'AnswerTooLargeError';
+  readonly maxBytes: number;
+
+  constructor(maxBytes: number) {
+    super(`expected at most ${maxBytes} bytes`);
+    this.maxBytes = maxBytes;
+  }
+}
+
+/** @param maxBytes of a success, by default what the pool reads; a larger one ends in AnswerTooLargeError */
+export function whole(maxBytes = Number.POSITIVE_INFINITY): Receiver<WholeAnswer> {
+  return {
+    send: (pool, options, deadline, onHead) =>
+      new Promise((resolve, reject) => {
+        if (deadline.ended) reject(deadline.reason);
+        else pool.dispatch(options, new WholeHandler(maxBytes, deadline, onHead, resolve, reject));
+      }),
+    errorText: async ({ text }) => text,
+  };
+}
 
 export const STREAMED: Receiver<Dispatcher.ResponseData> = {
   send: async (pool, options, deadline, onHead) => {
@@ -53,6 +68,7 @@ export const STREAMED: Receiver<Dispatcher.ResponseData> = {
 
 /** Settles once, whatever comes after. */
 class WholeHandler implements Dispatcher.DispatchHandler {
+  readonly #maxBytes: number;
   readonly #deadline: Deadline;
   readonly #onHead: OnHead;
   readonly #resolve: (answer: WholeAnswer) => void;
@@ -64,11 +80,13 @@ class WholeHandler implements Dispatcher.DispatchHandler {
   #headers: Answer['headers'] = {};
 
   constructor(
+    maxBytes: number,
     deadline: Deadline,
     onHead: OnHead,
     resolve: (answer: WholeAnswer) => void,
     reject: (error: unknown) => void,
   ) {
+    this.#maxBytes = maxBytes;
     this.#deadline = deadline;
     this.#onHead = onHead;
     this.#resolve = resolve;
@@ -95,7 +113,11 @@ class WholeHandler implements Dispatcher.DispatchHandler {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#body.append(chunk);
-    if (this.#body.length < MAX_ERROR_BODY_BYTES || isSuccess({ statusCode: this.#statusCode })) return;
+    if (isSuccess({ statusCode: this.#statusCode })) {
+      if (this.#body.length > this.#maxBytes) this.#giveUp(controller, new AnswerTooLargeError(this.#maxBytes));
+      return;
+    }
+    if (this.#body.length < MAX_ERROR_BODY_BYTES) return;
     this.#finish();
     controller.abort(new Error('the rest of a refusal is not read'));
   }
@@ -106,6 +128,12 @@ class WholeHandler implements Dispatcher.DispatchHandler {
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
     this.#settle(() => this.#reject(error));
+  }
+
+  #giveUp(controller: Dispatcher.DispatchController, error: Error): void {
+    this.#body.take();
+    this.#settle(() => this.#reject(error));
+    controller.abort(error);
   }
 
   /** The deadline is the next request's then. */

@@ -10,7 +10,7 @@ import type { Connection } from '../connection/connection.ts';
 import { Deadline } from '../deadline.ts';
 import type { KubernetesObject, ObjectList, WatchEvent } from '../objects.ts';
 import { apiVersionOf, type ResourcePathParts, type ResourceType, resourcePath, SECRETS } from '../resource-type.ts';
-import { WHOLE } from './answers.ts';
+import { whole } from './answers.ts';
 import type {
   ApiClientOptions,
   ApplyOptions,
@@ -33,6 +33,7 @@ import { encodeSecret, PROTOBUF_TYPE } from './secret-protobuf.ts';
 import { invalidResponseError } from './status-error.ts';
 import { type Pools, Transport } from './transport.ts';
 import { watchStream } from './watch-stream.ts';
+import { yamlSafe } from './yaml-safe.ts';
 
 const JSON_TYPE = 'application/json';
 const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
@@ -96,7 +97,7 @@ export class ApiClient {
   ): Promise<ObjectList<T>> {
     const { namespace, metadataOnly, ...query } = selection;
     const accept = metadataOnly ? METADATA_LIST : JSON_TYPE;
-    const request = this.#request('list', 'GET', type, { namespace }, { accept, query });
+    const request = this.#request('list', 'GET', type, { namespace }, { accept, query, maxBytes: options.maxBytes });
     const list = await this.#call<ObjectList<T> & { readonly items: readonly T[] | null }>(
       request,
       'repeatable',
@@ -312,7 +313,8 @@ export class ApiClient {
     const { clock } = this.#options;
     const started = clock.monotonic();
     using deadline = new Deadline(signal, clock, this.#timeoutMs);
-    const { statusCode, text } = await exchange(this.#context(), request, pool, WHOLE, deadline, this.#timeoutMs);
+    const receiver = whole(request.maxBytes);
+    const { statusCode, text } = await exchange(this.#context(), request, pool, receiver, deadline, this.#timeoutMs);
     const answer = parse(request.what, text);
     this.#observe(request, statusCode, started);
     return answer;
@@ -354,20 +356,6 @@ function targetOf(type: ResourceType, { metadata }: WritableObject, { subresourc
 function holdsVersion(patch: object): boolean {
   const metadata: unknown = 'metadata' in patch ? patch.metadata : undefined;
   return typeof metadata === 'object' && metadata !== null && 'resourceVersion' in metadata;
-}
-
-/** What YAML does not take raw: C1 controls, U+2028 and U+2029, a byte order mark, non-characters. C0 are escaped in JSON anyway. */
-const UNPRINTABLE_IN_YAML = /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/g;
-
-/** JSON that a YAML parser takes whatever characters are in it, as server-side apply does: half a surrogate pair becomes U+FFFD. */
-function yamlSafe(object: object): string {
-  const json = JSON.stringify(object, (_key, value: unknown) =>
-    typeof value === 'string' ? value.toWellFormed() : value,
-  );
-  return json.replaceAll(
-    UNPRINTABLE_IN_YAML,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
 }
 
 function parseObject<T>(what: string, text: string): T {

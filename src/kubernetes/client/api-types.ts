@@ -50,6 +50,8 @@ export interface ReadOptions extends CallOptions {
 export interface ListOptions extends CallOptions {
   /** Items that are no objects are passed on too, to who skips them; without it they fail the list. */
   readonly anyItems?: boolean;
+  /** A larger answer is not read to its end, and fails as ResponseTooLarge. 16 MiB, which is also the most. */
+  readonly maxBytes?: number;
 }
 
 export interface WriteOptions extends ReadOptions {

@@ -3,7 +3,7 @@
 import { ApiError } from '../api-error.ts';
 import type { ConnectionCredentials } from '../connection/connection.ts';
 import type { Deadline } from '../deadline.ts';
-import { type Answer, isSuccess, type Receiver } from './answers.ts';
+import { type Answer, AnswerTooLargeError, isSuccess, type Receiver } from './answers.ts';
 import { clockSkewMs } from './clock-skew.ts';
 import { errorOfStatus, networkError, parseRetryAfter, timeoutError } from './status-error.ts';
 import type { Pools, Transport } from './transport.ts';
@@ -22,6 +22,8 @@ export interface ApiRequest {
   readonly body?: string | Uint8Array;
   /** Further ones. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Of a whole answer. */
+  readonly maxBytes?: number | undefined;
 }
 
 export interface ExchangeContext {
@@ -106,10 +108,18 @@ export function failure(request: ApiRequest, error: unknown, deadline: Deadline,
   if (error instanceof ApiError) return error;
   if (deadline.expired) return timeoutError(request.what, ms);
   if (deadline.ended) return deadline.reason;
-  const tooLarge = error instanceof Error && 'code' in error && error.code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE';
-  if (!tooLarge) return networkError(request.what, error);
-  const message = `${request.what}: the answer exceeds the 16 MiB that are read`;
+  const limit = exceededLimit(error);
+  if (limit === undefined) return networkError(request.what, error);
+  const message = `${request.what}: the answer exceeds the ${limit} that are read`;
   return new ApiError(message, { status: 0, reason: 'ResponseTooLarge' });
+}
+
+/** The caller's own limit, or that of all answers. */
+function exceededLimit(error: unknown): string | undefined {
+  if (error instanceof AnswerTooLargeError) return `${error.maxBytes / 1024} KiB`;
+  return error instanceof Error && 'code' in error && error.code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE'
+    ? '16 MiB'
+    : undefined;
 }
 
 async function refusal<A extends Answer>(

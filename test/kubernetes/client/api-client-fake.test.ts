@@ -135,6 +135,23 @@ describe('unusable answers', () => {
     assert.equal(fake.requests.length, 1);
   });
 
+  test('a list that is larger than its caller reads is dropped, and the next call is answered', async () => {
+    const list = { metadata: {}, items: [{ metadata: { name: 'a', annotations: { note: 'x'.repeat(4_096) } } }] };
+    await using fake = await FakeApiServer.start(json(200, list));
+    const client = fake.client();
+    await assert.rejects(client.list(PODS, {}, { signal, maxBytes: 4_096 }), {
+      reason: 'ResponseTooLarge',
+      message: 'list pods: the answer exceeds the 4 KiB that are read',
+    });
+    assert.equal((await client.list(PODS, {}, { signal, maxBytes: 8_192 })).items.length, 1);
+    assert.equal(fake.requests.length, 2);
+  });
+
+  test('a refusal is read, whatever its caller reads of a success', async () => {
+    await using fake = await FakeApiServer.start(refusal(403, 'Forbidden'));
+    await assert.rejects(fake.client().list(PODS, {}, { signal, maxBytes: 1 }), { reason: 'Forbidden' });
+  });
+
   for (const [what, body] of [
     ['items that are not a list', { metadata: {}, items: 'all of them' }],
     ['no metadata', { items: [] }],
