@@ -2,6 +2,7 @@
 import { COMPONENT_LABEL, PART_OF, PART_OF_LABEL, VERSION_LABEL } from '../api/keys.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import { listKept } from '../kubernetes/client/list-all.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import type { ResourceType } from '../kubernetes/resource-type.ts';
 import type { ServiceAccount } from './access.ts';
@@ -54,7 +55,7 @@ export async function findInstalled(
 ): Promise<readonly Installed[] | undefined> {
   const selection = { namespace, labelSelector: PART_OF_DCRED };
   try {
-    return (await client.list<Deployment>(DEPLOYMENTS, selection, { signal })).items.map(readDeployment);
+    return await listKept(client, DEPLOYMENTS, selection, readDeployment, signal);
   } catch (error) {
     if (isApiError(error, 'Forbidden')) return undefined;
     throw error;

@@ -4,7 +4,7 @@ import { CERT_MANAGER_API, ISSUER_LEASE_NAME, type IssuerFailure } from '../issu
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { inBatches } from '../kubernetes/client/batches.ts';
-import { listAll } from '../kubernetes/client/list-all.ts';
+import { listKept } from '../kubernetes/client/list-all.ts';
 import type { Condition, KubernetesObject } from '../kubernetes/objects.ts';
 import type { ResourceType } from '../kubernetes/resource-type.ts';
 import { printable } from '../text/printable.ts';
@@ -53,10 +53,26 @@ export async function checkIssuer(options: IssuerCheckOptions): Promise<readonly
 /** Issuers, or Deployments that are labelled as theirs, that are checked at a time. */
 const BATCH = 16;
 
-type Issuer = KubernetesObject<{
+type RawIssuer = KubernetesObject<{
   readonly spec?: { readonly ca?: { readonly secretName?: string } };
   readonly status?: { readonly conditions?: readonly Condition[] };
-}> & { readonly type: ResourceType };
+}>;
+
+/** What the check needs of one: its annotations may be as large as an object can be. */
+interface Issuer {
+  readonly type: ResourceType;
+  readonly namespace: string | undefined;
+  readonly name: string;
+  readonly generation: number | undefined;
+  readonly secretName: string | undefined;
+  readonly ready: Condition | undefined;
+}
+
+function readIssuer({ metadata, spec, status }: RawIssuer, type: ResourceType): Issuer {
+  const { generation, name = '', namespace } = metadata;
+  const ready = status?.conditions?.find((condition) => condition.type === 'Ready');
+  return { type, namespace, name, generation, secretName: spec?.ca?.secretName, ready };
+}
 
 async function list(
   { client, signal }: IssuerCheckOptions,
@@ -64,8 +80,8 @@ async function list(
   namespace: string | undefined,
 ): Promise<{ readonly issuers: readonly Issuer[]; readonly findings: readonly Finding[] }> {
   try {
-    const found = await listAll<Omit<Issuer, 'type'>>(client, type, { namespace }, signal);
-    return { issuers: found.map((issuer) => ({ ...issuer, type })), findings: [] };
+    const keep = (issuer: RawIssuer) => readIssuer(issuer, type);
+    return { issuers: await listKept(client, type, { namespace }, keep, signal), findings: [] };
   } catch (error) {
     // No definition: that is a finding of its own.
     if (isApiError(error, 'NotFound')) return { issuers: [], findings: [] };
@@ -119,8 +135,9 @@ async function checkApproval({ client, signal }: IssuerCheckOptions): Promise<Fi
   const check = 'Approval';
   let accounts: readonly ServiceAccount[];
   try {
-    const { items } = await client.list<Deployment>(DEPLOYMENTS, { labelSelector: CERT_MANAGER }, { signal });
-    accounts = items.map((one) => readDeployment(one).account);
+    const selection = { labelSelector: CERT_MANAGER };
+    const keep = (deployment: Deployment) => readDeployment(deployment).account;
+    accounts = await listKept(client, DEPLOYMENTS, selection, keep, signal);
   } catch (error) {
     if (!isApiError(error, 'Forbidden')) throw error;
     return warning(
@@ -153,20 +170,18 @@ async function checkApproval({ client, signal }: IssuerCheckOptions): Promise<Fi
 /** As dcred issuer says of it; and where it cannot read the CA's Secret, whether it may. */
 async function checkCa(
   { client, signal }: IssuerCheckOptions,
-  { metadata, spec, status, type }: Issuer,
+  { generation, name, namespace, ready, secretName, type }: Issuer,
   deployment: Installed | undefined,
 ): Promise<Finding> {
   const check = 'DelegationIssuer';
-  const { generation, name = '', namespace } = metadata;
   const what = `${type.kind} ${namespace === undefined ? '' : `${namespace}/`}${name}`;
-  const ready = status?.conditions?.find((condition) => condition.type === 'Ready');
   if (ready === undefined || ready.observedGeneration !== generation) {
     const message = `${what}: dcred issuer has not reported on it${ready === undefined ? '' : ' since it was changed'}`;
     return warning(check, message, `check that dcred issuer runs${logOf(deployment)}`);
   }
   if (ready.status === 'True') return ok(check, `${what}: the CA can sign`);
   const message = `${what}: ${printable(ready.reason)}: ${printable(ready.message, 1024)}`;
-  const secret = { namespace: namespace ?? deployment?.namespace, name: spec?.ca?.secretName };
+  const secret = { namespace: namespace ?? deployment?.namespace, name: secretName };
   if (ready.reason !== 'SecretNotFound' || deployment === undefined || secret.name === undefined) {
     const remedy = remedyFor(ready.reason) ?? `see the log of dcred issuer${logOf(deployment)}`;
     return problem(check, message, remedy);

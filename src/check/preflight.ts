@@ -6,7 +6,7 @@ import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { ApiError, isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { inBatches } from '../kubernetes/client/batches.ts';
-import { listAll } from '../kubernetes/client/list-all.ts';
+import { listKept } from '../kubernetes/client/list-all.ts';
 import { apiVersionOf, type ResourceType } from '../kubernetes/resource-type.ts';
 import { GrantReader } from '../status/grants.ts';
 import { printable, printableList } from '../text/printable.ts';
@@ -254,7 +254,7 @@ const BATCH = 16;
 /** Undefined where I may not. */
 async function listResources(client: ApiClient, namespace: string | undefined, signal: AbortSignal) {
   try {
-    return (await listAll(client, DELEGATED_CREDENTIALS, { namespace }, signal)).map(readDelegatedCredential);
+    return await listKept(client, DELEGATED_CREDENTIALS, { namespace }, readDelegatedCredential, signal);
   } catch (error) {
     // No definition: that is a finding of its own.
     if (isApiError(error, 'NotFound')) return [];

@@ -4,7 +4,7 @@ import { MANAGED_BY, MANAGED_BY_LABEL } from '../api/keys.ts';
 import { readIssuedSecret } from '../issued-secret/issued-secret.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
-import { listAll } from '../kubernetes/client/list-all.ts';
+import { listKept } from '../kubernetes/client/list-all.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { PODS, type ResourceType, SECRETS } from '../kubernetes/resource-type.ts';
 import { type Pod, readPod } from '../operator/core/pod.ts';
@@ -69,9 +69,7 @@ export async function readLivePod(
   const pod = readPod(await get(client, PODS, ref, signal, true));
   const { namespace } = ref;
   const selection = { namespace, metadataOnly: true, labelSelector: `${MANAGED_BY_LABEL}=${MANAGED_BY}` };
-  const issued = (await listAll(client, SECRETS, selection, signal)).flatMap(
-    (secret) => readIssuedSecret(secret) ?? [],
-  );
+  const issued = await listKept(client, SECRETS, selection, readIssuedSecret, signal);
   const own = issued.filter(({ podUid }) => podUid === pod.uid);
   const secrets = await Promise.all(own.map(({ name }) => readLiveSecret(client, { namespace, name }, signal)));
   return { pod, secrets };

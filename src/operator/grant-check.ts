@@ -9,6 +9,7 @@ import { decideGrant } from '../grant/decide.ts';
 import { certificateOf, needsGrant, type Referrer, requestOf } from '../grant/request.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import { listKept } from '../kubernetes/client/list-all.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import type { GrantProof } from './certificates.ts';
 import type { Access } from './core/access.ts';
@@ -71,10 +72,10 @@ export class GrantCheck implements GrantProof {
     const { namespace } = resource.metadata;
     const certificate = certificateOf(resource);
     try {
-      const { items } = await this.#client.list(DELEGATION_GRANTS, { namespace: certificate.namespace }, { signal });
+      const selection = { namespace: certificate.namespace };
+      const all = await listKept(this.#client, DELEGATION_GRANTS, selection, readDelegationGrant, signal);
       const grants: DelegationGrantResource[] = [];
-      for (const raw of items) {
-        const grant = readDelegationGrant(raw);
+      for (const grant of all) {
         if (isReadableGrant(grant)) grants.push(grant);
         else if (mayBeOf(grant, certificate.name)) return false;
       }

@@ -4,6 +4,7 @@ import { formatRenewRequest } from '../api/renew-request.ts';
 import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { isMissing } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import { listKept } from '../kubernetes/client/list-all.ts';
 import type { KubernetesObject, ManagedFieldsEntry } from '../kubernetes/objects.ts';
 import { printable, printableList } from '../text/printable.ts';
 
@@ -32,16 +33,16 @@ type Resource = KubernetesObject<{ readonly spec?: { readonly suspend?: boolean 
 
 /** Throws UnknownResourcesError for names that do not exist, ApiError. May be empty for a label selector or all. */
 export async function findTargets(
-  client: ApiClient,
+  client: Pick<ApiClient, 'list'>,
   { labelSelector, names, namespace }: Selection,
   signal: AbortSignal,
 ): Promise<readonly RenewTarget[]> {
-  const { items } = await client.list<Resource>(DELEGATED_CREDENTIALS, { namespace, labelSelector }, { signal });
-  const found = items.map(({ metadata, spec }) => ({
+  const keep = ({ metadata, spec }: Resource): RenewTarget => ({
     namespace: metadata.namespace ?? '',
     name: metadata.name ?? '',
     suspended: spec?.suspend === true,
-  }));
+  });
+  const found = await listKept(client, DELEGATED_CREDENTIALS, { namespace, labelSelector }, keep, signal);
   if (names === undefined) return found;
   const unknown = names.filter((name) => !found.some((target) => target.name === name));
   if (unknown.length === 0) return found.filter(({ name }) => names.includes(name));

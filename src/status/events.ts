@@ -1,7 +1,7 @@
 /** The Events that dcred wrote, newest last. */
 import { API_GROUP } from '../api/keys.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
-import { listAll } from '../kubernetes/client/list-all.ts';
+import { listKept } from '../kubernetes/client/list-all.ts';
 import type { EventObject, EventSubject } from '../kubernetes/events/event.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { EVENTS } from '../kubernetes/resource-type.ts';
@@ -43,13 +43,13 @@ export async function collectEvents(
   { names, namespace, type }: EventsOptions,
   signal: AbortSignal,
 ): Promise<readonly ReportedEvent[]> {
-  const all = await listAll<RawEvent>(client, EVENTS, { namespace }, signal);
-  return all
-    .filter(({ reportingController }) => reportingController?.startsWith(`${API_GROUP}/`) === true)
-    .filter((event) => type === undefined || event.type === type)
-    .filter((event) => names === undefined || isAbout(event, names))
-    .map(readEvent)
-    .sort((a, b) => a.lastSeen.localeCompare(b.lastSeen));
+  const isWanted = (event: RawEvent): boolean =>
+    event.reportingController?.startsWith(`${API_GROUP}/`) === true &&
+    (type === undefined || event.type === type) &&
+    (names === undefined || isAbout(event, names));
+  const keep = (event: RawEvent) => (isWanted(event) ? readEvent(event) : undefined);
+  const found = await listKept(client, EVENTS, { namespace }, keep, signal);
+  return found.toSorted((a, b) => a.lastSeen.localeCompare(b.lastSeen));
 }
 
 function isAbout({ regarding, related }: RawEvent, names: readonly string[]): boolean {

@@ -7,7 +7,7 @@ import { decideGrant } from '../grant/decide.ts';
 import { certificateOf, needsGrant, type Referrer, requestOf } from '../grant/request.ts';
 import { isApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
-import { listAll } from '../kubernetes/client/list-all.ts';
+import { listKept } from '../kubernetes/client/list-all.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { NAMESPACES } from '../kubernetes/resource-type.ts';
 
@@ -60,8 +60,8 @@ export class GrantReader {
   }
 
   async #listGrants(namespace: string): Promise<readonly DelegationGrantResource[] | undefined> {
-    const all = await unlessForbidden(listAll(this.#client, DELEGATION_GRANTS, { namespace }, this.#signal));
-    return all?.map(readDelegationGrant).filter(isReadableGrant);
+    const listing = listKept(this.#client, DELEGATION_GRANTS, { namespace }, readDelegationGrant, this.#signal);
+    return (await unlessForbidden(listing))?.filter(isReadableGrant);
   }
 
   #getNamespace(name: string): Promise<KubernetesObject | undefined> {
