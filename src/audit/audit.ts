@@ -3,7 +3,7 @@
 import type { AuditEntry, AuditResult } from './result.ts';
 import { auditResult } from './result.ts';
 import { type AuditSubject, auditSubjects, credentialHolders, type SubjectInput } from './subject.ts';
-import { isFinding, NO_SECRET, type Probed, type Verdict, verdictOf } from './verdict.ts';
+import { isFinding, NO_SECRET, type Probed, type SecretHolder, type Verdict, verdictOf } from './verdict.ts';
 
 export interface AuditOptions {
   readonly input: SubjectInput;
@@ -49,7 +49,7 @@ export async function audit(options: AuditOptions, signal: AbortSignal): Promise
   return auditResult({ resources: input.resources, entries, startedAt, finishedAt: Math.floor(now() / 1000) });
 }
 
-type OneOptions = AuditOptions & { readonly holderOf: (sha256: string) => string | undefined };
+type OneOptions = AuditOptions & { readonly holderOf: (sha256: string) => SecretHolder | undefined };
 
 /** Undefined: the pod is gone. */
 async function auditOne(
@@ -76,7 +76,7 @@ function isSame(a: AuditSubject, b: AuditSubject): boolean {
 }
 
 async function examine(subject: AuditSubject, options: OneOptions, signal: AbortSignal): Promise<AuditEntry> {
-  const { endpoint, facts, pod } = subject;
+  const { endpoint, facts, pod, resource } = subject;
   if (!pod.running || pod.ip === undefined) {
     return { subject, verdict: { state: 'not-running', message: 'the pod is not running yet' }, served: undefined };
   }
@@ -86,6 +86,8 @@ async function examine(subject: AuditSubject, options: OneOptions, signal: Abort
   }
   const probed = await options.probe(subject, signal);
   const { graceSeconds, holderOf, now } = options;
-  const verdict: Verdict = verdictOf(probed, { facts, graceSeconds, holderOf, now: Math.floor(now() / 1000) });
+  const expected = { facts, graceSeconds, holderOf, now: Math.floor(now() / 1000) };
+  const own = { pod: `${pod.namespace}/${pod.name}`, resource: resource.metadata.name };
+  const verdict: Verdict = verdictOf(probed, { ...expected, subject: own });
   return { subject, verdict, served: probed.reached ? probed.served : undefined };
 }

@@ -6,6 +6,7 @@ import type { CredentialFacts, IssuedSecret } from '../issued-secret/issued-secr
 import { mountedSecret } from '../operator/core/secret-name.ts';
 import { type Endpoint, endpointOf } from './endpoint.ts';
 import type { AuditedPod } from './pod.ts';
+import type { SecretHolder } from './verdict.ts';
 
 export interface AuditSubject {
   readonly resource: DelegatedCredentialResource;
@@ -62,13 +63,13 @@ function serverNameOf({ status }: DelegatedCredentialResource): string | undefin
   return name?.startsWith('*.') ? `dcred-audit${name.slice(1)}` : name;
 }
 
-/** `namespace/pod` and its resource, by the hash of the credential that its Secret holds. */
-export function credentialHolders(secrets: readonly IssuedSecret[]): ReadonlyMap<string, string> {
+/** By the hash of the credential that the Secret holds. */
+export function credentialHolders(secrets: readonly IssuedSecret[]): ReadonlyMap<string, SecretHolder> {
   return new Map(
     secrets.flatMap(({ facts, namespace, podName, resourceName }) =>
       facts?.credentialSha256 === undefined
         ? []
-        : [[facts.credentialSha256, `${namespace}/${podName} (DelegatedCredential ${resourceName})`] as const],
+        : [[facts.credentialSha256, { pod: `${namespace}/${podName}`, resource: resourceName }] as const],
     ),
   );
 }

@@ -2,7 +2,7 @@
  * What a server serves, compared with what its pod's Secret holds. Pure: an ordered list of guards, the first that holds gives the
  * state. All times in seconds since the epoch.
  */
-import { RELOAD_ANNOTATION } from '../api/keys.ts';
+import { portAnnotation, RELOAD_ANNOTATION } from '../api/keys.ts';
 import type { CredentialFacts } from '../issued-secret/issued-secret.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 
@@ -38,14 +38,22 @@ export type Probed =
   | { readonly reached: true; readonly served: Served }
   | { readonly reached: false; readonly code: string; readonly message: string };
 
+/** Whose Secret holds a credential: of this pod (`namespace/name`), for this resource. */
+export interface SecretHolder {
+  readonly pod: string;
+  readonly resource: string;
+}
+
 export interface ExpectedCredential {
+  /** The audited pod, for the audited resource. */
+  readonly subject: SecretHolder;
   /** The Secret's; undefined where there is no Secret, or where another client changed its annotations. */
   readonly facts: CredentialFacts | undefined;
   /** How long after a re-issue a server may still serve the former credential. */
   readonly graceSeconds: number;
   readonly now: number;
-  /** The pod (`namespace/name`) whose Secret holds this credential. */
-  readonly holderOf: (credentialSha256: string) => string | undefined;
+  /** As the Secrets were when the audit began: the subject's own may hold another one by now. */
+  readonly holderOf: (credentialSha256: string) => SecretHolder | undefined;
 }
 
 export interface Verdict {
@@ -74,6 +82,9 @@ export function verdictOf(probed: Probed, expected: ExpectedCredential): Verdict
   const [problem] = served.problems;
   const { credential } = served;
   if (credential !== undefined && problem !== undefined) return invalid(problem, facts);
+  const holder = credential && expected.holderOf(credential.sha256);
+  if (holder !== undefined && isOtherResource(holder, expected.subject))
+    return otherResourcesCredential(holder, expected.subject);
   const since = facts.issuedAt;
   const isRecent = expected.now - since < expected.graceSeconds;
   if (served.certificateSha256 !== facts.certificateSha256) {
@@ -95,7 +106,27 @@ export function verdictOf(probed: Probed, expected: ExpectedCredential): Verdict
       message: `serves the Secret's credential, which expires at ${formatRfc3339(credential.expiresAt)}`,
     };
   }
-  return otherCredential(credential, facts, isRecent, expected);
+  const isOwn = holder === undefined || holder.pod === expected.subject.pod;
+  return isOwn ? otherCredential(credential, facts, isRecent) : otherPodsCredential(holder, since);
+}
+
+/** Of the same pod: each resource has a Secret of its own, and most often a port of its own. */
+function isOtherResource(holder: SecretHolder, subject: SecretHolder): boolean {
+  return holder.pod === subject.pod && holder.resource !== subject.resource;
+}
+
+function otherResourcesCredential(holder: SecretHolder, { resource }: SecretHolder): Verdict {
+  const message =
+    `serves this pod's credential of DelegatedCredential ${holder.resource} on the port that was probed for ${resource}: name the ` +
+    `port for ${resource} in the annotation ${portAnnotation(resource)} of the pod template, or correct which files the server loads`;
+  return { state: 'other', message };
+}
+
+function otherPodsCredential({ pod, resource }: SecretHolder, since: number): Verdict {
+  const message =
+    `serves the credential of pod ${pod} (DelegatedCredential ${resource}): two pods must never share a key; ` +
+    "mount each pod's own Secret";
+  return { state: 'other', message, since };
 }
 
 function invalid(problem: string, { issuedAt }: CredentialFacts): Verdict {
@@ -124,15 +155,9 @@ function otherCredential(
   credential: NonNullable<Served['credential']>,
   facts: CredentialFacts,
   isRecent: boolean,
-  { holderOf }: ExpectedCredential,
 ): Verdict {
   const since = facts.issuedAt;
   const expiry = formatRfc3339(credential.expiresAt);
-  const holder = holderOf(credential.sha256);
-  if (holder !== undefined) {
-    const message = `serves the credential of pod ${holder}: two pods must never share a key; mount each pod's own Secret`;
-    return { state: 'other', message, since };
-  }
   if (isRecent) return updating(facts);
   if (credential.expiresAt < facts.expiresAt) {
     const message =

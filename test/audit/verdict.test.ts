@@ -16,7 +16,8 @@ const secret = facts({ issuedAt: NOW - 3600 });
 const GRACE = 180;
 
 function expected(overrides: Partial<ExpectedCredential> = {}): ExpectedCredential {
-  return { facts: secret, graceSeconds: GRACE, now: NOW, holderOf: () => undefined, ...overrides };
+  const subject = { pod: 'edge/web-0', resource: 'web' };
+  return { subject, facts: secret, graceSeconds: GRACE, now: NOW, holderOf: () => undefined, ...overrides };
 }
 
 /** What the Secret holds, changed by what is passed. */
@@ -37,6 +38,10 @@ const earlier = { sha256: 'e'.repeat(64), expiresAt: secret.expiresAt - 1 };
 const later = { sha256: 'f'.repeat(64), expiresAt: secret.expiresAt + 1 };
 const justIssued = facts({ issuedAt: NOW - GRACE + 1, expiresAt: secret.expiresAt });
 const unhashed = facts({ issuedAt: NOW - 3600, credentialSha256: undefined });
+const otherPods = () => ({ pod: 'edge/web-1', resource: 'web' });
+const otherResources = () => ({ pod: 'edge/web-0', resource: 'mail' });
+/** The Secret held it when the audit began. */
+const formerOwn = () => ({ pod: 'edge/web-0', resource: 'web' });
 const refused = { problems: ['the credential expired at 2027-01-15T07:00:00Z'] };
 
 const CASES: readonly (readonly [string, AuditState, Probed, Partial<ExpectedCredential>])[] = [
@@ -56,13 +61,33 @@ const CASES: readonly (readonly [string, AuditState, Probed, Partial<ExpectedCre
     { facts: justIssued },
   ],
   ["one that expires later than the Secret's", 'other', served({ credential: later }), {}],
-  ['the credential of another pod', 'other', served({ credential: earlier }), { holderOf: () => 'edge/web-1' }],
+  ['the credential of another pod', 'other', served({ credential: earlier }), { holderOf: otherPods }],
   [
     'the credential of another pod, within the grace',
     'other',
     served({ credential: earlier }),
-    { facts: justIssued, holderOf: () => 'edge/web-1' },
+    { facts: justIssued, holderOf: otherPods },
   ],
+  ["the pod's credential of another resource", 'other', served({ credential: later }), { holderOf: otherResources }],
+  [
+    "the pod's credential of another resource, within the grace",
+    'other',
+    served({ credential: later }),
+    { facts: justIssued, holderOf: otherResources },
+  ],
+  [
+    "the pod's credential of another resource, of another leaf",
+    'other',
+    served({ credential: later, certificateSha256: 'b2'.repeat(32) }),
+    { holderOf: otherResources },
+  ],
+  [
+    'what the Secret held when the audit began, within the grace',
+    'updating',
+    served({ credential: earlier }),
+    { facts: justIssued, holderOf: formerOwn },
+  ],
+  ['what the Secret held when the audit began', 'stale', served({ credential: earlier }), { holderOf: formerOwn }],
   ['no credential', 'none', served({ credential: undefined }), {}],
   ['another leaf', 'wrong-leaf', served({ certificateSha256: 'b2'.repeat(32) }), {}],
   [
@@ -100,6 +125,18 @@ describe('a server that serves', () => {
       ['no-port'],
     );
   });
+});
+
+test('no pod is said to serve the key of another one, but for one that does', () => {
+  const messageOf = (holderOf: ExpectedCredential['holderOf']) =>
+    verdictOf(served({ credential: later }), expected({ holderOf })).message;
+  assert.match(messageOf(otherPods), /^serves the credential of pod edge\/web-1 \(DelegatedCredential web\): two pods/);
+  assert.doesNotMatch(messageOf(formerOwn), /edge\/web-0|two pods/);
+  assert.doesNotMatch(messageOf(otherResources), /two pods/);
+  assert.match(
+    messageOf(otherResources),
+    /DelegatedCredential mail .* the annotation port\.dcred\.dev\/web of the pod/,
+  );
 });
 
 test('whatever is served, only what the Secret holds is current, and nothing that clients refuse passes', () => {

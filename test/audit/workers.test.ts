@@ -1,17 +1,18 @@
-/** An audit that fails ends whole: no handshake of it goes on beside the next one. */
+/** An audit while pods, Secrets and the API server change. One that fails ends whole: no handshake of it goes on beside the next one. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { audit } from '../../src/audit/audit.ts';
 import { type PodObject, readAuditedPod } from '../../src/audit/pod.ts';
+import { auditSubjects } from '../../src/audit/subject.ts';
 import type { Probed } from '../../src/audit/verdict.ts';
-import { issuedSecret, resource } from '../../testing/support/builders.ts';
+import { facts, issuedSecret, NOW, resource, SHA256 } from '../../testing/support/builders.ts';
 import { settle } from '../../testing/support/fake-clock.ts';
 
 const PODS = 40;
 
-function input() {
-  const names = Array.from({ length: PODS }, (_, index) => `web-${index}`);
+function input(count = PODS) {
+  const names = Array.from({ length: count }, (_, index) => `web-${index}`);
   const pods = names.map((name) => {
     const metadata = { namespace: 'edge', name, uid: `uid-of-${name}`, labels: { 'dcred.dev/inject': 'web' } };
     const spec = { containers: [{ ports: [{ containerPort: 8443 }] }] };
@@ -49,5 +50,38 @@ test('an audit that fails, or is ended, has ended when it says so', async () => 
       assert.equal(probes, before, `${probes - before} handshakes began after its end`);
     }),
     { numRuns: 30 },
+  );
+});
+
+test("a Secret that is re-issued between the two probes of a pod is being updated, and nobody else's", async () => {
+  const { pods, resources, secrets } = input(1);
+  const [former] = secrets;
+  assert.ok(former?.facts !== undefined);
+  const { credentialSha256: sha256 = '', expiresAt } = former.facts;
+  const newer = { ...former, facts: facts({ issuedAt: NOW, credentialSha256: 'f'.repeat(64) }) };
+  const served = {
+    certificateSha256: SHA256,
+    certificateNotAfter: expiresAt,
+    credential: { sha256, expiresAt },
+    problems: [],
+  };
+  const probes: Probed[] = [
+    { reached: false, code: 'Timeout', message: 'no answer' },
+    { reached: true, served },
+  ];
+  const { entries } = await audit(
+    {
+      input: { resources, pods, secrets },
+      probe: async () => probes.shift() ?? assert.fail('a third probe'),
+      refresh: async () => auditSubjects({ resources, pods, secrets: [newer] })[0],
+      concurrency: 1,
+      graceSeconds: 180,
+      now: () => NOW * 1000,
+    },
+    new AbortController().signal,
+  );
+  assert.deepEqual(
+    entries.map(({ verdict }) => verdict.state),
+    ['updating'],
   );
 });
