@@ -1,8 +1,10 @@
 import { RENEW_REQUESTED_AT } from '../api/keys.ts';
+import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { systemClock } from '../kubernetes/clock.ts';
 import {
   type Counts,
   describePending,
+  nothingAwaited,
   progressBar,
   progressLine,
   type RenewalProgress,
@@ -69,15 +71,14 @@ async function renew(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
       return request.failures.length === 0 ? 0 : 1;
     }
     const active = request.requested.filter(({ suspended }) => !suspended);
-    const display = new Display(io);
-    const options = { client, clock: systemClock, random: Math.random, targets: active, timeoutMs };
-    const moment = Math.ceil(request.requestedAt);
-    const progress = await waitForRenewal({ ...options, moment, onProgress: (now) => display.show(now) }, io.signal);
-    display.end();
+    const progress = active.length === 0 ? NONE : await wait(client, active, request, timeoutMs, io);
     const seconds = (systemClock.monotonic() - started) / 1000;
     const complete = progress.pending.length === 0 && active.length === targets.length;
     if (args.string('output') === 'json') {
       io.stdout.write(json(targets, request, { progress, seconds, complete }));
+    } else if (active.length === 0) {
+      const { failures, requested } = request;
+      io.stdout.write(`${nothingAwaited({ suspended: requested.length, failed: failures.length })}\n`);
     } else {
       io.stdout.write(`${summary(progress, seconds)}\n`);
     }
@@ -90,6 +91,23 @@ async function renew(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
   } finally {
     await client.close();
   }
+}
+
+const NONE: RenewalProgress = { total: 0, reissued: 0, pending: [] };
+
+async function wait(
+  client: ApiClient,
+  targets: readonly RenewTarget[],
+  { requestedAt }: Request,
+  timeoutMs: number,
+  io: CommandIo,
+): Promise<RenewalProgress> {
+  const display = new Display(io);
+  const options = { client, clock: systemClock, random: Math.random, targets, timeoutMs };
+  const moment = Math.ceil(requestedAt);
+  const progress = await waitForRenewal({ ...options, moment, onProgress: (now) => display.show(now) }, io.signal);
+  display.end();
+  return progress;
 }
 
 function checkSelection(args: CommandArguments): void {

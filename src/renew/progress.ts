@@ -70,6 +70,15 @@ export function summary({ reissued, total }: Counts, seconds: number): string {
   return `re-issued ${reissued} of ${total} credentials in ${seconds.toFixed(1)} s (${rate(reissued, seconds)})`;
 }
 
+/** In its place where there is nothing to wait for: whether pods hold credentials was not looked up. */
+export function nothingAwaited({ suspended, failed }: { readonly suspended: number; readonly failed: number }): string {
+  const reasons = [
+    ...(suspended > 0 ? [`${suspended} suspended`] : []),
+    ...(failed > 0 ? [`${failed} could not be requested`] : []),
+  ];
+  return `nothing is waited for: ${reasons.join(', ')}`;
+}
+
 const PODS_NAMED = 20;
 
 /** One line a pod that still holds its old credential; the first few of many. */

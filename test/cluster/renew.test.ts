@@ -140,6 +140,8 @@ test('a suspended resource is reported, and renewed once it resumes', async () =
   const { status, stdout } = await renew('web', '-n', namespace, '--wait', '--timeout=5s');
   assert.equal(status, 1);
   assert.match(stdout, /web: requested, but suspended: re-issued once spec.suspend is false/);
+  assert.match(stdout, /^nothing is waited for: 1 suspended$/m);
+  assert.doesNotMatch(stdout, /nothing to re-issue/);
   assert.deepEqual(await keys(namespace), before);
   await cluster.patchResource(namespace, 'web', { suspend: false });
   await eventually('both to be new', async () =>
@@ -206,6 +208,10 @@ describe('what cannot be renewed', () => {
     const { failures } = JSON.parse(stdout) as { failures: readonly { namespace: string }[] };
     assert.ok(failures.some((failure) => failure.namespace === foreign.namespace));
     assert.ok(!failures.some((failure) => failure.namespace === namespace));
+    const waited = await renewWith({ kubeconfig }, '-A', '-n', foreign.namespace, '--wait');
+    assert.equal(waited.status, 1);
+    assert.match(waited.stdout, /^nothing is waited for: 1 could not be requested$/m);
+    assert.doesNotMatch(waited.stdout, /nothing to re-issue/);
     await eventually('mine to be renewed', async () =>
       [...(await keys(namespace))].some((key) => mine.before.has(key)) ? undefined : true,
     );

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import type { IssuedSecret } from '../../src/issued-secret/issued-secret.ts';
 import {
   describePending,
+  nothingAwaited,
   progressBar,
   progressLine,
   progressOf,
@@ -71,6 +72,10 @@ describe('progress', () => {
   test('is summed up in one line', () => {
     assert.equal(summary({ total: 20, reissued: 20 }, 2.5), 're-issued 20 of 20 credentials in 2.5 s (8.0/s)');
     assert.match(summary({ total: 0, reissued: 0 }, 1), /nothing to re-issue/);
+    assert.equal(
+      nothingAwaited({ suspended: 2, failed: 1 }),
+      'nothing is waited for: 2 suspended, 1 could not be requested',
+    );
     assert.equal(progressLine({ total: 3, reissued: 1 }), '1 of 3 credentials re-issued');
   });
 
