@@ -5,7 +5,7 @@ import { answerReview, answerUnread, type Review, readReview } from './injection
 import { ReviewError } from './injection/review-error.ts';
 import type { RandomBytes } from './injection/secret-name.ts';
 import type { LimitRanges } from './serving/limit-ranges.ts';
-import type { Reviewer, ReviewResult } from './serving/server.ts';
+import type { ReviewCall, Reviewer, ReviewResult } from './serving/server.ts';
 
 /**
  * Bodies of reviews that wait for LimitRanges, together. As objects they take some twenty times as much, and a stranger can send as
@@ -25,10 +25,10 @@ export class PodReviewer implements Reviewer {
     this.#limitRanges = limitRanges;
   }
 
-  async review(body: string, signal: AbortSignal): Promise<ReviewResult> {
+  async review(body: string, { signal, timeoutMs }: ReviewCall): Promise<ReviewResult> {
     try {
       const review = readReview(body);
-      const items = await this.#limits(review);
+      const items = await this.#limits(review, timeoutMs);
       // Nobody waits for the answer any more.
       if (signal.aborted) return { outcome: 'malformed', message: 'the client closed the connection' };
       return answerReview(review, this.#random, this.#injection, items);
@@ -45,12 +45,15 @@ export class PodReviewer implements Reviewer {
     }
   }
 
-  async #limits({ bytes, namespace, needsLimitRanges }: Review): Promise<readonly LimitRangeItem[]> {
+  async #limits(
+    { bytes, namespace, needsLimitRanges }: Review,
+    timeoutMs: number | undefined,
+  ): Promise<readonly LimitRangeItem[]> {
     if (!needsLimitRanges || namespace === undefined) return [];
     if (this.#waitingBytes + bytes > MAX_WAITING_BYTES) return [];
     this.#waitingBytes += bytes;
     try {
-      return await this.#limitRanges.get(namespace);
+      return await this.#limitRanges.get(namespace, timeoutMs);
     } finally {
       this.#waitingBytes -= bytes;
     }

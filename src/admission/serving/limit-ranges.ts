@@ -5,7 +5,7 @@
  */
 import { isApiError } from '../../kubernetes/api-error.ts';
 import type { ApiClient } from '../../kubernetes/client/api-client.ts';
-import type { Clock } from '../../kubernetes/clock.ts';
+import { type Clock, delay } from '../../kubernetes/clock.ts';
 import type { Logger } from '../../kubernetes/log.ts';
 import type { ResourceType } from '../../kubernetes/resource-type.ts';
 
@@ -23,7 +23,7 @@ const MAX_NAMESPACES = 256;
 const MAX_OBJECTS = 16;
 /** Ten times what so many take as people write them. Parsed, JSON takes some twenty times as much. */
 const MAX_LIST_BYTES = 256 * 1024;
-/** A review has to be answered in `timeoutSeconds`: without an answer, the agent's resources are as configured. */
+/** A review has to be answered in `timeoutSeconds`: without LimitRanges in time, the agent's resources are as configured. */
 const TIMEOUT_MS = 3_000;
 
 interface Kept<Item> {
@@ -57,8 +57,25 @@ export class LimitRanges<Item> {
     return this.#kept.size;
   }
 
-  /** Never rejects: empty when they cannot be read in time, or are too large to be read. */
-  get(namespace: string): Promise<readonly Item[]> {
+  /**
+   * Never rejects: empty when they cannot be read in time, or are too large to be read.
+   * @param reviewTimeoutMs in which the API server has to have its answer, where it says so: half of it is left for the rest
+   */
+  async get(namespace: string, reviewTimeoutMs?: number): Promise<readonly Item[]> {
+    const waitMs = reviewTimeoutMs === undefined ? TIMEOUT_MS : reviewTimeoutMs / 2;
+    const items = this.#keptOrListed(namespace);
+    // The list itself ends by then.
+    if (waitMs >= TIMEOUT_MS) return await items;
+    const settled = new AbortController();
+    const late = delay(this.#clock, waitMs, settled.signal).then(() => undefined);
+    const inTime = await Promise.race([items, late]);
+    settled.abort();
+    if (inTime === undefined)
+      this.#log.warn({ namespace }, 'LimitRanges come too late, using the configured agent resources');
+    return inTime ?? [];
+  }
+
+  #keptOrListed(namespace: string): Promise<readonly Item[]> {
     const now = this.#clock.monotonic();
     this.#dropOld(now);
     const kept = this.#kept.get(namespace);

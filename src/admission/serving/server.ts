@@ -30,9 +30,16 @@ export type ReviewResult =
   | { readonly outcome: 'injected' | 'unchanged'; readonly body: string; readonly warnings: readonly string[] }
   | { readonly outcome: 'malformed'; readonly message: string };
 
+export interface ReviewCall {
+  /** Aborted when the client is gone. */
+  readonly signal: AbortSignal;
+  /** In which the API server has to have the answer; undefined where it does not say. */
+  readonly timeoutMs: number | undefined;
+}
+
 /** Answers AdmissionReviews, given and returned as JSON. */
 export interface Reviewer {
-  review(body: string, signal: AbortSignal): Promise<ReviewResult>;
+  review(body: string, call: ReviewCall): Promise<ReviewResult>;
   /** Answers one that is too large or too complex to be parsed, by the first bytes of its body. */
   reviewUnread(beginning: string): ReviewResult;
 }
@@ -192,7 +199,7 @@ export class AdmissionServer {
     // Not before: a body that never ends must not keep its place while others wait for one.
     this.#connections.begin(request.socket);
     if (read.kind === 'unread') return reviewer.reviewUnread(read.beginning);
-    return await reviewer.review(read.text, signal);
+    return await reviewer.review(read.text, { signal, timeoutMs: timeoutOf(request.url) });
   }
 
   #refuse(error: unknown, response: ServerResponse): void {
@@ -218,9 +225,14 @@ function refusalOf(error: unknown): unknown {
   return error;
 }
 
+/** The API server adds a query of its own, in whole seconds: `?timeout=10s`. It waits for 30 at most. */
+function timeoutOf(url = ''): number | undefined {
+  const [, seconds] = /[?&]timeout=([1-9]\d?)s(?:&|$)/.exec(url) ?? [];
+  return seconds === undefined ? undefined : Number(seconds) * 1000;
+}
+
 /** Checks everything but the body. */
 function assertAnswerable({ headers, method, url = '/' }: IncomingMessage): void {
-  // The API server adds a query of its own (`?timeout=10s`).
   const [path = ''] = url.split('?', 1);
   if (path !== ADMISSION_PATH) throw new HttpRefusal(404, `not found: the webhook's path is ${ADMISSION_PATH}`, true);
   if (method !== 'POST') throw new HttpRefusal(405, `expected POST, found ${method}`, true);

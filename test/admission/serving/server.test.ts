@@ -4,6 +4,9 @@ import { Agent } from 'node:https';
 import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
+import { readLimitRanges } from '../../../src/admission/injection/limit-range.ts';
+import { PodReviewer } from '../../../src/admission/pod-reviewer.ts';
+import { LimitRanges } from '../../../src/admission/serving/limit-ranges.ts';
 import {
   type AdmissionObservation,
   AdmissionServer,
@@ -16,6 +19,7 @@ import { type Clock, systemClock } from '../../../src/kubernetes/clock.ts';
 import { FakeClock } from '../../../testing/support/fake-clock.ts';
 import { recordingLogger } from '../../../testing/support/recording-logger.ts';
 import { rawHead, send } from '../https.ts';
+import { podWith, review, sameBytes } from '../pods.ts';
 import { askInARow } from './eager-client.ts';
 
 const REVIEW = JSON.stringify({ pod: 'web' });
@@ -133,6 +137,44 @@ describe('the admission server', () => {
     agent.destroy();
   });
 });
+
+for (const [query, seconds] of [
+  ['?timeout=1s', 0.5],
+  ['?timeout=5s', 2.5],
+  ['?dryRun=true&timeout=2s', 1],
+  ['?timeout=30s', 3],
+  ['?timeout=1h', 3],
+  ['?timeout=0s', 3],
+  ['', 3],
+] as const) {
+  test(`LimitRanges that never come cost a review with "${query}" ${seconds} s, and not its agent`, async (t) => {
+    const clock = new FakeClock();
+    const asked = Promise.withResolvers<void>();
+    // As the API client does: it ends with its signal.
+    const list = (_type: object, _selection: object, { signal }: { signal: AbortSignal }) => {
+      asked.resolve();
+      return new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    };
+    const limitRanges = new LimitRanges({ list }, clock, recordingLogger(), readLimitRanges);
+    const agent = { image: 'localhost/dcred', pullPolicy: 'IfNotPresent' };
+    const files = await certificate();
+    const { observed, port, server } = await start(files, clock, new PodReviewer(sameBytes, { agent }, limitRanges));
+    t.after(async () => {
+      const drained = server.drain(0);
+      await clock.advanceAsync(1_000);
+      await drained;
+    });
+    const pod = podWith({ annotations: { 'dcred.dev/reload': 'signal:HUP:main' } });
+    const body = JSON.stringify(review(pod));
+    const answered = send({ port, ca: files['ca.crt'] }, { body, path: `/inject${query}` });
+    await asked.promise;
+    for (let half = 0; half < 6; half += 1) await clock.advanceAsync(500);
+    const { text } = await answered;
+    const patch = Buffer.from(JSON.parse(text).response.patch, 'base64').toString();
+    assert.match(patch, /dcred-agent/);
+    assert.equal(observed[0]?.seconds, seconds);
+  });
+}
 
 test('a client that asks again as soon as it has read its answer is answered, however often', async (t) => {
   const files = await certificate();
