@@ -133,11 +133,19 @@ export class SignerCertificates implements Certificates, GrantProof {
   }
 
   resolve(resource: Referrer): CertificateState {
-    const state = this.#followed.get(keyOf(resource))?.states[resource.spec.usage] ?? PENDING;
-    const { problem } = this.#options.health;
-    return state === PENDING && problem !== undefined
-      ? { kind: 'pending', message: problem, reason: 'SignerUnavailable' }
-      : state;
+    const followed = this.#followed.get(keyOf(resource));
+    const state = followed?.states[resource.spec.usage] ?? PENDING;
+    const message = state === PENDING ? (this.#options.health.problem ?? this.#silence(followed)) : undefined;
+    return message === undefined ? state : { kind: 'pending', message, reason: 'SignerUnavailable' };
+  }
+
+  /** The signer answers, and says nothing of the certificate: neither that there is none, nor that it is not granted. */
+  #silence(followed: Followed | undefined): string | undefined {
+    if (!followed?.asked) return undefined;
+    return (
+      `the signer at ${this.#options.client.server} has no answer about certificate "${followed.certificate}" yet: it cannot use the certificate, ` +
+      'or cannot read its grants; its log says why'
+    );
   }
 
   async ended(): Promise<void> {
@@ -205,8 +213,10 @@ export class SignerCertificates implements Certificates, GrantProof {
     this.#interrupt = waitSeconds > 0 ? interrupt : undefined;
     try {
       const news = await client.follow({ known, waitSeconds }, AbortSignal.any([signal, interrupt.signal]));
+      const first = chosen.filter(({ asked }) => !asked);
       for (const one of chosen) one.asked = true;
       for (const one of news) this.#learn(one);
+      for (const one of first) if (one.version === undefined) this.#changed(one);
     } finally {
       this.#interrupt = undefined;
     }
@@ -238,7 +248,11 @@ export class SignerCertificates implements Certificates, GrantProof {
       { certificate, namespace, granted: news.granted !== undefined },
       'certificate changed at the signer',
     );
-    for (const resourceKey of followed.referrers) this.#options.onChange(resourceKey);
+    this.#changed(followed);
+  }
+
+  #changed({ referrers }: Followed): void {
+    for (const resourceKey of referrers) this.#options.onChange(resourceKey);
   }
 
   #statesOf({ certificate: name, granted, namespace }: CertificateNews): Followed['states'] {

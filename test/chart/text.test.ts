@@ -168,9 +168,16 @@ test('no number has an exponent, which integers of the API server may not have',
 
 test('names of every length and with dots are names that the API server takes', async () => {
   const long = 'x'.repeat(63);
-  for (const release of ['a.b', `${'r'.repeat(50)}.r`, `${'r'.repeat(45)}--r`, 'r']) {
+  for (const [release, nameOverride] of [
+    ['a.b', ''],
+    [`${'r'.repeat(50)}.r`, ''],
+    [`${'r'.repeat(45)}--r`, ''],
+    ['r', ''],
+    ['r', 'Dcred_Edge.prod'],
+    ['r', `${'n'.repeat(49)}.n`],
+  ] as const) {
     for (const fullnameOverride of ['', `${'y'.repeat(45)}---z`, long]) {
-      const given = { ...valuesOf(() => 'text', plainName()), fullnameOverride, nameOverride: '' };
+      const given = { ...valuesOf(() => 'text', plainName()), fullnameOverride, nameOverride };
       for (const object of await rendered(given, release, long)) {
         const { kind, metadata } = object as Manifest;
         if (metadata === undefined) continue;

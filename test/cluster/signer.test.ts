@@ -235,8 +235,12 @@ describe('the terms of a grant that the signer knows', () => {
           : undefined,
       );
       await eventually('the operator to have its answer', async () =>
-        (await operator.metrics()).includes('dcred_signer_client_requests_total{code="503"}') ? true : undefined,
+        (await operator.metrics()).includes('dcred_signer_client_requests_total{code="200"}') ? true : undefined,
       );
+      await eventually('the resource to say so', async () => {
+        const { stdout: shown } = await home.plane.kubectl(['get', 'dcred', 'api', '-n', 'edge', '-o', 'json']);
+        return shown.includes('has no answer about certificate') ? true : undefined;
+      });
       assert.deepEqual(
         uidsOf(await secretsOf('api')),
         before,

@@ -94,3 +94,40 @@ test('a signer that nothing is asked of any more is not called silent', async (t
   assert.equal(problems.length, 2);
   assert.equal(problems.at(-1), undefined);
 });
+
+test('a signer that answers, and says nothing of a certificate, is named with what to look at', async (t) => {
+  const stop = new AbortController();
+  t.after(() => stop.abort());
+  const changed: string[] = [];
+  let tell: (news: readonly CertificateNews[]) => void = () => {};
+  const certificates = new SignerCertificates({
+    client: {
+      server: 'https://signer.test',
+      now: () => 0,
+      follow: () => new Promise((resolve) => (tell = resolve)),
+      withdrawn: async () => [],
+    },
+    batcher: { sign: () => assert.fail('nothing is signed here') },
+    health: { answered: () => {}, failed: () => {}, unused: () => {}, problem: undefined },
+    clock: new FakeClock(),
+    random: () => 0,
+    log: recordingLogger(),
+    onChange: (key) => changed.push(key),
+    signal: stop.signal,
+  });
+  certificates.follow('edge/web', resource);
+  assert.deepEqual(certificates.resolve(resource), { kind: 'pending' }, 'it was not asked yet');
+  for (let answer = 0; answer < 3; answer += 1) {
+    tell([]);
+    await settle();
+    const state = certificates.resolve(resource);
+    assert.ok(state.kind === 'pending' && state.reason === 'SignerUnavailable');
+    assert.match(state.message ?? '', /https:\/\/signer\.test has no answer about certificate "vault\/web-tls" yet/);
+    assert.deepEqual(changed, ['edge/web'], 'once');
+  }
+  const granted = { chainPem, usages: [GRANTED] };
+  tell([{ certificate: 'vault/web-tls', namespace: 'edge', version: '1', granted }]);
+  await settle();
+  assert.equal(certificates.resolve(resource).kind, 'usable');
+  assert.deepEqual(changed, ['edge/web', 'edge/web']);
+});

@@ -1,8 +1,9 @@
 {{- define "dcred.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimAll "-" }}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimAll "-_." }}
 {{- end }}
 
-{{/* 63 characters, less the longest suffix: "-leader-election". A release's name may have dots, a Service's may not. */}}
+{{/* 63 characters, less the longest suffix: "-leader-election". A release's name may have dots, a label more than
+that, a Service's name neither. */}}
 {{- define "dcred.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $full := printf "%s-%s" .Release.Name $name -}}
@@ -11,7 +12,7 @@
 {{- else if contains $name .Release.Name -}}
 {{- $full = .Release.Name -}}
 {{- end -}}
-{{- $full | replace "." "-" | trunc 47 | trimAll "-" }}
+{{- regexReplaceAll "[^a-z0-9]" (lower $full) "-" | trunc 47 | trimAll "-" }}
 {{- end }}
 
 {{/* For cluster-scoped objects: two releases with the same name in different namespaces must not share one. */}}
