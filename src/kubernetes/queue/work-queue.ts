@@ -62,6 +62,8 @@ const DEFAULT_MAX_DELAY_MS = 300_000;
 const MAX_SLEEP_MS = 1_000;
 /** NTP slews by less than this between two checks; a step is more. */
 const STEP_TOLERANCE_MS = 500;
+/** What a key waits for a cache or another's write, at most. */
+const LONGEST_DELAY_MS = 10_000;
 /** Of a retry. Those that failed together stay close together, but do not come back in one burst. */
 const RETRY_JITTER = 0.2;
 
@@ -321,10 +323,12 @@ export class WorkQueue {
     this.#timer = undefined;
     // A wall clock that was set back would delay every key by as much again, perhaps past the expiry that it was to prevent.
     const setBack = clock.now() - clock.monotonic() < this.#offset - STEP_TOLERANCE_MS;
+    // The time that it would be without the step.
+    const unset = clock.monotonic() + this.#offset;
     const due = setBack ? Number.POSITIVE_INFINITY : clock.now();
     for (let next = this.#delayed.popUntil(due); next !== undefined; next = this.#delayed.popUntil(due)) {
-      // What was not due has no claim to overtake others. A retry keeps its lane: it waits for a delay, not for a time.
-      const isEarly = setBack && this.failures(next.key) === 0;
+      // What was not due has no claim to overtake others. What waits for a delay and not for a time keeps its lane: a retry, or a few seconds.
+      const isEarly = next.order - unset > LONGEST_DELAY_MS && this.failures(next.key) === 0;
       if (isEarly) this.add(next.key, 'background', next.order);
       else this.add(next.key, LANES[next.tag]);
     }
