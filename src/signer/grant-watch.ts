@@ -12,7 +12,14 @@ import { NamespacedCache, namespacedKey } from '../kubernetes/cache/namespaced-c
 import { Reflector, type ReflectorOptions } from '../kubernetes/cache/reflector.ts';
 import { NAMESPACES } from '../kubernetes/resource-type.ts';
 import { splitCertificateName } from './config.ts';
-import { LiveGrants, readGrant, readNamespace, type Watched, type WatchedNamespace } from './live-grants.ts';
+import {
+  type CountedLists,
+  LiveGrants,
+  readGrant,
+  readNamespace,
+  type Watched,
+  type WatchedNamespace,
+} from './live-grants.ts';
 import type { GrantQuestion, SignerGrant } from './policy.ts';
 
 export interface GrantWatchOptions extends Pick<ReflectorOptions<never>, 'client' | 'clock' | 'random' | 'log'> {
@@ -56,7 +63,7 @@ export class GrantWatch {
           type: DELEGATION_GRANTS,
           namespace,
           observe: (event) => {
-            if (event.kind === 'list') this.#live.forgetGrants(namespace ?? ALL, event.sinceMs);
+            if (event.kind === 'list') this.#live.watchListedGrants(namespace ?? ALL, event.sinceMs);
             observe(event);
           },
           transform: readGrant,
@@ -79,7 +86,7 @@ export class GrantWatch {
           type: NAMESPACES,
           metadataOnly: true,
           observe: (event) => {
-            if (event.kind === 'list') this.#live.forgetNamespaces(event.sinceMs);
+            if (event.kind === 'list') this.#live.watchListedNamespaces(event.sinceMs);
             observe(event);
           },
           transform: readNamespace,
@@ -120,7 +127,7 @@ export class GrantWatch {
   isRecent(question: GrantQuestion): boolean {
     const certificate = splitCertificateName(question.certificate);
     if (certificate === undefined || (this.covering(question) ?? []).length === 0) return true;
-    return this.#wasReadWithin(MAX_AGE_MS, certificate, question);
+    return this.#wasReadWithin(MAX_AGE_MS, 'own', certificate, question);
   }
 
   /**
@@ -138,7 +145,7 @@ export class GrantWatch {
       this.#unanswered = false;
     } catch (error) {
       if (!isApiError(error) || isRefusal(error)) throw error;
-      if (!this.#wasReadWithin(MAX_AGE_UNANSWERED_MS, certificate, question)) throw error;
+      if (!this.#wasReadWithin(MAX_AGE_UNANSWERED_MS, 'all', certificate, question)) throw error;
       this.#warnUnanswered(error);
     }
     // A watch that is silent will not say so.
@@ -206,10 +213,17 @@ export class GrantWatch {
     await Promise.all([this.#grants.run(signal), this.#namespaces.run(signal)]);
   }
 
-  #wasReadWithin(ms: number, certificate: GrantRequest['certificate'], question: GrantQuestion): boolean {
+  #wasReadWithin(
+    ms: number,
+    lists: CountedLists,
+    certificate: GrantRequest['certificate'],
+    question: GrantQuestion,
+  ): boolean {
     const sinceMs = this.#options.clock.monotonic() - ms;
-    if (!this.#live.hasGrantsSince(certificate.namespace, sinceMs)) return false;
-    return !this.#needsNamespace(certificate, question) || this.#live.hasNamespaceSince(question.namespace, sinceMs);
+    if (!this.#live.hasGrantsSince(certificate.namespace, sinceMs, lists)) return false;
+    return (
+      !this.#needsNamespace(certificate, question) || this.#live.hasNamespaceSince(question.namespace, sinceMs, lists)
+    );
   }
 
   #warnUnanswered(error: ApiError): void {

@@ -41,6 +41,10 @@ interface Versioned {
   readonly version: string;
 }
 
+/** Which lists count as having read: those that were made for a decision, or also those that the watches began with. */
+export type CountedLists = 'own' | 'all';
+
+const NEVER = Number.NEGATIVE_INFINITY;
 /** More than a cluster has namespaces; any name may be in a call. */
 const MAX_KEPT = 16_384;
 
@@ -49,6 +53,9 @@ export class LiveGrants {
   readonly #clock: Clock;
   readonly #grants = new Map<string, SharedReading<Listed<Watched>>>();
   readonly #namespaces = new Map<string, SharedReading<Listed<WatchedNamespace>>>();
+  /** When the watches' last lists began: of the grants by namespace, and of all namespaces. */
+  readonly #watchListedGrants = new Map<string, number>();
+  #watchListedNamespaces = NEVER;
 
   constructor({ client, clock }: { readonly client: ApiClient; readonly clock: Clock }) {
     this.#client = client;
@@ -67,25 +74,31 @@ export class LiveGrants {
     return (await reading.since(sinceMs, signal)).objects.get(name);
   }
 
-  hasGrantsSince(namespace: string, sinceMs: number): boolean {
-    return (this.#grants.get(namespace)?.latest?.sinceMs ?? Number.NEGATIVE_INFINITY) >= sinceMs;
+  hasGrantsSince(namespace: string, sinceMs: number, lists: CountedLists): boolean {
+    const own = this.#grants.get(namespace)?.latest?.sinceMs ?? NEVER;
+    const watch = lists === 'all' ? (this.#watchListedGrants.get(namespace) ?? NEVER) : NEVER;
+    return Math.max(own, watch) >= sinceMs;
   }
 
-  hasNamespaceSince(name: string, sinceMs: number): boolean {
-    return (this.#namespaces.get(name)?.latest?.sinceMs ?? Number.NEGATIVE_INFINITY) >= sinceMs;
+  hasNamespaceSince(name: string, sinceMs: number, lists: CountedLists): boolean {
+    const own = this.#namespaces.get(name)?.latest?.sinceMs ?? NEVER;
+    const watch = lists === 'all' ? this.#watchListedNamespaces : NEVER;
+    return Math.max(own, watch) >= sinceMs;
   }
 
   /**
-   * A watch has listed these grants anew: that list is later than every reading that began before it. By their versions it may not be, where
-   * etcd was restored from a backup.
+   * A watch has listed these grants: that list is a reading, too, and later than all that began before it. Those no longer count: by
+   * their versions they may look later, where etcd was restored from a backup.
    * @param sinceMs when that list began, on the monotonic clock
    */
-  forgetGrants(namespace: string, sinceMs: number): void {
+  watchListedGrants(namespace: string, sinceMs: number): void {
+    this.#watchListedGrants.set(namespace, sinceMs);
     this.#grants.get(namespace)?.forgetBefore(sinceMs);
   }
 
   /** The same for all namespaces. */
-  forgetNamespaces(sinceMs: number): void {
+  watchListedNamespaces(sinceMs: number): void {
+    this.#watchListedNamespaces = sinceMs;
     for (const reading of this.#namespaces.values()) reading.forgetBefore(sinceMs);
   }
 

@@ -16,7 +16,10 @@ import { recordingLogger } from '../../testing/support/recording-logger.ts';
 const { signal } = new AbortController();
 const QUESTION = { certificate: 'vault/web-tls', cluster: 'local', usage: 'Server', namespace: 'edge' } as const;
 const UNANSWERED = new ApiError('no answer', { status: 0, reason: 'Network' });
+const EXPIRED = new ApiError('too old resource version', { status: 410, reason: 'Expired' });
 const FORBIDDEN = new ApiError('no', { status: 403, reason: 'Forbidden' });
+const SELECTING = grant({ from: [{ namespaceSelector: { matchLabels: { tier: 'edge' } } }] });
+const edge = (labels: object) => ({ metadata: { name: 'edge', uid: 'uid', resourceVersion: '10', labels } });
 const CONFIGURED: SignerGrant = {
   certificate: 'vault/web-tls',
   from: [{}],
@@ -24,13 +27,16 @@ const CONFIGURED: SignerGrant = {
   maxLifetimeSeconds: 600,
 };
 
-/** A fake API server, whose watches begin with a list and are silent after it, until etcd is restored. */
+/** A fake API server, whose watches begin with a list and are silent after it, until they expire or etcd is restored. */
 class Server {
   grants: readonly DelegationGrantResource[] = [grant()];
   namespaces: readonly object[] = [];
   version = '100';
   error: Error | undefined;
   lists = 0;
+  /** Each began with a list. */
+  watches = 0;
+  #expired = Promise.withResolvers<void>();
   readonly #restored = Promise.withResolvers<void>();
 
   readonly client = {
@@ -48,16 +54,25 @@ class Server {
     this.#restored.resolve();
   }
 
+  /** As a restarted API server does: its watch cache begins at the present version. Each watch lists again. */
+  expire(): void {
+    this.#expired.resolve();
+    this.#expired = Promise.withResolvers();
+  }
+
   #objects(plural: string): readonly object[] {
     return plural === 'delegationgrants' ? this.grants : this.namespaces;
   }
 
   async *#watch({ plural }: { plural: string }, options: { signal: AbortSignal }) {
     const began = this.version;
+    const expired = this.#expired.promise.then(() => 'expired');
+    this.watches += 1;
     for (const object of this.#objects(plural)) yield { type: 'ADDED', object };
     const annotations = { 'k8s.io/initial-events-end': 'true' };
     yield { type: 'BOOKMARK', object: { metadata: { resourceVersion: began, annotations } } };
-    await Promise.race([this.#restored.promise, aborted(options.signal)]);
+    const end = await Promise.race([expired, this.#restored.promise, aborted(options.signal)]);
+    if (end === 'expired') throw EXPIRED;
     if (this.version !== began) yield { type: 'BOOKMARK', object: { metadata: { resourceVersion: this.version } } };
     await aborted(options.signal);
   }
@@ -116,6 +131,47 @@ test('grants stay in use for five minutes while the API server does not answer, 
   assert.equal((await grants.current(QUESTION, signal)).length, 1);
 });
 
+test('the five minutes also count from a list that a watch began again with', async () => {
+  for (const objects of [{ grants: [grant()] }, { grants: [SELECTING], namespaces: [edge({ tier: 'edge' })] }]) {
+    const server = Object.assign(new Server(), objects);
+    await using world = await signer([], server);
+    const { clock, grants } = world;
+    await grants.current(QUESTION, signal);
+    const { watches } = server;
+    clock.advance(1);
+    server.expire();
+    await clock.advanceAsync(5_000);
+    assert.equal(server.watches, 2 * watches, 'each has listed again');
+    server.error = UNANSWERED;
+    clock.advance(10_001);
+    assert.equal((await grants.current(QUESTION, signal)).length, 1);
+    clock.advance(300_001);
+    await assert.rejects(async () => await grants.current(QUESTION, signal), GrantsUnreadableError);
+  }
+});
+
+test('and from the first list of the watch, where nothing was signed before the API server went away', async () => {
+  await using world = await signer();
+  const { clock, grants, server } = world;
+  server.error = UNANSWERED;
+  clock.advance(300_000);
+  assert.equal((await grants.current(QUESTION, signal)).length, 1);
+  clock.advance(1);
+  await assert.rejects(async () => await grants.current(QUESTION, signal), GrantsUnreadableError);
+});
+
+test('a list of a watch saves no list while the API server answers', async () => {
+  await using world = await signer();
+  const { clock, grants, server } = world;
+  await grants.current(QUESTION, signal);
+  clock.advance(1);
+  server.expire();
+  await clock.advanceAsync(5_000);
+  const { lists } = server;
+  await grants.current(QUESTION, signal);
+  assert.equal(server.lists, lists + 1);
+});
+
 test('they do not where it refuses to show the grants: they may have been withdrawn', async () => {
   await using world = await signer();
   const { clock, grants, server } = world;
@@ -148,12 +204,10 @@ test('a grant that is newer than what was read counts, and one that was changed 
 });
 
 test('what was read before etcd was restored does not count against a grant or a label that is there again', async () => {
-  const selecting = grant({ from: [{ namespaceSelector: { matchLabels: { tier: 'edge' } } }] });
-  const edge = (labels: object) => ({ metadata: { name: 'edge', uid: 'uid', resourceVersion: '10', labels } });
   for (const { before, lost } of [
     { before: { grants: [grant()] }, lost: { grants: [] } },
     {
-      before: { grants: [selecting], namespaces: [edge({ tier: 'edge' })] },
+      before: { grants: [SELECTING], namespaces: [edge({ tier: 'edge' })] },
       lost: { namespaces: [edge({})] },
     },
   ]) {
