@@ -9,10 +9,11 @@ import { MAX_LIFETIME_SECONDS } from '../credential/lifetime.ts';
 import { covers, type Grant as GrantObject, type GrantRequest, needsNamespace } from '../grant/decide.ts';
 import { type ApiError, isApiError } from '../kubernetes/api-error.ts';
 import { NamespacedCache, namespacedKey } from '../kubernetes/cache/namespaced-cache.ts';
-import { Reflector, type ReflectorOptions } from '../kubernetes/cache/reflector.ts';
+import { Reflector, type ReflectorEvent, type ReflectorOptions } from '../kubernetes/cache/reflector.ts';
 import { NAMESPACES } from '../kubernetes/resource-type.ts';
 import { splitCertificateName } from './config.ts';
 import {
+  ALL,
   type CountedLists,
   LiveGrants,
   readGrant,
@@ -21,6 +22,7 @@ import {
   type WatchedNamespace,
 } from './live-grants.ts';
 import type { GrantQuestion, SignerGrant } from './policy.ts';
+import { isRefusal, Refusals } from './refusals.ts';
 
 export interface GrantWatchOptions extends Pick<ReflectorOptions<never>, 'client' | 'clock' | 'random' | 'log'> {
   /** Of the certificates. */
@@ -40,21 +42,35 @@ const MAX_AGE_UNANSWERED_MS = 300_000;
 
 /** By the certificate that is granted. */
 const CERTIFICATE = 'certificate';
-const ALL = '';
 
 export class GrantWatch {
   readonly #options: GrantWatchOptions;
   readonly #grants: NamespacedCache<Watched>;
   /** Those that pods run in, under ALL: they are no objects of a namespace. */
   readonly #namespaces: NamespacedCache<WatchedNamespace>;
+  readonly #refusedGrants: Refusals;
+  readonly #refusedNamespaces: Refusals;
   readonly #live: LiveGrants;
   /** Said once, until it answers again. */
   #unanswered = false;
 
   constructor(options: GrantWatchOptions) {
     this.#options = options;
-    this.#live = new LiveGrants(options);
-    const { log, namespaces, onChange } = options;
+    const { client, clock, log, namespaces, onChange } = options;
+    this.#refusedGrants = new Refusals((namespace, reason) =>
+      log.error(
+        { namespace, reason },
+        'failed to read the grants of a namespace: nothing is signed under them meanwhile',
+      ),
+    );
+    this.#refusedNamespaces = new Refusals((_, reason) =>
+      log.error(
+        { reason },
+        'failed to read namespaces: nothing is signed under grants that select by labels meanwhile',
+      ),
+    );
+    const refused = { refusedGrants: this.#refusedGrants, refusedNamespaces: this.#refusedNamespaces };
+    this.#live = new LiveGrants({ client, clock, ...refused });
     this.#grants = new NamespacedCache(
       namespaces,
       ({ namespace, observe }) =>
@@ -64,6 +80,7 @@ export class GrantWatch {
           namespace,
           observe: (event) => {
             if (event.kind === 'list') this.#live.watchListedGrants(namespace ?? ALL, event.sinceMs);
+            if (hasBegun(event)) this.#refusedGrants.watched(namespace ?? ALL);
             observe(event);
           },
           transform: readGrant,
@@ -71,11 +88,7 @@ export class GrantWatch {
           indexes: { [CERTIFICATE]: ({ grant }) => (grant === undefined ? [] : [grant.spec.certificateRef.name]) },
           onChange,
         }),
-      (namespace, reason) =>
-        log.error(
-          { namespace, reason },
-          'failed to read the grants of a namespace: nothing is signed under them meanwhile',
-        ),
+      (namespace, reason) => this.#refusedGrants.refused(namespace, 'watch', reason),
       onChange,
     );
     this.#namespaces = new NamespacedCache(
@@ -87,17 +100,14 @@ export class GrantWatch {
           metadataOnly: true,
           observe: (event) => {
             if (event.kind === 'list') this.#live.watchListedNamespaces(event.sinceMs);
+            if (hasBegun(event)) this.#refusedNamespaces.watched(ALL);
             observe(event);
           },
           transform: readNamespace,
           keyOf: ({ name }) => namespacedKey({ namespace: ALL, name }),
           onChange,
         }),
-      (_, reason) =>
-        log.error(
-          { reason },
-          'failed to read namespaces: nothing is signed under grants that select by labels meanwhile',
-        ),
+      (namespace, reason) => this.#refusedNamespaces.refused(namespace, 'watch', reason),
       onChange,
     );
   }
@@ -199,12 +209,12 @@ export class GrantWatch {
     return needed ? 'the labels of namespaces, which a DelegationGrant selects by, cannot be read yet' : undefined;
   }
 
-  /** What the API server refuses to show now; undefined: nothing. */
+  /** What the API server refuses to show now, to a watch or to what is signed; undefined: nothing. */
   get refused(): string | undefined {
-    const grants = [...this.#grants.refusals].map(
+    const grants = [...this.#refusedGrants.reasons].map(
       ([name, reason]) => `DelegationGrants of namespace "${name}": ${reason}`,
     );
-    const labels = [...this.#namespaces.refusals.values()].map((reason) => `labels of namespaces: ${reason}`);
+    const labels = [...this.#refusedNamespaces.reasons.values()].map((reason) => `labels of namespaces: ${reason}`);
     const all = [...grants, ...labels];
     return all.length === 0 ? undefined : all.join('; ');
   }
@@ -276,7 +286,7 @@ export class GrantWatch {
   }
 }
 
-/** By an API server that answers: it may show the grants of other certificates. */
-export function isRefusal({ status }: ApiError): boolean {
-  return status === 403 || status === 404;
+/** A watch begins with a list, or after one that shows whether its version was reached: the account may do both. */
+function hasBegun({ kind }: ReflectorEvent): boolean {
+  return kind === 'list' || kind === 'watch';
 }

@@ -1,7 +1,8 @@
 /** What may be signed for whom: the grants of the configuration, and the DelegationGrants of the signer's own cluster. */
 import { ApiError } from '../kubernetes/api-error.ts';
-import { type GrantWatch, isRefusal } from './grant-watch.ts';
+import type { GrantWatch } from './grant-watch.ts';
 import { type GrantQuestion, grantCovers, mayRead, type SignerGrant } from './policy.ts';
+import { isRefusal } from './refusals.ts';
 
 /** Nothing can be said of a certificate now. */
 export class GrantsUnreadableError extends Error {

@@ -12,6 +12,7 @@ import type { ListSelection } from '../kubernetes/client/api-types.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { NAMESPACES, type ResourceType } from '../kubernetes/resource-type.ts';
+import type { Refusals } from './refusals.ts';
 import { SharedReading } from './shared-reading.ts';
 
 /** A grant that cannot be read permits nothing, and it is no proof that nothing is permitted. */
@@ -48,18 +49,28 @@ const NEVER = Number.NEGATIVE_INFINITY;
 /** More than a cluster has namespaces; any name may be in a call. */
 const MAX_KEPT = 16_384;
 
+export interface LiveGrantsOptions {
+  readonly client: ApiClient;
+  readonly clock: Clock;
+  /** Of grants, by namespace. */
+  readonly refusedGrants: Refusals;
+  /** Of namespaces, under ALL: they are no objects of a namespace. */
+  readonly refusedNamespaces: Refusals;
+}
+
+/** Stands for all namespaces. */
+export const ALL = '';
+
 export class LiveGrants {
-  readonly #client: ApiClient;
-  readonly #clock: Clock;
+  readonly #options: LiveGrantsOptions;
   readonly #grants = new Map<string, SharedReading<Listed<Watched>>>();
   readonly #namespaces = new Map<string, SharedReading<Listed<WatchedNamespace>>>();
   /** When the watches' last lists began: of the grants by namespace, and of all namespaces. */
   readonly #watchListedGrants = new Map<string, number>();
   #watchListedNamespaces = NEVER;
 
-  constructor({ client, clock }: { readonly client: ApiClient; readonly clock: Clock }) {
-    this.#client = client;
-    this.#clock = clock;
+  constructor(options: LiveGrantsOptions) {
+    this.#options = options;
   }
 
   /** The grants of a namespace, as they were at that time or later. Throws ApiError. */
@@ -120,19 +131,21 @@ export class LiveGrants {
     if (known !== undefined) return known;
     const [oldest] = readings.keys();
     if (readings.size >= MAX_KEPT && oldest !== undefined) readings.delete(oldest);
-    const reading = new SharedReading(this.#clock, read);
+    const reading = new SharedReading(this.#options.clock, read);
     readings.set(key, reading);
     return reading;
   }
 
   async #listGrants(namespace: string, signal: AbortSignal): Promise<Listed<Watched>> {
-    return await this.#list(DELEGATION_GRANTS, { namespace }, readGrant, signal);
+    const list = this.#list(DELEGATION_GRANTS, { namespace }, readGrant, signal);
+    return await this.#options.refusedGrants.ofList(namespace, list);
   }
 
   /** By a list, which the watch needs too: the account needs no further permission. */
   async #listNamespace(name: string, signal: AbortSignal): Promise<Listed<WatchedNamespace>> {
     const selection = { fieldSelector: `metadata.name=${name}`, metadataOnly: true };
-    return await this.#list(NAMESPACES, selection, readNamespace, signal);
+    const list = this.#list(NAMESPACES, selection, readNamespace, signal);
+    return await this.#options.refusedNamespaces.ofList(ALL, list);
   }
 
   async #list<T extends Versioned>(
@@ -145,7 +158,7 @@ export class LiveGrants {
       const object = transform(raw);
       return { key: object.name, object, version: object.version };
     };
-    const { objects, resourceVersion } = await listPages(this.#client, type, selection, keep, signal);
+    const { objects, resourceVersion } = await listPages(this.#options.client, type, selection, keep, signal);
     return {
       version: resourceVersion,
       objects: new Map([...objects].map(([name, { object }]) => [name, object])),

@@ -29,6 +29,7 @@ interface Selection {
 class Server {
   readonly refused = new Set<string>();
   isAway = false;
+  #ended = Promise.withResolvers<void>();
   grants: readonly DelegationGrantResource[] = [grant({ namespace: 'a' }), grant({ namespace: 'b' })];
 
   readonly client = {
@@ -40,6 +41,12 @@ class Server {
       this.#watch(type.plural, selection, options),
   } as unknown as ApiClient;
 
+  /** As an API server does with each watch after some minutes. */
+  endWatches(): void {
+    this.#ended.resolve();
+    this.#ended = Promise.withResolvers();
+  }
+
   #objects(plural: string, { namespace }: Selection): readonly object[] {
     if (this.isAway) throw new ApiError('no answer', { status: 0, reason: 'Network' });
     if (this.refused.has(namespace ?? plural)) throw new ApiError('no', { status: 403, reason: 'Forbidden' });
@@ -49,11 +56,12 @@ class Server {
 
   async *#watch(plural: string, selection: Selection, options: { signal: AbortSignal; onAccepted?: () => void }) {
     const objects = this.#objects(plural, selection);
+    const ended = this.#ended.promise;
     options.onAccepted?.();
     for (const object of objects) yield { type: 'ADDED', object };
     const annotations = { 'k8s.io/initial-events-end': 'true' };
     yield { type: 'BOOKMARK', object: { metadata: { resourceVersion: '100', annotations } } };
-    await aborted(options.signal);
+    await Promise.race([ended, aborted(options.signal)]);
   }
 }
 
@@ -61,11 +69,12 @@ class Server {
 async function signer(t: TestContext, server: Server, configured: readonly SignerGrant[] = []) {
   const clock = new FakeClock();
   const changes = new Changes();
+  const log = recordingLogger();
   const watch = new GrantWatch({
     client: server.client,
     clock,
     random: () => 0,
-    log: recordingLogger(),
+    log,
     namespaces: ['a', 'b'],
     cluster: 'local',
     onChange: () => changes.notify(),
@@ -98,7 +107,8 @@ async function signer(t: TestContext, server: Server, configured: readonly Signe
   };
   const current = async (certificate: string, cluster?: string) =>
     (await grants.current(question(certificate, cluster), signal)).length;
-  return { clock, watch, grants, news, current };
+  const errors = () => log.lines.filter(({ level }) => level === 'error').map(({ fields }) => fields);
+  return { clock, watch, grants, news, current, errors };
 }
 
 test('one namespace that is refused from the start stops no other, and counts as unknown', async (t) => {
@@ -138,6 +148,69 @@ test('so does the same refusal of what selects by labels: other grants of the cl
   server.refused.clear();
   await clock.advanceAsync(60_000);
   assert.equal(await current('b/web-tls'), 1);
+});
+
+test('what a signer may no longer list under an open watch is named until it may again, and logged once', async (t) => {
+  for (const { refused, granted, named, fields } of [
+    {
+      refused: 'b',
+      granted: grant({ namespace: 'b' }),
+      named: /^DelegationGrants of namespace "b": Forbidden$/,
+      fields: { namespace: 'b', reason: 'Forbidden' },
+    },
+    {
+      refused: 'namespaces',
+      granted: grant({ namespace: 'b', ...BY_LABEL }),
+      named: /^labels of namespaces: Forbidden$/,
+      fields: { reason: 'Forbidden' },
+    },
+  ]) {
+    const server = Object.assign(new Server(), { grants: [granted] });
+    const { clock, current, errors, watch } = await signer(t, server);
+    assert.equal(await current('b/web-tls'), 1);
+    server.refused.add(refused);
+    for (const ms of [10_001, 60_000]) {
+      clock.advance(ms);
+      await assert.rejects(current('b/web-tls'), isRefused);
+      assert.match(watch.refused ?? '', named);
+    }
+    assert.deepEqual(errors(), [fields]);
+
+    server.refused.clear();
+    clock.advance(2_000);
+    assert.equal(await current('b/web-tls'), 1);
+    assert.equal(watch.refused, undefined);
+  }
+});
+
+test('so is what the proof of a withdrawal may not list, and a watch that begins again shows that it may', async (t) => {
+  const server = new Server();
+  const { clock, errors, grants, watch } = await signer(t, server);
+  server.refused.add('b');
+  await assert.rejects(grants.wasCovered(question('b/web-tls'), clock.monotonic(), signal), isRefused);
+  assert.match(watch.refused ?? '', /namespace "b": Forbidden$/);
+  server.refused.clear();
+  server.endWatches();
+  await clock.advanceAsync(60_000);
+  assert.equal(watch.refused, undefined);
+  assert.equal(errors().length, 1);
+});
+
+test('a watch that is refused after a list was is no news, and stays named when the list is shown again', async (t) => {
+  const server = new Server();
+  const { clock, current, errors, watch } = await signer(t, server);
+  server.refused.add('b');
+  clock.advance(10_001);
+  await assert.rejects(current('b/web-tls'), isRefused);
+  server.endWatches();
+  await clock.advanceAsync(60_000);
+  assert.equal(errors().length, 1);
+  server.refused.clear();
+  // The watch has not been tried again yet.
+  assert.equal(await current('b/web-tls'), 1);
+  assert.match(watch.refused ?? '', /namespace "b": Forbidden$/);
+  await clock.advanceAsync(60_000);
+  assert.equal(watch.refused, undefined);
 });
 
 test('what the configuration grants is signed meanwhile, and a namespace without certificates has no grants', async (t) => {
