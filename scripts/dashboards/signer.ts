@@ -16,6 +16,14 @@ export const SIGNER: Dashboard = {
       thresholds: RED_IF_ANY,
     },
     {
+      title: 'Unreadable grants',
+      description: 'Namespaces whose grants the API server refuses to show, or the labels that grants select by.',
+      type: 'stat',
+      width: 6,
+      queries: [['count(dcred_signer_grants_readable == 0) or vector(0)', 'refused']],
+      thresholds: RED_IF_ANY,
+    },
+    {
       title: 'Audit log: last entry',
       description: 'Compare with "dcred signer verify-log": a log whose last entry has a lower number was truncated.',
       type: 'stat',
@@ -26,7 +34,7 @@ export const SIGNER: Dashboard = {
       title: 'Refused in the last hour',
       description: 'NotPermitted: a client requests what no grant covers.',
       type: 'stat',
-      width: 12,
+      width: 6,
       queries: [['sum by (result) (increase(dcred_signer_requests_total{result!="signed"}[1h])) > 0', '{{result}}']],
       thresholds: RED_IF_ANY,
     },

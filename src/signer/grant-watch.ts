@@ -32,6 +32,14 @@ export interface GrantWatchOptions extends Pick<ReflectorOptions<never>, 'client
   readonly onChange: () => void;
 }
 
+/** Whether the API server shows the objects of that kind. */
+export interface GrantsReadable {
+  readonly resource: string;
+  /** Empty for namespaces. */
+  readonly namespace: string;
+  readonly isReadable: boolean;
+}
+
 /**
  * A signature is decided on by what the API server had no longer ago than this, whatever the watches show. Each certificate's namespace
  * costs the API server a list in that time, while credentials are signed.
@@ -217,6 +225,20 @@ export class GrantWatch {
     const labels = [...this.#refusedNamespaces.reasons.values()].map((reason) => `labels of namespaces: ${reason}`);
     const all = [...grants, ...labels];
     return all.length === 0 ? undefined : all.join('; ');
+  }
+
+  /** What the API server has shown, or refused to show; not what it has not answered yet. */
+  get readable(): readonly GrantsReadable[] {
+    const grants = [...new Set(this.#options.namespaces)]
+      .filter((namespace) => this.#grants.hasSettled(namespace))
+      .map((namespace) => ({
+        resource: DELEGATION_GRANTS.plural,
+        namespace,
+        isReadable: !this.#refusedGrants.reasons.has(namespace),
+      }));
+    if (this.#options.cluster === undefined || !this.#namespaces.hasSettled(ALL)) return grants;
+    const isReadable = !this.#refusedNamespaces.reasons.has(ALL);
+    return [...grants, { resource: NAMESPACES.plural, namespace: ALL, isReadable }];
   }
 
   async run(signal: AbortSignal): Promise<void> {

@@ -3,6 +3,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { KeyResult } from '../keys/guarded-key.ts';
 import { KeyMetrics } from '../keys/key-metrics.ts';
 import type { KeyBackend } from '../keys/key-opener.ts';
+import type { GrantsReadable } from './grant-watch.ts';
 import type { RefusalReason, SignResult } from './protocol.ts';
 
 const RESULTS = [
@@ -93,5 +94,20 @@ export class SignerMetrics {
 
   certificate(certificate: string, usable: boolean): void {
     this.#usable.set({ certificate }, usable ? 1 : 0);
+  }
+
+  /** Read when scraped. */
+  watchGrants(readable: () => readonly GrantsReadable[]): void {
+    const gauge: Gauge<'resource' | 'namespace'> = new Gauge({
+      name: 'dcred_signer_grants_readable',
+      help: '1 if the API server shows what grants are decided by, 0 if it refuses to; namespaces have no namespace.',
+      labelNames: ['resource', 'namespace'],
+      registers: [this.registry],
+      collect: () => {
+        gauge.reset();
+        for (const { isReadable, namespace, resource } of readable())
+          gauge.set({ resource, namespace }, isReadable ? 1 : 0);
+      },
+    });
   }
 }

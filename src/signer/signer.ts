@@ -83,6 +83,7 @@ export class SignerProcess {
       onChange: () => changes.notify(),
     });
     this.#grants = config.delegationGrants ? watchGrants(options, () => changes.notify()) : undefined;
+    metrics.watchGrants(() => this.#grants?.readable ?? []);
     const grants = new GrantedUses({ configured: config.grants, watch: this.#grants });
     const { maxLifetimeSeconds } = config;
     const service = new SigningService({

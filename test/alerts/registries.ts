@@ -13,7 +13,7 @@ export async function sampleNames(): Promise<ReadonlySet<string>> {
   const texts = [
     await operatorText(),
     await webhookText(),
-    await new SignerMetrics('0').registry.metrics(),
+    await signerRegistry().metrics(),
     agentText(),
     await new AuditMetrics('0').registry.metrics(),
     await new IssuerMetrics('0').registry.metrics(),
@@ -28,7 +28,7 @@ export async function sampleNames(): Promise<ReadonlySet<string>> {
 const PROGRAMS = {
   operator: () => operatorRegistry().registry,
   webhook: () => new WebhookMetrics('0').registry,
-  signer: () => new SignerMetrics('0').registry,
+  signer: signerRegistry,
   audit: () => new AuditMetrics('0').registry,
   issuer: () => new IssuerMetrics('0').registry,
 } as const satisfies Readonly<Record<string, () => Registry>>;
@@ -79,6 +79,12 @@ async function operatorText(): Promise<string> {
   const operator = operatorRegistry();
   operator.engine.collectProcessMetrics();
   return await operator.registry.metrics();
+}
+
+function signerRegistry(): Registry {
+  const signer = new SignerMetrics('0');
+  signer.watchGrants(() => []);
+  return signer.registry;
 }
 
 async function webhookText(): Promise<string> {

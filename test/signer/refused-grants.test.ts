@@ -9,6 +9,7 @@ import { CertificateFeed } from '../../src/signer/certificate-feed.ts';
 import { Changes } from '../../src/signer/changes.ts';
 import { GrantWatch } from '../../src/signer/grant-watch.ts';
 import { GrantedUses, GrantsUnreadableError } from '../../src/signer/granted-uses.ts';
+import { SignerMetrics } from '../../src/signer/metrics.ts';
 import type { SignerGrant } from '../../src/signer/policy.ts';
 import { grant } from '../../testing/support/builders.ts';
 import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
@@ -107,8 +108,17 @@ async function signer(t: TestContext, server: Server, configured: readonly Signe
   };
   const current = async (certificate: string, cluster?: string) =>
     (await grants.current(question(certificate, cluster), signal)).length;
+  const metrics = new SignerMetrics('test');
+  metrics.watchGrants(() => watch.readable);
+  /** The values of the gauge, as they are scraped. */
+  const readable = async () => {
+    const found = await metrics.registry.getSingleMetric('dcred_signer_grants_readable')?.get();
+    return Object.fromEntries(
+      found?.values.map(({ labels, value }) => [`${labels['resource']}/${labels['namespace']}`, value]) ?? [],
+    );
+  };
   const errors = () => log.lines.filter(({ level }) => level === 'error').map(({ fields }) => fields);
-  return { clock, watch, grants, news, current, errors };
+  return { clock, watch, grants, news, current, errors, readable };
 }
 
 test('one namespace that is refused from the start stops no other, and counts as unknown', async (t) => {
@@ -211,6 +221,27 @@ test('a watch that is refused after a list was is no news, and stays named when 
   assert.match(watch.refused ?? '', /namespace "b": Forbidden$/);
   await clock.advanceAsync(60_000);
   assert.equal(watch.refused, undefined);
+});
+
+test('a gauge has 0 for what is refused and 1 for what is shown, and nothing before the first answer', async (t) => {
+  const server = new Server();
+  server.isAway = true;
+  const { clock, current, readable } = await signer(t, server);
+  assert.deepEqual(await readable(), {});
+  server.isAway = false;
+  server.refused.add('b').add('namespaces');
+  await clock.advanceAsync(60_000);
+  assert.deepEqual(await readable(), { 'delegationgrants/a': 1, 'delegationgrants/b': 0, 'namespaces/': 0 });
+  server.refused.clear();
+  await clock.advanceAsync(60_000);
+  assert.deepEqual(await readable(), { 'delegationgrants/a': 1, 'delegationgrants/b': 1, 'namespaces/': 1 });
+  server.refused.add('b');
+  await assert.rejects(current('b/web-tls'), isRefused);
+  assert.deepEqual(await readable(), { 'delegationgrants/a': 1, 'delegationgrants/b': 0, 'namespaces/': 1 });
+  server.refused.clear();
+  clock.advance(2_000);
+  await current('b/web-tls');
+  assert.deepEqual(await readable(), { 'delegationgrants/a': 1, 'delegationgrants/b': 1, 'namespaces/': 1 });
 });
 
 test('what the configuration grants is signed meanwhile, and a namespace without certificates has no grants', async (t) => {
