@@ -74,12 +74,12 @@ describe('the verbs', () => {
     const unserved = { group: 'dcred.dev', version: 'v1', plural: 'widgets', kind: 'Widget', namespaced: true };
     const long = 'x'.repeat(253);
     const calls = [
-      [client.get(SECRETS, refTo(long), { signal }), true],
-      [client.get(unserved, refTo('web'), { signal }), false],
-      [client.apply(unserved, { metadata: refTo('web') }, { signal, subresource: 'status' }), false],
+      [() => client.get(SECRETS, refTo(long), { signal }), true],
+      [() => client.get(unserved, refTo('web'), { signal }), false],
+      [() => client.apply(unserved, { metadata: refTo('web') }, { signal, subresource: 'status' }), false],
     ] as const;
     for (const [call, expected] of calls) {
-      const error = await call.catch((failure: unknown) => failure);
+      const error = await call().catch((failure: unknown) => failure);
       assert.ok(isApiError(error, 'NotFound'));
       assert.equal(isMissing(error), expected);
     }
