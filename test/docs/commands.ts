@@ -55,6 +55,7 @@ export const NOT_RUN: readonly (readonly [pattern: RegExp, reason: string])[] = 
   [/^\.\/configure\b/, "in another project's sources"],
   [/^node scripts\/reliability\.ts\b/, 'rewrites the page that it is on'],
   [/^kubectl logs\b/, 'no node runs the pods here; make e2e reads their logs'],
+  [/^kubectl -n dcred-system wait\b/, 'no node runs the pods here; make e2e waits for them'],
   [/^helm test\b/, 'no node runs the pods here; make e2e runs it, and test/chart runs its script'],
   [/^dcred (?:probe|audit)\b/, 'no server runs here; test/probe and test/audit have real ones'],
   [/^npm run bench\b|^node bench\//, 'a benchmark: minutes, and CI runs each of them small'],

@@ -55,6 +55,14 @@ function unknownField(given: unknown, parsed: unknown, path = 'spec'): string | 
 
 const all = await blocks();
 
+test('two objects in one block are two documents: YAML keeps the last of two equal keys, without a word', () => {
+  for (const { page, text } of all) {
+    for (const document of text.split(/^(?:---|END|EOF|.*<<.*)$/m)) {
+      assert.ok((document.match(/^apiVersion:/gm) ?? []).length <= 1, `${page}: ${document}`);
+    }
+  }
+});
+
 test('manifests', () => {
   const manifests = all.flatMap(({ page, text }) =>
     [...text.matchAll(/^apiVersion: dcred\.dev\/[\s\S]*?(?=^(?:---|END|EOF|apiVersion:|#)|$(?![\s\S]))/gm)].map(
