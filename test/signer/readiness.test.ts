@@ -3,7 +3,10 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { ApiError } from '../../src/kubernetes/api-error.ts';
+import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { leaf } from '../../testing/support/openssl.ts';
+import { eventually } from '../../testing/support/processes.ts';
 import { temporaryDirectory } from '../cli/run-command.ts';
 import { ask, CONFIG, call, create, EU, sign, start } from './running-signer.ts';
 
@@ -42,4 +45,27 @@ test('nor before it listens', async (t) => {
   assert.match(signer.problem ?? '', /for the first time/);
   await signer.listen(new AbortController().signal);
   assert.deepEqual([signer.problem, signer.exceptions], [undefined, undefined]);
+});
+
+test('grants that it is refused keep it ready, and are named where probes and scrapers look', async (t) => {
+  const refuse = () => {
+    throw new ApiError('no', { status: 403, reason: 'Forbidden' });
+  };
+  const client = { list: async () => refuse(), watch: refuse } as unknown as ApiClient;
+  const { metrics, signer } = await create(t, { delegationGrants: true, cluster: 'here' }, undefined, client);
+  await signer.listen(new AbortController().signal);
+  const stop = new AbortController();
+  const running = signer.run(stop.signal);
+  t.after(async () => {
+    stop.abort();
+    await running;
+  });
+  const served = await eventually('the refusals to be scraped', async () => {
+    const text = await metrics.registry.metrics();
+    return text.includes('dcred_signer_grants_readable{resource="namespaces"') ? text : undefined;
+  });
+  assert.match(served, /^dcred_signer_grants_readable\{resource="delegationgrants",namespace="vault"\} 0$/m);
+  assert.match(served, /^dcred_signer_grants_readable\{resource="namespaces",namespace=""\} 0$/m);
+  assert.equal(signer.problem, undefined);
+  assert.match(signer.exceptions ?? '', /^DelegationGrants of namespace "vault": Forbidden; labels of namespaces: /);
 });

@@ -6,6 +6,7 @@ import type { TestContext } from 'node:test';
 import { exportJWK, type JWTHeaderParameters, SignJWT } from 'jose';
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
+import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
 import { makeDevCertificate } from '../../src/provision/dev-authority.ts';
 import { parseSignerConfig } from '../../src/signer/config.ts';
@@ -69,6 +70,7 @@ export async function create(
   t: TestContext,
   change: object = {},
   clientCaPem = operator.authority,
+  client?: ApiClient,
 ): Promise<Omit<Started, 'port'>> {
   const folder = temporaryDirectory(t);
   const directory = join(folder, 'web-tls');
@@ -85,6 +87,7 @@ export async function create(
     keySets: new Map([[ISSUER, { keys: [{ ...(await exportJWK(tokens.publicKey)), alg: 'ES256', kid: 'one' }] }]]),
     // A fake of the API server's answer; signer-process.test.ts has the real one.
     reviewToken: async (token) => (token === 'good' ? 'system:serviceaccount:dcred-system:dcred' : undefined),
+    client,
     auditLog,
     metrics,
     clock: systemClock,
