@@ -50,6 +50,7 @@ export class Refusals {
       throw error;
     }
   }
+
   /** A watch may be refused all the same. */
   #listed(namespace: string): void {
     const watch = this.#reasons.get(namespace)?.get('watch');

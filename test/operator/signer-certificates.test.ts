@@ -1,9 +1,9 @@
 /** What an operator believes of a signer while credentials that it signed wait to be written. The signer is a fake. */
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import type { DelegatedCredentialSpec } from '../../src/api/delegated-credential.ts';
-import { SignerCertificates } from '../../src/operator/signer-certificates.ts';
+import { SignerCertificates, type SignerCertificatesOptions } from '../../src/operator/signer-certificates.ts';
 import type { CertificateNews, GrantedUsage } from '../../src/signer/protocol.ts';
 import { SignerHealth } from '../../src/signer-client/health.ts';
 import { FakeClock, settle } from '../../testing/support/fake-clock.ts';
@@ -21,6 +21,37 @@ const spec: DelegatedCredentialSpec = {
 const resource = { metadata: { namespace: 'edge' }, spec };
 const GRANTED: GrantedUsage = { usage: 'Server', maxLifetimeSeconds: 7_200, onWithdraw: 'Keep' };
 
+/** What resource edge/web follows, at a signer that answers when the test says so. */
+function following(t: TestContext, options: Partial<SignerCertificatesOptions> = {}) {
+  const stop = new AbortController();
+  t.after(() => stop.abort());
+  let answer: (news: readonly CertificateNews[]) => void = () => {};
+  const certificates = new SignerCertificates({
+    client: {
+      server: 'https://signer.test',
+      now: () => 0,
+      follow: () => new Promise((resolve) => (answer = resolve)),
+      withdrawn: async () => [],
+    },
+    batcher: { sign: () => assert.fail('nothing is signed here') },
+    health: { answered: () => {}, failed: () => {}, unused: () => {}, problem: undefined },
+    clock: new FakeClock(),
+    random: () => 0,
+    log: recordingLogger(),
+    onChange: () => {},
+    signal: stop.signal,
+    ...options,
+  });
+  certificates.follow('edge/web', resource);
+  const tell = async (news: readonly CertificateNews[]) => {
+    answer(news);
+    await settle();
+  };
+  return { certificates, tell };
+}
+
+const NEWS = { certificate: 'vault/web-tls', namespace: 'edge' };
+
 for (const [what, usages, holds] of [
   ['is not published once the signer has withdrawn the grant', undefined, false],
   ['is not published once the grant allows a shorter lifetime', [{ ...GRANTED, maxLifetimeSeconds: 600 }], false],
@@ -30,30 +61,9 @@ for (const [what, usages, holds] of [
   ['is published where its terms stay as they were', [{ ...GRANTED, maxLifetimeSeconds: 5_000 }], true],
 ] as const satisfies readonly (readonly [string, readonly GrantedUsage[] | undefined, boolean])[]) {
   test(`a credential that waits ${what}`, async (t) => {
-    const stop = new AbortController();
-    t.after(() => stop.abort());
-    let tell: (news: readonly CertificateNews[]) => void = () => {};
-    const certificates = new SignerCertificates({
-      client: {
-        server: 'https://signer.test',
-        now: () => 0,
-        follow: () => new Promise((resolve) => (tell = resolve)),
-        withdrawn: async () => [],
-      },
-      batcher: { sign: () => assert.fail('nothing is signed here') },
-      health: { answered: () => {}, failed: () => {}, unused: () => {}, problem: undefined },
-      clock: new FakeClock(),
-      random: () => 0,
-      log: recordingLogger(),
-      onChange: () => {},
-      signal: stop.signal,
-    });
-    certificates.follow('edge/web', resource);
-    const learn = async (version: string, granted: readonly GrantedUsage[] | undefined) => {
-      const one = { certificate: 'vault/web-tls', namespace: 'edge', version };
-      tell([granted === undefined ? one : { ...one, granted: { chainPem, usages: granted } }]);
-      await settle();
-    };
+    const { certificates, tell } = following(t);
+    const learn = (version: string, granted: readonly GrantedUsage[] | undefined) =>
+      tell([{ ...NEWS, version, ...(granted && { granted: { chainPem, usages: granted } }) }]);
     await learn('1', [GRANTED]);
     const access = certificates.access(resource);
     assert.ok(access.kind === 'granted');
@@ -66,26 +76,18 @@ for (const [what, usages, holds] of [
 }
 
 test('a signer that nothing is asked of any more is not called silent', async (t) => {
-  const stop = new AbortController();
-  t.after(() => stop.abort());
   const clock = new FakeClock();
   const problems: (string | undefined)[] = [];
-  const certificates = new SignerCertificates({
+  const { certificates } = following(t, {
     client: {
       server: 'https://signer.test',
       now: () => 0,
       follow: () => Promise.reject(new Error('ECONNREFUSED')),
       withdrawn: async () => [],
     },
-    batcher: { sign: () => assert.fail('nothing is signed here') },
     health: new SignerHealth({ clock, onChange: (problem) => problems.push(problem) }),
     clock,
-    random: () => 0,
-    log: recordingLogger(),
-    onChange: () => {},
-    signal: stop.signal,
   });
-  certificates.follow('edge/web', resource);
   await clock.advanceAsync(10_000);
   assert.match(problems.at(-1) ?? '', /does not answer/);
   certificates.follow('edge/web', undefined);
@@ -96,38 +98,18 @@ test('a signer that nothing is asked of any more is not called silent', async (t
 });
 
 test('a signer that answers, and says nothing of a certificate, is named with what to look at', async (t) => {
-  const stop = new AbortController();
-  t.after(() => stop.abort());
   const changed: string[] = [];
-  let tell: (news: readonly CertificateNews[]) => void = () => {};
-  const certificates = new SignerCertificates({
-    client: {
-      server: 'https://signer.test',
-      now: () => 0,
-      follow: () => new Promise((resolve) => (tell = resolve)),
-      withdrawn: async () => [],
-    },
-    batcher: { sign: () => assert.fail('nothing is signed here') },
-    health: { answered: () => {}, failed: () => {}, unused: () => {}, problem: undefined },
-    clock: new FakeClock(),
-    random: () => 0,
-    log: recordingLogger(),
-    onChange: (key) => changed.push(key),
-    signal: stop.signal,
-  });
-  certificates.follow('edge/web', resource);
+  const { certificates, tell } = following(t, { onChange: (key) => changed.push(key) });
   assert.deepEqual(certificates.resolve(resource), { kind: 'pending' }, 'it was not asked yet');
   for (let answer = 0; answer < 3; answer += 1) {
-    tell([]);
-    await settle();
+    await tell([]);
     const state = certificates.resolve(resource);
     assert.ok(state.kind === 'pending' && state.reason === 'SignerUnavailable');
     assert.match(state.message ?? '', /https:\/\/signer\.test has no answer about certificate "vault\/web-tls" yet/);
     assert.deepEqual(changed, ['edge/web'], 'once');
   }
   const granted = { chainPem, usages: [GRANTED] };
-  tell([{ certificate: 'vault/web-tls', namespace: 'edge', version: '1', granted }]);
-  await settle();
+  await tell([{ ...NEWS, version: '1', granted }]);
   assert.equal(certificates.resolve(resource).kind, 'usable');
   assert.deepEqual(changed, ['edge/web', 'edge/web']);
 });
