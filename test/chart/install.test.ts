@@ -43,11 +43,11 @@ describe('a release', () => {
 
   test('is installed, and its notes list the next three commands', async () => {
     const notes = await deploy(plane, 'install');
-    assert.deepEqual(await names('deployments', '-n', NAMESPACE), [
-      'deployment.apps/dcred',
-      'deployment.apps/dcred-webhook',
-    ]);
-    assert.match(notes, /rollout status deployment\/dcred/);
+    const deployments = ['deployment.apps/dcred', 'deployment.apps/dcred-webhook'];
+    assert.deepEqual(await names('deployments', '-n', NAMESPACE), deployments);
+    // No kubelet runs here, so nothing becomes available: that the command waits for every Deployment is what can be seen.
+    const waited = / wait deployment -l (\S+) --for=condition=Available /.exec(notes)?.[1] ?? 'app=not-in-the-notes';
+    assert.deepEqual(await names('deployments', '-n', NAMESPACE, '-l', waited), deployments);
     assert.match(notes, /kind: DelegatedCredential/);
     assert.match(notes, /kubectl get dcred -A -o wide/);
     assert.doesNotMatch(notes, /WARNING/);
