@@ -422,6 +422,48 @@ describe("the volume of a signer's audit log", () => {
   }
 });
 
+describe('an operator shows a signer elsewhere', () => {
+  const url = 'https://signer.home.example:8444';
+  const mounted = async (signer: Values) => {
+    const { containers, volumes } = operatorOf(await render({ signer }))['spec'].template.spec;
+    const { args } = containers[0];
+    const { sources } = volumes.find((volume: { name: string }) => volume.name === 'signer').projected;
+    return {
+      options: args.filter((arg: string) => /^--signer-(token|cert|key)=/.test(arg)),
+      sources: sources.map((source: object) => Object.keys(source)[0]),
+      source: sources[0],
+    };
+  };
+  const FILES = '/var/run/secrets/dcred.dev/signer';
+
+  test('a token of its account', async () => {
+    const { options, sources } = await mounted({ url });
+    assert.deepEqual(options, [`--signer-token=${FILES}/token`]);
+    assert.deepEqual(sources, ['serviceAccountToken']);
+  });
+
+  test('its client certificate, and no token then', async () => {
+    const { options, source, sources } = await mounted({ url, ca: 'a CA', clientCertSecret: 'eu-client' });
+    assert.deepEqual(options, [`--signer-cert=${FILES}/tls.crt`, `--signer-key=${FILES}/tls.key`]);
+    assert.deepEqual(sources, ['secret', 'configMap']);
+    assert.deepEqual(source.secret, {
+      name: 'eu-client',
+      items: [
+        { key: 'tls.crt', path: 'tls.crt' },
+        { key: 'tls.key', path: 'tls.key' },
+      ],
+    });
+  });
+
+  test('no certificate where the signer is in this release', async () => {
+    const signer = { ...SIGNER, clientCertSecret: 'eu-client' };
+    await assert.rejects(
+      render({ namespaces: ['edge'], signer }),
+      /signer\.clientCertSecret: for a signer elsewhere only/,
+    );
+  });
+});
+
 describe("the keys of an issuer's CAs", () => {
   const withKeys = (...uris: readonly string[]): Values => ({
     issuer: {

@@ -186,6 +186,13 @@ export const VARIANTS: Readonly<Record<string, Values>> = {
     networkPolicy: { restrictEgress: true },
     signer: { url: 'https://signer.home.example:8444', ca: '-----BEGIN CERTIFICATE-----' },
   },
+  'a signer in another cluster, by a client certificate': {
+    signer: {
+      url: 'https://signer.home.example:8444',
+      ca: '-----BEGIN CERTIFICATE-----',
+      clientCertSecret: 'signer-client',
+    },
+  },
   'everything else': {
     image: { repository: 'example.test/team/dcred', digest: `sha256:${'ab'.repeat(32)}`, pullPolicy: 'Always' },
     imagePullSecrets: [{ name: 'pull' }],

@@ -121,6 +121,9 @@ https://{{ include "dcred.signerName" . }}.{{ .Release.Namespace }}.svc
 
 {{/* What would make the modes pointless is refused: an operator that may read the keys all the same. */}}
 {{- define "dcred.checkSigner" -}}
+{{- if and .Values.signer.clientCertSecret (not .Values.signer.url) -}}
+{{- fail "signer.clientCertSecret: for a signer elsewhere only, whose address is signer.url; one in this release knows its operator by a token" -}}
+{{- end -}}
 {{- if .Values.signer.enabled -}}
 {{- if .Values.signer.url -}}
 {{- fail "signer: set enabled (a signer in this release) or url (one elsewhere), not both" -}}
