@@ -63,11 +63,14 @@ function serverNameOf({ status }: DelegatedCredentialResource): string | undefin
   return name?.startsWith('*.') ? `dcred-audit${name.slice(1)}` : name;
 }
 
-/** By the hash of the credential that the Secret holds. */
+/**
+ * By the hash of the credential that the Secret holds. Not by what another client has written on a Secret: the hash of a served
+ * credential is no secret, and a tenant who claims it would have another pod reported.
+ */
 export function credentialHolders(secrets: readonly IssuedSecret[]): ReadonlyMap<string, SecretHolder> {
   return new Map(
-    secrets.flatMap(({ facts, namespace, podName, resourceName }) =>
-      facts?.credentialSha256 === undefined
+    secrets.flatMap(({ facts, intact, namespace, podName, resourceName }) =>
+      !intact || facts?.credentialSha256 === undefined
         ? []
         : [[facts.credentialSha256, { pod: `${namespace}/${podName}`, resource: resourceName }] as const],
     ),

@@ -82,6 +82,15 @@ export function verdictOf(probed: Probed, expected: ExpectedCredential): Verdict
   const [problem] = served.problems;
   const { credential } = served;
   if (credential !== undefined && problem !== undefined) return invalid(problem, facts);
+  // First of all what the Secret itself says: no other Secret that claims the same credential can be right then.
+  if (
+    credential !== undefined &&
+    isSecrets(credential, facts) &&
+    served.certificateSha256 === facts.certificateSha256
+  ) {
+    const message = `serves the Secret's credential, which expires at ${formatRfc3339(credential.expiresAt)}`;
+    return { state: 'current', message };
+  }
   const holder = credential && expected.holderOf(credential.sha256);
   if (holder !== undefined && isOtherResource(holder, expected.subject))
     return otherResourcesCredential(holder, expected.subject);
@@ -99,12 +108,6 @@ export function verdictOf(probed: Probed, expected: ExpectedCredential): Verdict
     const message =
       'serves no delegated credential: check that the server loads dc.key and the credential, and was reloaded';
     return { state: 'none', message, since };
-  }
-  if (isSecrets(credential, facts)) {
-    return {
-      state: 'current',
-      message: `serves the Secret's credential, which expires at ${formatRfc3339(credential.expiresAt)}`,
-    };
   }
   const isOwn = holder === undefined || holder.pod === expected.subject.pod;
   return isOwn ? otherCredential(credential, facts, isRecent) : otherPodsCredential(holder, since);

@@ -46,6 +46,13 @@ const refused = { problems: ['the credential expired at 2027-01-15T07:00:00Z'] }
 
 const CASES: readonly (readonly [string, AuditState, Probed, Partial<ExpectedCredential>])[] = [
   ["the Secret's credential", 'current', served(), {}],
+  [
+    "the Secret's credential, which a Secret of another resource claims",
+    'current',
+    served(),
+    { holderOf: otherResources },
+  ],
+  ["the Secret's credential, which another pod's Secret claims", 'current', served(), { holderOf: otherPods }],
   ['an earlier credential', 'stale', served({ credential: earlier }), {}],
   [
     'an earlier credential, shortly after the re-issue',
