@@ -14,6 +14,7 @@ import {
   stateAt,
   stateFor,
 } from '../operator/core/certificate-state.ts';
+import type { ReadyReason } from '../operator/core/status.ts';
 import type { GrantFact } from '../status/grants.ts';
 import { printable } from '../text/printable.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
@@ -30,7 +31,7 @@ export interface Wanted {
   readonly usage: Usage;
   /** Of its credentials. */
   readonly lifetimeSeconds: number;
-  /** What the operator says of the resource; undefined where there is none yet. */
+  /** What the operator says of the resource as it is now; undefined where it says nothing yet. */
   readonly ready?: Pick<Condition, 'reason' | 'message'> | undefined;
   /**
    * The operator has it from a signer, which finds it by this name where it is: perhaps in no Secret, perhaps in no cluster. Undefined: I may not
@@ -66,7 +67,7 @@ export async function checkCertificate(
     return asReported(`${what}: no permission to read Secret ${secret.namespace}/${secret.name}`, ready);
   }
   const isAbsent = state.kind === 'refused' && state.reason === 'CertificateNotFound';
-  if (isAbsent && bySigner === undefined && ready !== undefined && !isRefusal(ready))
+  if (isAbsent && bySigner === undefined && ready !== undefined && NEEDS_CERTIFICATE.has(ready.reason))
     return asReported(`${what}: no Secret ${secret.namespace}/${secret.name} in this cluster`, ready);
   if (state.kind === 'refused')
     return problem(state.reason, `${what}: ${printable(state.message, 1024)}`, 'correct the certificate');
@@ -102,11 +103,20 @@ function asReported(unread: string, ready: Wanted['ready']): Finding {
   }
   if (isRefusal(ready)) return problem(ready.reason, `${unread}; ${saidBy(ready)}`, 'correct the certificate');
   if (ready.reason === 'SignerUnavailable') {
-    const remedy = 'check that the signer runs, and that the operator reaches it';
+    const remedy = 'check that the signer runs, that the operator reaches it, and what its log says of the certificate';
     return problem(ready.reason, `${unread}; ${saidBy(ready)}`, remedy);
   }
   return ok('Certificate', `${unread}; ${saidBy(ready)}`);
 }
+
+/** An operator that reports one of these has the certificate, or a signer that should: `Suspended` and others say nothing of it. */
+const NEEDS_CERTIFICATE: ReadonlySet<string> = new Set([
+  'Issued',
+  'Issuing',
+  'NoPods',
+  'PodsFailed',
+  'SignerUnavailable',
+] satisfies readonly ReadyReason[]);
 
 /** It may refuse what is good by itself: by its own flags, and by what it may not read. */
 function isRefusal({ reason }: NonNullable<Wanted['ready']>): boolean {

@@ -1,6 +1,6 @@
 /** Runs every check, in the order in which a person would: what the later ones need comes first. */
 import { clusterIssuerDefinition, customResourceDefinition, grantDefinition, issuerDefinition } from '../api/crd.ts';
-import { DEFAULT_LIFETIME_SECONDS } from '../api/delegated-credential.ts';
+import { DEFAULT_LIFETIME_SECONDS, type DelegatedCredentialStatus } from '../api/delegated-credential.ts';
 import { isReadable, readDelegatedCredential } from '../api/read.ts';
 import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
 import { ApiError, isApiError } from '../kubernetes/api-error.ts';
@@ -194,6 +194,15 @@ async function checkOwnAccess({ client, namespace, signal }: PreflightOptions): 
     : [ok('YourPermissions', `you have every permission that the commands of dcred need ${where}`)];
 }
 
+/** What was said of an earlier generation may be of another certificate. */
+function readyOf(
+  { generation }: { readonly generation?: number },
+  { conditions }: DelegatedCredentialStatus,
+): Wanted['ready'] {
+  const ready = conditions?.find(({ type }) => type === 'Ready');
+  return (ready?.observedGeneration ?? generation) === generation ? ready : undefined;
+}
+
 async function checkResources(
   options: PreflightOptions,
   installed: readonly Installed[] | undefined,
@@ -212,7 +221,7 @@ async function checkResources(
       certificateRef: spec.certificateRef,
       usage: spec.usage,
       lifetimeSeconds: spec.lifetimeSeconds,
-      ready: status.conditions?.find(({ type }) => type === 'Ready'),
+      ready: readyOf(metadata, status),
       bySigner: installed && signerUrl(operatorOf(metadata.namespace, installed)?.args ?? []) !== undefined,
     })),
     ...certificates.map((name) => ({

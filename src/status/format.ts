@@ -86,12 +86,17 @@ function grantRow(grant: GrantFact, colour: boolean): string {
   }
 }
 
+const SIGNER_PROBLEMS: Readonly<Record<NonNullable<SignerFact['problem']>, string>> = {
+  silent: 'does not answer',
+  'no-certificate': "see the signer's log",
+};
+
 function signerRow({ deployment, problem, url }: SignerFact, colour: boolean): string {
   const where =
     deployment === undefined
       ? printable(url ?? '', 128)
       : `${deployment.name}, ${deployment.available} of ${deployment.replicas} available`;
-  const words = [where, problem === undefined ? '' : 'does not answer'];
+  const words = [where, problem === undefined ? '' : SIGNER_PROBLEMS[problem]];
   const isBad = problem !== undefined || deployment?.available === 0;
   return paint(`  signer       ${words.filter((word) => word !== '').join('; ')}`, isBad ? 'red' : undefined, colour);
 }

@@ -7,8 +7,15 @@ export interface SignerFact {
   readonly url: string | undefined;
   /** Where it runs in this cluster. */
   readonly deployment: { readonly name: string; readonly replicas: number; readonly available: number } | undefined;
-  /** The operator's word, while the signer does not answer it. */
-  readonly problem: string | undefined;
+  /** By the operator's word: it does not answer, or it has no answer about the resource's certificate. */
+  readonly problem: 'silent' | 'no-certificate' | undefined;
+}
+
+/** A resource without a certificate is not Ready for either reason; the condition is there where the signer is silent. */
+function problemOf(conditions: NonNullable<DelegatedCredentialStatus['conditions']>): SignerFact['problem'] {
+  const unavailable = conditions.filter(({ reason, status }) => reason === 'SignerUnavailable' && status !== 'True');
+  if (unavailable.length === 0) return undefined;
+  return unavailable.some(({ type }) => type === 'SignerAvailable') ? 'silent' : 'no-certificate';
 }
 
 /** Undefined where the operator signs itself, or nothing shows that it does not. @param installed undefined: I may not list Deployments */
@@ -17,7 +24,7 @@ export function signerOf(
   { conditions = [] }: DelegatedCredentialStatus,
   installed: readonly Installed[] | undefined = [],
 ): SignerFact | undefined {
-  const problem = conditions.find(({ reason, status }) => reason === 'SignerUnavailable' && status !== 'True')?.message;
+  const problem = problemOf(conditions);
   const url = signerUrl(operatorOf(namespace, installed)?.args ?? []);
   if (url === undefined && problem === undefined) return undefined;
   const host = URL.parse(url ?? '')?.hostname ?? '';

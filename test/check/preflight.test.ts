@@ -65,7 +65,7 @@ const METADATA = { namespace: 'edge', name: 'web', uid: 'u', resourceVersion: '1
 
 function resource(
   certificateRef: object,
-  ready?: { readonly status: string; readonly reason: string },
+  ready?: { readonly status: string; readonly reason: string; readonly observedGeneration?: number },
   spec: object = {},
 ) {
   const condition = { type: 'Ready', message: 'as it is', lastTransitionTime: '2027-01-15T08:00:00Z', ...ready };
@@ -132,6 +132,25 @@ describe('a certificate that the operator has from a signer', () => {
             `DelegatedCredential edge/web: no Secret ${name} in this cluster; the operator reports Issued: as it is`,
           ],
         ],
+      );
+    });
+  }
+
+  for (const [what, condition, generation] of [
+    ['said of an earlier generation', { status: 'True', reason: 'Issued', observedGeneration: 1 }, 2],
+    ['said without a look at the certificate: it is suspended', { status: 'False', reason: 'Suspended' }, 1],
+    ['said without a look at the certificate: the spec is invalid', { status: 'False', reason: 'SpecInvalid' }, 1],
+  ] as const) {
+    test(`that is in no Secret is a problem whatever was ${what}`, async () => {
+      const one = resource(own, condition);
+      const findings = await check({
+        ...unseen,
+        'list delegatedcredentials': [{ ...one, metadata: { ...METADATA, generation } }],
+      });
+      const found = findings.filter(({ message }) => message.includes('web-tls'));
+      assert.deepEqual(
+        found.map(({ check: name, level }) => [name, level]),
+        [['CertificateNotFound', 'problem']],
       );
     });
   }

@@ -32,12 +32,18 @@ const silent = {
   lastTransitionTime: '2027-01-15T08:00:00Z',
 } as const;
 
+const wordless = {
+  ...silent,
+  type: 'Ready',
+  message: 'the signer has no answer about certificate vault/web-tls',
+} as const;
+
 function tree(
   deployments: readonly Installed[] | undefined,
   conditions: readonly object[] = [],
   colour = false,
 ): string {
-  const status = { conditions: conditions as (typeof silent)[] };
+  const status = { conditions: conditions as (typeof silent | typeof wordless)[] };
   const [one] = overviews({
     resources: [resource({ status })],
     pods: [],
@@ -58,6 +64,18 @@ describe('the row of the signer', () => {
     ['none where Deployments may not be listed and nothing is wrong', undefined, [], undefined],
     ['none where the operator of another namespace uses one', [operator(SERVICE, '-n', 'shop'), signer], [], undefined],
     ['its Deployment', [operator(SERVICE), signer], [], 'dcred-system/dcred-signer, 2 of 2 available'],
+    [
+      'that it has no answer about this certificate',
+      [operator(SERVICE), signer],
+      [wordless],
+      "dcred-system/dcred-signer, 2 of 2 available; see the signer's log",
+    ],
+    [
+      'that it does not answer, before the certificate is known too',
+      [operator(SERVICE), signer],
+      [wordless, silent],
+      'dcred-system/dcred-signer, 2 of 2 available; does not answer',
+    ],
     [
       'its Deployment, of the operator that serves the namespace',
       [
@@ -83,10 +101,10 @@ describe('the row of the signer', () => {
     ],
     ['one that is silent, where nothing else can be seen', undefined, [silent], 'does not answer'],
     [
-      'one that is silent before any certificate is known',
+      'one that has no answer about this certificate, where nothing else can be seen',
       undefined,
-      [{ ...silent, type: 'Ready' }],
-      'does not answer',
+      [wordless],
+      "see the signer's log",
     ],
   ] as const) {
     test(`is ${what}`, () => {
