@@ -5,6 +5,7 @@ import {
   type Counts,
   describePending,
   nothingAwaited,
+  notInTime,
   progressBar,
   progressLine,
   type RenewalProgress,
@@ -35,7 +36,7 @@ export const renewCommand: Command = {
     `have been. It writes the annotation ${RENEW_REQUESTED_AT}, so that the request outlives a restart of the operator. ` +
     'A credential cannot be revoked: a stolen one is valid until it expires. Where that is too long, replace and revoke the ' +
     'certificate. Exit status 1 when it could not be requested for one of them; the others are.',
-  example: 'dcred renew web -n edge --wait\nre-issued 20 of 20 credentials in 1.4 s (14.3/s)',
+  example: 'dcred renew web -n edge --wait\nedge/web: requested\nre-issued 20 of 20 credentials in 1.4 s (14.3/s)',
   options: {
     ...KUBERNETES_OPTIONS,
     namespace: { ...NAMESPACE_OPTION, help: "default: the context's" },
@@ -83,9 +84,7 @@ async function renew(args: CommandArguments, io: CommandIo): Promise<ExitStatus>
       io.stdout.write(`${summary(progress, seconds)}\n`);
     }
     if (progress.pending.length > 0) {
-      io.stderr.write(
-        `dcred renew: not re-issued in time: check that the operator runs and that the certificate is valid (kubectl get dcred)\n${describePending(progress).join('\n')}\n`,
-      );
+      io.stderr.write(`dcred renew: ${notInTime(progress)}\n${describePending(progress).join('\n')}\n`);
     }
     return complete ? 0 : 1;
   } finally {

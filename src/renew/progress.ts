@@ -79,6 +79,13 @@ export function nothingAwaited({ suspended, failed }: { readonly suspended: numb
   return `nothing is waited for: ${reasons.join(', ')}`;
 }
 
+/** A wave has a pace: what is under way has no fault. */
+export function notInTime({ reissued }: Counts): string {
+  return reissued === 0
+    ? 'not re-issued in time: check that the operator runs and that the certificate is valid (kubectl get dcred)'
+    : 'not all are re-issued yet: the operator goes on, at its pace (--max-reissues-per-second); wait longer with --timeout. These hold their old key:';
+}
+
 const PODS_NAMED = 20;
 
 /** One line a pod that still holds its old credential; the first few of many. */

@@ -31,7 +31,8 @@ export class SigningRefusedError extends Error {
 function explain(server: string, cause: unknown): string {
   const said = cause instanceof Error ? cause.message : String(cause);
   if (!(cause instanceof ApiError) || cause.status === 0) return `the signer at ${server} does not answer (${said})`;
-  if (cause.status === 401) return `the signer at ${server} does not accept the operator's credentials (${said})`;
+  if (cause.status === 401)
+    return `the signer at ${server} does not accept this client's certificate or token (${said})`;
   if (cause.status === 404) return `the signer at ${server} does not serve this call: check the address (${said})`;
   if (cause.status === 429) return `the signer at ${server} is overloaded (${said})`;
   return `the signer at ${server} answers with an error (${said})`;

@@ -5,6 +5,7 @@ import type { IssuedSecret } from '../../src/issued-secret/issued-secret.ts';
 import {
   describePending,
   nothingAwaited,
+  notInTime,
   progressBar,
   progressLine,
   progressOf,
@@ -51,6 +52,13 @@ describe('progress', () => {
         assert.deepEqual(count.counts, { total, reissued });
       }),
     );
+  });
+
+  test('that has begun when the wait is over blames nobody', () => {
+    assert.match(notInTime({ total: 3, reissued: 0 }), /check that the operator runs/);
+    const begun = notInTime({ total: 3, reissued: 1 });
+    assert.match(begun, /the operator goes on, at its pace/);
+    assert.doesNotMatch(begun, /check/);
   });
 
   test('is drawn as a bar with count and rate', () => {

@@ -1,6 +1,7 @@
 /** What an operator says where something else answers at its signer's address. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { ApiError } from '../../src/kubernetes/api-error.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
 import { SignerUnavailableError } from '../../src/signer-client/errors.ts';
 import { SignerClient } from '../../src/signer-client/signer-client.ts';
@@ -21,4 +22,12 @@ test('the page of a proxy, with 404, is a wrong address and no missing CustomRes
       'expected a Kubernetes Status with HTTP status 404, found none; is there a proxy in between?)',
   );
   await client.close();
+});
+
+test('a client that is not accepted may be an operator or a virtual machine', () => {
+  const cause = new ApiError('not known', { status: 401, reason: 'Unauthorized' });
+  assert.equal(
+    new SignerUnavailableError('https://signer.example', cause).message,
+    "the signer at https://signer.example does not accept this client's certificate or token (not known)",
+  );
 });
