@@ -196,7 +196,13 @@ export function parseSignCall(body: string): readonly SignRequest[] {
 /** As `parseSignCall`. */
 export function parseFollowCall(body: string): FollowCall {
   const parsed = followCall.safeParse(parseJson(body));
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    const { known } = parsed.data;
+    const pairs = new Set(known.map(({ certificate, namespace }) => `${certificate} ${namespace}`));
+    // Each costs an answer of its own: one call could ask for the same chain 500 times.
+    if (pairs.size === known.length) return parsed.data;
+    throw new ProtocolError('expected each certificate at most once for each namespace in "known", found one twice');
+  }
   throw new ProtocolError(
     `expected {"known": [...], "waitSeconds": 0 to ${MAX_WAIT_SECONDS}} with 1 to ${MAX_FOLLOWED} certificates; ` +
       problemOf(followCall, parsed.error),

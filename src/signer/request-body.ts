@@ -1,6 +1,7 @@
 /** Reads the bodies of calls. What all of them, and those of one client, may make the process hold is bounded. */
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../kubernetes/clock.ts';
+import { HeldBytes } from './held-bytes.ts';
 import { HttpRefusal } from './http-refusal.ts';
 import { MAX_BODY_BYTES } from './protocol.ts';
 
@@ -13,9 +14,7 @@ const BODY_MS = 15_000;
 
 export class RequestBodies {
   readonly #clock: Pick<Clock, 'setTimeout'>;
-  /** By client. */
-  readonly #held = new Map<string, number>();
-  #heldByAll = 0;
+  readonly #held = new HeldBytes({ ofAll: MAX_BYTES_IN_FLIGHT, ofOne: MAX_BYTES_OF_ONE });
 
   constructor(clock: Pick<Clock, 'setTimeout'>) {
     this.#clock = clock;
@@ -29,27 +28,17 @@ export class RequestBodies {
     try {
       // Who is refused in the middle gets an answer: leaving the loop must not end the connection.
       for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-        size += chunk.length;
-        this.#hold(client, chunk.length);
-        if (size > MAX_BODY_BYTES) throw new HttpRefusal(413, `expected at most ${MAX_BODY_BYTES} bytes`);
-        const own = this.#held.get(client) ?? 0;
-        if (this.#heldByAll > MAX_BYTES_IN_FLIGHT || own > MAX_BYTES_OF_ONE) {
-          throw new HttpRefusal(429, 'too many requests in flight', 1);
-        }
+        const { length } = chunk;
+        if (size + length > MAX_BODY_BYTES) throw new HttpRefusal(413, `expected at most ${MAX_BODY_BYTES} bytes`);
+        if (!this.#held.take(client, length)) throw new HttpRefusal(429, 'too many requests in flight', 1);
+        size += length;
         chunks.push(chunk);
       }
       late.cancel();
       return await use(Buffer.concat(chunks.splice(0), size).toString());
     } finally {
       late.cancel();
-      this.#hold(client, -size);
+      this.#held.release(client, size);
     }
-  }
-
-  #hold(client: string, bytes: number): void {
-    const held = (this.#held.get(client) ?? 0) + bytes;
-    if (held === 0) this.#held.delete(client);
-    else this.#held.set(client, held);
-    this.#heldByAll += bytes;
   }
 }

@@ -19,6 +19,7 @@ import type { Authenticator } from './authentication.ts';
 import type { CertificateFeed } from './certificate-feed.ts';
 import { ClientTrust } from './client-trust.ts';
 import type { ClientConfig } from './config.ts';
+import { HeldBytes } from './held-bytes.ts';
 import { asRefusal, HttpRefusal, statusBody } from './http-refusal.ts';
 import {
   CERTIFICATES_PATH,
@@ -55,7 +56,11 @@ const MAX_CONNECTIONS = 512;
 const HANDSHAKE_MS = 10_000;
 /** Of a whole call, at a slow key: the caller retries. */
 const CALL_MS = 30_000;
+/** For the client to read a whole answer. */
+const READ_MS = 30_000;
 const MAX_HEADER_BYTES = 32 * 1024;
+/** Answers that are not read yet. The longest, news of certificates, has some 6 MiB. */
+const ANSWER_BYTES = { ofAll: 32 * 1024 * 1024, ofOne: 8 * 1024 * 1024 } as const;
 /** Of one client at a time: an operator has eight. */
 const MAX_CALLS = 64;
 /** Of those, calls that wait for news of certificates: an operator has one. */
@@ -71,6 +76,7 @@ export class SignerServer {
   readonly #calls = new Map<string, number>();
   readonly #waiting = new Map<string, number>();
   readonly #bodies: RequestBodies;
+  readonly #answers = new HeldBytes(ANSWER_BYTES);
   readonly #connections = new Connections(MAX_CONNECTIONS);
   readonly #turns = new Turns();
   readonly #closing = new AbortController();
@@ -162,9 +168,10 @@ export class SignerServer {
 
   /** The status that was sent, or CLIENT_GONE. */
   async #respond(request: IncomingMessage, response: ServerResponse, deadline: Deadline): Promise<number> {
-    let [status, body, retryAfterSeconds] = [200, {}, undefined as number | undefined];
+    let [status, retryAfterSeconds] = [200, undefined as number | undefined];
+    let text: Buffer;
     try {
-      body = await this.#handle(request, deadline.signal);
+      text = await this.#handle(request, response, deadline.signal);
     } catch (error) {
       if (isGone(request)) return CLIENT_GONE;
       const refusal = deadline.expired ? new HttpRefusal(503, 'no answer in time: try again', 1) : asRefusal(error);
@@ -172,32 +179,36 @@ export class SignerServer {
       if (refusal === undefined) log.error({ err: error }, 'failed to answer a request');
       else log.debug({ status: refusal.status, detail: refusal.message }, 'refused a request');
       ({ retryAfterSeconds, status } = refusal ?? { status: 503, retryAfterSeconds: undefined });
-      body = statusBody(refusal);
+      text = Buffer.from(JSON.stringify(statusBody(refusal)));
     }
     if (isGone(request)) return CLIENT_GONE;
-    const text = Buffer.from(JSON.stringify(body));
     // A client that still sends its body reads no answer before its end: the connection goes on, and the rest is dropped. What is too large is not read.
     if (status === 413 || this.#closing.signal.aborted || this.#trust.isOutdated(request.socket))
       response.setHeader('connection', 'close');
     else request.resume();
     if (retryAfterSeconds !== undefined) response.setHeader('retry-after', String(retryAfterSeconds));
     response.writeHead(status, { 'content-type': 'application/json', 'content-length': text.length }).end(text);
+    const unread = this.#options.clock.setTimeout(() => request.socket.destroy(), READ_MS);
+    onceClosed(response, () => unread.cancel());
     return status;
   }
 
-  async #handle(request: IncomingMessage, signal: AbortSignal): Promise<object> {
+  /** The answer. The call ends when the client has read it, not before: until then it costs memory and a connection. */
+  async #handle(request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<Buffer> {
     const client = await this.#authenticate(request, signal);
-    // Not before: strangers must not keep their places while others wait for one.
+    const { name } = client;
+    const calls = this.#calls.get(name) ?? 0;
+    if (calls >= MAX_CALLS) throw new HttpRefusal(429, `client "${name}" has ${calls} calls under way already`, 1);
+    // Not before: strangers, and clients with too many calls, must not keep their places while others wait for one.
     this.#connections.begin(request.socket);
-    const calls = this.#calls.get(client.name) ?? 0;
-    if (calls >= MAX_CALLS)
-      throw new HttpRefusal(429, `client "${client.name}" has ${calls} calls under way already`, 1);
-    this.#calls.set(client.name, calls + 1);
-    try {
-      return await this.#handleOf(client, request, signal);
-    } finally {
-      this.#calls.set(client.name, (this.#calls.get(client.name) ?? 1) - 1);
+    this.#calls.set(name, calls + 1);
+    onceClosed(response, () => this.#calls.set(name, (this.#calls.get(name) ?? 1) - 1));
+    const answer = Buffer.from(JSON.stringify(await this.#handleOf(client, request, signal)));
+    if (!this.#answers.take(name, answer.length)) {
+      throw new HttpRefusal(429, 'too many answers that their clients have not read yet', 1);
     }
+    onceClosed(response, () => this.#answers.release(name, answer.length));
+    return answer;
   }
 
   async #handleOf(client: ClientConfig, request: IncomingMessage, signal: AbortSignal): Promise<object> {
@@ -292,6 +303,12 @@ export class SignerServer {
       Math.ceil(waitMs / 1000),
     );
   }
+}
+
+/** Calls back when the answer has left, or its connection is closed: at once where it is already. */
+function onceClosed(response: ServerResponse, callback: () => void): void {
+  if (response.closed) callback();
+  else response.once('close', callback);
 }
 
 /** Nobody reads the answer. */

@@ -109,6 +109,14 @@ describe('a body', () => {
     assert.equal(({} as { namespace?: string }).namespace, undefined);
   });
 
+  test('that names a certificate twice for a namespace is refused: each would have an answer of its own', () => {
+    const one = { certificate: 'vault/web-tls', namespace: 'edge' };
+    const follow = (...known: readonly object[]) => JSON.stringify({ known, waitSeconds: 0 });
+    assert.equal(parseFollowCall(follow(one, { ...one, namespace: 'shop' })).known.length, 2);
+    assertRefused(parseFollowCall, follow(one, { ...one, version: 'other' }));
+    assertRefused(parseFollowCall, follow(...Array.from({ length: 500 }, () => one)));
+  });
+
   test('with names of any characters leaves one line of ASCII each in the log, and the chain holds', async (t) => {
     const { auditLog, port } = await start(t);
     const names = ['\n', '\r\n{"event":"signed"}', '"', '\\', '\u2028', '\u202e', '\ud800', '\u{1f512}', '\0', 'é'];

@@ -154,6 +154,58 @@ test('one client has a bounded number of calls in progress, and others are answe
   for (const sent of calls) sent.destroy();
 });
 
+/** Its answer has begun, and is not read. */
+async function unread(port: number, from: string): Promise<IncomingMessage> {
+  const sent = open(port, { from, path: FOLLOW_PATH });
+  sent.end(FOLLOW);
+  const [response] = (await once(sent, 'response')) as [IncomingMessage];
+  return response.pause();
+}
+
+/** Of 7 MiB: one fits, a second does not. Both sides buffer less than that. */
+const LONG_NEWS: SignerServerOptions['feed'] = {
+  news: async ({ name: version }) => {
+    const chainPem = version === 'stolen' ? 'x'.repeat(7 * 1024 * 1024) : '';
+    return [{ certificate: 'vault/web-tls', namespace: 'edge', version, granted: { chainPem, usages: [] } }];
+  },
+};
+
+test('a client that does not read its answers loses their connections, and has few of them until then', async (t) => {
+  const { clock, port } = await start(t, { feed: LONG_NEWS });
+  const response = await unread(port, 'stolen');
+  const follow = { path: FOLLOW_PATH, body: FOLLOW };
+  assert.equal(await statusOf(port, { from: 'stolen', ...follow }), 429);
+  assert.equal(await statusOf(port, { from: 'eu', ...follow }), 200);
+  const lost = once(response, 'error');
+  await clock.advanceAsync(30_000);
+  response.resume();
+  assert.equal(((await lost)[0] as NodeJS.ErrnoException).code, 'ECONNRESET');
+  assert.equal(await statusOf(port, { from: 'stolen', ...follow }), 200);
+});
+
+test('a call is in progress until its client has read the answer', async (t) => {
+  const { begin, until } = underWay(63);
+  const service: SignerServerOptions['service'] = {
+    sign: (_client, _requests, signal) => begin(signal),
+    certificate: () => undefined,
+  };
+  const { port } = await start(t, { feed: LONG_NEWS, service });
+  const response = await unread(port, 'stolen');
+  const calls: ClientRequest[] = [];
+  while (calls.length < 63) {
+    const seven = Array.from({ length: 7 }, () => open(port, { from: 'stolen' }).on('error', () => {}));
+    for (const sent of seven) sent.end(SIGN);
+    calls.push(...seven);
+    await until(calls.length);
+  }
+  const other = { from: 'stolen', path: '/v1/other' };
+  assert.equal(await statusOf(port, other), 429);
+  response.resume();
+  await once(response, 'end');
+  await eventually('a place to be free', async () => (await statusOf(port, other)) === 404 || undefined);
+  for (const sent of calls) sent.destroy();
+});
+
 test('a server that closes ends connections with their last answer', async (t) => {
   const { begin, promise } = underWay(1);
   // As in the feed: calls that wait for news are answered at once when the server closes.
