@@ -1,6 +1,8 @@
 /** How a client reaches the signer: its address, the CA that it trusts, and a token or a certificate of its own, all in files. */
+import { checkAuthorities } from '../credential/authorities.ts';
+import { CertificateError } from '../credential/errors.ts';
 import type { Clock } from '../kubernetes/clock.ts';
-import { assertAuthorities, assertHeader, assertPair } from '../kubernetes/connection/assertions.ts';
+import { assertHeader, assertPair } from '../kubernetes/connection/assertions.ts';
 import type { Connection } from '../kubernetes/connection/connection.ts';
 import { ConnectionError } from '../kubernetes/connection/connection-error.ts';
 import { readConnectionFile } from '../kubernetes/connection/connection-files.ts';
@@ -30,10 +32,13 @@ export async function signerConnection(options: SignerConnectionOptions): Promis
   if (tokenFile === undefined && certFile === undefined) {
     throw new ConnectionError('expected a token or a client certificate for the signer, found neither');
   }
+  // A system's whole bundle takes some 20 ms, and the file seldom changes.
+  let checkedCa: string | undefined;
   const cache = new CredentialCache(async () => {
     const [ca, token, cert, key] = await Promise.all([caFile, tokenFile, certFile, keyFile].map(readOptional));
     const authorization = token === undefined ? undefined : `Bearer ${token.trim()}`;
-    if (ca !== undefined) assertAuthorities(ca, caFile ?? '');
+    if (ca !== undefined && ca !== checkedCa) assertAuthorities(ca, caFile ?? '');
+    checkedCa = ca;
     if (authorization !== undefined) assertHeader(authorization, tokenFile ?? '');
     if (cert !== undefined && key !== undefined) {
       assertPair(cert, key, `a client certificate in ${certFile} and its key in ${keyFile}`);
@@ -45,6 +50,17 @@ export async function signerConnection(options: SignerConnectionOptions): Promis
   }, clock);
   await cache.get();
   return { server, defaultNamespace: 'default', credentials: (rejected) => cache.get(rejected) };
+}
+
+/** As strictly as the signer reads its own files: Node skips what it cannot read, and a new CA that it skips is missed at the next rotation. */
+function assertAuthorities(ca: string, caFile: string): void {
+  try {
+    checkAuthorities(ca);
+  } catch (error) {
+    if (!(error instanceof CertificateError)) throw error;
+    const message = `expected the certificates of authorities, in PEM, in ${caFile}: ${error.message}`;
+    throw new ConnectionError(message, { cause: error });
+  }
 }
 
 function readUrl(text: string): string {

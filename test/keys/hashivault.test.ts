@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createPublicKey } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { schemeBySubjectPublicKeyInfo } from '../../src/credential/scheme.ts';
@@ -14,6 +14,7 @@ import type { KeyResult } from '../../src/keys/guarded-key.ts';
 import { VaultClient } from '../../src/keys/hashivault/vault-client.ts';
 import { readVaultSettings } from '../../src/keys/hashivault/vault-settings.ts';
 import { VaultToken } from '../../src/keys/hashivault/vault-token.ts';
+import type { KeyError } from '../../src/keys/key-error.ts';
 import { KeyOpener } from '../../src/keys/key-opener.ts';
 import { parseKeyUri } from '../../src/keys/key-uri.ts';
 import { type Clock, systemClock } from '../../src/kubernetes/clock.ts';
@@ -280,6 +281,32 @@ describe('the fake, which does what a real Vault does rarely', () => {
       [{ VAULT_TOKEN: '', VAULT_TOKEN_FILE: empty }, /expected a Vault token in .*\/empty/],
     ] as const) {
       await assert.rejects(open(fake, 'nosuch', undefined, env), { code: 'KeyNotConfigured', message });
+    }
+  });
+
+  test('a CA that TLS would skip without a word is refused, with the line to correct', async (t) => {
+    const directory = temporaryDirectory(t);
+    const pem = (name: string) => readFileSync(new URL(`../credential/cases/pem/${name}`, import.meta.url), 'utf8');
+    const [good, file] = [pem('good.crt'), join(directory, 'ca.crt')];
+    for (const [content, why] of [
+      [pem('quoted.crt'), /is not at the beginning of line 1: remove/],
+      [pem('glued.crt'), /line \d+ ends a PEM block and begins another/],
+      [good.replace(/^/gm, '  '), /is not at the beginning of line 1: remove/],
+      [`ca: ${good}`, /is not at the beginning of line 1: remove/],
+      [`${good}${good.replace(/^/gm, '  ')}`, /is not at the beginning of line \d\d+: remove/],
+      [good.replace(/^M/m, 'N'), /certificate 1 of 2 is not an X.509 certificate/],
+    ] as const) {
+      writeFileSync(file, content);
+      const refused = await VaultClient.create(
+        readVaultSettings({ VAULT_ADDR: 'https://vault', VAULT_TOKEN: 'x', VAULT_CACERT: file }),
+        systemClock,
+      ).then(
+        () => assert.fail(content),
+        (error: KeyError) => error,
+      );
+      assert.equal(refused.code, 'KeyNotConfigured');
+      assert.match(refused.message, /^VAULT_CACERT: expected certificates in PEM in .*ca\.crt: /);
+      assert.match(refused.message, why);
     }
   });
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { rootCertificates } from 'node:tls';
 import { systemClock } from '../../src/kubernetes/clock.ts';
 import { ConnectionError } from '../../src/kubernetes/connection/connection-error.ts';
 import { makeDevCertificate } from '../../src/provision/dev-authority.ts';
@@ -50,6 +51,35 @@ test('no content of a file but what it is named for is used', async (t) => {
       });
     }
   }
+});
+
+test('a new CA beside the old one counts, or the file is refused with the line to correct', async (t) => {
+  const folder = temporaryDirectory(t);
+  const [caFile, tokenFile] = [join(folder, 'ca.crt'), join(folder, 'token')];
+  writeFileSync(tokenFile, 'token');
+  const connect = async (ca: string) => {
+    writeFileSync(caFile, ca);
+    const connection = await signerConnection({ url: 'https://signer:8444', caFile, tokenFile, clock: systemClock });
+    return (await connection.credentials()).tls.ca;
+  };
+  const [first, second] = [own.authority, other.authority];
+  const lines = first.trimEnd().split('\n').length;
+  for (const [added, why] of [
+    [second.replace(/^/gm, '  '), `is not at the beginning of line ${lines + 1}: remove`],
+    [`"${second}"`, `is not at the beginning of line ${lines + 1}: remove`],
+    [`ca: ${second}`, `is not at the beginning of line ${lines + 1}: remove`],
+    [second.replace('\n', '\n\n'), `line ${lines + 2}, inside the PEM block CERTIFICATE (block 2), is blank`],
+    [second.replace(/^M/m, 'N'), 'certificate 2 of 2 is not an X.509 certificate'],
+  ] as const) {
+    await assert.rejects(connect(`${first}${added}`), (error: Error) => error.message.includes(why));
+  }
+  const glued = `${first.trimEnd()}${second}`;
+  await assert.rejects(connect(glued), new RegExp(`line ${lines} ends a PEM block and begins another`));
+  // What `openssl x509 -text` writes, and bundles with a comment before each: the system's has some 150 CAs.
+  const bundle = [first, ...rootCertificates].map(
+    (pem, position) => `# CA ${position}\n  Version: 3 (0x2)\n\n${pem}\n`,
+  );
+  assert.equal(await connect(bundle.join('')), bundle.join(''));
 });
 
 test('a CA that is replaced by an empty file does not make the client trust the system instead', async (t) => {

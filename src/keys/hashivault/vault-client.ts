@@ -1,6 +1,8 @@
 /** The little of Vault's HTTP API that signing takes: bounded answers, and errors by what is to be done about them. */
 import request from 'undici/lib/api/api-request.js';
 import UndiciPool from 'undici/lib/dispatcher/pool.js';
+import { checkAuthorities } from '../../credential/authorities.ts';
+import { CertificateError } from '../../credential/errors.ts';
 import type { Clock } from '../../kubernetes/clock.ts';
 import { Deadline } from '../../kubernetes/deadline.ts';
 import { printable } from '../../text/printable.ts';
@@ -44,10 +46,7 @@ export class VaultClient {
     const { caFile } = settings;
     if (caFile === undefined) return new VaultClient(settings, clock, undefined);
     const ca = await readTextFile(caFile, 'the CA at VAULT_CACERT');
-    // Node takes an empty text for no text, and would trust whom the world trusts.
-    if (!/-----BEGIN [A-Z0-9 ]*CERTIFICATE-----/.test(ca)) {
-      throw new KeyError('KeyNotConfigured', `VAULT_CACERT: expected certificates in PEM in ${printable(caFile)}`);
-    }
+    assertAuthorities(ca, caFile);
     return new VaultClient(settings, clock, ca);
   }
 
@@ -99,6 +98,17 @@ export class VaultClient {
 
   async close(): Promise<void> {
     await this.#pool.destroy();
+  }
+}
+
+/** Node takes an empty text for no text, and would trust whom the world trusts; what it cannot read it skips. */
+function assertAuthorities(ca: string, caFile: string): void {
+  try {
+    checkAuthorities(ca);
+  } catch (error) {
+    if (!(error instanceof CertificateError)) throw error;
+    const message = `VAULT_CACERT: expected certificates in PEM in ${printable(caFile)}: ${error.message}`;
+    throw new KeyError('KeyNotConfigured', message);
   }
 }
 
