@@ -34,11 +34,20 @@ export async function certificateRequest({ dnsNames, key, signal, usage }: Certi
   const body = sequence(
     unsignedInteger(Uint8Array.of(0)),
     subjectFor(dnsNames),
-    key.publicKey.export({ format: 'der', type: 'spki' }),
+    canonicalKey(key.publicKey),
     explicit(0, attribute),
   );
   const signature = await key.signer.sign(body, { signal });
   return writePem('CERTIFICATE REQUEST', signed(body, signatureAlgorithm(key.signer.scheme), signature));
+}
+
+/**
+ * A SubjectPublicKeyInfo as TLS peers expect it: a named curve, an uncompressed point. OpenSSL reads a key with explicit parameters or a
+ * compressed point as one of the same curve, and writes it as it was; a JWK (RFC 7518 section 6.2) holds a curve and two numbers.
+ */
+function canonicalKey(publicKey: KeyObject): Uint8Array {
+  const jwk = publicKey.export({ format: 'jwk' });
+  return createPublicKey({ key: jwk, format: 'jwk' }).export({ format: 'der', type: 'spki' });
 }
 
 /** Throws CertificateError for a key that cannot delegate. */

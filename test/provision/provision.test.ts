@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { X509Certificate } from 'node:crypto';
+import { createPublicKey, X509Certificate } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -11,9 +11,10 @@ import { devCaCommand } from '../../src/cli/dev-ca.ts';
 import { issueCommand } from '../../src/cli/issue.ts';
 import { verifyCommand } from '../../src/cli/verify.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
+import { readCsr } from '../../src/issuer/read-csr.ts';
 import { CA_KINDS, caInstructions } from '../../src/provision/ca-instructions.ts';
 import { requestKeyFromPem } from '../../src/provision/certificate-request.ts';
-import { authority, convert, leaf } from '../../testing/support/openssl.ts';
+import { authority, convert, type KeyKind, leaf } from '../../testing/support/openssl.ts';
 import { runCommand, temporaryDirectory } from '../cli/run-command.ts';
 
 describe('dcred csr', () => {
@@ -79,6 +80,23 @@ describe('dcred csr', () => {
     writeFileSync(garbage, 'no key');
     const argv = ['--dns', 'a.example', '--key', garbage, '--out', directory];
     await assert.rejects(runCommand(csrCommand, argv), /garbage\.key: .*cannot be read/);
+  });
+
+  test('a key in an encoding that clients refuse is requested in the one that they accept', async (t) => {
+    const directory = temporaryDirectory(t);
+    const reEncoded = (key: KeyKind, ...how: readonly string[]) => convert(leaf({ key }).keyPem, 'ec', ...how);
+    for (const [name, keyPem] of [
+      ['explicit parameters', reEncoded('P-256', '-param_enc', 'explicit')],
+      ['a compressed point', reEncoded('P-384', '-conv_form', 'compressed')],
+      ['both', reEncoded('P-521', '-param_enc', 'explicit', '-conv_form', 'compressed')],
+      ['explicit parameters, from a real file', readFileSync(EXPLICIT_KEY, 'utf8')],
+    ] as const) {
+      const [keyFile, out] = [join(directory, `${name}.key`), join(directory, name)];
+      writeFileSync(keyFile, keyPem);
+      assert.equal((await runCommand(csrCommand, [...NAME, '--key', keyFile, '--out', out])).status, 0, name);
+      const { publicKey } = readCsr(readFileSync(join(out, 'tls.csr'), 'utf8'));
+      assert.ok(publicKey.equals(createPublicKey(keyPem)), name);
+    }
   });
 
   test('a key is never overwritten, and no other user may read it', async (t) => {
@@ -167,6 +185,8 @@ describe('dcred dev-ca', () => {
 });
 
 const NAME = ['--dns', 'web.example'];
+/** A key for tests alone. */
+const EXPLICIT_KEY = new URL('../credential/cases/leaf-key/explicit.key', import.meta.url);
 const LONG_NAME = `${'a'.repeat(60)}.example`;
 
 /** By RFC 5280 to the letter, as OpenSSL has it. */
