@@ -3,6 +3,7 @@ import { createHash, X509Certificate } from 'node:crypto';
 import { type Certificate, readCertificateChain } from '../credential/certificate.ts';
 import { readElement, readElements, TAG } from '../credential/der.ts';
 import { CertificateError } from '../credential/errors.ts';
+import { schemeByKeyAlgorithm } from '../credential/scheme.ts';
 import type { Signer } from '../credential/signer.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import { MIN_DURATION_SECONDS } from './policy.ts';
@@ -34,7 +35,7 @@ export function readAuthority(chainPem: string, now: number): Omit<Authority, 's
       `"${certificate.subject}" is not a CA: expected basicConstraints CA:TRUE and keyUsage keyCertSign`,
     );
   }
-  const problem = problemOfTime(certificate, now);
+  const problem = problemOfKey(certificate) ?? problemOfTime(certificate, now);
   if (problem !== undefined)
     throw new CertificateError('CertificateInvalid', `the CA "${certificate.subject}" ${problem}`);
   const [tbs] = readElements(readElement(certificate.der, TAG.sequence).content);
@@ -57,6 +58,18 @@ export function readAuthority(chainPem: string, now: number): Omit<Authority, 's
       .join(''),
     rootPem: chain.at(-1)?.leafPem ?? '',
   };
+}
+
+/** Checked before the private key is compared with it: that key would be said to belong to another certificate. */
+function problemOfKey({ keyAlgorithm, keyDescription, keyEncoding }: Certificate): string | undefined {
+  if (keyAlgorithm !== undefined && schemeByKeyAlgorithm(keyAlgorithm).delegates) return undefined;
+  if (keyEncoding === 'other') {
+    return (
+      `has a key of kind ${keyDescription}; clients accept only a named curve and an uncompressed point: re-encode the key ` +
+      '(openssl ec -in tls.key -param_enc named_curve -conv_form uncompressed -out new.key) and make the certificate of the CA again'
+    );
+  }
+  return `has a key of kind ${keyDescription}; dcred issuer signs with ECDSA P-256, P-384 or P-521: use a CA with such a key`;
 }
 
 function problemOfTime({ notAfter, notBefore }: Certificate, now: number): string | undefined {

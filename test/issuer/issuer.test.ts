@@ -15,7 +15,7 @@ import { parseGoDuration, readCertificateRequest, stageOf, statusFor } from '../
 import { isAllowed, planCertificate } from '../../src/issuer/policy.ts';
 import { CsrError, readCsr } from '../../src/issuer/read-csr.ts';
 import { signLeaf } from '../../src/issuer/sign-leaf.ts';
-import { leaf, authority as makeAuthority } from '../../testing/support/openssl.ts';
+import { type LeafOptions, leaf, authority as makeAuthority } from '../../testing/support/openssl.ts';
 import { temporaryDirectory } from '../cli/run-command.ts';
 
 /** Later than any certificate that a test makes. */
@@ -176,6 +176,24 @@ describe('an issuer', () => {
     assert.ok(readAuthority(pem, notAfter - 3_600));
     assert.throws(() => readAuthority(pem, notAfter - 3_599), { message: /in its last hour: replace it/ });
     assert.throws(() => readAuthority('no PEM', now));
+  });
+
+  test('does not sign with a CA whose key is of another kind, and says of which', () => {
+    const caWith = (options: LeafOptions) =>
+      leaf({
+        basicConstraints: 'critical,CA:TRUE',
+        keyUsage: 'critical,keyCertSign',
+        subject: '/CN=old CA',
+        ...options,
+      });
+    const explicit = { options: ['-pkeyopt', 'ec_param_enc:explicit'] };
+    for (const [ca, message] of [
+      [caWith(explicit), /"CN=old CA" has a key of kind EC prime256v1 with explicit parameters; .*: re-encode/],
+      [caWith({ key: 'RSA' }), /"CN=old CA" has a key of kind RSA 2048; .* ECDSA .*: use a CA with such a key/],
+      [caWith({ key: 'Ed25519' }), /has a key of kind Ed25519; dcred issuer signs with ECDSA/],
+    ] as const) {
+      assert.throws(() => readAuthority(ca.certificatePem, now), { message });
+    }
   });
 });
 
