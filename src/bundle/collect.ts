@@ -5,6 +5,7 @@ import type { Finding } from '../check/finding.ts';
 import { DEPLOYMENTS, PART_OF_DCRED } from '../check/installation.ts';
 import { ApiError } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
+import { inBatches } from '../kubernetes/client/batches.ts';
 import { listAll } from '../kubernetes/client/list-all.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { MUTATING_WEBHOOK_CONFIGURATIONS, PODS, type ResourceType } from '../kubernetes/resource-type.ts';
@@ -32,6 +33,9 @@ const LOG_LINES = 2_000;
 const LOG_BYTES = 1_048_576;
 /** An operator and a webhook have two pods each. */
 const MAX_PODS_WITH_LOGS = 16;
+/** The archive is made in memory: 32 MiB of logs at most. A pod of dcred's has one container, and what a mesh adds to it. */
+const MAX_LOGS = 32;
+const LOGS_AT_ONCE = 4;
 
 /** What cannot be read is named among the failures. Throws the signal's reason. */
 export async function collectBundle(options: BundleOptions): Promise<Collected> {
@@ -76,13 +80,19 @@ export async function collectBundle(options: BundleOptions): Promise<Collected> 
         "name dcred's namespace with -s",
     );
   }
-  const containers = shown.flatMap(containersOf);
-  const logs = await Promise.all(
-    containers.map(async ({ container, path, pod }) => {
-      const text = await attempt(`log of ${pod}`, '', () => client.getText(path, { signal }));
-      return [`${pod} ${container}`, text] as const;
-    }),
-  );
+  // The first of each pod, then the second: one pod may have hundreds.
+  const containers = shown.flatMap(containersOf).toSorted((a, b) => a.position - b.position);
+  const read = firstItems(containers, MAX_LOGS);
+  if (read.omitted > 0) {
+    failures.push(
+      `logs of ${read.omitted} containers: those pods have ${containers.length}, and ${MAX_LOGS} are read: ` +
+        "name dcred's namespace with -s",
+    );
+  }
+  const logs = await inBatches(read.shown, LOGS_AT_ONCE, async ({ container, path, pod }) => {
+    const text = await attempt(`log of ${pod}`, '', () => client.getText(path, { signal }));
+    return [`${pod} ${container}`, text] as const;
+  });
   return {
     versions,
     createdAt: formatRfc3339(now),
@@ -102,7 +112,8 @@ export async function collectBundle(options: BundleOptions): Promise<Collected> 
 function containersOf({ metadata, ...object }: KubernetesObject<{ readonly spec?: unknown }>) {
   const { name = '', namespace = '' } = metadata;
   const { containers = [] } = (object.spec ?? {}) as { readonly containers?: readonly { readonly name: string }[] };
-  return containers.map(({ name: container }) => ({
+  return containers.map(({ name: container }, position) => ({
+    position,
     pod: `${namespace}/${name}`,
     container,
     path:
