@@ -3,7 +3,7 @@
  * when it changes. A version covers the chain and what is granted, so that a grant that is withdrawn reaches a client as a new
  * leaf does. No state is kept for a client.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { USAGES, type Usage } from '../credential/scheme.ts';
 import type { Terms } from '../grant/decide.ts';
 import { type Clock, delay } from '../kubernetes/clock.ts';
@@ -94,8 +94,8 @@ export class CertificateFeed {
     }
     if (usages.length === 0 || !certificates.has(certificate)) return { certificate, namespace, version: NOT_GRANTED };
     if (found === undefined) return undefined;
-    const granted = { chainPem: found.chainPem, usages };
-    return { certificate, namespace, version: versionOf(granted), granted };
+    const { chainPem, chainSha256 } = found;
+    return { certificate, namespace, version: versionOf(chainSha256, usages), granted: { chainPem, usages } };
   }
 }
 
@@ -108,6 +108,7 @@ function grantedUsage(usage: Usage, { lifetimeSeconds, maxPods, onWithdraw }: Te
   };
 }
 
-function versionOf(granted: object): string {
-  return createHash('sha256').update(JSON.stringify(granted)).digest('base64url');
+/** Of the chain by its hash: the chains of 500 certificates take 10 ms to hash, at every change that wakes a client. */
+function versionOf(chainSha256: string, usages: readonly GrantedUsage[]): string {
+  return hash('sha256', JSON.stringify([chainSha256, usages]), 'base64url');
 }

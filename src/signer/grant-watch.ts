@@ -3,6 +3,7 @@
  * Decided by the same function as in the operator. A certificate's own namespace needs a grant too: what runs beside a guarded key
  * gets no credential by being there.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { mayBeOf } from '../api/read-grant.ts';
 import { DELEGATION_GRANTS } from '../api/resource-types.ts';
 import { MAX_LIFETIME_SECONDS } from '../credential/lifetime.ts';
@@ -29,6 +30,10 @@ export interface GrantWatchOptions extends Pick<ReflectorOptions<never>, 'client
   readonly namespaces: readonly string[];
   /** The name that clients of the signer's own cluster have as theirs; undefined: there are none. */
   readonly cluster: string | undefined;
+  /**
+   * Called when `covering` may answer something else. Not for a status or an annotation: whoever waits looks at all that it follows again,
+   * and any tenant's controller may write those. Each list counts: a reading of before it counts no longer.
+   */
   readonly onChange: () => void;
 }
 
@@ -87,14 +92,18 @@ export class GrantWatch {
           type: DELEGATION_GRANTS,
           namespace,
           observe: (event) => {
-            if (event.kind === 'list') this.#live.watchListedGrants(namespace ?? ALL, event.sinceMs);
             if (hasBegun(event)) this.#refusedGrants.watched(namespace ?? ALL);
             observe(event);
+            if (event.kind !== 'list') return;
+            this.#live.watchListedGrants(namespace ?? ALL, event.sinceMs);
+            onChange();
           },
           transform: readGrant,
           keyOf: namespacedKey,
           indexes: { [CERTIFICATE]: ({ grant }) => (grant === undefined ? [] : [grant.spec.certificateRef.name]) },
-          onChange,
+          onChange: ({ current, previous }) => {
+            if (!isDeepStrictEqual(current?.grant?.spec, previous?.grant?.spec)) onChange();
+          },
         }),
       (namespace, reason) => this.#refusedGrants.refused(namespace, 'watch', reason),
       onChange,
@@ -107,13 +116,17 @@ export class GrantWatch {
           type: NAMESPACES,
           metadataOnly: true,
           observe: (event) => {
-            if (event.kind === 'list') this.#live.watchListedNamespaces(event.sinceMs);
             if (hasBegun(event)) this.#refusedNamespaces.watched(ALL);
             observe(event);
+            if (event.kind !== 'list') return;
+            this.#live.watchListedNamespaces(event.sinceMs);
+            onChange();
           },
           transform: readNamespace,
           keyOf: ({ name }) => namespacedKey({ namespace: ALL, name }),
-          onChange,
+          onChange: ({ current, previous }) => {
+            if (!isDeepStrictEqual(factsFrom(current), factsFrom(previous))) onChange();
+          },
         }),
       (namespace, reason) => this.#refusedNamespaces.refused(namespace, 'watch', reason),
       onChange,
@@ -306,6 +319,11 @@ export class GrantWatch {
       : { cluster, namespace };
     return { certificate, usage, consumer, lifetimeSeconds: MAX_LIFETIME_SECONDS };
   }
+}
+
+/** What decisions need of a namespace. */
+function factsFrom(namespace: WatchedNamespace | undefined) {
+  return namespace && { uid: namespace.uid, labels: namespace.labels };
 }
 
 /** A watch begins with a list, or after one that shows whether its version was reached: the account may do both. */

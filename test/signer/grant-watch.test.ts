@@ -5,6 +5,7 @@ import type { DelegationGrantResource } from '../../src/api/delegation-grant.ts'
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { aborted } from '../../src/kubernetes/deadline.ts';
+import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { GrantWatch } from '../../src/signer/grant-watch.ts';
 import { GrantedUses, GrantsUnreadableError } from '../../src/signer/granted-uses.ts';
 import type { SignerGrant } from '../../src/signer/policy.ts';
@@ -19,7 +20,9 @@ const UNANSWERED = new ApiError('no answer', { status: 0, reason: 'Network' });
 const EXPIRED = new ApiError('too old resource version', { status: 410, reason: 'Expired' });
 const FORBIDDEN = new ApiError('no', { status: 403, reason: 'Forbidden' });
 const SELECTING = grant({ from: [{ namespaceSelector: { matchLabels: { tier: 'edge' } } }] });
-const edge = (labels: object) => ({ metadata: { name: 'edge', uid: 'uid', resourceVersion: '10', labels } });
+const edge = (labels: Readonly<Record<string, string>>) => ({
+  metadata: { name: 'edge', uid: 'uid', resourceVersion: '10', labels },
+});
 const CONFIGURED: SignerGrant = {
   certificate: 'vault/web-tls',
   from: [{}],
@@ -38,6 +41,7 @@ class Server {
   watches = 0;
   #expired = Promise.withResolvers<void>();
   readonly #restored = Promise.withResolvers<void>();
+  #sent = Promise.withResolvers<{ readonly plural: string; readonly object: object }>();
 
   readonly client = {
     list: async ({ plural }: { plural: string }) => {
@@ -60,6 +64,14 @@ class Server {
     this.#expired = Promise.withResolvers();
   }
 
+  /** A later state of an object, which the watch of its kind shows. */
+  async send(plural: string, object: object): Promise<void> {
+    const { resolve } = this.#sent;
+    this.#sent = Promise.withResolvers();
+    resolve({ plural, object });
+    await settle();
+  }
+
   #objects(plural: string): readonly object[] {
     return plural === 'delegationgrants' ? this.grants : this.namespaces;
   }
@@ -71,7 +83,12 @@ class Server {
     for (const object of this.#objects(plural)) yield { type: 'ADDED', object };
     const annotations = { 'k8s.io/initial-events-end': 'true' };
     yield { type: 'BOOKMARK', object: { metadata: { resourceVersion: began, annotations } } };
-    const end = await Promise.race([expired, this.#restored.promise, aborted(options.signal)]);
+    const ended = Promise.race([expired, this.#restored.promise, aborted(options.signal)]);
+    let end = await Promise.race([ended, this.#sent.promise]);
+    while (typeof end === 'object') {
+      if (end.plural === plural) yield { type: 'MODIFIED', object: end.object };
+      end = await Promise.race([ended, this.#sent.promise]);
+    }
     if (end === 'expired') throw EXPIRED;
     if (this.version !== began) yield { type: 'BOOKMARK', object: { metadata: { resourceVersion: this.version } } };
     await aborted(options.signal);
@@ -81,6 +98,7 @@ class Server {
 async function signer(configured: readonly SignerGrant[] = [], server = new Server()) {
   const clock = new FakeClock();
   const log = recordingLogger();
+  const changes = { count: 0 };
   const watch = new GrantWatch({
     client: server.client,
     clock,
@@ -88,7 +106,9 @@ async function signer(configured: readonly SignerGrant[] = [], server = new Serv
     log,
     namespaces: ['vault'],
     cluster: 'local',
-    onChange: () => {},
+    onChange: () => {
+      changes.count += 1;
+    },
   });
   const stop = new AbortController();
   const running = watch.run(stop.signal);
@@ -98,8 +118,32 @@ async function signer(configured: readonly SignerGrant[] = [], server = new Serv
     stop.abort();
     await running;
   };
-  return { server, clock, log, grants, [Symbol.asyncDispose]: end };
+  return { server, clock, log, grants, changes, [Symbol.asyncDispose]: end };
 }
+
+test('only what may change a decision wakes those who wait for it', async () => {
+  const server = new Server();
+  const plain = edge({ tier: 'edge' });
+  server.grants = [SELECTING];
+  server.namespaces = [plain];
+  await using world = await signer([], server);
+  const { changes } = world;
+  const wakes = async (plural: string, object: KubernetesObject, resourceVersion: string, change: object = {}) => {
+    const before = changes.count;
+    await server.send(plural, { ...object, metadata: { ...object.metadata, resourceVersion, ...change } });
+    return changes.count > before;
+  };
+  assert.ok(changes.count >= 2, 'each list does');
+  assert.equal(await wakes('namespaces', plain, '101', { annotations: { note: 'changed' } }), false);
+  assert.equal(await wakes('namespaces', plain, '102', { labels: { tier: 'other' } }), true);
+  assert.equal(await wakes('namespaces', plain, '103', { uid: 'of a new one' }), true);
+  const { spec } = SELECTING;
+  const status = { conditions: [], observedGeneration: 1 };
+  assert.equal(await wakes('delegationgrants', { ...SELECTING, ...{ status } }, '104'), false);
+  const shorter = { ...SELECTING, spec: { ...spec, maxLifetimeSeconds: 600 } };
+  assert.equal(await wakes('delegationgrants', shorter, '105'), true);
+  assert.equal(await wakes('delegationgrants', { ...SELECTING, ...{ spec: { unreadable: true } } }, '106'), true);
+});
 
 test('grants that were read a moment ago are not read again', async () => {
   await using world = await signer();
