@@ -174,6 +174,20 @@ describe('metrics of every component', () => {
     });
   }
 
+  test('keep their own label "namespace" when scraped; those of agents, whose pods are of tenants, do not', async () => {
+    const scraped = { serviceMonitor: { enabled: true }, podMonitor: { enabled: true } };
+    const objects = await render({ ...everything, metrics: scraped });
+    const endpoints = objects.flatMap(({ kind, metadata, spec }) => {
+      if (kind !== 'ServiceMonitor' && kind !== 'PodMonitor') return [];
+      const all: readonly { readonly honorLabels?: boolean }[] = spec.endpoints ?? spec.podMetricsEndpoints;
+      return all.map(({ honorLabels = false }) => [metadata.name, honorLabels]);
+    });
+    assert.deepEqual(Object.fromEntries(endpoints), {
+      ...{ dcred: true, 'dcred-webhook': true, 'dcred-audit': true, 'dcred-issuer': true, 'dcred-signer': true },
+      'dcred-agents': false,
+    });
+  });
+
   test('are scraped with one token', async () => {
     const both = { bearerTokenFile: '/run/token', authorization };
     await assert.rejects(render(scrapedWith(true, both)), /bearerTokenFile .* or authorization .*, not both/);
