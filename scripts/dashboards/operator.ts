@@ -31,7 +31,7 @@ export const OPERATOR: Dashboard = {
       description: 'Kinds of objects that the API server refuses to show.',
       type: 'stat',
       width: 4,
-      queries: [['count(dcred_namespace_unreadable == 1) or vector(0)', 'refused']],
+      queries: [['count(max by (resource, namespace) (dcred_namespace_unreadable) == 1) or vector(0)', 'refused']],
       thresholds: RED_IF_ANY,
     },
     {

@@ -12,7 +12,7 @@ export const SIGNER: Dashboard = {
       description: 'Certificates that the signer could not load. Its log says why.',
       type: 'stat',
       width: 6,
-      queries: [['count(dcred_signer_certificate_usable == 0) or vector(0)', 'certificates']],
+      queries: [['count(min by (certificate) (dcred_signer_certificate_usable) == 0) or vector(0)', 'certificates']],
       thresholds: RED_IF_ANY,
     },
     {
@@ -20,7 +20,7 @@ export const SIGNER: Dashboard = {
       description: 'Namespaces whose grants the API server refuses to show, or the labels that grants select by.',
       type: 'stat',
       width: 6,
-      queries: [['count(dcred_signer_grants_readable == 0) or vector(0)', 'refused']],
+      queries: [['count(min by (resource, namespace) (dcred_signer_grants_readable) == 0) or vector(0)', 'refused']],
       thresholds: RED_IF_ANY,
     },
     {

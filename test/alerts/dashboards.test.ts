@@ -61,6 +61,10 @@ for (const [file, model] of models) {
       assert.ok(used.every((name) => known.has(name)));
     });
 
+    test('counts each thing once, however many replicas say the same of it', () => {
+      for (const expression of expressions) assert.doesNotMatch(expression, /\bcount ?\((?!(min|max) by )/);
+    });
+
     test('is PromQL', { skip: tools.available ? false : tools.reason }, async () => {
       assert.ok(tools.available);
       const rules = expressions.map((expr, index) => ({ record: `dashboard:query:${index}`, expr: expanded(expr) }));
