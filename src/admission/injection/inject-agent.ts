@@ -98,8 +98,15 @@ function reasonAgainst(
   const status = (spec.volumes ?? []).find(({ name }) => name === STATUS_VOLUME);
   if (status !== undefined && status['emptyDir'] === undefined)
     return `no agent is added, because a volume is named "${STATUS_VOLUME}": rename it`;
-  const signals = reloads.some(({ kind }) => kind === 'signal');
-  if (signals && spec.shareProcessNamespace === false && spec.hostPID !== true)
+  const signals = reloads.filter((reload) => reload.kind === 'signal');
+  // A number in a file is one process, whoever sees which others.
+  const byName = signals.find(({ process: named }) => named.kind === 'name');
+  if (spec.hostPID === true && byName !== undefined)
+    return (
+      `no agent is added, because the pod sets hostPID: true, and ${formatReload(byName)} would reach every process of that name ` +
+      'on the node: reload by http'
+    );
+  if (signals.length > 0 && spec.shareProcessNamespace === false && spec.hostPID !== true)
     return 'no agent is added, because signals need shared processes and the pod sets shareProcessNamespace: false: remove that, or reload by http';
   return undefined;
 }

@@ -137,10 +137,14 @@ describe('a pod with dcred.dev/reload', () => {
     assert.deepEqual(warnings, []);
   });
 
-  test('hostPID excludes shareProcessNamespace', () => {
-    const { pod } = injected(reloading('signal:HUP:nginx', { ...AS_101, hostPID: true }));
-    assert.equal(pod.spec.shareProcessNamespace, undefined);
-  });
+  for (const reload of ['signal:HUP:pid:/run/nginx.pid', 'http:POST:http://127.0.0.1:8080/reload']) {
+    test(`a pod with hostPID gets it for ${reload}, and no shareProcessNamespace, which hostPID excludes`, () => {
+      const { agents, pod, warnings } = injected(reloading(reload, { ...AS_101, hostPID: true }));
+      assert.equal(agents.length, 1);
+      assert.equal(pod.spec.shareProcessNamespace, undefined);
+      assert.deepEqual(warnings, []);
+    });
+  }
 
   test('its own init containers stay, in order and with their mounts', () => {
     const { pod } = injected(
@@ -314,6 +318,7 @@ describe('no agent, and a warning that says why, for', () => {
     ['a Windows pod, by os.name', { os: { name: 'windows' } }, /runs on Linux only/],
     ['a Windows pod, by node selector', { nodeSelector: { 'kubernetes.io/os': 'windows' } }, /runs on Linux only/],
     ['a pod that forbids shared processes', { shareProcessNamespace: false }, /sets shareProcessNamespace: false/],
+    ['a pod that sees the processes of its node', { hostPID: true }, /every process of that name on the node/],
     ['a container of the same name', { containers: [container('dcred-agent')] }, /a container is named "dcred-agent"/],
   ] as const) {
     test(what, () => {
