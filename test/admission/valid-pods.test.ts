@@ -58,6 +58,7 @@ const object = (kind: string, name: string, spec: object) =>
 const limitRange = (...limits: readonly object[]) => object('LimitRange', 'limits', { limits });
 const HARD = { 'limits.cpu': '8k', 'requests.cpu': '4k', 'limits.memory': '9Ti', 'requests.memory': '9Ti' };
 const QUOTA = object('ResourceQuota', 'compute', { hard: HARD });
+const QUOTA_OF_OTHERS = object('ResourceQuota', 'compute', { hard: HARD, scopes: ['NotBestEffort'] });
 const DEFAULTS = { default: { cpu: '500m', memory: '1Gi' }, defaultRequest: { cpu: '10m' } };
 
 async function prepared(objects: readonly string[], labels: readonly string[] = []): Promise<string> {
@@ -65,7 +66,7 @@ async function prepared(objects: readonly string[], labels: readonly string[] = 
   if (labels.length > 0) await cluster.plane.kubectl(['label', 'namespace', namespace, ...labels]);
   for (const input of objects) await cluster.plane.kubectl(['apply', '-n', namespace, '-f', '-'], { input });
   // A quota counts once its controller has seen it.
-  if (objects.includes(QUOTA)) {
+  if (objects.includes(QUOTA) || objects.includes(QUOTA_OF_OTHERS)) {
     const wait = ['wait', '-n', namespace, 'resourcequota/compute', '--for=jsonpath={.status.hard}', '--timeout=4m'];
     await cluster.plane.kubectl(wait);
   }
@@ -82,6 +83,12 @@ interface Setting {
 const AMOUNTS = { cpu: '100m', memory: '128Mi' };
 const sized = (pod: AnyPod) =>
   withContainers(pod, (part) => ({ ...part, resources: { limits: AMOUNTS, requests: AMOUNTS } }));
+/** A BestEffort pod, and no resources that somebody chose for the agent. */
+const unsized = ({ annotations, spec }: AnyPod): AnyPod => {
+  const unchosen = { ...annotations, 'dcred.dev/agent-resources': undefined };
+  const pod = { annotations: unchosen, spec: { ...spec, resources: undefined } };
+  return withContainers(pod, (part) => ({ ...part, resources: undefined }));
+};
 const SAFE = {
   allowPrivilegeEscalation: false,
   capabilities: { drop: ['ALL'] },
@@ -101,6 +108,7 @@ const NAMESPACES: Readonly<Record<string, Setting>> = {
   'an ordinary namespace': {},
   'PodSecurity restricted': { labels: ['pod-security.kubernetes.io/enforce=restricted'], adapt: restricted },
   'a quota that requires limits': { objects: [QUOTA], adapt: sized },
+  'a quota for pods that are not BestEffort': { objects: [QUOTA_OF_OTHERS], adapt: unsized },
   'defaults and a quota': { objects: [limitRange({ type: 'Container', ...DEFAULTS }), QUOTA] },
   'a minimum': { objects: [limitRange({ type: 'Container', min: { cpu: '20m', memory: '32Mi' } })] },
   'a maximum': { objects: [limitRange({ type: 'Container', max: { cpu: '2', memory: '4Gi' } })] },
@@ -171,10 +179,16 @@ describe('an agent beside a server', () => {
     assert.ok(agentOf(await create(namespace, larger, LABELS)) !== undefined);
   });
 
-  test('keeps the quality of service of a Guaranteed pod', async () => {
-    const amounts = { cpu: '1', memory: '1Gi' };
-    const pod = await create(await prepared([]), nginx({ resources: { limits: amounts, requests: amounts } }), LABELS);
-    assert.ok(agentOf(pod) !== undefined && typeof pod !== 'string');
-    assert.equal(pod.status?.qosClass, 'Guaranteed');
-  });
+  for (const [qosClass, amounts] of [
+    ['Guaranteed', { cpu: '1', memory: '1Gi' }],
+    ['BestEffort', {}],
+    ['BestEffort', { cpu: '0', memory: '0' }],
+  ] as const) {
+    test(`keeps the quality of service of a ${qosClass} pod with ${JSON.stringify(amounts)}`, async () => {
+      const resources = { limits: amounts, requests: amounts };
+      const pod = await create(await prepared([]), nginx({ resources }), LABELS);
+      assert.ok(agentOf(pod) !== undefined && typeof pod !== 'string');
+      assert.equal(pod.status?.qosClass, qosClass);
+    });
+  }
 });

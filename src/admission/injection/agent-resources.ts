@@ -2,13 +2,21 @@
  * The reload agent's resources: configured ones, adapted so that the pod stays as acceptable as it was without the agent. Pure.
  *
  * - A pod with resources of its own (`spec.resources`) shares them, and what the agent has to request fits into them.
- * - A Guaranteed pod stays Guaranteed: limits equal requests.
+ * - A Guaranteed pod stays Guaranteed: limits equal requests. A BestEffort pod stays BestEffort: no CPU and no memory.
  * - A quota may require what every container of the pod sets: then the agent sets it too.
  * - A LimitRange's min, max and ratio hold for the agent as for every container. Its defaults are for servers: the agent sets
  *   whatever they would.
  */
 import type { LimitRangeItem } from './limit-range.ts';
-import { type AdmittedPod, type Container, containersOf, type Entries, RESOURCE_NAMES, type Resources } from './pod.ts';
+import {
+  type AdmittedPod,
+  type Container,
+  containersOf,
+  type Entries,
+  type PodSpec,
+  RESOURCE_NAMES,
+  type Resources,
+} from './pod.ts';
 import { formatQuantity, parseQuantity } from './quantity.ts';
 
 export class AgentResourcesError extends Error {
@@ -31,6 +39,9 @@ const REQUIRED = {
   limits: { cpu: '100m', memory: '128Mi', 'ephemeral-storage': '64Mi' },
 } as const satisfies Resources;
 
+/** What a quota requires of a BestEffort pod's containers too; amounts of 0 do not count for the quality of service. */
+const NOTHING = { cpu: '0', memory: '0', 'ephemeral-storage': '0' } as const satisfies Entries;
+
 /**
  * Reads `requests.cpu=5m,limits.memory=128Mi`; empty: no requests and no limits.
  * @throws {AgentResourcesError} whose message says what to write instead
@@ -52,6 +63,14 @@ export function parseAgentResources(text: string): Resources {
   return { requests: Object.fromEntries(requests), limits: Object.fromEntries(limits) };
 }
 
+/** The webhook's own resources, for an agent of this pod: a BestEffort one would be Burstable with them, and a quota may refuse that. */
+export function resourcesFor({ spec }: AdmittedPod, resources: Resources): Resources {
+  if (!isBestEffort(spec)) return resources;
+  const without = (entries: Entries | null | undefined) =>
+    Object.fromEntries(Object.entries(entries ?? {}).filter(([name]) => !isCounted(name)));
+  return { requests: without(resources.requests), limits: without(resources.limits) };
+}
+
 /**
  * @param items of the LimitRanges of the pod's namespace
  * @returns what to set, or the sentence that says why no agent fits
@@ -66,14 +85,16 @@ export function agentResources(
   const [requests, limits] = [amounts(own.requests), amounts(own.limits)];
   const guaranteed = peers.length > 0 && peers.every(isGuaranteed);
   if (guaranteed) for (const name of ['cpu', 'memory']) fill(limits, name, REQUIRED.limits);
+  const bestEffort = isBestEffort(spec);
   for (const name of RESOURCE_NAMES) {
+    const required = bestEffort && isCounted(name) ? { requests: NOTHING, limits: NOTHING } : REQUIRED;
     if (peers.length > 0 && peers.every(({ resources }) => resources?.requests?.[name] !== undefined))
-      fill(requests, name, REQUIRED.requests);
+      fill(requests, name, required.requests);
     if (peers.length > 0 && peers.every(({ resources }) => resources?.limits?.[name] !== undefined))
-      fill(limits, name, REQUIRED.limits);
+      fill(limits, name, required.limits);
   }
   fit(requests, limits, items);
-  if (guaranteed) for (const [name, limit] of limits) if (name !== 'ephemeral-storage') requests.set(name, limit);
+  if (guaranteed) for (const [name, limit] of limits) if (isCounted(name)) requests.set(name, limit);
   const running = peers.filter((peer) => peer.restartPolicy === 'Always' || (spec.containers ?? []).includes(peer));
   const excess = items.flatMap((item) => exceeded(item, running, limits))[0];
   if (excess !== undefined) return `with the agent the pod exceeds the namespace's LimitRange (${excess})`;
@@ -148,9 +169,19 @@ function requested(name: string, resources: Resources | null | undefined): bigin
   return amounts(resources?.requests).get(name) ?? amounts(resources?.limits).get(name) ?? 0n;
 }
 
+/** Whether the resource counts for the quality of service. */
+function isCounted(name: string): boolean {
+  return name === 'cpu' || name === 'memory';
+}
+
 function isGuaranteed({ resources }: Container): boolean {
   const [requests, limits] = [amounts(resources?.requests), amounts(resources?.limits)];
-  return ['cpu', 'memory'].every((name) => limits.get(name) !== undefined && limits.get(name) === requests.get(name));
+  return ['cpu', 'memory'].every((name) => (limits.get(name) ?? 0n) > 0n && limits.get(name) === requests.get(name));
+}
+
+function isBestEffort(spec: PodSpec): boolean {
+  const all = [spec, ...containersOf(spec)].flatMap(({ resources }) => KINDS.map((kind) => amounts(resources?.[kind])));
+  return all.every((given) => [...given].every(([name, amount]) => !isCounted(name) || amount === 0n));
 }
 
 function hasAny(resources: Resources | null | undefined): boolean {

@@ -19,7 +19,13 @@ import {
   userWithoutSignals,
   withoutAgent,
 } from './agent-container.ts';
-import { AgentResourcesError, agentResources, DEFAULT_RESOURCES, parseAgentResources } from './agent-resources.ts';
+import {
+  AgentResourcesError,
+  agentResources,
+  DEFAULT_RESOURCES,
+  parseAgentResources,
+  resourcesFor,
+} from './agent-resources.ts';
 import { serverUser } from './agent-user.ts';
 import { type JsonPatch, pointer } from './json-patch.ts';
 import type { LimitRangeItem } from './limit-range.ts';
@@ -124,8 +130,9 @@ function readReloads(text: string): readonly ReloadSpec[] | string {
   }
 }
 
-function configuredResources({ metadata }: AdmittedPod, { resources = DEFAULT_RESOURCES }: AgentTemplate) {
-  const text = metadata.annotations?.[AGENT_RESOURCES_ANNOTATION];
+function configuredResources(pod: AdmittedPod, template: AgentTemplate) {
+  const text = pod.metadata.annotations?.[AGENT_RESOURCES_ANNOTATION];
+  const resources = resourcesFor(pod, template.resources ?? DEFAULT_RESOURCES);
   if (text === undefined) return { resources };
   try {
     return { resources: parseAgentResources(text) };

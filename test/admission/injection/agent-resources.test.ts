@@ -6,9 +6,10 @@ import {
   agentResources,
   DEFAULT_RESOURCES,
   parseAgentResources,
+  resourcesFor,
 } from '../../../src/admission/injection/agent-resources.ts';
 import { type LimitRangeItem, readLimitRanges } from '../../../src/admission/injection/limit-range.ts';
-import type { Container, Resources } from '../../../src/admission/injection/pod.ts';
+import type { AdmittedPod, Container, Resources } from '../../../src/admission/injection/pod.ts';
 import { formatQuantity, parseQuantity } from '../../../src/admission/injection/quantity.ts';
 import { container, podWith } from '../pods.ts';
 
@@ -19,6 +20,7 @@ function chosen(containers: readonly Container[], items: readonly LimitRangeItem
   return typeof found === 'string' ? assert.fail(found) : found;
 }
 
+const NOTHING = { requests: { cpu: '0', memory: '0' }, limits: { cpu: '0', memory: '0' } };
 const using = (resources: Resources): Container => container('main', { resources });
 
 describe('a quantity', () => {
@@ -93,6 +95,36 @@ describe('an agent', () => {
     const { limits, requests } = chosen([using(resources)]);
     assert.deepEqual(requests, limits);
     assert.deepEqual(Object.keys(limits ?? {}).sort(), ['cpu', 'memory']);
+  });
+
+  for (const [what, spec] of Object.entries<Partial<AdmittedPod['spec']>>({
+    'no amounts': { containers: [container('main')], initContainers: [container('first')] },
+    'amounts of 0': { containers: [using(NOTHING)] },
+    'amounts of storage alone': { containers: [using({ limits: { 'ephemeral-storage': '1Gi' } })] },
+    'amounts of 0 for the pod as a whole': { containers: [container('main')], resources: NOTHING },
+  })) {
+    test(`of a pod with ${what} has no CPU and no memory: the pod stays BestEffort`, () => {
+      const pod = podWith({ spec });
+      const found = agentResources(pod, resourcesFor(pod, DEFAULT_RESOURCES), []);
+      if (typeof found === 'string') assert.fail(found);
+      const all = [found.requests, found.limits].flatMap((entries) => [entries?.['cpu'], entries?.['memory']]);
+      assert.ok(
+        all.every((amount = '0') => amount === '0'),
+        JSON.stringify(found),
+      );
+    });
+  }
+
+  test('sets amounts of 0 where every container has those, because a quota may require them', () => {
+    assert.deepEqual(agentResources(podWith({ spec: { containers: [using(NOTHING)] } }), {}, []), NOTHING);
+  });
+
+  test("has the pod's own choice in any pod, and the webhook's where a container has an amount", () => {
+    const idle = podWith();
+    assert.deepEqual(agentResources(idle, DEFAULT_RESOURCES, []), DEFAULT_RESOURCES_AS_NUMBERS);
+    const first = { ...container('first'), resources: { requests: { memory: '1Mi' } } };
+    const busy = podWith({ spec: { initContainers: [first] } });
+    assert.equal(resourcesFor(busy, DEFAULT_RESOURCES), DEFAULT_RESOURCES);
   });
 
   test('sets what every container of the pod sets, because a quota may require it', () => {

@@ -249,6 +249,23 @@ describe('an agent that is already there', () => {
   });
 });
 
+describe('resources', () => {
+  const resourcesOf = (annotations: Record<string, string>) => {
+    const pod = reloading('http:POST:http://127.0.0.1/');
+    const { agents } = injected({
+      ...pod,
+      metadata: { ...pod.metadata, annotations: { ...pod.metadata.annotations, ...annotations } },
+    });
+    return (agents[0] as { readonly resources?: unknown } | undefined)?.resources;
+  };
+
+  test('are none in a BestEffort pod, unless it asks for them', () => {
+    assert.deepEqual(resourcesOf({}), { requests: {}, limits: {} });
+    const own = { 'dcred.dev/agent-resources': 'limits.memory=128Mi' };
+    assert.deepEqual(resourcesOf(own), { requests: {}, limits: { memory: '134217728' } });
+  });
+});
+
 describe('probes and ports', () => {
   const probesOf = (spec: Partial<AdmittedPod['spec']>, template: Partial<AgentTemplate> = {}) => {
     const { agents, pod } = injected(reloading('http:POST:http://127.0.0.1/', spec), { ...IMAGE, ...template });
