@@ -89,6 +89,21 @@ const unsized = ({ annotations, spec }: AnyPod): AnyPod => {
   const pod = { annotations: unchosen, spec: { ...spec, resources: undefined } };
   return withContainers(pod, (part) => ({ ...part, resources: undefined }));
 };
+/** One container with limits, and others with requests alone: two of them leave less than an agent requests of 800 MiB. */
+const partlySized = (pod: AnyPod) =>
+  withContainers(pod, (part) => {
+    const requests = { memory: '256Mi' };
+    const both = { limits: { memory: '512Mi' }, requests: { memory: '512Mi' } };
+    return { ...part, resources: part.name === pod.spec.containers[0]?.name ? both : { requests } };
+  });
+/** What is requested is what an init container needs, and limits are twice that. */
+const bursting = ({ annotations, spec }: AnyPod): AnyPod => {
+  const setup = { limits: { cpu: '1' }, requests: { cpu: '1' } };
+  const main = { limits: { cpu: '2' }, requests: { cpu: '100m' } };
+  const containers = spec.containers.map((part, index) => ({ ...part, resources: index === 0 ? main : undefined }));
+  const initContainers = [{ name: 'setup', image: 'localhost/none', resources: setup }];
+  return { annotations, spec: { ...spec, containers, initContainers } };
+};
 const SAFE = {
   allowPrivilegeEscalation: false,
   capabilities: { drop: ['ALL'] },
@@ -113,6 +128,14 @@ const NAMESPACES: Readonly<Record<string, Setting>> = {
   'a minimum': { objects: [limitRange({ type: 'Container', min: { cpu: '20m', memory: '32Mi' } })] },
   'a maximum': { objects: [limitRange({ type: 'Container', max: { cpu: '2', memory: '4Gi' } })] },
   'a maximum for pods': { objects: [limitRange({ type: 'Pod', max: { memory: '400Mi' } })], adapt: sized },
+  'a maximum for pods with few limits': {
+    objects: [limitRange({ type: 'Pod', max: { memory: '800Mi' } })],
+    adapt: partlySized,
+  },
+  'a ratio for pods': {
+    objects: [limitRange({ type: 'Pod', maxLimitRequestRatio: { cpu: '2' } })],
+    adapt: bursting,
+  },
   'a ratio': {
     objects: [limitRange({ type: 'Container', maxLimitRequestRatio: { memory: '1', cpu: '2' } })],
     adapt: sized,

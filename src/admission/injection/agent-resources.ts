@@ -7,7 +7,8 @@
  * - A LimitRange's min, max and ratio hold for the agent as for every container. Its defaults are for servers: the agent sets
  *   whatever they would.
  */
-import type { LimitRangeItem } from './limit-range.ts';
+import { AGENT_NAME } from './agent-container.ts';
+import { type LimitRangeItem, podRefusals } from './limit-range.ts';
 import {
   type AdmittedPod,
   type Container,
@@ -17,6 +18,7 @@ import {
   RESOURCE_NAMES,
   type Resources,
 } from './pod.ts';
+import { type Amounts, amounts, larger, totals, totalsOfContainers } from './pod-resources.ts';
 import { formatQuantity, parseQuantity } from './quantity.ts';
 
 export class AgentResourcesError extends Error {
@@ -25,7 +27,6 @@ export class AgentResourcesError extends Error {
 }
 
 const KINDS = ['requests', 'limits'] as const;
-type Amounts = Map<string, bigint>;
 
 /** Measured: an idle agent uses 77 MB, most of it Node's own code, which the pods of a node share. */
 export const DEFAULT_RESOURCES = {
@@ -95,14 +96,14 @@ export function agentResources(
   }
   fit(requests, limits, items);
   if (guaranteed) for (const [name, limit] of limits) if (isCounted(name)) requests.set(name, limit);
-  const running = peers.filter((peer) => peer.restartPolicy === 'Always' || (spec.containers ?? []).includes(peer));
-  const excess = items.flatMap((item) => exceeded(item, running, limits))[0];
-  if (excess !== undefined) return `with the agent the pod exceeds the namespace's LimitRange (${excess})`;
-  // A plain init container runs beside the agent alone, and the servers after it: whichever asks for more counts.
-  const together = [running, ...peers.filter((peer) => !running.includes(peer)).map((peer) => [peer])];
-  const short = together.flatMap((peersAtOnce) => exceededByRequests(spec.resources, peersAtOnce, requests, limits))[0];
+  const resources = { requests: texts(requests), limits: texts(limits) };
+  const agent = { name: AGENT_NAME, restartPolicy: 'Always', resources };
+  const withAgent = { ...spec, initContainers: [...(spec.initContainers ?? []), agent] };
+  const [refusal] = refusals(items, spec, withAgent);
+  if (refusal !== undefined) return `with the agent the namespace's LimitRange would refuse the pod (${refusal})`;
+  const [short] = exceededWhole(withAgent, limits);
   if (short !== undefined) return `the pod's own resources leave no room for the agent (${short})`;
-  return { requests: texts(requests), limits: texts(limits) };
+  return resources;
 }
 
 /** Adapts the agent's amounts to LimitRanges: first what has to be there, then at least the minimum, at most the maximum. */
@@ -130,43 +131,36 @@ function change(side: Amounts, name: string, to: bigint, choose: (a: bigint, b: 
   if (amount !== undefined) side.set(name, choose(amount, to));
 }
 
-/** Resources of which the containers and the agent together exceed a LimitRange's maximum for a pod. */
-function exceeded({ max, type }: LimitRangeItem, peers: readonly Container[], limits: Amounts): readonly string[] {
-  if (type !== 'Pod') return [];
-  return [...amounts(max)].flatMap(([name, most]) => {
-    const sum = peers.reduce((total, { resources }) => total + (amounts(resources?.limits).get(name) ?? 0n), 0n);
-    return sum + (limits.get(name) ?? 0n) > most ? [`${name}: at most ${formatQuantity(most)} for all containers`] : [];
+/**
+ * What LimitRanges of pods refuse with the agent, and did not without. Where an API server does not count the resources of the pod
+ * as a whole, which 1.34 is the first to do by default, those of its containers count.
+ */
+function refusals(items: readonly LimitRangeItem[], spec: PodSpec, withAgent: PodSpec): readonly string[] {
+  return [totals, totalsOfContainers].flatMap((count) => {
+    const [before, after] = [count(spec), count(withAgent)];
+    return items.flatMap((item) => {
+      const present = podRefusals(item, before);
+      return podRefusals(item, after).filter((refusal) => !present.includes(refusal));
+    });
   });
 }
 
 /**
  * Resources of which the containers and the agent together exceed what the pod as a whole has. A pod with limits alone gets the
- * sum of its containers' requests as its own, and a container with a limit alone requests that: both have to fit in.
+ * sum of its containers' requests as its own: that has to fit in too.
  */
-function exceededByRequests(
-  pod: Resources | null | undefined,
-  peers: readonly Container[],
-  requests: Amounts,
-  limits: Amounts,
-): readonly string[] {
-  const [whole, most] = [amounts(pod?.requests), amounts(pod?.limits)];
+function exceededWhole(withAgent: PodSpec, limitsOfAgent: Amounts): readonly string[] {
+  const [whole, most] = [amounts(withAgent.resources?.requests), amounts(withAgent.resources?.limits)];
+  const { requests } = totalsOfContainers(withAgent);
   const sums = RESOURCE_NAMES.flatMap((name) => {
     const room = whole.get(name) ?? most.get(name);
-    if (room === undefined) return [];
-    const sum = peers.reduce((total, { resources }) => total + requested(name, resources), 0n);
-    const kind = whole.has(name) ? 'requests' : 'limits';
-    return sum + (requests.get(name) ?? limits.get(name) ?? 0n) > room
-      ? [`${kind}.${name} is ${formatQuantity(room)}`]
-      : [];
+    if (room === undefined || (requests.get(name) ?? 0n) <= room) return [];
+    return [`${whole.has(name) ? 'requests' : 'limits'}.${name} is ${formatQuantity(room)}`];
   });
   const single = [...most].flatMap(([name, limit]) =>
-    (limits.get(name) ?? 0n) > limit ? [`limits.${name} is ${formatQuantity(limit)}`] : [],
+    (limitsOfAgent.get(name) ?? 0n) > limit ? [`limits.${name} is ${formatQuantity(limit)}`] : [],
   );
   return [...sums, ...single];
-}
-
-function requested(name: string, resources: Resources | null | undefined): bigint {
-  return amounts(resources?.requests).get(name) ?? amounts(resources?.limits).get(name) ?? 0n;
 }
 
 /** Whether the resource counts for the quality of service. */
@@ -188,15 +182,6 @@ function hasAny(resources: Resources | null | undefined): boolean {
   return KINDS.some((kind) => Object.keys(resources?.[kind] ?? {}).length > 0);
 }
 
-function amounts(entries: Entries | null | undefined): Amounts {
-  const found: Amounts = new Map();
-  for (const name of RESOURCE_NAMES) {
-    const amount = parseQuantity(entries?.[name] ?? '');
-    if (amount !== undefined) found.set(name, amount);
-  }
-  return found;
-}
-
 function fill(present: Amounts, name: string, from: Readonly<Record<string, string>>): void {
   const amount = parseQuantity(from[name] ?? '');
   if (!present.has(name) && amount !== undefined) present.set(name, amount);
@@ -204,10 +189,6 @@ function fill(present: Amounts, name: string, from: Readonly<Record<string, stri
 
 function texts(from: Amounts): Entries {
   return Object.fromEntries([...from].map(([name, amount]) => [name, formatQuantity(amount)]));
-}
-
-function larger(a: bigint, b: bigint): bigint {
-  return a > b ? a : b;
 }
 
 function smaller(a: bigint, b: bigint): bigint {

@@ -1,7 +1,8 @@
-/** What a namespace's LimitRanges say, as far as they can refuse a pod for one of its containers. */
+/** What a namespace's LimitRanges say, as far as they can refuse a pod for the resources of its containers. */
 import { isRecord } from '../../text/is-record.ts';
 import { type Entries, RESOURCE_NAMES } from './pod.ts';
-import { parseQuantity } from './quantity.ts';
+import { amounts, type Totals } from './pod-resources.ts';
+import { formatQuantity, parseQuantity } from './quantity.ts';
 
 /** An item of a LimitRange's `spec.limits`. */
 export interface LimitRangeItem {
@@ -49,4 +50,33 @@ function quantitiesOf(entries: Entries): Entries {
     return text === undefined || parseQuantity(text) === undefined ? [] : [[name, text] as const];
   });
   return Object.fromEntries(kept);
+}
+
+/**
+ * Why an item for pods refuses a pod with these resources, as LimitRanger decides it: a minimum demands a request, a maximum a limit,
+ * a ratio both, and the other one counts where it is set. None for items of another type.
+ */
+export function podRefusals(
+  { max, maxLimitRequestRatio, min, type }: LimitRangeItem,
+  { limits, requests }: Totals,
+): readonly string[] {
+  if (type !== 'Pod') return [];
+  return [
+    ...[...amounts(min)].flatMap(([name, least]) => {
+      const [request, limit] = [requests.get(name), limits.get(name)];
+      const isMet = request !== undefined && request >= least && (limit === undefined || limit >= least);
+      return isMet ? [] : [`${name}: at least ${formatQuantity(least)} for all containers`];
+    }),
+    ...[...amounts(max)].flatMap(([name, most]) => {
+      const [request, limit] = [requests.get(name), limits.get(name)];
+      const isMet = limit !== undefined && limit <= most && (request === undefined || request <= most);
+      return isMet ? [] : [`${name}: at most ${formatQuantity(most)} for all containers`];
+    }),
+    ...[...amounts(maxLimitRequestRatio)].flatMap(([name, ratio]) => {
+      const [request, limit] = [requests.get(name) ?? 0n, limits.get(name) ?? 0n];
+      // All in thousandths, the ratio too.
+      const isMet = request > 0n && limit > 0n && limit * 1_000n <= ratio * request;
+      return isMet ? [] : [`${name}: limits at most ${formatQuantity(ratio)} times the requests of all containers`];
+    }),
+  ];
 }

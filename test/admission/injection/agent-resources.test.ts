@@ -156,13 +156,72 @@ describe('an agent', () => {
     assert.deepEqual(limits, { cpu: '100m', memory: '134217728' });
   });
 
-  test('is left out where the pod would exceed a maximum for all of its containers', () => {
-    const items: readonly LimitRangeItem[] = [{ type: 'Pod', max: { memory: '1Gi' } }];
-    const pod = podWith({ spec: { containers: [using({ limits: { memory: '1000Mi' } })] } });
-    assert.match(
-      JSON.stringify(agentResources(pod, DEFAULT_RESOURCES, items)),
-      /exceeds the namespace's LimitRange \(memory/,
-    );
+  describe('under a LimitRange of pods', () => {
+    const memory = (request: string, limit?: string): Resources => ({
+      requests: { memory: request },
+      ...(limit === undefined ? {} : { limits: { memory: limit } }),
+    });
+    const cpu = (request: string, limit: string): Resources => ({ requests: { cpu: request }, limits: { cpu: limit } });
+    const of = (...all: readonly Resources[]) => ({ containers: all.map(using) });
+    const first = (resources: Resources) => ({ initContainers: [container('first', { resources })] });
+    const sidecar = (resources: Resources) => ({
+      initContainers: [container('side', { resources, restartPolicy: 'Always' })],
+    });
+    const ofItem = (item: Omit<LimitRangeItem, 'type'>, spec: Partial<AdmittedPod['spec']>) =>
+      agentResources(podWith({ spec }), DEFAULT_RESOURCES, [{ type: 'Pod', ...item }]);
+    const most = { max: { memory: '1Gi' } };
+    const ratio = { maxLimitRequestRatio: { cpu: '2' } };
+
+    for (const [what, item, spec, why] of [
+      ['limits above the maximum', most, of(memory('100Mi', '1000Mi')), /\(memory: at most 1073741824 for/],
+      ['requests above the maximum', most, of(memory('512Mi', '512Mi'), memory('512Mi')), /\(memory: at most/],
+      [
+        'limits above the maximum, with a sidecar',
+        most,
+        { ...of(memory('1Mi', '500Mi')), ...sidecar(memory('1Mi', '500Mi')) },
+        /\(memory: at most/,
+      ],
+      [
+        'a limit of its own below the minimum',
+        { min: { memory: '1Gi' } },
+        of(memory('2Gi')),
+        /\(memory: at least 1073741824 for/,
+      ],
+      [
+        'limits above the ratio, where an init container requests most',
+        ratio,
+        { ...of(cpu('100m', '2')), ...first(cpu('1', '1')) },
+        /\(cpu: limits at most 2 times the requests of/,
+      ],
+    ] as const) {
+      test(`is left out where it makes for ${what}`, () => {
+        const found = ofItem(item, spec);
+        assert.match(JSON.stringify(found), /the namespace's LimitRange would refuse the pod/);
+        assert.match(JSON.stringify(found), why);
+      });
+    }
+
+    for (const [what, item, spec] of [
+      ['that the pod meets with it', most, of(memory('512Mi', '512Mi'), memory('256Mi', '384Mi'))],
+      [
+        'where an init container before it needs more',
+        most,
+        { ...of(memory('100Mi', '100Mi')), ...first(memory('1Gi', '1Gi')) },
+      ],
+      [
+        "where the pod's own resources count, not the sum of its containers'",
+        most,
+        { ...of(memory('100Mi', '600Mi'), memory('100Mi', '600Mi')), resources: memory('512Mi', '1Gi') },
+      ],
+      ['that refuses the pod without it too', most, of(memory('2Gi', '2Gi'))],
+    ] as const) {
+      test(`is added ${what}`, () => assert.notEqual(typeof ofItem(item, spec), 'string'));
+    }
+
+    test("is left out where the sum of the containers counts, not the pod's own resources", () => {
+      const spec = { ...of(memory('100Mi', '500Mi'), memory('100Mi', '500Mi')), resources: memory('400Mi', '600Mi') };
+      assert.match(JSON.stringify(ofItem(most, spec)), /\(memory: at most/);
+    });
   });
 });
 
