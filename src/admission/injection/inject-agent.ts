@@ -30,6 +30,7 @@ import { serverUser } from './agent-user.ts';
 import { type JsonPatch, pointer } from './json-patch.ts';
 import type { LimitRangeItem } from './limit-range.ts';
 import { mountsPatch } from './mounts.ts';
+import { isForWindows } from './operating-system.ts';
 import { type AdmittedPod, type Container, containersOf, type PodSpec } from './pod.ts';
 
 export interface AgentInjection {
@@ -98,7 +99,7 @@ function reasonAgainst(
     return 'no agent is added, because the webhook runs without --agent-image: set it, and re-create the pod';
   if (typeof reloads === 'string') return reloads;
   if (reloads.length === 0) return 'it is empty: write how the server reloads, such as signal:HUP:nginx';
-  if (isWindows(spec)) return 'no agent is added, because it runs on Linux only: let the server watch its files';
+  if (isForWindows(spec)) return 'no agent is added, because it runs on Linux only: let the server watch its files';
   if (containersOf(spec).some(({ name }) => name === AGENT_NAME))
     return `no agent is added, because a container is named "${AGENT_NAME}": rename it`;
   const status = (spec.volumes ?? []).find(({ name }) => name === STATUS_VOLUME);
@@ -115,10 +116,6 @@ function reasonAgainst(
   if (signals.length > 0 && spec.shareProcessNamespace === false && spec.hostPID !== true)
     return 'no agent is added, because signals need shared processes and the pod sets shareProcessNamespace: false: remove that, or reload by http';
   return undefined;
-}
-
-function isWindows({ nodeSelector, os }: PodSpec): boolean {
-  return os?.name === 'windows' || nodeSelector?.['kubernetes.io/os'] === 'windows';
 }
 
 function readReloads(text: string): readonly ReloadSpec[] | string {

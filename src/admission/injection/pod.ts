@@ -31,7 +31,7 @@ export interface Container {
   readonly ports?: readonly { readonly containerPort: number }[] | null;
   readonly restartPolicy?: string | null;
   readonly resources?: Resources | null;
-  readonly securityContext?: { readonly runAsUser?: number | null } | null;
+  readonly securityContext?: { readonly runAsUser?: number | null; readonly windowsOptions?: object | null } | null;
   readonly volumeMounts?: readonly VolumeMount[] | null;
   readonly volumeDevices?: readonly { readonly devicePath: string }[] | null;
 }
@@ -40,14 +40,32 @@ export interface SchedulingGate {
   readonly name: string;
 }
 
+export interface NodeSelectorTerm {
+  readonly matchExpressions?:
+    | readonly { readonly key: string; readonly operator: string; readonly values?: readonly string[] | null }[]
+    | null;
+}
+
 export interface PodSpec {
   readonly volumes?: readonly Volume[] | null;
   readonly containers?: readonly Container[] | null;
   readonly initContainers?: readonly Container[] | null;
-  readonly securityContext?: { readonly fsGroup?: number | null; readonly runAsUser?: number | null } | null;
+  readonly securityContext?: {
+    readonly fsGroup?: number | null;
+    readonly runAsUser?: number | null;
+    readonly windowsOptions?: object | null;
+  } | null;
   readonly schedulingGates?: readonly SchedulingGate[] | null;
   readonly imagePullSecrets?: readonly { readonly name?: string }[] | null;
   readonly nodeSelector?: Entries | null;
+  readonly affinity?: {
+    readonly nodeAffinity?: {
+      readonly requiredDuringSchedulingIgnoredDuringExecution?: {
+        /** One of them has to match. */
+        readonly nodeSelectorTerms?: readonly NodeSelectorTerm[] | null;
+      } | null;
+    } | null;
+  } | null;
   readonly os?: { readonly name?: string } | null;
   /** Of the pod as a whole. */
   readonly resources?: Resources | null;

@@ -20,7 +20,9 @@ export function readAdmittedPod(object: unknown): AdmittedPod {
   each(spec, 'imagePullSecrets', (secret, path) => optional('string', secret['name'], `${path}.name`));
   const security = optionalFields(spec['securityContext'], 'spec.securityContext');
   for (const name of ['fsGroup', 'runAsUser']) optional('number', security[name], `spec.securityContext.${name}`);
+  optionalFields(security['windowsOptions'], 'spec.securityContext.windowsOptions');
   entries(spec['nodeSelector'], 'spec.nodeSelector');
+  checkAffinity(spec['affinity']);
   optional('string', optionalFields(spec['os'], 'spec.os')['name'], 'spec.os.name');
   checkResources(spec['resources'], 'spec.resources');
   optional('string', spec['nodeName'], 'spec.nodeName');
@@ -31,15 +33,28 @@ export function readAdmittedPod(object: unknown): AdmittedPod {
 
 function checkContainer(container: Fields, path: string): void {
   string(container['name'], `${path}.name`);
-  const args = container['args'] ?? [];
-  if (!Array.isArray(args) || args.some((arg) => typeof arg !== 'string')) throw unexpected(`${path}.args`, 'strings');
+  strings(container['args'], `${path}.args`);
   each(container, 'ports', (port, at) => required('number', port['containerPort'], `${at}.containerPort`), path);
   optional('string', container['restartPolicy'], `${path}.restartPolicy`);
   checkResources(container['resources'], `${path}.resources`);
   const security = optionalFields(container['securityContext'], `${path}.securityContext`);
   optional('number', security['runAsUser'], `${path}.securityContext.runAsUser`);
+  optionalFields(security['windowsOptions'], `${path}.securityContext.windowsOptions`);
   each(container, 'volumeMounts', checkMount, path);
   each(container, 'volumeDevices', (device, at) => string(device['devicePath'], `${at}.devicePath`), path);
+}
+
+function checkAffinity(value: unknown): void {
+  const ofNodes = optionalFields(optionalFields(value, 'spec.affinity')['nodeAffinity'], 'spec.affinity.nodeAffinity');
+  const name = 'requiredDuringSchedulingIgnoredDuringExecution';
+  const path = `spec.affinity.nodeAffinity.${name}`;
+  const checkTerm = (term: Fields, at: string) => each(term, 'matchExpressions', checkExpression, at);
+  each(optionalFields(ofNodes[name], path), 'nodeSelectorTerms', checkTerm, path);
+}
+
+function checkExpression(expression: Fields, path: string): void {
+  for (const name of ['key', 'operator']) string(expression[name], `${path}.${name}`);
+  strings(expression['values'], `${path}.values`);
 }
 
 function checkMount(mount: Fields, path: string): void {
@@ -76,6 +91,12 @@ function entries(value: unknown, path: string): void {
   for (const [, entry] of Object.entries(optionalFields(value, path))) {
     if (typeof entry !== 'string') throw unexpected(path, 'a map of strings');
   }
+}
+
+/** A list of strings, or nothing. */
+function strings(value: unknown, path: string): void {
+  const list = value ?? [];
+  if (!Array.isArray(list) || list.some((item) => typeof item !== 'string')) throw unexpected(path, 'strings');
 }
 
 function string(value: unknown, path: string): void {

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { AgentTemplate } from '../../../src/admission/injection/agent-container.ts';
 import { inject } from '../../../src/admission/injection/inject.ts';
-import type { AdmittedPod } from '../../../src/admission/injection/pod.ts';
+import type { AdmittedPod, NodeSelectorTerm } from '../../../src/admission/injection/pod.ts';
 import { RELOAD_ANNOTATION } from '../../../src/api/keys.ts';
 import { formatReload, parseReload } from '../../../src/api/reload-spec.ts';
 import { applyPatch } from '../apply-patch.ts';
@@ -315,6 +315,16 @@ test('a warning says that shared processes defeat narrowing to some containers',
   assert.match(warnings.join(), /dcred\.dev\/containers does not keep the key from the other containers/);
 });
 
+const ofSystem = (operator: string, ...values: readonly string[]) => [{ key: 'kubernetes.io/os', operator, values }];
+const WINDOWS = ofSystem('In', 'windows');
+const DISK = [{ key: 'disk', operator: 'Exists' }];
+
+/** Affinity to nodes that meet all expressions of one of these lists. */
+function onNodes(...lists: readonly Required<NodeSelectorTerm>['matchExpressions'][]) {
+  const nodeSelectorTerms = lists.map((matchExpressions) => ({ matchExpressions }));
+  return { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms } } };
+}
+
 describe('no agent, and a warning that says why, for', () => {
   const wrong: Readonly<Record<string, readonly [string, RegExp]>> = {
     'a signal that terminates processes': ['signal:KILL:nginx', /expected one of the signals HUP/],
@@ -334,6 +344,18 @@ describe('no agent, and a warning that says why, for', () => {
   for (const [what, spec, message] of [
     ['a Windows pod, by os.name', { os: { name: 'windows' } }, /runs on Linux only/],
     ['a Windows pod, by node selector', { nodeSelector: { 'kubernetes.io/os': 'windows' } }, /runs on Linux only/],
+    [
+      'a Windows pod, by the older label of nodes',
+      { nodeSelector: { 'beta.kubernetes.io/os': 'windows' } },
+      /runs on Linux only/,
+    ],
+    ['a Windows pod, by node affinity', { affinity: onNodes(WINDOWS, [...WINDOWS, ...DISK]) }, /runs on Linux only/],
+    ['a Windows pod, by options', { securityContext: { windowsOptions: { hostProcess: true } } }, /runs on Linux only/],
+    [
+      'a Windows pod, by options of a container',
+      { containers: [container('nginx', { securityContext: { windowsOptions: { runAsUserName: 'web' } } })] },
+      /runs on Linux only/,
+    ],
     ['a pod that forbids shared processes', { shareProcessNamespace: false }, /sets shareProcessNamespace: false/],
     ['a pod that sees the processes of its node', { hostPID: true }, /every process of that name on the node/],
     ['a container of the same name', { containers: [container('dcred-agent')] }, /a container is named "dcred-agent"/],
@@ -343,6 +365,22 @@ describe('no agent, and a warning that says why, for', () => {
       assert.equal(agents.filter(({ restartPolicy }) => restartPolicy === 'Always').length, 0);
       assert.equal(pod.spec.shareProcessNamespace, 'shareProcessNamespace' in spec ? false : undefined);
       assert.match(warnings.join(), message);
+    });
+  }
+
+  for (const [what, spec] of [
+    ['that may run on other nodes too', { affinity: onNodes(WINDOWS, DISK) }],
+    ['that may run on either', { affinity: onNodes(ofSystem('In', 'windows', 'linux')) }],
+    ['that never runs there', { affinity: onNodes(ofSystem('NotIn', 'windows')) }],
+    [
+      'that says linux',
+      { os: { name: 'linux' }, securityContext: { runAsUser: 1, windowsOptions: { hostProcess: true } } },
+    ],
+    ['with no options of Windows', { securityContext: { runAsUser: 1, windowsOptions: {} } }],
+    ['with affinity to nothing', { affinity: onNodes() }],
+  ] as const) {
+    test(`but not for a pod ${what}`, () => {
+      assert.equal(injected(reloading('signal:HUP:nginx', { ...AS_101, ...spec })).agents.length, 1);
     });
   }
 

@@ -49,6 +49,9 @@ test('warnings are returned', () => {
 });
 
 describe('refused', () => {
+  const onNodes = (nodeSelectorTerms: unknown) => ({
+    affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms } } },
+  });
   for (const [what, question, message] of [
     [
       'an older version',
@@ -63,6 +66,26 @@ describe('refused', () => {
     ['a namespace that cannot exist', review(podWith(), { namespace: 'edge/../vault' }), /request\.namespace/],
     ['a namespace that is no text', review(podWith(), { namespace: 7 }), /request\.namespace/],
     ['a pod without a spec', review({ metadata: {} }), /request\.object\.spec/],
+    ...(
+      [
+        [{ securityContext: { windowsOptions: 'yes' } }, /spec\.securityContext\.windowsOptions: expected an object/],
+        [
+          { containers: [{ name: 'a', securityContext: { windowsOptions: 1 } }] },
+          /\[0\]\.securityContext\.windowsOptions/,
+        ],
+        [{ affinity: [] }, /spec\.affinity: expected an object/],
+        [{ affinity: { nodeAffinity: 1 } }, /spec\.affinity\.nodeAffinity: expected an object/],
+        [onNodes({}), /\.nodeSelectorTerms: expected a list/],
+        [onNodes([{ matchExpressions: {} }]), /\.nodeSelectorTerms\[0\]\.matchExpressions: expected a list/],
+        [onNodes([{ matchExpressions: [{ key: 'a' }] }]), /\.matchExpressions\[0\]\.operator: expected a string/],
+        [
+          onNodes([{ matchExpressions: [{ key: 'a', operator: 'In', values: [1] }] }]),
+          /\.matchExpressions\[0\]\.values: expected strings/,
+        ],
+      ] as const
+    ).map(
+      ([spec, message]) => [`a pod with ${JSON.stringify(spec)}`, review({ metadata: {}, spec }), message] as const,
+    ),
     ['no pod at all', review(null), /request\.object/],
     ['a list', [], /review/],
   ] as const) {
