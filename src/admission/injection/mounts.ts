@@ -128,8 +128,16 @@ function isBelow(path: string, parent: string): boolean {
 }
 
 function readOnlyVolumes(volumes: readonly Volume[]): ReadonlySet<string> {
-  const found = volumes.filter((volume) => READ_ONLY_SOURCES.some((source) => Object.hasOwn(volume, source)));
-  return new Set(found.map(({ name }) => name));
+  return new Set(volumes.filter(isReadOnly).map(({ name }) => name));
+}
+
+/** By its kind, or where its source says so: csi, persistentVolumeClaim, nfs and others have a field of one name for that. */
+function isReadOnly(volume: Volume): boolean {
+  return Object.entries(volume).some(
+    ([source, settings]) =>
+      READ_ONLY_SOURCES.includes(source) ||
+      (typeof settings === 'object' && settings !== null && 'readOnly' in settings && settings.readOnly === true),
+  );
 }
 
 function isPart({ subPath = '', subPathExpr = '' }: VolumeMount): boolean {

@@ -233,6 +233,25 @@ describe('names in a template are not trusted', () => {
     });
   }
 
+  for (const [what, source, isReadOnly] of [
+    ['a Secret', { secret: { secretName: 'own' } }, true],
+    ['a CSI volume that is read-only', { csi: { driver: 'files.example', readOnly: true } }, true],
+    ['a claim that is read-only', { persistentVolumeClaim: { claimName: 'disk', readOnly: true } }, true],
+    ['a share that is read-only', { nfs: { server: 'files.example', path: '/', readOnly: true } }, true],
+    ['a CSI volume', { csi: { driver: 'files.example', readOnly: false } }, false],
+    ['a claim', { persistentVolumeClaim: { claimName: 'disk' } }, false],
+    ['a volume without a source', { csi: null }, false],
+  ] as const) {
+    test(`within ${what}, the mount is ${isReadOnly ? 'left out: the runtime cannot create it' : 'made'}`, () => {
+      const volumeMounts = [{ name: 'parent', mountPath: '/var/run/secrets' }];
+      const volumes = [{ name: 'parent', ...source }];
+      const spec = { volumes, containers: [container('main', { volumeMounts })] };
+      const { pod, warnings } = injected(podWith({ spec }));
+      assert.deepEqual(mountsOf(pod, 'main'), isReadOnly ? volumeMounts : [...volumeMounts, WEB_MOUNT]);
+      assert.match(warnings.join(), isReadOnly ? /"\/var\/run\/secrets" is mounted read-only.*move that mount/ : /^$/);
+    });
+  }
+
   test('a mount by subPath, which is never refreshed, is removed, with a warning', () => {
     const part = { name: 'dcred-web', mountPath: '/etc/dc.bin', subPath: 'dc.bin' };
     const whole = { name: 'dcred-web', mountPath: '/etc/dc' };
