@@ -174,9 +174,11 @@ test('names of every length and with dots are names that the API server takes', 
     [`${'r'.repeat(45)}--r`, ''],
     ['r', ''],
     ['r', 'Dcred_Edge.prod'],
+    ['1edge', ''],
+    ['4dcred', ''],
     ['r', `${'n'.repeat(49)}.n`],
   ] as const) {
-    for (const fullnameOverride of ['', `${'y'.repeat(45)}---z`, long]) {
+    for (const fullnameOverride of ['', `${'y'.repeat(45)}---z`, `${'8'.repeat(40)}---z`, long]) {
       const given = { ...valuesOf(() => 'text', plainName()), fullnameOverride, nameOverride };
       for (const object of await rendered(given, release, long)) {
         const { kind, metadata } = object as Manifest;

@@ -3,7 +3,7 @@
 {{- end }}
 
 {{/* 63 characters, less the longest suffix: "-leader-election". A release's name may have dots, a label more than
-that, a Service's name neither. */}}
+that, a Service's name neither, nor may that begin with a digit before Kubernetes 1.36. */}}
 {{- define "dcred.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $full := printf "%s-%s" .Release.Name $name -}}
@@ -12,7 +12,8 @@ that, a Service's name neither. */}}
 {{- else if contains $name .Release.Name -}}
 {{- $full = .Release.Name -}}
 {{- end -}}
-{{- regexReplaceAll "[^a-z0-9]" (lower $full) "-" | trunc 47 | trimAll "-" }}
+{{- $full = regexReplaceAll "[^a-z0-9]" (lower $full) "-" -}}
+{{- regexReplaceAll "^[0-9]" $full "dcred-${0}" | trunc 47 | trimAll "-" }}
 {{- end }}
 
 {{/* For cluster-scoped objects: two releases with the same name in different namespaces must not share one. */}}
