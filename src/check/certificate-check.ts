@@ -1,7 +1,7 @@
 /** Whether certificates are fit to delegate: by the operator's own code, and so with its reasons. */
 import type { Usage } from '../credential/scheme.ts';
 import type { ObjectKey } from '../issued-secret/names.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isApiError, isMissing } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Condition } from '../kubernetes/objects.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
@@ -87,7 +87,7 @@ async function readState(client: Client, secret: ObjectKey, signal: AbortSignal)
     const found = await client.get<CertificateSecret>(SECRETS, secret, { signal });
     return await readCertificateSecret(found, secret.name, signal);
   } catch (error) {
-    if (isApiError(error, 'NotFound')) return await readCertificateSecret(undefined, secret.name, signal);
+    if (isMissing(error)) return await readCertificateSecret(undefined, secret.name, signal);
     throw error;
   }
 }

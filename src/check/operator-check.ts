@@ -1,5 +1,5 @@
 /** The operator: that it runs, leads, is of this version, and may do what it needs. */
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isApiError, isMissing } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { inBatches } from '../kubernetes/client/batches.ts';
 import type { Lease } from '../kubernetes/leader/lease.ts';
@@ -112,7 +112,7 @@ export async function checkLease(
     const when = Number.isNaN(ageSeconds) ? 'at a time that cannot be read' : `${ageSeconds} s ago`;
     return problem('Leader', `${holder} held Lease ${namespace}/${lease} last, ${when}`, remedy);
   } catch (error) {
-    if (isApiError(error, 'NotFound')) return problem('Leader', `there is no Lease ${namespace}/${lease}`, remedy);
+    if (isMissing(error)) return problem('Leader', `there is no Lease ${namespace}/${lease}`, remedy);
     if (isApiError(error, 'Forbidden')) {
       return warning(
         'Leader',

@@ -3,7 +3,7 @@ import { clusterIssuerDefinition, customResourceDefinition, grantDefinition, iss
 import { DEFAULT_LIFETIME_SECONDS, type DelegatedCredentialStatus } from '../api/delegated-credential.ts';
 import { isReadable, readDelegatedCredential } from '../api/read.ts';
 import { DELEGATED_CREDENTIALS } from '../api/resource-types.ts';
-import { ApiError, isApiError } from '../kubernetes/api-error.ts';
+import { ApiError, isApiError, isMissing } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { inBatches } from '../kubernetes/client/batches.ts';
 import { listKept } from '../kubernetes/client/list-all.ts';
@@ -153,7 +153,7 @@ async function checkInstalledDefinition(
   try {
     return checkDefinition(expected, await client.get<Definition>(DEFINITIONS, { name }, { signal }));
   } catch (error) {
-    if (isApiError(error, 'NotFound')) return checkDefinition(expected, undefined);
+    if (isMissing(error)) return checkDefinition(expected, undefined);
     if (!isApiError(error, 'Forbidden')) throw error;
     if (!(await served()).includes(expected.spec?.names?.plural ?? '')) return checkDefinition(expected, undefined);
     const message = `${name} is served; no permission to compare it with the one of this dcred`;

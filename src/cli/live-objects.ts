@@ -2,7 +2,7 @@
 
 import { MANAGED_BY, MANAGED_BY_LABEL } from '../api/keys.ts';
 import { readIssuedSecret } from '../issued-secret/issued-secret.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isMissing } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { listKept } from '../kubernetes/client/list-all.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
@@ -85,7 +85,7 @@ async function get(
   try {
     return await client.get(type, { namespace, name }, { signal, metadataOnly });
   } catch (error) {
-    if (!isApiError(error, 'NotFound')) throw error;
+    if (!isMissing(error)) throw error;
     throw new CommandError(`there is no ${type.kind} "${name}" in namespace "${namespace}"`, { cause: error });
   }
 }

@@ -10,7 +10,7 @@ import { CertificateError } from '../credential/errors.ts';
 import { assertSignerMatches, type Signer, signerFromPem } from '../credential/signer.ts';
 import { KeyError } from '../keys/key-error.ts';
 import type { KeyOpener, RemoteKeyUri } from '../keys/key-opener.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isApiError, isMissing } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
@@ -120,7 +120,7 @@ export class AuthorityLoader {
       const secret = await this.#options.client.get<Secret>(SECRETS, { namespace, name }, { signal });
       return secret.data ?? {};
     } catch (error) {
-      if (!isApiError(error, 'NotFound') && !isApiError(error, 'Forbidden')) throw error;
+      if (!isMissing(error) && !isApiError(error, 'Forbidden')) throw error;
       throw new IssuerError(
         'SecretNotFound',
         `Secret "${name}" in namespace "${namespace}" does not exist, or dcred issuer may not read it`,

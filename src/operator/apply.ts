@@ -8,7 +8,7 @@ import { SECRET_ANNOTATIONS } from '../api/keys.ts';
 import { type IssuedSecret, readIssuedSecret } from '../issued-secret/issued-secret.ts';
 import type { PodKey } from '../issued-secret/names.ts';
 import type { SecretManifest } from '../issued-secret/secret-manifest.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isApiError, isMissing } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
@@ -180,9 +180,7 @@ export class Applier {
     const found = await this.#options.client
       .get<SecretManifest>(SECRETS, { namespace, name }, { signal })
       .catch((error: unknown) => {
-        throw isApiError(error, 'NotFound')
-          ? stale(secret, error)
-          : refusal(error, 'ReadRefused', 'to show the Secret');
+        throw isMissing(error) ? stale(secret, error) : refusal(error, 'ReadRefused', 'to show the Secret');
       });
     if (found.metadata.resourceVersion !== resourceVersion) throw stale(secret, undefined);
     return found;
@@ -231,7 +229,7 @@ export class Applier {
     const existing = await this.#options.client
       .get(SECRETS, { namespace, name }, { signal, metadataOnly: true })
       .catch((error: unknown) => {
-        if (isApiError(error, 'NotFound')) return undefined;
+        if (isMissing(error)) return undefined;
         throw error;
       });
     if (existing === undefined) return new StaleCacheError(`Secret "${name}" was deleted a moment ago`);
@@ -252,7 +250,7 @@ export class Applier {
     try {
       return await this.#options.client.replace(SECRETS, manifest, { signal, metadataOnly: true });
     } catch (error) {
-      if (isApiError(error, 'Conflict') || isApiError(error, 'NotFound')) throw stale(replaces, error);
+      if (isApiError(error, 'Conflict') || isMissing(error)) throw stale(replaces, error);
       if (!isImmutable(error)) throw refusal(error, 'SecretRefused', 'the Secret');
       // Another client set `immutable: true`, or re-created it with another type: only a new Secret can take its place.
       if (replaces.finalizers !== undefined) throw heldByFinalizer(replaces, error);
@@ -281,7 +279,7 @@ export class Applier {
         { signal, preconditions: { uid, resourceVersion } },
       );
     } catch (error) {
-      if (isApiError(error, 'NotFound')) return;
+      if (isMissing(error)) return;
       if (isApiError(error, 'Conflict')) throw stale(secret, error);
       throw refusal(error, 'SecretRefused', `to delete Secret "${name}"`);
     }
@@ -293,7 +291,7 @@ export class Applier {
       const podResourceVersion = await liftGate(this.#options.client, pod, key.resourceName, signal);
       return { kind: 'ungated', podResourceVersion };
     } catch (error) {
-      if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) {
+      if (isMissing(error) || isApiError(error, 'Conflict')) {
         throw new StaleCacheError(`pod "${pod.name}" has changed or is gone`, undefined, { cause: error });
       }
       if (!isApiError(error, 'Forbidden')) throw refusal(error, 'GateNotLifted', 'to remove the scheduling gate');
@@ -334,7 +332,7 @@ export class Applier {
       });
       return { kind: 'annotated', resourceVersion: written.metadata.resourceVersion };
     } catch (error) {
-      if (isApiError(error, 'Conflict') || isApiError(error, 'NotFound')) throw stale(secret, error);
+      if (isApiError(error, 'Conflict') || isMissing(error)) throw stale(secret, error);
       throw refusal(error, 'SecretRefused', 'the labels and annotations of the Secret');
     }
   }

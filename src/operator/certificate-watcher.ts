@@ -8,7 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import { formatObjectKey, type ObjectKey, parseObjectKey } from '../issued-secret/names.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isApiError, isMissing } from '../kubernetes/api-error.ts';
 import { Backoff } from '../kubernetes/backoff.ts';
 import type { TimerHandle } from '../kubernetes/clock.ts';
 import { TokenBucket } from '../kubernetes/events/token-bucket.ts';
@@ -257,7 +257,7 @@ export class CertificateWatcher {
     try {
       return await this.#options.engine.client.get<CertificateSecret>(SECRETS, ref, { signal });
     } catch (error) {
-      if (isApiError(error, 'NotFound')) return undefined;
+      if (isMissing(error)) return undefined;
       throw error;
     }
   }

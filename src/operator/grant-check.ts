@@ -7,7 +7,7 @@ import { isReadableGrant, mayBeOf, readDelegationGrant } from '../api/read-grant
 import { DELEGATION_GRANTS } from '../api/resource-types.ts';
 import { decideGrant } from '../grant/decide.ts';
 import { certificateOf, needsGrant, type Referrer, requestOf } from '../grant/request.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isApiError, isMissing } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { listKept } from '../kubernetes/client/list-all.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
@@ -82,7 +82,7 @@ export class GrantCheck implements GrantProof {
       const facts = await readLiveNamespace(this.#client, namespace, signal);
       return decideGrant(grants, requestOf(resource, { ...facts, namespace })) === undefined;
     } catch (error) {
-      // The whole kind is gone: dcred is being uninstalled, which withdraws nothing.
+      // The whole kind is gone: dcred is being uninstalled, which withdraws nothing. Nor does a page in the place of an answer.
       if (isApiError(error, 'NotFound')) return false;
       throw refusal(error, 'ReadRefused', 'to show the grants and the namespace');
     }
@@ -121,7 +121,7 @@ export class GrantCheck implements GrantProof {
       this.#client
         .get<KubernetesObject>(DELEGATION_GRANTS, { namespace: home, name }, { signal })
         .catch((error: unknown) => {
-          if (isApiError(error, 'NotFound')) return undefined;
+          if (isMissing(error)) return undefined;
           throw error;
         }),
       readLiveNamespace(this.#client, namespace, signal),

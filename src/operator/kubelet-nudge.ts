@@ -7,7 +7,7 @@
  * not retried, and the plan never reads it.
  */
 import { RENEWED_AT_ANNOTATION } from '../api/keys.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isApiError, isMissing } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { Clock } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
@@ -68,7 +68,7 @@ export class KubeletNudge {
     const { log } = this.#options;
     const fields = { namespace, pod, err: error };
     const message = 'failed to nudge the kubelet: the pod sees its new Secret within two minutes';
-    if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict') || this.#failing) {
+    if (isMissing(error) || isApiError(error, 'Conflict') || this.#failing) {
       log.debug(fields, message);
       return;
     }

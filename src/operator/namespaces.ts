@@ -6,7 +6,7 @@
  *
  * A namespace that is gone, or may not be read, has neither labels nor uid: no such grant covers it.
  */
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isMissing } from '../kubernetes/api-error.ts';
 import { Reflector } from '../kubernetes/cache/reflector.ts';
 import type { TimerHandle } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
@@ -139,7 +139,7 @@ export async function readLiveNamespace(
   try {
     return readNamespace(await client.get(NAMESPACES, { name }, { signal, metadataOnly: true }));
   } catch (error) {
-    if (isApiError(error, 'NotFound')) return unknown(name);
+    if (isMissing(error)) return unknown(name);
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 /** From what the API server answers to a write to what the pod's owner has to know. */
-import { ApiError, isUnavailable } from '../kubernetes/api-error.ts';
+import { ApiError, isMissing, isUnavailable } from '../kubernetes/api-error.ts';
 import { PodFailure, type PodFailureReason, StaleCacheError } from './pod-failure.ts';
 
 const MESSAGE_LENGTH = 300;
@@ -29,8 +29,10 @@ export function refusal(error: unknown, code: PodFailureReason, what: string): u
   });
 }
 
-/** Whether the refusal may pass by itself. */
-export function mayPass({ message, status }: ApiError): boolean {
+/** Whether the refusal may pass by itself. A 404 that names no object is a path that is not served, or not yet (ADR 82). */
+export function mayPass(error: ApiError): boolean {
+  const { message, status } = error;
+  if (status === 404) return !isMissing(error);
   return TRANSIENT_STATUS.has(status) || (status === 403 && message.includes(NOT_AUTHORIZED));
 }
 

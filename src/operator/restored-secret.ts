@@ -53,7 +53,7 @@ export async function removeRestored(
   } catch (error) {
     // Gone already. A Conflict says that it has changed: not what was examined.
     if (isApiError(error, 'Conflict')) return false;
-    if (!isApiError(error, 'NotFound')) throw error;
+    if (!isMissing(error)) throw error;
   }
   return true;
 }

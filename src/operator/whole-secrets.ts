@@ -1,6 +1,6 @@
 /** Reads what the cache has not kept of an issued Secret: see `extrasOmitted`. */
 import { type IssuedSecret, readWholeIssuedSecret } from '../issued-secret/issued-secret.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isMissing } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import { SECRETS } from '../kubernetes/resource-type.ts';
 import { StaleCacheError } from './pod-failure.ts';
@@ -30,7 +30,7 @@ async function readWhole(
     const found = readWholeIssuedSecret(await client.get(SECRETS, { namespace, name }, { signal, metadataOnly: true }));
     if (found?.uid === uid && found.resourceVersion === resourceVersion) return found;
   } catch (error) {
-    if (!isApiError(error, 'NotFound')) throw error;
+    if (!isMissing(error)) throw error;
   }
   throw new StaleCacheError(`Secret "${name}" has changed since it was last seen`);
 }

@@ -3,7 +3,7 @@
  * certificate and its key, and ConfigMaps with a certificate whose key is kept elsewhere. For the latter the account reads no Secret at all.
  */
 import { PEM_LIMITS } from '../credential/certificate.ts';
-import { isApiError } from '../kubernetes/api-error.ts';
+import { isMissing } from '../kubernetes/api-error.ts';
 import type { ApiClient } from '../kubernetes/client/api-client.ts';
 import type { KubernetesObject } from '../kubernetes/objects.ts';
 import { CONFIG_MAPS, type ResourceType, SECRETS } from '../kubernetes/resource-type.ts';
@@ -63,9 +63,7 @@ async function readData(
   const { data = {} } = await client
     .get<KubernetesObject<{ readonly data?: Data }>>(type, ref, { signal })
     .catch((error: unknown) => {
-      throw isApiError(error, 'NotFound')
-        ? new CertificateObjectError(`there is no such ${type.kind}: create it`)
-        : error;
+      throw isMissing(error) ? new CertificateObjectError(`there is no such ${type.kind}: create it`) : error;
     });
   return data;
 }

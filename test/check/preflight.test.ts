@@ -5,6 +5,7 @@ import { COMPONENT_LABEL } from '../../src/api/keys.ts';
 import { type PreflightOptions, preflight } from '../../src/check/preflight.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
+import { missing, notServed } from '../../testing/support/not-found.ts';
 import { type LeafOptions, leaf } from '../../testing/support/openssl.ts';
 
 const refusal = (status: number, reason: string) => new ApiError(`fake ${reason}`, { status, reason });
@@ -21,21 +22,21 @@ const CLUSTER: Answers = {
 
 function fake(answers: Answers): ApiClient {
   const all: Answers = { ...CLUSTER, ...answers };
-  const answer = async (key: string, absent: unknown = refusal(404, 'NotFound')) => {
+  const answer = async (key: string, absent: unknown) => {
     const found = Object.hasOwn(all, key) ? all[key] : absent;
     if (found instanceof ApiError) throw found;
     return found;
   };
   const client = {
     clockSkewMs: 0,
-    getPath: (path: string) => answer(path),
+    getPath: (path: string) => answer(path, notServed()),
     list: async ({ plural }: { plural: string }) => {
       const items = await answer(`list ${plural}`, []);
       return { metadata: {}, items };
     },
     get: ({ plural }: { plural: string }, { namespace, name }: { namespace?: string; name: string }) =>
-      answer(`get ${plural} ${namespace === undefined ? '' : `${namespace}/`}${name}`),
-    create: ({ plural }: { plural: string }) => answer(`create ${plural}`),
+      answer(`get ${plural} ${namespace === undefined ? '' : `${namespace}/`}${name}`, missing(name)),
+    create: ({ plural }: { plural: string }) => answer(`create ${plural}`, notServed()),
   };
   return client as unknown as ApiClient;
 }
@@ -286,6 +287,19 @@ describe('one that cannot be read', () => {
         ['Grant', 'warning'],
       ],
     );
+  });
+
+  test("is no certificate that is missing: a proxy's page says nothing of it", async () => {
+    const findings = await check({
+      'get secrets edge/web-tls': notServed(),
+      'list delegatedcredentials': [resource({ name: 'web-tls' })],
+    });
+    const found = findings.filter((one) => one.check === 'Certificate');
+    assert.deepEqual(
+      found.map(({ level }) => level),
+      ['warning'],
+    );
+    assert.match(found[0]?.message ?? '', /could not be checked/);
   });
 
   test('of many issuers keeps no other from being checked', async () => {

@@ -175,10 +175,16 @@ describe('a name that is taken', () => {
       annotations: { 'dcred.dev/pod-name': 'web-0', 'dcred.dev/pod-uid': 'uid-of-yesterday' },
     };
     /** The Secret, then the pod. */
-    const world = (secret: KubernetesObject['metadata'], pod: () => KubernetesObject, listed = secret) => {
+    const world = (
+      secret: KubernetesObject['metadata'],
+      pod: () => KubernetesObject,
+      listed = secret,
+      onDelete: () => KubernetesObject | undefined = () => undefined,
+    ) => {
       const gets = [() => ({ metadata: secret }), pod];
       const get = () => gets.shift()?.();
-      return fakeClient({ create: refusal('AlreadyExists', 409), get, list: () => ({ metadata: listed }) });
+      const list = () => ({ metadata: listed });
+      return fakeClient({ create: refusal('AlreadyExists', 409), get, list, delete: onDelete });
     };
     const successor = () => ({ metadata: { uid: 'uid-of-web-0' } });
     const alive = () => ({ metadata: { uid: 'uid-of-yesterday' } });
@@ -223,6 +229,12 @@ describe('a name that is taken', () => {
       });
     }
 
+    test("is still in the way after a proxy's page in the place of the answer to its deletion", async () => {
+      const { calls, client } = world(restored, gone, restored, unserved);
+      await assert.rejects(applier(client).apply(MISSING, subject(), SIGNAL), { name: 'ApiError', status: 404 });
+      assert.deepEqual(calls.at(-1), deleted);
+    });
+
     test('is left alone where the pod cannot be read', async () => {
       for (const answer of [refusal('Forbidden', 403), unserved]) {
         const { calls, client } = world(restored, answer);
@@ -239,9 +251,15 @@ describe('a name that is taken', () => {
 });
 
 describe('a re-issue that was planned on a stale cache', () => {
-  for (const reason of ['Conflict', 'NotFound']) {
+  test("by a proxy's page in the place of an answer, nothing is known to have changed: it is refused for now", async () => {
+    const { client } = fakeClient({ replace: unserved });
+    const refused = { code: 'SecretRefused', transient: true };
+    await assert.rejects(applier(client).apply(DUE, subject(), SIGNAL), refused);
+  });
+
+  for (const [reason, replace] of Object.entries({ Conflict: refusal('Conflict', 409), NotFound: gone })) {
     test(`is refused by the API server with ${reason} and planned again`, async () => {
-      const { client, calls } = fakeClient({ replace: refusal(reason, 409) });
+      const { client, calls } = fakeClient({ replace });
       await assert.rejects(applier(client).apply(DUE, subject(), SIGNAL), StaleCacheError);
       assert.equal(calls.length, 1);
     });
@@ -299,9 +317,9 @@ describe('a gate', () => {
     assert.deepEqual(calls, [{ verb: 'strategicMergePatch', name: 'web-0', preconditions }]);
   });
 
-  for (const reason of ['NotFound', 'Conflict']) {
+  for (const [reason, strategicMergePatch] of Object.entries({ NotFound: gone, Conflict: refusal('Conflict', 409) })) {
     test(`of a pod that is gone or replaced (${reason}): it is reconciled again`, async () => {
-      await assert.rejects(lift({ strategicMergePatch: refusal(reason, 409) }).done, StaleCacheError);
+      await assert.rejects(lift({ strategicMergePatch }).done, StaleCacheError);
     });
   }
 
@@ -318,8 +336,10 @@ describe('a gate', () => {
   });
 
   test('that cannot be removed now is retried', async () => {
-    const { done } = lift({ strategicMergePatch: refusal('InternalError', 500) });
-    await assert.rejects(done, { code: 'GateNotLifted', transient: true });
+    for (const strategicMergePatch of [refusal('InternalError', 500), unserved]) {
+      const { done } = lift({ strategicMergePatch });
+      await assert.rejects(done, { code: 'GateNotLifted', transient: true });
+    }
   });
 });
 
@@ -394,6 +414,12 @@ describe('nothing is deleted because a cache does not show something', () => {
     await applier(goneAlready.client).apply(podGone, subject(), SIGNAL);
     const changed = fakeClient({ get: gone, delete: refusal('Conflict', 409) });
     await assert.rejects(applier(changed.client).apply(podGone, subject(), SIGNAL), StaleCacheError);
+  });
+
+  test("a Secret counts as deleted only by the API server's word: a proxy's page is a refusal that may pass", async () => {
+    const { client } = fakeClient({ get: gone, delete: unserved });
+    const refused = { code: 'SecretRefused', transient: true };
+    await assert.rejects(applier(client).apply(podGone, subject(), SIGNAL), refused);
   });
 });
 

@@ -9,6 +9,7 @@ import type { Access } from '../../src/operator/core/access.ts';
 import { GrantCheck } from '../../src/operator/grant-check.ts';
 import { PodFailure, StaleCacheError } from '../../src/operator/pod-failure.ts';
 import { grant, resource, specOf } from '../../testing/support/builders.ts';
+import { missing, notServed } from '../../testing/support/not-found.ts';
 
 const signal = new AbortController().signal;
 const LIFETIME = 3600;
@@ -21,6 +22,7 @@ type GrantSpec = Partial<z.input<typeof grantSpecSchema>>;
 /** A fake API server, whose answers the test holds back or changes; the operator's watches show an earlier state of it. */
 class Server {
   grants: readonly DelegationGrantResource[];
+  /** Undefined: there is none. An error: what its GET is answered with. */
   namespace: object | undefined = { metadata: { name: 'edge', uid: 'uid-of-edge', labels: { tier: 'edge' } } };
   error: Error | undefined;
   reads: string[] = [];
@@ -37,7 +39,8 @@ class Server {
       if (this.error !== undefined) throw this.error;
       const found =
         plural === 'namespaces' ? this.namespace : this.grants.find(({ metadata }) => metadata.name === name);
-      if (found === undefined) throw new ApiError('not found', { status: 404, reason: 'NotFound' });
+      if (found === undefined) throw missing(name);
+      if (found instanceof Error) throw found;
       return structuredClone(found);
     },
     list: async () => {
@@ -106,13 +109,18 @@ describe('a grant that the watches show', () => {
     });
   }
 
-  test('does not hold while the API server refuses to show it', async () => {
-    const server = new Server(named);
-    server.error = new ApiError('forbidden', { status: 403, reason: 'Forbidden' });
-    await assert.rejects(new GrantCheck(server.client, false).holds(seen(named), EDGE, signal), (error) => {
-      assert.ok(error instanceof PodFailure && error.code === 'ReadRefused');
-      return true;
-    });
+  test('does not hold while the API server refuses to show it, and is not known to have changed', async () => {
+    for (const error of [new ApiError('forbidden', { status: 403, reason: 'Forbidden' }), notServed()]) {
+      const server = Object.assign(new Server(named), { error });
+      const held = new GrantCheck(server.client, false).holds(seen(named), EDGE, signal);
+      await assert.rejects(held, { name: 'PodFailure', code: 'ReadRefused' });
+    }
+  });
+
+  test("does not hold, and is not known to have changed, while a proxy's page stands for the namespace", async () => {
+    const server = Object.assign(new Server(selected), { namespace: notServed() });
+    const held = new GrantCheck(server.client, false).holds(seen(selected), EDGE, signal);
+    await assert.rejects(held, { name: 'PodFailure', code: 'ReadRefused', transient: true });
   });
 
   test('is read once for all that wait, by a read that begins after they started waiting', async () => {
@@ -156,9 +164,24 @@ describe('a withdrawal', () => {
     assert.ok(await check(newer({ hours: 'weekdays', certificateRef: { name: 'api-tls' } })));
   });
 
+  test("is not confirmed by a proxy's page in the place of the namespace, but by a namespace that is gone", async () => {
+    for (const one of [
+      grant({ from: [{ namespaceSelector: { matchLabels: { tier: 'edge' } } }] }),
+      grant({ from: [{ namespace: 'edge', uid: 'uid-of-edge' }] }),
+    ]) {
+      const server = new Server(one);
+      const check = new GrantCheck(server.client, false);
+      assert.ok(!(await check.isWithdrawn(EDGE, signal)));
+      server.namespace = notServed();
+      assert.ok(!(await check.isWithdrawn(EDGE, signal)));
+      server.namespace = undefined;
+      assert.ok(await check.isWithdrawn(EDGE, signal));
+    }
+  });
+
   test('is not confirmed where the whole kind is gone, and unknown where the API server refuses', async () => {
     const server = new Server();
-    server.error = new ApiError('not found', { status: 404, reason: 'NotFound' });
+    server.error = notServed();
     assert.ok(!(await new GrantCheck(server.client, false).isWithdrawn(EDGE, signal)));
     server.error = new ApiError('forbidden', { status: 403, reason: 'Forbidden' });
     await assert.rejects(new GrantCheck(server.client, false).isWithdrawn(EDGE, signal), PodFailure);

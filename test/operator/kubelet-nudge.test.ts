@@ -6,6 +6,7 @@ import { readPod, samePod } from '../../src/operator/core/pod.ts';
 import { KubeletNudge, type KubeletNudgeOptions, needsNudge } from '../../src/operator/kubelet-nudge.ts';
 import { issuedSecret, podOf } from '../../testing/support/builders.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
+import { missing } from '../../testing/support/not-found.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
 
 /** A nudge whose API server is a fake: it takes the patches, or answers with an error. */
@@ -63,12 +64,10 @@ describe('a nudge', () => {
     assert.deepEqual(levels(), ['warn', 'debug', 'warn']);
   });
 
-  for (const [reason, status] of [
-    ['NotFound', 404],
-    ['Conflict', 409],
-  ] as const) {
+  const replaced = { NotFound: () => Promise.reject(missing('web-0')), Conflict: refusal('Conflict', 409) };
+  for (const [reason, answer] of Object.entries(replaced)) {
     test(`to a pod that has gone or been replaced (${reason}) is not a warning`, async () => {
-      const { log, send } = nudging(refusal(reason, status));
+      const { log, send } = nudging(answer);
       await send();
       assert.deepEqual(
         log.lines.map(({ level }) => level),

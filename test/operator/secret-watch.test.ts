@@ -12,6 +12,7 @@ import { CertificateWatcher } from '../../src/operator/certificate-watcher.ts';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { type Delegation, delegation } from '../../testing/support/builders.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
+import { missing, notServed } from '../../testing/support/not-found.ts';
 import { eventually } from '../../testing/support/processes.ts';
 import { recordingLogger } from '../../testing/support/recording-logger.ts';
 import { operatorsClient } from './cluster.ts';
@@ -470,6 +471,28 @@ describe('with a fake API server, a certificate', () => {
       [9, [outage(failure, 250), { error: forbidden, of: 'scope', seconds: 10 }]],
     ];
     await fc.assert(property, { examples, numRuns: 100 });
+  });
+
+  test("that a proxy's page stands for is not gone: it stays in use, and is read again", async () => {
+    const { client, state } = server();
+    const clock = new FakeClock();
+    await using followed = new Followed(client, [], clock);
+    followed.refer('web');
+    await clock.advanceAsync(1_000);
+    followed.changes.length = 0;
+    Object.assign(state, { readable: false, failure: notServed() });
+    state.found = { ...found, metadata: { ...found.metadata, resourceVersion: '8' } };
+    state.cut.abort();
+    state.cut = new AbortController();
+    await clock.advanceAsync(10_000);
+    assert.equal(followed.word('web'), one.certificate.sha256);
+    const before = state.gets;
+    await clock.advanceAsync(31_000);
+    assert.ok(state.gets > before, 'it is read again within the longest wait between two reads');
+
+    state.failure = missing();
+    await clock.advanceAsync(31_000);
+    assert.equal(followed.word('web'), 'CertificateNotFound', 'and gone once the answer names it');
   });
 
   test('that cannot be read for two minutes is not used, until it can', async () => {

@@ -6,6 +6,7 @@ import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { StaleCacheError } from '../../src/operator/pod-failure.ts';
 import { wholeSecrets } from '../../src/operator/whole-secrets.ts';
 import { issuedSecret } from '../../testing/support/builders.ts';
+import { missing, notServed } from '../../testing/support/not-found.ts';
 
 const SIGNAL = new AbortController().signal;
 const PARTIAL = issuedSecret({ extrasOmitted: true });
@@ -22,7 +23,7 @@ test('Secrets that are kept whole cost no request', async () => {
 });
 
 for (const [what, get] of [
-  ['is gone', () => Promise.reject(new ApiError('gone', { status: 404, reason: 'NotFound' }))],
+  ['is gone', () => Promise.reject(missing())],
   ['is at another version', () => Promise.resolve({ metadata: { uid: PARTIAL.uid, resourceVersion: '999' } })],
   ['is not owned any more', () => Promise.resolve({ metadata: { labels: {} } })],
 ] as const) {
@@ -32,6 +33,8 @@ for (const [what, get] of [
 }
 
 test('another error of the API server is passed on', async () => {
-  const failing = clientThat(() => Promise.reject(new ApiError('no', { status: 500, reason: 'InternalError' })));
-  await assert.rejects(wholeSecrets([PARTIAL], failing, SIGNAL), ApiError);
+  for (const error of [new ApiError('no', { status: 500, reason: 'InternalError' }), notServed()]) {
+    const failing = clientThat(() => Promise.reject(error));
+    await assert.rejects(wholeSecrets([PARTIAL], failing, SIGNAL), ApiError);
+  }
 });

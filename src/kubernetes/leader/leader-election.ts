@@ -7,7 +7,7 @@
  *                              '----------not renewed, or taken-----------------------> lost
  */
 
-import { ApiError, isApiError } from '../api-error.ts';
+import { ApiError, isApiError, isMissing } from '../api-error.ts';
 import type { ApiClient } from '../client/api-client.ts';
 import { type Clock, delay } from '../clock.ts';
 import { Deadline, untilAborted } from '../deadline.ts';
@@ -208,7 +208,7 @@ export class LeaderElector {
     try {
       return await client.get<Lease>(LEASES, { namespace, name }, { signal, reserved: true });
     } catch (error) {
-      if (isApiError(error, 'NotFound')) return undefined;
+      if (isMissing(error)) return undefined;
       throw error;
     }
   }
@@ -228,8 +228,8 @@ export class LeaderElector {
       this.#observation = { lease: written, seenAt: clock.monotonic() };
       return true;
     } catch (error) {
-      const overtaken = ['Conflict', 'AlreadyExists', 'NotFound'].some((reason) => isApiError(error, reason));
-      if (overtaken && !namespaceIsGone(error)) return false;
+      if (isApiError(error, 'Conflict') || isApiError(error, 'AlreadyExists')) return false;
+      if (isMissing(error) && !namespaceIsGone(error)) return false;
       throw error;
     }
   }
@@ -258,7 +258,7 @@ function lease(metadata: Lease['metadata'], spec: Lease['spec']) {
 
 /** NotFound of the lease, which may be created, against NotFound of its namespace, which may not. */
 function namespaceIsGone(error: unknown): boolean {
-  return error instanceof ApiError && error.reason === 'NotFound' && error.details?.kind === 'namespaces';
+  return isMissing(error) && error.details?.kind === 'namespaces';
 }
 
 function notClaimedError(name: string, identity: string): ApiError {

@@ -8,7 +8,7 @@
  *                                                                     '-----not renewed, or taken-----> lost: stops at once
  */
 import { createHash } from 'node:crypto';
-import { isApiError } from '../api-error.ts';
+import { isMissing } from '../api-error.ts';
 import type { ApiClient } from '../client/api-client.ts';
 import { type Clock, delay } from '../clock.ts';
 import { Deadline } from '../deadline.ts';
@@ -149,7 +149,7 @@ export class ShardElection {
     try {
       return await client.get<Lease>(LEASES, { namespace, name }, { signal, reserved: true });
     } catch (error) {
-      if (isApiError(error, 'NotFound')) return undefined;
+      if (isMissing(error)) return undefined;
       throw error;
     }
   }

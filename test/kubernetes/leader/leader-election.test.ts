@@ -2,7 +2,6 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { ApiError } from '../../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../../src/kubernetes/client/api-client.ts';
 import { systemClock } from '../../../src/kubernetes/clock.ts';
 import { holderIdentity } from '../../../src/kubernetes/leader/holder-identity.ts';
@@ -11,6 +10,7 @@ import { claimedSpec, isHeldByOther, type Lease, observe, releasedSpec } from '.
 import { LEASES } from '../../../src/kubernetes/resource-type.ts';
 import { type ControlPlane, startControlPlane } from '../../../testing/controlplane/control-plane.ts';
 import { FakeClock, settle } from '../../../testing/support/fake-clock.ts';
+import { missing } from '../../../testing/support/not-found.ts';
 import { eventually } from '../../../testing/support/processes.ts';
 import { recordingLogger } from '../../../testing/support/recording-logger.ts';
 import { clientFor } from '../clients.ts';
@@ -83,7 +83,7 @@ describe('with an API server, or a proxy before it, that says yes to every write
     let writes = 0;
     const write = async () => (first !== undefined && writes++ === 0 ? first : answer);
     const get = async () => {
-      throw new ApiError('get leases default/odd: fake', { status: 404, reason: 'NotFound' });
+      throw missing('odd');
     };
     const client = { get, create: write, replace: write } as LeaderElectorOptions['client'];
     const options = { client, namespace: 'default', name: 'odd', identity: 'me', clock, log, ...USUAL };
