@@ -2,6 +2,7 @@
  * Says which of the wanted Secrets changed, by their metadata alone. One of these for each scope: a namespace, or all of them.
  *
  *   up to MAX_SINGLE wanted: one watch for each, by name ---more---> one watch of the whole scope ---Forbidden---> by name again
+ *                                                                        ^--five minutes later, once, where it had worked--'
  *
  * A watch by name is all that RBAC has to allow, and receives nothing of other Secrets; a watch of the scope costs one connection
  * for any number of certificates. See docs/adr/0021.
@@ -38,8 +39,8 @@ const UNSEEN_MS = 120_000;
 /** A watch that was accepted and has lived for so long works: what it had missed has come, and most have nothing more to say for minutes. */
 const SETTLED_MS = 1_000;
 /**
- * A watch that has worked is forbidden once it has been refused for so long: an API server that starts refuses everybody until it has
- * read the roles.
+ * A watch that has worked is forbidden once it has been refused, and nothing else, for so long: an API server that starts refuses
+ * everybody until it has read the roles.
  */
 export const REFUSED_MS = 5_000;
 const WIDE_RETRY_MS = 300_000;
@@ -50,8 +51,8 @@ interface Running {
   failingSince: number | undefined;
   /** From the acceptance of the watch until it has settled. */
   timer: TimerHandle | undefined;
-  /** From the first refusal of a watch that worked until it counts. */
-  refusal: TimerHandle | undefined;
+  /** Since when every failure was Forbidden. */
+  refusedSince: number | undefined;
 }
 
 interface Version {
@@ -68,9 +69,11 @@ export class SecretWatch {
   readonly #running = new Set<Promise<void>>();
   #wide: Running | undefined;
   #wideForbiddenAt = Number.NEGATIVE_INFINITY;
+  #widening: TimerHandle | undefined;
 
   constructor(options: SecretWatchOptions) {
     this.#options = options;
+    options.signal.addEventListener('abort', () => this.#widening?.cancel());
   }
 
   /** How many watches there are now. */
@@ -154,14 +157,14 @@ export class SecretWatch {
       stop: new AbortController(),
       failingSince: undefined,
       timer: undefined,
-      refusal: undefined,
+      refusedSince: undefined,
     };
     const run = reflector.run(AbortSignal.any([signal, running.stop.signal])).catch((error: unknown) => {
       log.error({ err: error }, 'a watch of certificates ended');
     });
     this.#running.add(run);
     void run.finally(() => {
-      cancelTimers(running);
+      running.timer?.cancel();
       this.#running.delete(run);
     });
     return running;
@@ -186,30 +189,29 @@ export class SecretWatch {
 
   #fails(reason: string | undefined, running: Running, keys: () => readonly string[]): void {
     const { clock } = this.#options.engine;
+    const now = clock.monotonic();
     running.timer?.cancel();
-    if (reason === 'Forbidden') {
-      if (!running.reflector.hasSynced) this.#forbidden(running, keys);
-      else running.refusal ??= clock.setTimeout(() => this.#forbidden(running, keys), REFUSED_MS);
+    running.refusedSince = reason === 'Forbidden' ? (running.refusedSince ?? now) : undefined;
+    if (running.refusedSince !== undefined) {
+      if (!running.reflector.hasSynced || now - running.refusedSince >= REFUSED_MS) this.#forbidden(running, keys);
       return;
     }
-    const now = clock.monotonic();
     running.failingSince ??= now;
     if (now - running.failingSince < UNSEEN_MS) return;
     for (const key of keys()) if (!this.#blocked.has(key)) this.#block(key, 'unseen');
   }
 
   #forbidden(running: Running, keys: () => readonly string[]): void {
-    running.refusal = undefined;
-    if (running.stop.signal.aborted) return;
     if (running === this.#wide) {
-      this.#fallBack();
+      this.#fallBack(running);
       return;
     }
     for (const key of keys()) this.#block(key, 'forbidden');
   }
 
   #accepted(running: Running, keys: () => readonly string[]): void {
-    cancelTimers(running);
+    running.timer?.cancel();
+    running.refusedSince = undefined;
     running.timer = this.#options.engine.clock.setTimeout(() => this.#works(running, keys), SETTLED_MS);
   }
 
@@ -219,32 +221,33 @@ export class SecretWatch {
   }
 
   #works(running: Running, keys: () => readonly string[]): void {
-    cancelTimers(running);
+    running.timer?.cancel();
+    running.refusedSince = undefined;
     running.failingSince = undefined;
     if (this.#blocked.size === 0) return;
     for (const key of keys()) if (this.#blocked.delete(key)) this.#options.onVisibility(key, 'seen');
   }
 
   /** The whole scope may not be watched (any more): each certificate by its name, as far as that is permitted. */
-  #fallBack(): void {
+  #fallBack({ reflector }: Running): void {
     const { engine, log, namespace } = this.#options;
     log.info({ namespace }, 'no permission to watch all Secrets, watching certificates one by one');
     this.#wideForbiddenAt = engine.clock.monotonic();
     this.#stopWide();
     for (const key of this.#wanted) this.#startSingle(key);
+    // It was permitted once, and may be again. What never was is for a person to permit: asking for it is a warning in the log.
+    if (reflector.hasSynced) this.#widening = engine.clock.setTimeout(() => this.#widen(), WIDE_RETRY_MS);
+  }
+
+  #widen(): void {
+    if (this.#wide === undefined && this.#wanted.size > MAX_SINGLE) this.#startWide();
   }
 }
 
 function stop(running: Running | undefined): void {
   if (running === undefined) return;
-  cancelTimers(running);
-  running.stop.abort();
-}
-
-function cancelTimers(running: Running): void {
   running.timer?.cancel();
-  running.refusal?.cancel();
-  running.refusal = undefined;
+  running.stop.abort();
 }
 
 function versionOf({ metadata }: KubernetesObject): Version {

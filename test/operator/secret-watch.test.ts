@@ -376,7 +376,7 @@ describe('with a fake API server, a certificate', () => {
   /** A cluster of twelve certificates: what `broken` selects fails, with `failure`. */
   function serverOfMany() {
     const isBroken: (what: Part) => boolean = () => false;
-    const state = { broken: isBroken, failure, cut: new AbortController() };
+    const state = { broken: isBroken, failure, cut: new AbortController(), wideWatches: 0 };
     const objectOf = (name: string) => ({ ...found, metadata: { ...found.metadata, name } });
     const check = (what: Part) => {
       if (state.broken(what)) throw state.failure;
@@ -393,6 +393,7 @@ describe('with a fake API server, a certificate', () => {
       async *watch(...[, { fieldSelector = '' }, options]: Parameters<ApiClient['watch']>) {
         const { cut } = state;
         const isByName = fieldSelector.startsWith(BY_NAME);
+        if (!isByName) state.wideWatches += 1;
         check(isByName ? 'names' : 'scope');
         options.onAccepted?.();
         const names = isByName ? [fieldSelector.slice(BY_NAME.length)] : NAMES;
@@ -406,6 +407,74 @@ describe('with a fake API server, a certificate', () => {
     };
     return { state, client: client as unknown as Pick<ApiClient, 'get' | 'list' | 'watch'> };
   }
+
+  interface Outage {
+    readonly clock: FakeClock;
+    readonly followed: Followed;
+    readonly recover: (ms: number) => Promise<void>;
+    readonly state: ReturnType<typeof serverOfMany>['state'];
+  }
+
+  /** Twelve certificates that are followed by one watch, and an outage of everything, which fails in one way after another. */
+  async function afterOutage(
+    spells: readonly (readonly [ApiError, number])[],
+    after: (world: Outage) => Promise<void>,
+  ) {
+    const { client, state } = serverOfMany();
+    const clock = new FakeClock();
+    await using followed = new Followed(client, [], clock);
+    for (const name of NAMES) followed.refer(name);
+    await clock.advanceAsync(2_000);
+    assert.equal(followed.watcher.size.watches, 1);
+    followed.changes.length = 0;
+    state.broken = () => true;
+    state.cut.abort();
+    for (const [kind, ms] of spells) {
+      state.failure = kind;
+      await clock.advanceAsync(ms);
+    }
+    state.cut = new AbortController();
+    const recover = async (ms: number) => {
+      state.broken = () => false;
+      await clock.advanceAsync(ms);
+    };
+    await after({ clock, followed, recover, state });
+  }
+  const unreachable = new ApiError('no answer', { status: 0, reason: 'Network' });
+
+  test('of many stays in use, by one watch, where a control plane that is rebooted refuses before and after its absence', async () => {
+    const reboot = [
+      [forbidden, 1],
+      [unreachable, 8_000],
+      [forbidden, 1_500],
+    ] as const;
+    await afterOutage(reboot, async ({ followed, recover }) => {
+      assert.equal(followed.watcher.size.watches, 1);
+      await recover(60_000);
+      assert.deepEqual([followed.watcher.size.watches, followed.changes], [1, []]);
+      assert.deepEqual(new Set(NAMES.map((name) => followed.word(name))), new Set([one.certificate.sha256]));
+    });
+  });
+
+  test('of many is followed by one watch again some minutes after a refusal that lasted', async () => {
+    await afterOutage([[forbidden, 10_000]], async ({ followed, recover }) => {
+      assert.equal(followed.watcher.size.watches, NAMES.length);
+      await recover(310_000);
+      assert.equal(followed.watcher.size.watches, 1);
+      assert.deepEqual(new Set(NAMES.map((name) => followed.word(name))), new Set([one.certificate.sha256]));
+    });
+  });
+
+  test('of many whose scope may not be watched any more is asked for once more, and then by name', async () => {
+    await afterOutage([[forbidden, 10_000]], async ({ clock, followed, recover, state }) => {
+      await recover(1_000);
+      const before = state.wideWatches;
+      state.broken = (what) => what === 'scope';
+      await clock.advanceAsync(3_600_000);
+      assert.deepEqual([state.wideWatches - before, followed.watcher.size.watches], [1, NAMES.length]);
+      assert.deepEqual(new Set(NAMES.map((name) => followed.word(name))), new Set([one.certificate.sha256]));
+    });
+  });
 
   test('of many is used after any sequence of failures, by whichever watch it is followed', async () => {
     type Step =

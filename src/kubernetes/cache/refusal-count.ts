@@ -20,7 +20,12 @@ export class RefusalCount {
   refusal({ kind, reason }: ReflectorEvent, { hasSynced }: { readonly hasSynced: boolean }): string | undefined {
     // After a refusal a watch goes on where it was: nothing is listed again.
     if (kind === 'list' || kind === 'watch') this.#inARow = 0;
-    if (kind !== 'failure' || reason === undefined || !this.#reasons.has(reason)) return undefined;
+    if (kind !== 'failure') return undefined;
+    if (reason === undefined || !this.#reasons.has(reason)) {
+      // Whatever it is, it is no refusal: an API server that goes away and starts again refuses once each time.
+      this.#inARow = 0;
+      return undefined;
+    }
     this.#inARow += 1;
     return hasSynced && this.#inARow < REFUSED_IN_A_ROW ? undefined : reason;
   }
