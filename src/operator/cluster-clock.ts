@@ -6,12 +6,13 @@
  *
  * Between two answers of the API server the monotonic clock counts, so that a step of the wall clock shows at once. Each answer
  * is a measurement of its own, also where it shows the same difference as the one before: on one machine, and after a suspended
- * one resumes, both clocks are set together.
+ * one resumes, both clocks are set together. Of several API servers, the one whose clock is furthest ahead counts.
  */
 import { CLOCK_SKEW_SECONDS } from '../credential/lifetime.ts';
 import type { ClockMeasurement } from '../kubernetes/client/clock-skew.ts';
 import type { Clock, TimerHandle } from '../kubernetes/clock.ts';
 import type { Logger } from '../kubernetes/log.ts';
+import { LatestMeasurement } from './latest-measurement.ts';
 
 /** Between two checks of whether the clocks differ. One reads two clocks, and people wait for what it says. */
 const CHECK_MS = 1_000;
@@ -25,6 +26,7 @@ const STEADY_MS = 5_000;
 export class ClusterClock implements Clock {
   readonly #base: Clock;
   readonly #measured: () => ClockMeasurement | undefined;
+  readonly #latest = new LatestMeasurement();
   #correctionMs = 0;
   #isSkewed = false;
 
@@ -58,8 +60,10 @@ export class ClusterClock implements Clock {
   get skewMs(): number | undefined {
     const measured = this.#measured();
     if (measured === undefined) return undefined;
-    const setByMs = this.#base.now() - this.#base.monotonic() - measured.offsetMs;
-    return measured.skewMs + setByMs;
+    const now = this.#base.monotonic();
+    const { offsetMs, skewMs } = this.#latest.of(measured, now);
+    const setByMs = this.#base.now() - now - offsetMs;
+    return skewMs + setByMs;
   }
 
   #target(): number {

@@ -7,6 +7,7 @@ import { ClusterClock } from '../../src/operator/cluster-clock.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
 
 const HOUR = 3_600_000;
+const MINUTE = 60_000;
 const START = Date.UTC(2027, 0, 15, 8);
 
 /** A local clock that can be set, a server's clock that goes right unless both are set, and the skew that the client measures. */
@@ -23,13 +24,19 @@ function world() {
     clock.now();
   };
   /** A machine that runs the API server too is resumed, or NTP sets its clock. */
+  /** Of one API server among several, whose clock is ahead of the others'. */
+  const answerAhead = (aheadMs: number) => {
+    bothSetByMs += aheadMs;
+    answer();
+    bothSetByMs -= aheadMs;
+  };
   const setBoth = (ms: number) => {
     local.jump(ms);
     bothSetByMs += ms;
     clock.now();
   };
   const clock = new ClusterClock(local, () => measured);
-  return { local, server, answer, clock, setBoth };
+  return { local, server, answer, answerAhead, clock, setBoth };
 }
 
 describe('the time to issue by', () => {
@@ -111,6 +118,68 @@ describe('the time to issue by', () => {
         assert.equal(queue.length, 0);
       }),
     );
+  });
+
+  test('is steady, and what people are told too, whichever of several API servers answers', () => {
+    const servers = fc.array(fc.integer({ min: 0, max: HOUR }), { minLength: 2, maxLength: 5 });
+    const answers = fc.array(fc.record({ by: fc.nat(), pause: fc.integer({ min: 0, max: 20_000 }) }), {
+      minLength: 20,
+      maxLength: 100,
+    });
+    fc.assert(
+      fc.property(servers, fc.integer({ min: -60_000, max: 60_000 }), answers, (aheadMs, localMs, sequence) => {
+        // Where a measurement that wavers makes a difference is the matter of other tests.
+        fc.pre(Math.abs(Math.abs(localMs - Math.max(...aheadMs)) - 30_000) > 2_000);
+        const { answerAhead, clock, local } = world();
+        local.jump(localMs);
+        for (const one of aheadMs) answerAhead(one);
+        const queue = new WorkQueue({ clock, random: () => 0 });
+        queue.addAfter('next week', 168 * HOUR);
+        const correctionMs = () => clock.now() - local.now();
+        let fellAt = Number.NEGATIVE_INFINITY;
+        let before = correctionMs();
+        // Each answers within the minute: nothing changes. Else the time falls once a minute at most.
+        const latest = aheadMs.indexOf(Math.max(...aheadMs));
+        let latestAt = local.monotonic();
+        let isRegular = true;
+        const wasSkewed = clock.isSkewed;
+        for (const { by, pause } of sequence) {
+          local.advance(pause);
+          const index = by % aheadMs.length;
+          answerAhead(aheadMs[index] ?? 0);
+          if (index === latest) latestAt = local.monotonic();
+          isRegular &&= local.monotonic() - latestAt < MINUTE;
+          const now = correctionMs();
+          if (isRegular) {
+            // By what one measurement wavers, and the correction tolerates.
+            assert.ok(now >= before && now - before <= 6_000, `corrected by ${now - before} ms`);
+            assert.equal(clock.isSkewed, wasSkewed);
+            assert.equal(queue.length, 0, 'a key is ready before its time');
+          }
+          if (now < before) {
+            assert.ok(local.monotonic() - fellAt >= MINUTE, 'the time fell twice within a minute');
+            fellAt = local.monotonic();
+          }
+          before = now;
+        }
+      }),
+    );
+  });
+
+  test('is that of the other API servers a minute after the one whose clock is ahead has answered last', () => {
+    const { answer, answerAhead, clock, local } = world();
+    answer();
+    answerAhead(HOUR / 2);
+    const corrections = [30_000, 29_000, 1_000].map((ms) => {
+      local.advance(ms);
+      answer();
+      return [clock.now() - local.now(), clock.isSkewed];
+    });
+    assert.deepEqual(corrections, [
+      [HOUR / 2, true],
+      [HOUR / 2, true],
+      [0, false],
+    ]);
   });
 
   test('ends its correction once the local clock is less than 25 s behind', () => {

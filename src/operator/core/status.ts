@@ -199,8 +199,8 @@ function withProblems(conditions: Condition[], input: StatusInput): Condition[] 
     ? {
         reason: 'ClockSkew',
         message:
-          "the clocks of the operator and of the API server differ by more than 30 s (metric dcred_clock_skew_seconds): credentials' " +
-          'times are counted by the later one; synchronize the clocks (NTP)',
+          'the clocks of the operator and of the API server, or of one of several API servers, differ by more than 30 s (metric ' +
+          "dcred_clock_skew_seconds): credentials' times are counted by the later one; synchronize the clocks of all nodes (NTP)",
       }
     : undefined;
   const refused =
