@@ -54,17 +54,24 @@ export function checkDelegation(certificate: Certificate): CertificateError | un
   return checkCertificateKey(certificate) ?? checkCertificateExtensions(certificate);
 }
 
+/** What to do about a key of the right kind in another encoding; to be followed by what to do with the new one. */
+export const RE_ENCODE_KEY =
+  'clients accept only a named curve and an uncompressed point: re-encode the key (openssl ec -in tls.key -param_enc named_curve ' +
+  '-conv_form uncompressed -out new.key)';
+
+/** @param keyAlgorithm undefined: of no scheme, or encoded as TLS does not */
+export function mayDelegate(keyAlgorithm: Certificate['keyAlgorithm']): boolean {
+  return keyAlgorithm !== undefined && schemeByKeyAlgorithm(keyAlgorithm).delegates;
+}
+
 /** Browsers accept credentials signed by ECDSA leaves only, with the key encoded as TLS encodes it. */
 export function checkCertificateKey(certificate: Certificate): CertificateError | undefined {
   const { keyAlgorithm, keyDescription, keyEncoding, subject } = certificate;
-  if (keyAlgorithm !== undefined && schemeByKeyAlgorithm(keyAlgorithm).delegates) return undefined;
+  if (mayDelegate(keyAlgorithm)) return undefined;
   const refuse = (message: string) =>
     new CertificateError('CertificateKeyUnsupported', `the certificate "${subject}" has a key of kind ${message}`);
   if (keyEncoding === 'other') {
-    return refuse(
-      `${keyDescription}; clients accept only a named curve and an uncompressed point: re-encode the key (openssl ec -in tls.key ` +
-        '-param_enc named_curve -conv_form uncompressed -out new.key) and request a new certificate for it',
-    );
+    return refuse(`${keyDescription}; ${RE_ENCODE_KEY} and request a new certificate for it`);
   }
   return refuse(
     `${keyDescription}; Firefox refuses credentials signed with anything but ECDSA P-256, P-384 or P-521: use a certificate with ` +

@@ -1,9 +1,9 @@
 /** A CA: its certificate, its chain, and what signs with its key. */
 import { createHash, X509Certificate } from 'node:crypto';
 import { type Certificate, readCertificateChain } from '../credential/certificate.ts';
+import { mayDelegate, RE_ENCODE_KEY } from '../credential/delegation-certificate.ts';
 import { readElement, readElements, TAG } from '../credential/der.ts';
 import { CertificateError } from '../credential/errors.ts';
-import { schemeByKeyAlgorithm } from '../credential/scheme.ts';
 import type { Signer } from '../credential/signer.ts';
 import { formatRfc3339 } from '../text/rfc3339.ts';
 import { MIN_DURATION_SECONDS } from './policy.ts';
@@ -62,12 +62,9 @@ export function readAuthority(chainPem: string, now: number): Omit<Authority, 's
 
 /** Checked before the private key is compared with it: that key would be said to belong to another certificate. */
 function problemOfKey({ keyAlgorithm, keyDescription, keyEncoding }: Certificate): string | undefined {
-  if (keyAlgorithm !== undefined && schemeByKeyAlgorithm(keyAlgorithm).delegates) return undefined;
+  if (mayDelegate(keyAlgorithm)) return undefined;
   if (keyEncoding === 'other') {
-    return (
-      `has a key of kind ${keyDescription}; clients accept only a named curve and an uncompressed point: re-encode the key ` +
-      '(openssl ec -in tls.key -param_enc named_curve -conv_form uncompressed -out new.key) and make the certificate of the CA again'
-    );
+    return `has a key of kind ${keyDescription}; ${RE_ENCODE_KEY} and make the certificate of the CA again`;
   }
   return `has a key of kind ${keyDescription}; dcred issuer signs with ECDSA P-256, P-384 or P-521: use a CA with such a key`;
 }
