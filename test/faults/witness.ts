@@ -2,6 +2,7 @@
  * Checks every version of every issued Secret, past any proxy: a pair that was mixed for a moment was mixed for any server that read it
  * then, whatever the final state.
  */
+import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
 import type { Access, ApiObject } from './admin.ts';
 import { credentialViolations, isIssued } from './checker.ts';
@@ -61,26 +62,31 @@ export class Witness implements AsyncDisposable {
     }
   }
 
-  #follow({ ca, certificate: cert, key, server }: Access): Promise<void> {
+  /**
+   * One watch, to its end. Reads in a loop and not in listeners: what a dying API server sends need not be JSON, and an error thrown in a
+   * listener would end the process instead of this watch.
+   */
+  async #follow(access: Access): Promise<void> {
+    const response = await this.#open(access);
+    if (response.statusCode !== 200) {
+      response.destroy();
+      throw new Error(`expected a watch, got status ${response.statusCode}`);
+    }
+    let rest = '';
+    for await (const chunk of response.setEncoding('utf8')) {
+      const lines = (rest + chunk).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) this.#judge(JSON.parse(line) as RawEvent);
+    }
+  }
+
+  #open({ ca, certificate: cert, key, server }: Access): Promise<IncomingMessage> {
     const url = new URL('/api/v1/secrets?watch=true&labelSelector=app.kubernetes.io/managed-by=dcred', server);
     const { signal } = this.#stop;
     return new Promise((resolve, reject) => {
-      const sent = request(
-        url,
-        { ca, ...(cert === undefined ? {} : { cert, key }), agent: false, signal },
-        (response) => {
-          let rest = '';
-          response.setEncoding('utf8');
-          response.on('data', (chunk: string) => {
-            const lines = (rest + chunk).split('\n');
-            rest = lines.pop() ?? '';
-            for (const line of lines) this.#judge(JSON.parse(line) as RawEvent);
-          });
-          response.once('end', resolve);
-          response.once('error', reject);
-        },
-      );
-      sent.once('error', reject);
+      const sent = request(url, { ca, ...(cert === undefined ? {} : { cert, key }), agent: false, signal }, resolve);
+      // Stays: a connection that is cut later is an error of the request too.
+      sent.on('error', reject);
       sent.end();
     });
   }
@@ -93,9 +99,18 @@ export class Witness implements AsyncDisposable {
     if (seen.judged.has(resourceVersion)) return;
     seen.judged.add(resourceVersion);
     seen.versions += 1;
-    // Judged as of its issue: whether it has expired since is for the check of the current state.
-    const now = Date.parse(annotations['dcred.dev/issued-at'] ?? '') / 1000;
-    const problems = credentialViolations(object, now).filter((problem) => !problem.startsWith('annotation '));
-    for (const problem of problems) seen.problems.push(`${namespace}/${name}: ${problem}`);
+    const problems = problemsOf(object, annotations['dcred.dev/issued-at']);
+    seen.problems.push(...problems.map((problem) => `${namespace}/${name}: ${problem}`));
+  }
+}
+
+/** Judged as of its issue: whether it has expired since is for the check of the current state. */
+function problemsOf(secret: ApiObject, issuedAt = ''): readonly string[] {
+  try {
+    const found = credentialViolations(secret, Date.parse(issuedAt) / 1000);
+    return found.filter((problem) => !problem.startsWith('annotation '));
+  } catch (error) {
+    // Kept: the next watch does not show this version again.
+    return [`cannot be judged: ${String(error)}`];
   }
 }
