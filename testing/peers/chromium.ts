@@ -38,6 +38,8 @@ export class Chromium implements AsyncDisposable {
     { readonly resolve: (result: unknown) => void; readonly reject: (error: Error) => void }
   >();
   readonly #pages = new Map<string, Page>();
+  /** Why no call is answered any more. */
+  #ended: Error | undefined;
   #id = 0;
 
   private constructor(child: ChildProcess, profile: string) {
@@ -45,15 +47,7 @@ export class Chromium implements AsyncDisposable {
     this.#profile = profile;
     this.#input = child.stdio[3] as Writable;
     this.#input.on('error', () => {});
-    let pending = '';
-    (child.stdio[4] as Readable).setEncoding('utf8').on('data', (text: string) => {
-      const parts = (pending + text).split('\0');
-      pending = parts.pop() ?? '';
-      for (const part of parts) this.#receive(JSON.parse(part) as Message);
-    });
-    child.once('exit', (code) => {
-      for (const { reject } of this.#waiting.values()) reject(new Error(`Chromium ended with status ${code}`));
-    });
+    void this.#listen(child.stdio[4] as Readable);
   }
 
   static async start(): Promise<Chromium> {
@@ -90,12 +84,30 @@ export class Chromium implements AsyncDisposable {
   call<T>(method: string, params: object = {}, sessionId?: string): Promise<T> {
     this.#id += 1;
     const id = this.#id;
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve: resolve as (result: unknown) => void, reject });
       this.#input.write(
         `${JSON.stringify({ id, method, params, ...(sessionId === undefined ? {} : { sessionId }) })}\0`,
       );
     });
+  }
+
+  /** Until the pipe closes, as it does when Chromium ends. */
+  async #listen(output: Readable): Promise<void> {
+    let pending = '';
+    try {
+      for await (const text of output.setEncoding('utf8')) {
+        const parts = (pending + text).split('\0');
+        pending = parts.pop() ?? '';
+        for (const part of parts) this.#receive(JSON.parse(part) as Message);
+      }
+      this.#ended = new Error('Chromium closed its pipe');
+    } catch (cause) {
+      this.#ended = new Error("Chromium's answer cannot be read", { cause });
+    }
+    for (const { reject } of this.#waiting.values()) reject(this.#ended);
+    this.#waiting.clear();
   }
 
   #receive(message: Message): void {
