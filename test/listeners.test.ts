@@ -4,12 +4,11 @@
  * (`for await`), or keeps what it received for the test to judge.
  */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
-import { join, sep } from 'node:path';
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 
 const ROOT = join(import.meta.dirname, '..');
-const FOLDERS = ['test', 'testing', 'scripts', 'bench'];
 const LISTENER = /\.(?:on|once|addListener)\('|\b(?:createServer|setTimeout|setInterval|request)\(/g;
 const THROWS = /\bJSON\.parse\(|\bthrow\b|\bassert[.(]/;
 
@@ -30,11 +29,7 @@ function throwingListenersIn(text: string): readonly number[] {
     .map(({ index }) => text.slice(0, index).split('\n').length);
 }
 
-const files = FOLDERS.flatMap((folder) =>
-  readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
-    .map((file) => `${folder}/${file.split(sep).join('/')}`)
-    .filter((file) => file.endsWith('.ts') && file !== 'test/listeners.test.ts'),
-);
+const files = globSync('{test,testing,scripts,bench}/**/*.ts', { cwd: ROOT, exclude: ['test/listeners.test.ts'] });
 
 test('no listener throws', () => {
   const found = files.flatMap((file) =>

@@ -13,11 +13,11 @@ const NAMESPACE = 'edge';
 const LIMIT = { timeoutMs: 300_000 };
 
 /** An issued Secret without any file: every version of it is a problem. */
-const line = (resourceVersion: string): string => {
+const line = (resourceVersion: string, data: object = {}): string => {
   const labels = { 'app.kubernetes.io/managed-by': 'dcred', 'dcred.dev/delegated-credential': 'web' };
   const ownerReferences = [{ kind: 'Pod', name: 'a', uid: 'uid-of-a' }];
   const metadata = { name: 'web-a', namespace: NAMESPACE, uid: 'uid', resourceVersion, labels, ownerReferences };
-  return `${JSON.stringify({ type: 'ADDED', object: { metadata, data: {} } })}\n`;
+  return `${JSON.stringify({ type: 'ADDED', object: { metadata, data } })}\n`;
 };
 
 let tls: ProxyTls;
@@ -26,8 +26,10 @@ before(async () => {
   tls = await createProxyTls();
 });
 
-/** What each watch gets, in turn; the last one stays open. */
-async function versionsSeen(answers: readonly ((response: ServerResponse) => void)[], versions: number): Promise<void> {
+type Answer = (response: ServerResponse) => void;
+
+/** What each watch gets, in turn, with two versions in all; one more watch stays open. Resolves to the problems found. */
+async function problemsSeen(...answers: readonly Answer[]): Promise<readonly string[]> {
   let asked = 0;
   const server = createServer({ cert: tls.certificate, key: tls.key }, (_, response) => {
     const answer = answers[asked];
@@ -40,10 +42,12 @@ async function versionsSeen(answers: readonly ((response: ServerResponse) => voi
   const { port } = server.address() as AddressInfo;
   const witness = new Witness({ server: new URL(`https://127.0.0.1:${port}`), ca: tls.authority.certificate });
   try {
-    const all = async () => (asked > answers.length && witness.versions(NAMESPACE) >= versions) || undefined;
+    const all = async () => (asked > answers.length && witness.versions(NAMESPACE) >= 2) || undefined;
     await eventually('every watch to be followed', all, LIMIT);
-    assert.equal(witness.versions(NAMESPACE), versions);
-    assert.equal(witness.problems(NAMESPACE).length > 0, versions > 0);
+    assert.equal(witness.versions(NAMESPACE), 2);
+    const problems = witness.problems(NAMESPACE);
+    assert.ok(problems.length > 0);
+    return problems;
   } finally {
     await witness[Symbol.asyncDispose]();
     server.closeAllConnections();
@@ -52,10 +56,20 @@ async function versionsSeen(answers: readonly ((response: ServerResponse) => voi
   }
 }
 
-test('a version that two watches show is judged once', () =>
-  versionsSeen([(response) => response.end(line('1')), (response) => response.end(line('1') + line('2'))], 2));
+test('a version that two watches show is judged once', async () => {
+  await problemsSeen(
+    (response) => response.end(line('1')),
+    (response) => response.end(line('1') + line('2')),
+  );
+});
 
-const BROKEN: Readonly<Record<string, (response: ServerResponse) => void>> = {
+test('a version that the checker cannot read is a problem, and the watch goes on', async () => {
+  const unreadable = line('1', { 'tls.crt': 1, 'dc.key': 1, 'dc.bin': 1, 'dc.hex': 1, 'dc.pem': 1 });
+  const problems = await problemsSeen((response) => response.end(unreadable + line('2')));
+  assert.match(problems[0] ?? '', /^edge\/web-a: cannot be judged: /);
+});
+
+const BROKEN: Readonly<Record<string, Answer>> = {
   'an empty line': (response) => response.end(`${line('1')}\n${line('2')}`),
   'half a line with a line end': (response) => response.end(`${line('1')}${line('2').slice(0, 40)}\n`),
   'a line that is not JSON': (response) => response.end(`${line('1')}panic\n`),
@@ -69,6 +83,7 @@ const BROKEN: Readonly<Record<string, (response: ServerResponse) => void>> = {
 };
 
 for (const [what, answer] of Object.entries(BROKEN)) {
-  test(`${what} ends that watch, and the next one is followed`, () =>
-    versionsSeen([answer, (response) => response.end(line('1') + line('3'))], 2));
+  test(`${what} ends that watch, and the next one is followed`, async () => {
+    await problemsSeen(answer, (response) => response.end(line('1') + line('3')));
+  });
 }

@@ -31,6 +31,7 @@ export interface PageOptions {
 
 export class Chromium implements AsyncDisposable {
   readonly #child: ChildProcess;
+  readonly #exited: Promise<unknown[]>;
   readonly #profile: string;
   readonly #input: Writable;
   readonly #waiting = new Map<
@@ -44,6 +45,7 @@ export class Chromium implements AsyncDisposable {
 
   private constructor(child: ChildProcess, profile: string) {
     this.#child = child;
+    this.#exited = once(child, 'exit');
     this.#profile = profile;
     this.#input = child.stdio[3] as Writable;
     this.#input.on('error', () => {});
@@ -93,19 +95,22 @@ export class Chromium implements AsyncDisposable {
     });
   }
 
-  /** Until the pipe closes, as it does when Chromium ends. */
+  /** Until Chromium ends, or sends what cannot be read, which ends it. */
   async #listen(output: Readable): Promise<void> {
     let pending = '';
+    let cause: unknown;
     try {
       for await (const text of output.setEncoding('utf8')) {
         const parts = (pending + text).split('\0');
         pending = parts.pop() ?? '';
         for (const part of parts) this.#receive(JSON.parse(part) as Message);
       }
-      this.#ended = new Error('Chromium closed its pipe');
-    } catch (cause) {
-      this.#ended = new Error("Chromium's answer cannot be read", { cause });
+    } catch (error) {
+      cause = error;
+      this.#child.kill();
     }
+    const [code] = await this.#exited;
+    this.#ended = new Error(`Chromium ended with status ${String(code)}`, { cause });
     for (const { reject } of this.#waiting.values()) reject(this.#ended);
     this.#waiting.clear();
   }
@@ -123,11 +128,8 @@ export class Chromium implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      const exited = once(this.#child, 'exit');
-      this.call('Browser.close').catch(() => {});
-      await exited;
-    }
+    this.call('Browser.close').catch(() => {});
+    await this.#exited;
     await rm(this.#profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   }
 }
