@@ -2,7 +2,7 @@
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { signerFromPem } from '../../src/credential/signer.ts';
-import { makeSecret } from '../../src/operator/issuer.ts';
+import { makeSecret } from '../../src/operator/pods/issuer.ts';
 import { createTestAuthority } from '../../testing/support/certificates.ts';
 import { HttpApi } from './http-api.ts';
 import { CONNECTIONS, type Stage } from './stage.ts';

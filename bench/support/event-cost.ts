@@ -4,6 +4,8 @@
  *
  *     node --expose-gc event-cost.ts CHECKOUT pods|resources COUNT
  */
+import { fail } from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Operator as OperatorType } from '../../src/operator/operator.ts';
@@ -23,7 +25,11 @@ const authority = delegation();
 const clock = new FakeClock((authority.certificate.notBefore + 1_000) * 1000);
 const api = new FakeApi();
 const operatorModule = await import(join(checkout, 'src/operator/operator.ts'));
-const metricsModule = await import(join(checkout, 'src/operator/metrics.ts'));
+/** Checkouts from before the rooms of `src/operator` have it in that folder itself. */
+const metricsFile = ['reporting/metrics.ts', 'metrics.ts']
+  .map((name) => join(checkout, 'src/operator', name))
+  .find(existsSync);
+const metricsModule = await import(metricsFile ?? fail(`no metrics.ts below ${join(checkout, 'src/operator')}`));
 
 /** Of the pod with this number. */
 function resourceOf(index: number): string {

@@ -2,8 +2,8 @@
 import type { Registry } from 'prom-client';
 import { systemClock } from '../kubernetes/clock.ts';
 import { ConnectionError } from '../kubernetes/connection/connection-error.ts';
+import { SignerClientMetrics } from '../operator/certificates/signer-link.ts';
 import type { OperatorSigner } from '../operator/operator-options.ts';
-import { SignerClientMetrics } from '../operator/signer-link.ts';
 import { SignerClient } from '../signer-client/signer-client.ts';
 import { signerConnection } from '../signer-client/signer-connection.ts';
 import type { Tracing } from '../tracing/tracing.ts';

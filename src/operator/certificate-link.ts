@@ -8,16 +8,16 @@ import type { Logger } from '../kubernetes/log.ts';
 import type { WorkQueue } from '../kubernetes/queue/work-queue.ts';
 import type { SignerClient } from '../signer-client/signer-client.ts';
 import type { Tracing } from '../tracing/tracing.ts';
-import { CertificateWatcher } from './certificate-watcher.ts';
-import type { GrantProof } from './certificates.ts';
+import { CertificateWatcher } from './certificates/certificate-watcher.ts';
+import type { GrantProof } from './certificates/certificates.ts';
+import { linkSigner, type SignerClientMetrics, type SignerLink } from './certificates/signer-link.ts';
 import { PENDING } from './core/certificate-state.ts';
-import { ForeignUsers, type ForeignUsersOptions } from './foreign-users.ts';
-import { GrantCheck } from './grant-check.ts';
-import { GrantController } from './grant-controller.ts';
-import { GrantedCertificates } from './granted-certificates.ts';
-import { type GrantScope, Grants } from './grants.ts';
+import { ForeignUsers, type ForeignUsersOptions } from './grants/foreign-users.ts';
+import { GrantCheck } from './grants/grant-check.ts';
+import { GrantController } from './grants/grant-controller.ts';
+import { GrantedCertificates } from './grants/granted-certificates.ts';
+import { type GrantScope, Grants } from './grants/grants.ts';
 import type { WatchEngine } from './secret-watch.ts';
-import { linkSigner, type SignerClientMetrics, type SignerLink } from './signer-link.ts';
 
 export interface CertificateLinkOptions
   extends Partial<Omit<GrantScope, 'namespaces'>>,

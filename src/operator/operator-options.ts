@@ -6,12 +6,12 @@ import type { ShardElection } from '../kubernetes/leader/shard-election.ts';
 import type { Logger } from '../kubernetes/log.ts';
 import type { SignerClient } from '../signer-client/signer-client.ts';
 import type { Tracing } from '../tracing/tracing.ts';
-import type { GrantScope } from './grants.ts';
-import type { GenerateKey } from './issuer.ts';
-import type { OperatorMetrics } from './metrics.ts';
+import type { SignerClientMetrics } from './certificates/signer-link.ts';
+import type { GrantScope } from './grants/grants.ts';
 import type { Outage } from './outage.ts';
-import type { SignerClientMetrics } from './signer-link.ts';
-import type { WritePace } from './write-pace.ts';
+import type { GenerateKey } from './pods/issuer.ts';
+import type { WritePace } from './pods/write-pace.ts';
+import type { OperatorMetrics } from './reporting/metrics.ts';
 
 /** Of the Lease, and the start of those of shards, unless --leader-elect-resource-name names another. */
 export const LEASE_NAME = 'dcred-operator';

@@ -4,8 +4,8 @@ import { WebhookMetrics } from '../../src/admission/metrics.ts';
 import { AgentMetrics } from '../../src/agent/metrics.ts';
 import { AuditMetrics } from '../../src/audit/metrics.ts';
 import { IssuerMetrics } from '../../src/issuer/metrics.ts';
-import { OperatorMetrics } from '../../src/operator/metrics.ts';
-import { SignerClientMetrics } from '../../src/operator/signer-link.ts';
+import { SignerClientMetrics } from '../../src/operator/certificates/signer-link.ts';
+import { OperatorMetrics } from '../../src/operator/reporting/metrics.ts';
 import { SignerMetrics } from '../../src/signer/metrics.ts';
 
 /** Names as a query writes them: a histogram has `_bucket`, `_sum` and `_count`. */

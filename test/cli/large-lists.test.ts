@@ -11,7 +11,7 @@ import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import type { ListSelection } from '../../src/kubernetes/client/api-types.ts';
 import type { ResourceType } from '../../src/kubernetes/resource-type.ts';
-import { GrantCheck } from '../../src/operator/grant-check.ts';
+import { GrantCheck } from '../../src/operator/grants/grant-check.ts';
 import { findTargets } from '../../src/renew/request.ts';
 import { collect } from '../../src/status/collect.ts';
 import { collectEvents } from '../../src/status/events.ts';
@@ -105,7 +105,7 @@ describe('too large for one answer, and read whole', () => {
 /** Where a list is read in one piece, and why nobody but an administrator can make it large. */
 const IN_ONE_PIECE: Readonly<Record<string, string>> = {
   'operator/owned-client.ts': 'passes on what its caller selects',
-  'operator/restored-secret.ts': 'one Secret at most, by its name',
+  'operator/pods/restored-secret.ts': 'one Secret at most, by its name',
   'check/webhook-check.ts':
     "webhook configurations, which are cluster-wide, and EndpointSlices of the webhook's own Service",
   'admission/serving/limit-ranges.ts': 'of bounded bytes: one that is larger counts as none',

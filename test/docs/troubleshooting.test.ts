@@ -9,7 +9,7 @@ import { POD_WARNING_REASONS } from '../../src/operator/core/missed-injection.ts
 import { ISSUE_REASONS } from '../../src/operator/core/plan.ts';
 import { READY_REASONS } from '../../src/operator/core/status.ts';
 import { POD_FAILURE_REASONS } from '../../src/operator/pod-failure.ts';
-import { RESOURCE_EVENT_REASONS } from '../../src/operator/reporter.ts';
+import { RESOURCE_EVENT_REASONS } from '../../src/operator/reporting/reporter.ts';
 
 /** Of conditions other than Ready. */
 const OTHER_CONDITIONS = ['CertificateExpiring', 'NextCertificate', 'PodsNotInjected', 'ClockSkew', 'CleanUpRefused'];

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
-import { makeSecret } from '../../src/operator/issuer.ts';
+import { makeSecret } from '../../src/operator/pods/issuer.ts';
 import { type Delegation, delegation, specOf } from '../../testing/support/builders.ts';
 import type { ApiObject } from './admin.ts';
 import {

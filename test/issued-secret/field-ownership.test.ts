@@ -6,7 +6,7 @@ import { type IssuedSecret, readIssuedSecret } from '../../src/issued-secret/iss
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import type { KubernetesObject, ManagedFieldsEntry } from '../../src/kubernetes/objects.ts';
 import { SECRETS } from '../../src/kubernetes/resource-type.ts';
-import { makeSecret } from '../../src/operator/issuer.ts';
+import { makeSecret } from '../../src/operator/pods/issuer.ts';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import type { ToolOptions } from '../../testing/controlplane/options.ts';
 import { type Delegation, delegation, specOf } from '../../testing/support/builders.ts';

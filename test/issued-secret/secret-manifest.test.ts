@@ -9,7 +9,7 @@ import { verifyCredential } from '../../src/credential/verify.ts';
 import { dataKeys, type IssuedSecret } from '../../src/issued-secret/issued-secret.ts';
 import type { SecretManifest } from '../../src/issued-secret/secret-manifest.ts';
 import { renewalTime } from '../../src/operator/core/schedule.ts';
-import { makeSecret } from '../../src/operator/issuer.ts';
+import { makeSecret } from '../../src/operator/pods/issuer.ts';
 import { type Delegation, delegation, issuedSecret, specOf } from '../../testing/support/builders.ts';
 import { convert } from '../../testing/support/openssl.ts';
 

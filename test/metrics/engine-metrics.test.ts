@@ -4,7 +4,7 @@ import { Registry } from 'prom-client';
 import { WebhookMetrics } from '../../src/admission/metrics.ts';
 import { WorkQueue } from '../../src/kubernetes/queue/work-queue.ts';
 import { EngineMetrics } from '../../src/metrics/engine-metrics.ts';
-import { OperatorMetrics } from '../../src/operator/metrics.ts';
+import { OperatorMetrics } from '../../src/operator/reporting/metrics.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';
 import { scrape } from './scrape.ts';
 

@@ -8,7 +8,7 @@ import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { type Clock, systemClock } from '../../src/kubernetes/clock.ts';
 import type { KubernetesObject } from '../../src/kubernetes/objects.ts';
 import { SECRETS } from '../../src/kubernetes/resource-type.ts';
-import { CertificateWatcher } from '../../src/operator/certificate-watcher.ts';
+import { CertificateWatcher } from '../../src/operator/certificates/certificate-watcher.ts';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { type Delegation, delegation } from '../../testing/support/builders.ts';
 import { FakeClock } from '../../testing/support/fake-clock.ts';

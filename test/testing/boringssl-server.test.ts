@@ -10,7 +10,7 @@ import { connect as connectTls } from 'node:tls';
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { signerFromPem } from '../../src/credential/signer.ts';
-import { makeSecret } from '../../src/operator/issuer.ts';
+import { makeSecret } from '../../src/operator/pods/issuer.ts';
 import { startBoringServer } from '../../testing/peers/boringssl-server.ts';
 import { findPeers } from '../../testing/peers/peers.ts';
 import { specOf } from '../../testing/support/builders.ts';

@@ -9,7 +9,7 @@ import { signerFromPem } from '../../src/credential/signer.ts';
 import type { SecretManifest } from '../../src/issued-secret/secret-manifest.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
-import { makeSecret } from '../../src/operator/issuer.ts';
+import { makeSecret } from '../../src/operator/pods/issuer.ts';
 import { specOf } from '../support/builders.ts';
 import type { LeafFiles } from '../support/certificates.ts';
 

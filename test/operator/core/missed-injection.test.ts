@@ -13,10 +13,10 @@ import {
 } from '../../../src/operator/core/missed-injection.ts';
 import { readPod } from '../../../src/operator/core/pod.ts';
 import { resourceStatus } from '../../../src/operator/core/status.ts';
-import { OperatorMetrics } from '../../../src/operator/metrics.ts';
 import { PodFailures } from '../../../src/operator/pod-failure.ts';
-import { Reporter } from '../../../src/operator/reporter.ts';
-import { Tally } from '../../../src/operator/tally.ts';
+import { OperatorMetrics } from '../../../src/operator/reporting/metrics.ts';
+import { Reporter } from '../../../src/operator/reporting/reporter.ts';
+import { Tally } from '../../../src/operator/resources/tally.ts';
 import { issuedSecret, NOW, podOf, resource, specOf } from '../../../testing/support/builders.ts';
 import { FakeClock } from '../../../testing/support/fake-clock.ts';
 import { PodTable } from '../../../testing/support/pod-table.ts';
