@@ -1,6 +1,6 @@
 /** The manifest of the kubectl plug-in for krew (https://krew.sigs.k8s.io/docs/developer-guide/plugin-manifest/). Pure. */
 import { dump } from 'js-yaml';
-import { KUBECTL_COMPLETION_FILE } from '../src/cli/completion.ts';
+import { KUBECTL_COMPLETION_FILE } from '../src/cli/completion/completion.ts';
 
 export interface KrewPlatform {
   readonly os: string;

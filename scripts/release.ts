@@ -7,7 +7,7 @@ import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promi
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { tar } from '../src/bundle/tar.ts';
-import { KUBECTL_COMPLETION_FILE, kubectlCompletion } from '../src/cli/completion.ts';
+import { KUBECTL_COMPLETION_FILE, kubectlCompletion } from '../src/cli/completion/completion.ts';
 import { ensureBinaries } from '../testing/controlplane/binaries.ts';
 import { run } from '../testing/support/processes.ts';
 import { ARCHITECTURES } from './image.ts';

@@ -32,18 +32,18 @@ const io: CommandIo = {
 const ALONE: Readonly<Record<string, () => Promise<Command>>> = {
   [COMPLETE_COMMAND]: async () => {
     const [{ completeCommand }, { COMMANDS }] = await Promise.all([
-      import('./cli/complete-command.ts'),
+      import('./cli/completion/complete-command.ts'),
       import('./cli/commands.ts'),
     ]);
     return completeCommand(() => COMMANDS);
   },
-  agent: async () => (await import('./cli/agent.ts')).agentCommand,
-  issuer: async () => (await import('./cli/issuer.ts')).issuerCommand,
-  operator: async () => (await import('./cli/operator.ts')).operatorCommand,
-  probe: async () => (await import('./cli/probe.ts')).probeCommand,
-  signer: async () => (await import('./cli/signer.ts')).signerCommand,
-  webhook: async () => (await import('./cli/webhook.ts')).webhookCommand,
-  [HELPER_COMMAND]: async () => (await import('./cli/pkcs11-helper.ts')).pkcs11HelperCommand,
+  agent: async () => (await import('./cli/services/agent.ts')).agentCommand,
+  issuer: async () => (await import('./cli/services/issuer.ts')).issuerCommand,
+  operator: async () => (await import('./cli/services/operator.ts')).operatorCommand,
+  probe: async () => (await import('./cli/credential/probe.ts')).probeCommand,
+  signer: async () => (await import('./cli/services/signer.ts')).signerCommand,
+  webhook: async () => (await import('./cli/services/webhook.ts')).webhookCommand,
+  [HELPER_COMMAND]: async () => (await import('./cli/services/pkcs11-helper.ts')).pkcs11HelperCommand,
 };
 
 async function commandsFor(name = ''): Promise<readonly Command[]> {

@@ -1,26 +1,27 @@
 /** Every command of `dcred`, in the order of its help. */
-import { agentCommand } from './agent.ts';
-import { auditCommand } from './audit.ts';
-import { bundleCommand } from './bundle.ts';
-import { checkCommand } from './check.ts';
+
+import { auditCommand } from './cluster/audit.ts';
+import { bundleCommand } from './cluster/bundle.ts';
+import { checkCommand } from './cluster/check.ts';
+import { crdCommand } from './cluster/crd.ts';
+import { eventsCommand } from './cluster/events.ts';
+import { renewCommand } from './cluster/renew.ts';
+import { statusCommand } from './cluster/status.ts';
+import { resumeCommand, suspendCommand } from './cluster/suspend.ts';
 import type { Command } from './command.ts';
-import { completionCommand } from './completion.ts';
-import { crdCommand } from './crd.ts';
-import { csrCommand } from './csr.ts';
-import { devCaCommand } from './dev-ca.ts';
-import { eventsCommand } from './events.ts';
-import { inspectCommand } from './inspect.ts';
-import { issueCommand } from './issue.ts';
-import { issuerCommand } from './issuer.ts';
-import { operatorCommand } from './operator.ts';
-import { probeCommand } from './probe.ts';
-import { renewCommand } from './renew.ts';
-import { signerCommand } from './signer.ts';
-import { statusCommand } from './status.ts';
-import { resumeCommand, suspendCommand } from './suspend.ts';
-import { verifyCommand } from './verify.ts';
+import { completionCommand } from './completion/completion.ts';
+import { csrCommand } from './credential/csr.ts';
+import { devCaCommand } from './credential/dev-ca.ts';
+import { issueCommand } from './credential/issue.ts';
+import { probeCommand } from './credential/probe.ts';
+import { verifyCommand } from './credential/verify.ts';
+import { inspectCommand } from './inspect/inspect.ts';
+import { agentCommand } from './services/agent.ts';
+import { issuerCommand } from './services/issuer.ts';
+import { operatorCommand } from './services/operator.ts';
+import { signerCommand } from './services/signer.ts';
+import { webhookCommand } from './services/webhook.ts';
 import { versionCommand } from './version.ts';
-import { webhookCommand } from './webhook.ts';
 
 export const COMMANDS: readonly Command[] = [
   operatorCommand,

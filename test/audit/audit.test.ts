@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { DELEGATED_CREDENTIALS } from '../../src/api/resource-types.ts';
-import { auditCommand } from '../../src/cli/audit.ts';
+import { auditCommand } from '../../src/cli/cluster/audit.ts';
 import type { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { PODS, SECRETS } from '../../src/kubernetes/resource-type.ts';
 import { Fleet } from '../../testing/cluster/audited-fleet.ts';

@@ -4,7 +4,7 @@ import { glob, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { allowedLogLine, LOG_FIELDS } from '../../src/bundle/allowed.ts';
-import { createLogger } from '../../src/cli/server-options.ts';
+import { createLogger } from '../../src/cli/options/server-options.ts';
 
 const SOURCES = join(import.meta.dirname, '../../src');
 const CALL = /\b(?:#?log|logger)(?:\[[^\]]*\]|\.(?:debug|info|warn|error|child))\(\s*(\{[^{}]*\}|[\w.#]+)/g;

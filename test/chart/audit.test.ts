@@ -1,7 +1,7 @@
 /** dcred's whole life under the API server's audit log: what its accounts used equals what the chart grants them. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { auditCommand } from '../../src/cli/audit.ts';
+import { auditCommand } from '../../src/cli/cluster/audit.ts';
 import { PODS } from '../../src/kubernetes/resource-type.ts';
 import {
   type Access,

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type HttpServer, serveHttp } from '../../src/cli/http-server.ts';
-import { METRICS_AUDIENCE, MetricsGuard } from '../../src/cli/metrics-guard.ts';
+import { METRICS_AUDIENCE, MetricsGuard } from '../../src/cli/options/metrics-guard.ts';
 import { ApiClient } from '../../src/kubernetes/client/api-client.ts';
 import { systemClock } from '../../src/kubernetes/clock.ts';
 import { loadConnection } from '../../src/kubernetes/connection/load-connection.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { ADMISSION_PATH } from '../../src/admission/serving/server.ts';
 import { COMMON_OPTIONS } from '../../src/cli/arguments.ts';
-import { webhookCommand } from '../../src/cli/webhook.ts';
+import { webhookCommand } from '../../src/cli/services/webhook.ts';
 import { type ControlPlane, startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { allowed, type Question, VERBS } from './access.ts';
 import { deploymentOf, type Manifest, NAMESPACE, pick, render } from './chart.ts';

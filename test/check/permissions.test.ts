@@ -14,12 +14,12 @@ import {
   type Permission,
   USER_TASKS,
 } from '../../src/check/permissions.ts';
+import { eventsCommand } from '../../src/cli/cluster/events.ts';
+import { renewCommand } from '../../src/cli/cluster/renew.ts';
+import { statusCommand } from '../../src/cli/cluster/status.ts';
+import { resumeCommand, suspendCommand } from '../../src/cli/cluster/suspend.ts';
 import type { Command } from '../../src/cli/command.ts';
-import { eventsCommand } from '../../src/cli/events.ts';
-import { inspectCommand } from '../../src/cli/inspect.ts';
-import { renewCommand } from '../../src/cli/renew.ts';
-import { statusCommand } from '../../src/cli/status.ts';
-import { resumeCommand, suspendCommand } from '../../src/cli/suspend.ts';
+import { inspectCommand } from '../../src/cli/inspect/inspect.ts';
 import { ISSUER_LEASE_NAME } from '../../src/issuer/names.ts';
 import { LEASE_NAME } from '../../src/operator/operator-options.ts';
 import { type Manifest, pick, render, type Values } from '../chart/chart.ts';

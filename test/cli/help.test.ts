@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { globSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -12,6 +13,16 @@ const WIDTH = 100;
 /** The command lines of an example: those that begin with dcred, without their output. */
 function commandLines(example: string): readonly string[] {
   return [...example.matchAll(/(?:^|[|(] ?|&& )(?:\$ )?(dcred [^|)\n&]+)/gm)].map(([, line = '']) => line.trim());
+}
+
+const CLI = join(import.meta.dirname, '../../src/cli');
+/** Two commands of one file. */
+const TWINS: Readonly<Record<string, string>> = { resume: 'suspend' };
+
+async function sourceOf(name: string): Promise<string> {
+  const files = globSync(`**/${TWINS[name] ?? name}.ts`, { cwd: CLI });
+  assert.equal(files.length, 1, `the file of ${name}`);
+  return await readFile(join(CLI, files[0] ?? ''), 'utf8');
 }
 
 test('the overview has a line for every command', () => {
@@ -57,8 +68,7 @@ for (const one of COMMANDS) {
     });
 
     test('names in its usage every option that it cannot do without', async () => {
-      const file = join(import.meta.dirname, '../../src/cli', `${one.name}.ts`);
-      const source = await readFile(file, 'utf8').catch(() => '');
+      const source = await sourceOf(one.name);
       const needed = [...source.matchAll(/required\('([a-z-]+)'\)/g)].flatMap(([, name = '']) => name);
       const silent = needed.filter(
         (name) => one.options[name]?.default === undefined && !one.usage.includes(`--${name} `),

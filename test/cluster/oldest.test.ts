@@ -6,9 +6,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Finding } from '../../src/check/finding.ts';
-import { checkCommand } from '../../src/cli/check.ts';
-import { renewCommand } from '../../src/cli/renew.ts';
-import { statusCommand } from '../../src/cli/status.ts';
+import { checkCommand } from '../../src/cli/cluster/check.ts';
+import { renewCommand } from '../../src/cli/cluster/renew.ts';
+import { statusCommand } from '../../src/cli/cluster/status.ts';
 import { PODS } from '../../src/kubernetes/resource-type.ts';
 import { type Cluster, startCluster } from '../../testing/cluster/cluster.ts';
 import { type OperatorProcess, startOperator } from '../../testing/cluster/operator-process.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { renewCommand } from '../../src/cli/cluster/renew.ts';
 import { UsageError } from '../../src/cli/command.ts';
-import { renewCommand } from '../../src/cli/renew.ts';
 import { UnknownResourcesError } from '../../src/renew/request.ts';
 import { WatchRefusedError } from '../../src/renew/wait.ts';
 import type { Secret } from '../../testing/cluster/cluster.ts';

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { statusCommand } from '../../src/cli/status.ts';
-import { resumeCommand, suspendCommand } from '../../src/cli/suspend.ts';
+import { statusCommand } from '../../src/cli/cluster/status.ts';
+import { resumeCommand, suspendCommand } from '../../src/cli/cluster/suspend.ts';
 import { runCommand } from '../cli/run-command.ts';
 import { scenario, servedNamespace } from './scenario.ts';
 

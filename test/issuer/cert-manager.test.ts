@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import type { Finding } from '../../src/check/finding.ts';
-import { checkCommand } from '../../src/cli/check.ts';
+import { checkCommand } from '../../src/cli/cluster/check.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { readPem } from '../../src/credential/pem.ts';
 import { findCertManagerCrds } from '../../testing/certmanager/cert-manager.ts';

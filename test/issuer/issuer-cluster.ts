@@ -1,6 +1,6 @@
 /** A control plane with the chart's issuer and cert-manager's own CRDs; `dcred issuer` runs with the permissions that the chart gives it. */
 import assert from 'node:assert/strict';
-import { issuerCommand } from '../../src/cli/issuer.ts';
+import { issuerCommand } from '../../src/cli/services/issuer.ts';
 import type { Condition } from '../../src/kubernetes/objects.ts';
 import { certificateRequest, requestKeyFromPem } from '../../src/provision/certificate-request.ts';
 import type { CertManagerCrds } from '../../testing/certmanager/cert-manager.ts';

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { UsageError } from '../../src/cli/command.ts';
-import { probeCommand } from '../../src/cli/probe.ts';
+import { probeCommand } from '../../src/cli/credential/probe.ts';
 import { generateCredentialKey } from '../../src/credential/credential-key.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { credentialFiles } from '../../src/credential/files.ts';

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { devCaCommand } from '../../src/cli/dev-ca.ts';
+import { devCaCommand } from '../../src/cli/credential/dev-ca.ts';
 import { readDelegationCertificate } from '../../src/credential/delegation-certificate.ts';
 import { startControlPlane } from '../../testing/controlplane/control-plane.ts';
 import { runCommand, temporaryDirectory } from '../cli/run-command.ts';

@@ -3,7 +3,7 @@ import { appendFile, readFile, rename, rm, truncate, writeFile } from 'node:fs/p
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import fc from 'fast-check';
-import { signerCommand } from '../../src/cli/signer.ts';
+import { signerCommand } from '../../src/cli/services/signer.ts';
 import { AuditLog, type AuditLogEntry, CHAIN_START, chainLine, LogVerifier } from '../../src/signer/audit-log.ts';
 import { runCommand, temporaryDirectory } from '../cli/run-command.ts';
 

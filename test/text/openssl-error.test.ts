@@ -6,8 +6,8 @@ import { describe, test } from 'node:test';
 import { createSecureContext } from 'node:tls';
 import fc from 'fast-check';
 import type { CommandIo } from '../../src/cli/command.ts';
+import { createLogger } from '../../src/cli/options/server-options.ts';
 import { run } from '../../src/cli/run.ts';
-import { createLogger } from '../../src/cli/server-options.ts';
 import { networkError } from '../../src/kubernetes/client/status-error.ts';
 import { explainOpenSsl } from '../../src/text/openssl-error.ts';
 

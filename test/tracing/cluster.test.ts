@@ -90,6 +90,6 @@ test('OpenTelemetry is loaded where traces are enabled, and only then', async ()
   }
   assert.deepEqual(users, ['src/tracing/open-telemetry.ts']);
   assert.deepEqual(importers, [
-    "src/cli/tracing.ts: const { OpenTelemetry } = await import('../tracing/open-telemetry.ts');",
+    "src/cli/options/tracing.ts: const { OpenTelemetry } = await import('../../tracing/open-telemetry.ts');",
   ]);
 });
