@@ -3,22 +3,10 @@
  * comes with a new CA, so there is one rotation and not two, and a reader of the Secret can impersonate this server until the
  * leaf expires, and no other.
  */
-import 'reflect-metadata';
-import { createPrivateKey, randomBytes, type webcrypto, X509Certificate } from 'node:crypto';
+import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { createSecureContext } from 'node:tls';
-import {
-  AuthorityKeyIdentifierExtension,
-  BasicConstraintsExtension,
-  ExtendedKeyUsage,
-  ExtendedKeyUsageExtension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  PemConverter,
-  SubjectAlternativeNameExtension,
-  SubjectKeyIdentifierExtension,
-  X509CertificateGenerator,
-} from '@peculiar/x509';
+import { BACKDATED_MS, issueOneLeaf } from '../../x509/one-leaf-authority.ts';
 import { AUTHORITY_NAME, readBundle } from './trust-bundle.ts';
 
 /** Times in milliseconds since the epoch. */
@@ -49,55 +37,21 @@ export interface ServingCertificateRequest {
   readonly lifetimeMs: number;
 }
 
-const ECDSA_P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
-/** An API server whose clock is behind accepts it too. */
-const BACKDATED_MS = 3_600_000;
-
-/** Makes a new one: two keys, two certificates, about 10 ms. */
 export async function makeCertificate({
   lifetimeMs,
   names,
   now,
 }: ServingCertificateRequest): Promise<CertificateFiles> {
-  const validity = { notBefore: new Date(now - BACKDATED_MS), notAfter: new Date(now + lifetimeMs) };
-  const [authorityKeys, leafKeys] = await Promise.all([generateKeys(), generateKeys()]);
-  // A unique name: verifiers look an issuer up by name in a bundle of several.
-  const issuer = `CN=${AUTHORITY_NAME} ${randomBytes(8).toString('hex')}`;
-  const authority = await X509CertificateGenerator.createSelfSigned({
-    name: issuer,
-    keys: authorityKeys,
-    ...validity,
-    serialNumber: serialNumber(),
-    signingAlgorithm: ECDSA_P256,
-    extensions: [
-      new BasicConstraintsExtension(true, 0, true),
-      new KeyUsagesExtension(KeyUsageFlags.keyCertSign, true),
-      await SubjectKeyIdentifierExtension.create(authorityKeys.publicKey),
-    ],
+  const { authority, certificate, key } = await issueOneLeaf({
+    // Unique: verifiers look an issuer up by name in a bundle of several.
+    authorityName: `${AUTHORITY_NAME} ${randomBytes(8).toString('hex')}`,
+    commonName: 'dcred webhook',
+    names: names.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value }) as const),
+    purposes: ['serverAuth'],
+    now,
+    lifetimeMs,
   });
-  const leaf = await X509CertificateGenerator.create({
-    subject: 'CN=dcred webhook',
-    issuer,
-    publicKey: leafKeys.publicKey,
-    signingKey: authorityKeys.privateKey,
-    ...validity,
-    serialNumber: serialNumber(),
-    signingAlgorithm: ECDSA_P256,
-    extensions: [
-      new BasicConstraintsExtension(false, undefined, true),
-      new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
-      new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
-      new SubjectAlternativeNameExtension(
-        names.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value }) as const),
-      ),
-      await AuthorityKeyIdentifierExtension.create(authorityKeys.publicKey),
-    ],
-  });
-  return {
-    'ca.crt': `${authority.toString('pem')}\n`,
-    'tls.crt': `${leaf.toString('pem')}\n`,
-    'tls.key': `${PemConverter.encode(await crypto.subtle.exportKey('pkcs8', leafKeys.privateKey), 'PRIVATE KEY')}\n`,
-  };
+  return { 'ca.crt': authority, 'tls.crt': certificate, 'tls.key': key };
 }
 
 /** The certificate in the files, or why it cannot be used now under these names. The reason never quotes the files. */
@@ -134,13 +88,4 @@ export function readServingCertificate(
     // A parser's message could quote what it has read.
     return 'it cannot be parsed, or not be served';
   }
-}
-
-async function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
-  return crypto.subtle.generateKey(ECDSA_P256, true, ['sign', 'verify']);
-}
-
-/** Positive and of fixed length (RFC 5280 section 4.1.2.2). */
-function serialNumber(): string {
-  return `01${randomBytes(15).toString('hex')}`;
 }
