@@ -277,12 +277,19 @@ describe('with a fake API server, a certificate', () => {
     return { state, client: client as unknown as Pick<ApiClient, 'get' | 'list' | 'watch'> };
   }
 
-  test('that cannot be watched for two minutes is not used, until it can', async () => {
+  /** The certificate, read and watched. */
+  async function followedWeb() {
     const { client, state } = server();
     const clock = new FakeClock();
-    await using followed = new Followed(client, [], clock);
+    const followed = new Followed(client, [], clock);
     followed.refer('web');
     await clock.advanceAsync(1_000);
+    return { clock, followed, state, [Symbol.asyncDispose]: () => followed[Symbol.asyncDispose]() };
+  }
+
+  test('that cannot be watched for two minutes is not used, until it can', async () => {
+    await using world = await followedWeb();
+    const { clock, followed, state } = world;
     assert.equal(followed.word('web'), one.certificate.sha256);
 
     Object.assign(state, { broken: true });
@@ -300,11 +307,8 @@ describe('with a fake API server, a certificate', () => {
   });
 
   test('that is refused by an API server that is starting stays in use', async () => {
-    const { client, state } = server();
-    const clock = new FakeClock();
-    await using followed = new Followed(client, [], clock);
-    followed.refer('web');
-    await clock.advanceAsync(1_000);
+    await using world = await followedWeb();
+    const { clock, followed, state } = world;
     followed.changes.length = 0;
     Object.assign(state, { broken: true });
     state.cut.abort();
@@ -318,11 +322,8 @@ describe('with a fake API server, a certificate', () => {
   });
 
   test('that is refused for longer is not used, and is used as soon as the watch is accepted again', async () => {
-    const { client, state } = server();
-    const clock = new FakeClock();
-    await using followed = new Followed(client, [], clock);
-    followed.refer('web');
-    await clock.advanceAsync(1_000);
+    await using world = await followedWeb();
+    const { clock, followed, state } = world;
     // The connection breaks first: what waits for its end must not unblock what is refused by then.
     Object.assign(state, { broken: true });
     state.cut.abort();
@@ -543,11 +544,8 @@ describe('with a fake API server, a certificate', () => {
   });
 
   test("that a proxy's page stands for is not gone: it stays in use, and is read again", async () => {
-    const { client, state } = server();
-    const clock = new FakeClock();
-    await using followed = new Followed(client, [], clock);
-    followed.refer('web');
-    await clock.advanceAsync(1_000);
+    await using world = await followedWeb();
+    const { clock, followed, state } = world;
     followed.changes.length = 0;
     Object.assign(state, { readable: false, failure: notServed() });
     state.found = { ...found, metadata: { ...found.metadata, resourceVersion: '8' } };

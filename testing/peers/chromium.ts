@@ -109,8 +109,10 @@ export class Chromium implements AsyncDisposable {
       cause = error;
       this.#child.kill();
     }
-    const [code] = await this.#exited;
-    this.#ended = new Error(`Chromium ended with status ${String(code)}`, { cause });
+    await this.#exited;
+    const { exitCode, signalCode } = this.#child;
+    const how = signalCode === null ? `with status ${exitCode}` : `by ${signalCode}`;
+    this.#ended = new Error(`Chromium ended ${how}`, { cause });
     for (const { reject } of this.#waiting.values()) reject(this.#ended);
     this.#waiting.clear();
   }
