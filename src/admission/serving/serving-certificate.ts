@@ -37,6 +37,7 @@ export interface ServingCertificateRequest {
   readonly lifetimeMs: number;
 }
 
+/** Makes a new one, with a new CA: about 10 ms. */
 export async function makeCertificate({
   lifetimeMs,
   names,
